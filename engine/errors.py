@@ -1,0 +1,102 @@
+"""The error tree, drawn once. Every message says what is wrong, where, and what to do next.
+
+    SubpopError                 exit status 1
+    ├── RunFailed               the run itself failed                                    1
+    ├── RequestError            the request was wrong                                    2
+    │   ├── ScenarioError       a scenario with one or more mistakes, all of them told
+    │   ├── UnknownName         a preset, run, table or dataset that does not exist
+    │   ├── MissingData         a file that is not here and could not be fetched
+    │   ├── BadData             a file that is here and cannot be used
+    │   └── StoreError          a results store that cannot be opened, read or written
+    └── Interrupted             Ctrl-C                                                 130
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class SubpopError(Exception):
+    """Base of every error that a person is meant to read.
+
+    what: what is wrong. where: the file, key or row. next: what to do about it.
+    """
+
+    exit_status = 1
+
+    def __init__(self, what: str, *, where: str = "", next: str = "") -> None:
+        self.what, self.where, self.next = what, where, next
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{head}; {self.next}" if self.next else head
+
+
+class RunFailed(SubpopError):
+    """A run started and could not be finished."""
+
+
+class RequestError(SubpopError):
+    """What was asked for cannot be done as asked."""
+
+    exit_status = 2
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake in a scenario: the dotted key, what is wrong with it, and its line where TOML gives one."""
+
+    key: str
+    what: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = f"line {self.line}, {self.key}" if self.line else self.key
+        return f"{place}: {self.what}" if self.key else self.what
+
+
+class ScenarioError(RequestError):
+    """A scenario that does not validate; carries every mistake, not only the first."""
+
+    def __init__(self, mistakes: Sequence[Mistake], *, where: str = "") -> None:
+        self.mistakes = tuple(mistakes)
+        n = len(self.mistakes)
+        head = f"{n} mistake{'s' if n != 1 else ''} in the scenario"
+        super().__init__("\n  ".join([head, *map(str, self.mistakes)]), where=where)
+
+
+class UnknownName(RequestError):
+    """A name that is not among the known ones; suggests the nearest."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, next: str = "") -> None:
+        names = sorted(known)
+        near = nearest(name, names)
+        hint = f"did you mean {near!r}?" if near else (f"known: {', '.join(names)}" if names else "there are none yet")
+        super().__init__(f"no {kind} called {name!r}", next=f"{hint} {next}".strip())
+
+
+class MissingData(RequestError):
+    """A dataset or weights file that is not on this machine."""
+
+
+class BadData(RequestError):
+    """A file that is here but is not what it should be."""
+
+
+class StoreError(RequestError):
+    """The results store cannot be used."""
+
+
+class Interrupted(SubpopError):
+    """Ctrl-C, or a stop asked for from elsewhere."""
+
+    exit_status = 130
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name closest to `name`, or None where nothing is close."""
+    found = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None

@@ -1,0 +1,233 @@
+"""The plain types that travel down the layers. No torch, and numpy and pandas for annotations only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+Split = Literal["train", "aux", "test"]
+Arm = Literal["clean", "poisoned", "true_label"]
+RunState = Literal["queued", "running", "paused", "stopped", "failed", "done"]
+RequestKind = Literal["pause", "resume", "stop"]
+
+NO_SUBPOPULATION = -1
+
+
+# ---- data -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One split of a dataset, row-aligned.
+
+    x      float32 [rows, features], what a model eats
+    y      int64 [rows], the true class
+    ids    int64 [rows], the row's number in the source, unique over all splits (test rows of another file are offset)
+    frame  the rows as a person reads them: the raw columns, for descriptions, annotations and member previews
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    ids: np.ndarray
+    frame: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, index: np.ndarray) -> Rows:
+        """The rows at `index`, in that order."""
+        return Rows(self.x[index], self.y[index], self.ids[index], self.frame.iloc[index].reset_index(drop=True))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Train, aux and test of one dataset: disjoint rows, one feature space.
+
+    notes       what a reader must know of how the rows were made ("missing values: 1,836 rows, kept as a category")
+    deviations  what makes this not the paper's data ("4,000 of 7,841 train rows"); shown wherever a number is shown
+    checksums   source file name -> "md5:..." or "sha256:..."
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    train: Rows
+    aux: Rows
+    test: Rows
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    deviations: tuple[str, ...] = ()
+
+
+# ---- subpopulations -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Membership:
+    """For every row of every split, the index of its subpopulation, or NO_SUBPOPULATION. int32 arrays [rows]."""
+
+    train: np.ndarray
+    aux: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Subpopulation:
+    """One subpopulation as discovered. Confidences and accuracies are fractions of the adversary's model; None where empty.
+
+    class_mix               class name -> share of the subpopulation's aux rows
+    confidence              cross-fitted within aux (mean probability of the true class)
+    confidence_in_sample    the same model's on the rows it was trained on, as published
+    clean_accuracy          of the adversary's model (trained on aux) on the subpopulation's test rows
+    target_label            the class its poison is given; None where each point gets its own ("flip")
+    attacked                chosen by the scenario's selection; `reason` says why not
+    """
+
+    index: int
+    description: str
+    train_rows: int
+    aux_rows: int
+    test_rows: int
+    class_mix: Mapping[str, float]
+    confidence: float | None
+    confidence_in_sample: float | None
+    clean_accuracy: float | None
+    target_label: str | None
+    attacked: bool
+    reason: str = ""
+
+
+# ---- attacks --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Poison:
+    """The extra training rows of one victim.
+
+    rows          int64 [points], which aux row each point copies (drawn with replacement)
+    labels        int64 [points], the label each is given
+    true_labels   int64 [points]
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    true_labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def already_target(self) -> int:
+        """How many points bear their true label, and so are no poison."""
+        return int((self.labels == self.true_labels).sum())
+
+
+@dataclass(frozen=True)
+class VictimSpec:
+    """Which victim: its number in the run's plan, trial, arm, target and poison rate. A clean victim has no target."""
+
+    index: int
+    trial: int
+    arm: Arm
+    subpopulation: int | None = None
+    alpha: float | None = None
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    """Which victims train together; all are of one trial. Worked out before training and stored with the run."""
+
+    index: int
+    trial: int
+    victims: tuple[VictimSpec, ...]
+
+
+@dataclass(frozen=True)
+class VictimResult:
+    """What one victim did: its predicted class for every test row, uint8 [test rows], and how it was trained."""
+
+    spec: VictimSpec
+    predictions: np.ndarray
+    poison_points: int
+    already_target: int
+    epochs: int
+    train_loss: float
+
+
+# ---- runs -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run as the store knows it. Times are Unix seconds. `alive` is worked out at reading, never stored."""
+
+    id: str
+    name: str
+    title: str
+    state: RunState
+    phase: str
+    scenario_toml: str
+    scenario_hash: str
+    created_at: float
+    started_at: float | None
+    finished_at: float | None
+    heartbeat_at: float | None
+    host: str
+    pid: int | None
+    device: str
+    victims_done: int
+    victims_total: int
+    progress: float
+    eta_s: float | None
+    victims_per_minute: float | None
+    error: str
+    deviations: tuple[str, ...]
+    note: str = ""
+    alive: bool = False
+
+    @property
+    def lost(self) -> bool:
+        """Its engine should be at work and is not."""
+        return self.state in ("running", "paused", "queued") and not self.alive
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """One line of a run's log. level is info, warning or error."""
+
+    id: int
+    at: float
+    level: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table. kind decides how it is shown: text, int, fraction (0..1, never a percentage), float, bool."""
+
+    name: str
+    kind: Literal["text", "int", "fraction", "float", "bool"]
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table's name, columns and the columns that identify a row (in stable order)."""
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A spec with its rows; cells are str, int, float, bool or None, in the order of the spec's columns."""
+
+    spec: TableSpec
+    rows: tuple[tuple[object, ...], ...]
