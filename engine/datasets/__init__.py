@@ -1,0 +1,67 @@
+"""Data, as three disjoint sets of rows: what there is, whether it is here, how to get it, and how to load it.
+
+A dataset is a module with SUMMARY, `load` and `state` (and SOURCES where it is made of official files). Importing this
+package imports neither NumPy nor pandas; `load` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from engine.datasets import adult, breast_cancer, digits
+from engine.datasets.fetching import Source, checked_path
+from engine.datasets.places import DataState, Progress, data_dir, silent
+from engine.errors import RequestError, UnknownName
+from engine.rows import Dataset
+
+if TYPE_CHECKING:
+    from engine.scenario import DatasetSection
+
+__all__ = ["REGISTRY", "DataState", "data_dir", "fetch", "load", "state", "summaries"]
+
+REGISTRY: Mapping[str, ModuleType] = {
+    "digits": digits,
+    "breast_cancer": breast_cancer,
+    "adult": adult,
+}
+
+
+def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress | None = None, *, base_url: str | None = None) -> Dataset:
+    """The dataset that `section` names, split from `seed`: the same section, seed and files give the same rows.
+
+    Missing official files are fetched (from `base_url` instead of their archive, where given). Raises RequestError for a kind
+    or key that does not fit, MissingData for files that cannot be had, BadData for files that cannot be used.
+    """
+    return _module(section.kind).load(section, seed, data_dir, progress or silent, base_url)
+
+
+def state(section: DatasetSection | str, data_dir: Path) -> DataState:
+    """Whether the data are here, without reading them. A kind alone will do, but says nothing of a `table`'s file."""
+    kind, given = (section, None) if isinstance(section, str) else (section.kind, section)
+    return _module(kind).state(given, data_dir)
+
+
+def fetch(kind: str, data_dir: Path, progress: Progress | None = None, *, base_url: str | None = None) -> tuple[Path, ...]:
+    """The dataset's official files, downloaded where missing, all checksums verified. Empty for one that needs none."""
+    sources: tuple[Source, ...] = getattr(_module(kind), "SOURCES", ())
+    return tuple(checked_path(source, data_dir, progress or silent, base_url) for source in sources)
+
+
+def summaries() -> dict[str, str]:
+    """Every kind there is, with one line of what it is, in the registry's order."""
+    return {kind: module.SUMMARY for kind, module in REGISTRY.items()}
+
+
+# Named by the scenario's grammar; their loaders come with their models.
+LATER = ("cifar10", "utkface", "imdb", "image_folder", "text_table")
+
+
+def _module(kind: str) -> ModuleType:
+    if kind in LATER:
+        raise RequestError(f"{kind} is not available in this version", where="dataset.kind", next=f"there are: {', '.join(REGISTRY)}")
+    if kind not in REGISTRY:
+        raise UnknownName("dataset", kind, REGISTRY)
+    return REGISTRY[kind]
