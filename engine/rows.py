@@ -189,6 +189,7 @@ class RunRow:
     deviations: tuple[str, ...]
     note: str = ""
     alive: bool = False
+    pid_start: str = ""  # tells the worker's process from a later one with its number
 
     @property
     def lost(self) -> bool:

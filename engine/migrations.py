@@ -1,0 +1,107 @@
+"""The store's schema as numbered steps: plain functions, run in order, each in one transaction with its number.
+
+Never edit one that shipped: add the next.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+APPLICATION_ID = 0x73_75_62_70  # "subp": tells a store from another program's database
+
+
+def _001_runs_results_tables(db: sqlite3.Connection) -> None:
+    """Runs with what travels to and from them; what victims did; tables made of it. Times are Unix seconds, cells and lists JSON."""
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(
+        """CREATE TABLE runs (
+            number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, title TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'paused', 'stopped', 'failed', 'done')),
+            phase TEXT NOT NULL DEFAULT '', scenario_toml TEXT NOT NULL, scenario_hash TEXT NOT NULL,
+            created_at REAL NOT NULL, started_at REAL, finished_at REAL,
+            host TEXT NOT NULL DEFAULT '', pid INTEGER, pid_start TEXT NOT NULL DEFAULT '', device TEXT NOT NULL DEFAULT '',
+            victims_done INTEGER NOT NULL DEFAULT 0, victims_total INTEGER NOT NULL DEFAULT 0, progress REAL NOT NULL DEFAULT 0,
+            eta_s REAL, victims_per_minute REAL, error TEXT NOT NULL DEFAULT '', deviations TEXT NOT NULL DEFAULT '[]',
+            note TEXT NOT NULL DEFAULT '')"""
+    )
+    # Apart from `runs`, so that a second's beat rewrites a few bytes and not the scenario's text.
+    db.execute("CREATE TABLE heartbeats (run_id TEXT PRIMARY KEY REFERENCES runs(id) ON DELETE CASCADE, at REAL NOT NULL)")
+    db.execute(
+        """CREATE TABLE requests (id INTEGER PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+            kind TEXT NOT NULL CHECK (kind IN ('pause', 'resume', 'stop')), at REAL NOT NULL)"""
+    )
+    db.execute(
+        """CREATE TABLE leases (host TEXT NOT NULL, device TEXT NOT NULL, run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+            pid INTEGER NOT NULL, pid_start TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (host, device))"""
+    )
+    db.execute(
+        """CREATE TABLE log (id INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+            at REAL NOT NULL, level TEXT NOT NULL CHECK (level IN ('info', 'warning', 'error')), message TEXT NOT NULL)"""
+    )
+    db.execute("CREATE INDEX log_by_run ON log (run_id, id)")
+    db.execute(
+        """CREATE TABLE discoveries (run_id TEXT PRIMARY KEY REFERENCES runs(id) ON DELETE CASCADE,
+            classes TEXT NOT NULL, provenance TEXT NOT NULL, at REAL NOT NULL)"""
+    )
+    db.execute(
+        """CREATE TABLE subpopulations (run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, number INTEGER NOT NULL,
+            fields TEXT NOT NULL, PRIMARY KEY (run_id, number))"""
+    )
+    # Raw little-endian bytes, zlib-compressed; dtype and shape are checked on reading.
+    db.execute(
+        """CREATE TABLE arrays (run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, name TEXT NOT NULL,
+            dtype TEXT NOT NULL, shape TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (run_id, name))"""
+    )
+    db.execute(
+        """CREATE TABLE stacks (run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, number INTEGER NOT NULL,
+            trial INTEGER NOT NULL, victims TEXT NOT NULL, done_at REAL, duration_s REAL, PRIMARY KEY (run_id, number))"""
+    )
+    db.execute(
+        """CREATE TABLE victims (run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, number INTEGER NOT NULL,
+            stack INTEGER NOT NULL,
+            trial INTEGER NOT NULL, arm TEXT NOT NULL, subpopulation INTEGER, alpha REAL,
+            poison_points INTEGER NOT NULL, already_target INTEGER NOT NULL, epochs INTEGER NOT NULL, train_loss REAL,
+            test_rows INTEGER NOT NULL, predictions BLOB NOT NULL, PRIMARY KEY (run_id, number))"""
+    )
+    db.execute(
+        """CREATE TABLE result_tables (run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, name TEXT NOT NULL, spec TEXT NOT NULL,
+            revision INTEGER NOT NULL, order_revision INTEGER NOT NULL, PRIMARY KEY (run_id, name))"""
+    )
+    # A row that went keeps its key with cells NULL, so that a reader who last looked before learns of it.
+    db.execute(
+        """CREATE TABLE result_rows (run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, name TEXT NOT NULL, key TEXT NOT NULL,
+            position INTEGER NOT NULL, cells TEXT, revision INTEGER NOT NULL, PRIMARY KEY (run_id, name, key))"""
+    )
+    db.execute("CREATE INDEX result_rows_by_revision ON result_rows (run_id, name, revision)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_001_runs_results_tables,)
+
+
+def version(db: sqlite3.Connection) -> int:
+    """How many migrations this file has had."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def foreign(db: sqlite3.Connection) -> bool:
+    """Whether this database was made by another program: it has tables and not our mark."""
+    mark = db.execute("PRAGMA application_id").fetchone()[0]
+    tables = db.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()[0]
+    return bool(tables) and mark != APPLICATION_ID
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring an open database to the newest schema; what another process did in between is not done again."""
+    while version(db) < len(MIGRATIONS):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            done = version(db)
+            if done < len(MIGRATIONS):
+                MIGRATIONS[done](db)
+                db.execute(f"PRAGMA user_version = {done + 1}")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
