@@ -1,0 +1,97 @@
+"""How one raw column reads: missing values, numbers, ranges, and the words for a level. Shared by both matchers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+MISSING = "missing"
+_MARKS = frozenset({"", "?", "na", "n/a", "nan", "none", "null"})
+_SAYS_NOTHING = frozenset({"yes", "no", "true", "false", "other", "others", "unknown", "none", "y", "n", "t", "f", MISSING})
+
+
+def is_missing(column: pd.Series) -> np.ndarray:
+    """bool [rows]: no value, or one of the marks that stand for none ("?", "", "NA", ...)."""
+    gone = column.isna().to_numpy(dtype=bool)
+    if pd.api.types.is_numeric_dtype(column):
+        return gone
+    text = column.astype("string").str.strip().str.lower()
+    return gone | text.isin(_MARKS).fillna(False).to_numpy(dtype=bool)
+
+
+def numbers(column: pd.Series, *, parse: bool = False) -> np.ndarray | None:
+    """float64 [rows], NaN where missing; None where the column is not one of numbers.
+
+    parse: a column of text counts too where every value that is not missing reads as a number.
+    """
+    if pd.api.types.is_bool_dtype(column):
+        return None
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    if not parse:
+        return None
+    values = pd.to_numeric(column.astype("string").str.strip(), errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return None if (np.isnan(values) & ~is_missing(column)).any() else values
+
+
+def text(column: pd.Series) -> np.ndarray:
+    """object [rows] of str: the value as a person reads it, MISSING where there is none."""
+    values = numbers(column)
+    if values is not None:
+        read = np.array([number(value) for value in values], dtype=object)
+    else:
+        read = column.astype("string").str.strip().to_numpy(dtype=object, na_value=MISSING)
+    read[is_missing(column)] = MISSING
+    return read
+
+
+def integral(values: np.ndarray) -> bool:
+    """Whether every number that is there is whole."""
+    there = values[np.isfinite(values)]
+    return bool((there == np.floor(there)).all())
+
+
+def number(value: float) -> str:
+    """A number for reading: whole ones in full ("12,285"), others to three significant digits ("0.0417")."""
+    if not np.isfinite(value):
+        return MISSING if np.isnan(value) else str(value)
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
+    return f"{value:.3g}"
+
+
+def span(low: float | None, high: float | None) -> str:
+    """A closed range for reading; None is no bound: "13+", "≤ 35", "40–50", "-3 to 5"; one number where both ends read alike."""
+    if low is None and high is None:
+        return "any"
+    if high is None:
+        assert low is not None
+        return f"{number(low)}+"
+    if low is None:
+        return f"≤ {number(high)}"
+    if number(low) == number(high):
+        return number(low)
+    return f"{number(low)} to {number(high)}" if low < 0 or high < 0 else f"{number(low)}–{number(high)}"
+
+
+def ambiguous(columns: Iterable[Iterable[str]]) -> frozenset[str]:
+    """Levels that more than one column has: they need their column's name beside them."""
+    seen: set[str] = set()
+    twice: set[str] = set()
+    for levels in columns:
+        levels = set(levels)
+        twice |= seen & levels
+        seen |= levels
+    return frozenset(twice)
+
+
+def says_itself(level: str, twice: frozenset[str]) -> bool:
+    """Whether a level is understood without its column's name ("Female", but not "3", "yes" or "missing")."""
+    return len(level) > 2 and any(c.isalpha() for c in level) and level.lower() not in _SAYS_NOTHING and level not in twice
+
+
+def phrase(column: str, level: str, twice: frozenset[str] = frozenset()) -> str:
+    """A level in words: bare where it says itself, else behind its column's name."""
+    return level if says_itself(level, twice) else f"{column} {level}"
