@@ -1,0 +1,1 @@
+"""How victims are trained: one schedule, three trainers (sequential, union, stacked)."""

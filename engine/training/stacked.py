@@ -1,0 +1,204 @@
+"""Many victims of one trial trained together. The same schedule as `sequential.py`, no per-victim Python in the loop.
+
+A victim that meets the stopping rule leaves its stack at the end of that epoch, so the stack narrows as it goes. Out of memory halves the
+stack and goes on: the halves train one after the other on the same schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.errors import RunFailed
+from engine.models.dense_stack import StepRows
+from engine.training.adam import StackAdam
+from engine.training.recipe import Job, Plateau, Recipe, Trained, Training
+from engine.training.schedule import Schedule
+
+
+class Stack(Protocol):
+    """What this trainer needs of a stack of victims."""
+
+    tensors: list[Tensor]
+    grads: list[Tensor]
+
+    @property
+    def victims(self) -> int: ...
+    def victim_dim(self, index: int) -> int: ...
+    def keep(self, index_V: Tensor) -> None: ...
+    def params_of(self, v: int) -> list[Tensor]: ...
+    def step(self, rows: StepRows, decay: float, per_rows: bool) -> Tensor: ...
+
+
+MakeStack = Callable[[Sequence[Sequence[Tensor]]], Stack]
+Control = Callable[[float, float], None]  # (victims done, counting parts, and victims in all): may block, may raise Interrupted
+
+
+def train_stacked(
+    make_stack: MakeStack,
+    inits: Sequence[Sequence[Tensor]],
+    data: Training,
+    jobs: Sequence[Job],
+    recipe: Recipe,
+    *,
+    seed: int,
+    trial: int,
+    control: Control | None = None,
+    max_steps: int | None = None,
+    on_halved: Callable[[int], None] | None = None,
+) -> list[Trained]:
+    """Train every job's victim; results in the order of `jobs`.
+
+    make_stack builds the stack from the victims' initial parameters, on its device; `data` lies on that device already.
+    on_halved is told the new stack size whenever memory ran out. Raises RunFailed when a single victim does not fit.
+    """
+    data = _with_constant_column(data)
+    groups = [list(range(len(jobs)))]
+    done: dict[int, Trained] = {}
+    while groups:
+        group = groups.pop(0)
+        try:
+            trained = _train_group(make_stack, [inits[i] for i in group], data, [jobs[i] for i in group], recipe, seed, trial, control, max_steps)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            if len(group) == 1:
+                raise RunFailed("one victim alone does not fit in this device's memory", next="use a smaller model.batch") from error
+            half = len(group) // 2
+            groups[:0] = [group[:half], group[half:]]
+            trained = None
+        if trained is None:
+            # outside the handler: while the exception lives, its traceback keeps the failed stack's tensors
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            if on_halved:
+                on_halved(len(groups[0]))
+            continue
+        done.update(zip(group, trained, strict=True))
+    return [done[i] for i in range(len(jobs))]
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+def _with_constant_column(data: Training) -> Training:
+    """Features with a last column of ones, which carries the first layer's bias."""
+
+    def widen(x: Tensor) -> Tensor:
+        return torch.cat([x, torch.ones_like(x[:, :1])], 1)
+
+    return Training(widen(data.x_NF), data.y_N, widen(data.x_AF))
+
+
+@torch.no_grad()
+def _train_group(
+    make_stack: MakeStack,
+    inits: Sequence[Sequence[Tensor]],
+    data: Training,
+    jobs: Sequence[Job],
+    recipe: Recipe,
+    seed: int,
+    trial: int,
+    control: Control | None,
+    max_steps: int | None,
+) -> list[Trained]:
+    device, dtype = data.x_NF.device, data.x_NF.dtype
+    stack = make_stack(inits)
+    optimizer = StackAdam(stack.tensors, recipe.lr)
+    schedule = Schedule(len(data.y_N), recipe.batch, seed, trial)
+    rule = Plateau(stack.victims, recipe)
+    poison = _PoisonRows(jobs, device)
+    still = np.arange(len(jobs))  # which job each place of the stack trains
+    trained: dict[int, Trained] = {}
+    steps, epoch = 0, 0
+    while len(still):
+        order = torch.from_numpy(schedule.order(epoch)).to(device)
+        x_NF, y_N = data.x_NF[order], data.y_N[order]
+        plan = poison.epoch(schedule, epoch, dtype)
+        loss_V, rows_V = torch.zeros(len(still), dtype=dtype, device=device), torch.zeros(len(still), dtype=dtype, device=device)
+        for step in range(schedule.steps):
+            lo, hi = schedule.bounds(step)
+            rows = plan.rows(step, x_NF[lo:hi], y_N[lo:hi], data.x_AF)
+            loss_V += stack.step(rows, recipe.weight_decay, recipe.per_rows) * rows.rows_V
+            rows_V += rows.rows_V
+            optimizer.step(stack.tensors, stack.grads)
+            steps += 1
+            if steps == max_steps:
+                break
+            if control and step % 8 == 7:
+                control(len(trained) + len(still) * (epoch + step / schedule.steps) / recipe.epochs, len(jobs))
+        mean_V = (loss_V / rows_V).double().cpu().numpy()
+        stop_V = np.ones(len(still), bool) if steps == max_steps else rule.stopped(epoch, mean_V)
+        epoch += 1
+        for v in np.flatnonzero(stop_V):
+            trained[int(still[v])] = Trained(stack.params_of(int(v)), epoch, float(mean_V[v]))
+        if stop_V.any():
+            keep = np.flatnonzero(~stop_V)
+            index = torch.from_numpy(keep).to(device)
+            stack.keep(index)
+            optimizer.keep(index, stack.victim_dim)
+            rule.keep(keep)
+            poison.keep(keep)
+            still = still[keep]
+        if control:
+            control(len(trained) + len(still) * epoch / recipe.epochs, len(jobs))
+    return [trained[i] for i in range(len(jobs))]
+
+
+class _PoisonRows:
+    """The poison of a stack's victims on the device: which pool row and label each point has, padded to the longest."""
+
+    def __init__(self, jobs: Sequence[Job], device: torch.device) -> None:
+        self.points_V = np.array([len(job.rows) for job in jobs], np.int64)
+        most = int(self.points_V.max(initial=0))
+        self.row_VM = np.zeros((len(jobs), most), np.int64)
+        self.label_VM = np.zeros((len(jobs), most), np.int64)
+        for v, job in enumerate(jobs):
+            self.row_VM[v, : len(job.rows)], self.label_VM[v, : len(job.rows)] = job.rows, job.labels
+        self.device = device
+
+    def keep(self, index_V: np.ndarray) -> None:
+        self.points_V, self.row_VM, self.label_VM = self.points_V[index_V], self.row_VM[index_V], self.label_VM[index_V]
+
+    def epoch(self, schedule: Schedule, epoch: int, dtype: torch.dtype) -> _EpochPoison:
+        """Everything the epoch's steps need, worked out at once and sent to the device at once."""
+        point_SVP, count_SV = schedule.places(epoch, self.points_V)
+        at = np.maximum(point_SVP, 0)
+        victim = np.arange(len(self.points_V))[None, :, None]
+        clean_S = np.array([hi - lo for lo, hi in map(schedule.bounds, range(schedule.steps))])
+
+        def send(a: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(a)).to(self.device)
+
+        if not point_SVP.size:
+            at = np.zeros_like(point_SVP, dtype=np.int64)
+            row_SVP = label_SVP = at
+        else:
+            row_SVP, label_SVP = self.row_VM[victim, at], self.label_VM[victim, at]
+        return _EpochPoison(
+            places_S=[int(m) for m in count_SV.max(1, initial=0)],
+            row_SVP=send(row_SVP),
+            label_SVP=send(label_SVP),
+            own_SVP=send(point_SVP >= 0).to(dtype),
+            rows_SV=send(clean_S[:, None] + count_SV).to(dtype),
+        )
+
+
+class _EpochPoison:
+    """One epoch's poison, [steps, victims, places]."""
+
+    def __init__(self, places_S: list[int], row_SVP: Tensor, label_SVP: Tensor, own_SVP: Tensor, rows_SV: Tensor) -> None:
+        self.places_S, self.row_SVP, self.label_SVP, self.own_SVP, self.rows_SV = places_S, row_SVP, label_SVP, own_SVP, rows_SV
+
+    def rows(self, step: int, x_BF: Tensor, y_B: Tensor, pool_AF: Tensor) -> StepRows:
+        places = self.places_S[step]
+        if not places:
+            return StepRows(x_BF, y_B, None, None, None, self.rows_SV[step])
+        row_VP = self.row_SVP[step, :, :places]
+        return StepRows(x_BF, y_B, pool_AF[row_VP], self.label_SVP[step, :, :places], self.own_SVP[step, :, :places], self.rows_SV[step])

@@ -1,0 +1,26 @@
+"""The authors' schedule: train and poison rows shuffled together. Here to check, once, that sharing clean batches moves no mean damage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from engine.training.recipe import Job, Recipe, Trained, Training
+from engine.training.schedule import union_order
+from engine.training.sequential import Batches, VictimModel, fit
+
+
+def train_union(model: VictimModel, init: Sequence[Tensor], data: Training, job: Job, recipe: Recipe, *, seed: int, trial: int) -> Trained:
+    """Train one victim on train + poison in one shuffled order."""
+    device = data.y_N.device
+    x_UF = torch.cat([data.x_NF, data.x_AF[torch.from_numpy(job.rows).to(device)]])
+    y_U = torch.cat([data.y_N, torch.from_numpy(job.labels).to(device)])
+
+    def batches(epoch: int) -> Batches:
+        order = torch.from_numpy(union_order(seed, trial, epoch, len(y_U))).to(device)
+        for chunk in order.split(recipe.batch):
+            yield x_UF[chunk], y_U[chunk]
+
+    return fit(model, init, recipe, batches)
