@@ -54,8 +54,8 @@ class Mistake:
     line: int | None = None
 
     def __str__(self) -> str:
-        place = f"line {self.line}, {self.key}" if self.line else self.key
-        return f"{place}: {self.what}" if self.key else self.what
+        place = ", ".join(part for part in (f"line {self.line}" if self.line else "", self.key) if part)
+        return f"{place}: {self.what}" if place else self.what
 
 
 class ScenarioError(RequestError):

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from hashlib import blake2b
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from engine import reading, toml_text
+from engine.catalog import presets as presets
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Width = Annotated[int, Field(ge=1, le=100_000)]
+Index = Annotated[int, Field(ge=0, le=1_000_000)]
+Rate = Annotated[float, Field(gt=0, le=1000)]
+File = Annotated[Path, BeforeValidator(lambda value: Path(value) if isinstance(value, str) and value else value)]
+
+DatasetKind = Literal["adult", "digits", "breast_cancer", "table", "cifar10", "utkface", "imdb", "image_folder", "text_table"]
+ModelKind = Literal["mlp", "logistic", "conv", "vgg", "bert"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DatasetSection(Section):
-    kind: Literal["adult", "digits", "breast_cancer", "table", "cifar10", "utkface", "imdb", "image_folder", "text_table"]
-    path: Path | None = None  # table: a CSV or Parquet file
+    kind: DatasetKind
+    path: File | None = None  # table: a CSV or Parquet file, relative to the scenario's own folder
     label: str | None = None  # table: the label column
     positive: str | None = None  # table: class put last
     numeric: tuple[str, ...] = ()  # table: columns forced to numbers
@@ -24,46 +38,46 @@ class DatasetSection(Section):
     annotations: tuple[str, ...] = ()  # table: columns for FeatureMatch, not fed to the model unless also listed above
     drop: tuple[str, ...] = ()  # table: columns left out
     missing: Literal["keep", "drop"] = "keep"
-    max_categories: int = Field(50, ge=2)  # table: rarer levels are merged into "other"
+    max_categories: int = Field(50, ge=2, le=100_000)  # table: rarer levels are merged into "other"
     scale: Literal["none", "standard"] = "none"
     split: tuple[Fraction, Fraction, Fraction] = (0.4, 0.4, 0.2)  # train, aux, test; not for datasets with a published split
     split_column: str | None = None  # table: a column that says train, aux or test
-    rows: int | None = Field(None, ge=20)  # at most so many rows of train and of aux, and of test (a sliver; a deviation)
+    rows: int | None = Field(None, ge=20, le=1_000_000_000)  # at most so many rows of train and of aux, and of test (a sliver; a deviation)
     balance: bool = True  # adult: subsample the negatives
 
 
 class ModelSection(Section):
-    kind: Literal["mlp", "logistic", "conv", "vgg", "bert"]
-    hidden: tuple[int, ...] = (10,)
+    kind: ModelKind
+    hidden: tuple[Width, ...] = (10,)
     tune: Literal["all", "last_layer"] = "all"
     weights: str = "random"
-    epochs: int = Field(100, ge=1)
-    batch: int = Field(200, ge=1)
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.0, ge=0)  # w/2 * |W|^2 in the loss, kernels only
+    epochs: int = Field(100, ge=1, le=1_000_000)
+    batch: int = Field(200, ge=1, le=1_000_000)
+    lr: float = Field(1e-3, gt=0, le=1000)
+    weight_decay: float = Field(0.0, ge=0, le=1000)  # w/2 * |W|^2 in the loss, kernels only
     weight_decay_per: Literal["step", "rows"] = "step"  # "rows": divided by the rows of the step, scikit-learn's units
     stop: Literal["epochs", "plateau"] = "epochs"
-    tol: float = 1e-4  # plateau: least improvement of the epoch's training loss
-    patience: int = 10  # plateau: epochs without it
+    tol: float = Field(1e-4, ge=0)  # plateau: least improvement of the epoch's training loss
+    patience: int = Field(10, ge=1, le=1_000_000)  # plateau: epochs without it
 
 
 class SubpopulationsSection(Section):
     kind: Literal["cluster_match", "feature_match"]
-    clusters: int = Field(100, ge=2)
-    pca: int | None = None  # components kept; None: the raw representation
+    clusters: int = Field(100, ge=2, le=100_000)
+    pca: int | None = Field(None, ge=1, le=100_000)  # components kept; None: the raw representation
     layer: Literal["input", "hidden"] = "input"
     features: tuple[str, ...] = ()
     bins: dict[str, tuple[float, ...]] = {}
     select: Literal["all", "low_confidence", "mid_confidence", "high_confidence", "confidence"] = "all"
-    select_count: int = Field(10, ge=1)  # per confidence group
-    only: tuple[int, ...] = ()  # these indices alone
-    min_size: int = Field(1, ge=1)  # aux rows, inclusive
-    max_size: int | None = None  # aux rows, inclusive
+    select_count: int = Field(10, ge=1, le=100_000)  # per confidence group
+    only: tuple[Index, ...] = ()  # these indices alone
+    min_size: int = Field(1, ge=1, le=1_000_000_000)  # aux rows, inclusive
+    max_size: int | None = Field(None, ge=1, le=1_000_000_000)  # aux rows, inclusive
 
 
 class AttackSection(Section):
     kind: Literal["label_flip", "gradient", "influence"] = "label_flip"
-    alphas: tuple[float, ...] = (0.5, 1.0, 2.0)
+    alphas: tuple[Rate, ...] = (0.5, 1.0, 2.0)
     target_label: str = "rarest"  # rarest | least_likely | flip | a class name
     per: Literal["aux", "train"] = "aux"
 
@@ -74,10 +88,10 @@ class AdversarySection(Section):
 
 
 class EvaluationSection(Section):
-    trials: int = Field(3, ge=1)
+    trials: int = Field(3, ge=1, le=1000)
     controls: tuple[Literal["off_target", "true_label"], ...] = ("off_target",)
-    min_test_rows: int = Field(30, ge=1)
-    confidence_folds: int = Field(5, ge=1)
+    min_test_rows: int = Field(30, ge=1, le=1_000_000_000)
+    confidence_folds: int = Field(5, ge=1, le=100)
 
 
 class DefenseSection(Section):
@@ -87,17 +101,22 @@ class DefenseSection(Section):
 class ComputeSection(Section):
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     precision: Literal["float32", "float64", "bfloat16"] = "float32"
-    victims_per_stack: int | Literal["auto"] = "auto"
+    victims_per_stack: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = "auto"
     nice: int = Field(10, ge=0, le=19)
-    threads: int | None = None
+    threads: int | None = Field(None, ge=1, le=4096)
 
 
 class Scenario(Section):
-    """The whole of what to run. Every key has a default but dataset.kind, model.kind and subpopulations.kind."""
+    """The whole of what to run. Every key has a default but title, dataset.kind, model.kind and subpopulations.kind.
 
-    title: str
-    reproduces: str | None = None
-    seed: int = Field(0, ge=0)
+    smoke    the file's overrides for `--smoke`, kept until they are applied
+    smoked   they were applied: this is a sliver of the scenario, and says so wherever its numbers are shown
+    """
+
+    title: str = Field(max_length=200)
+    reproduces: str | None = Field(None, max_length=200)
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    smoked: bool = False
     dataset: DatasetSection
     model: ModelSection
     subpopulations: SubpopulationsSection
@@ -106,4 +125,54 @@ class Scenario(Section):
     evaluation: EvaluationSection = EvaluationSection()
     defense: DefenseSection = DefenseSection()
     compute: ComputeSection = ComputeSection()
-    smoke: dict[str, object] = {}
+    smoke: dict[str, Any] = {}
+
+
+DECIDES_NOTHING = (("title",), ("reproduces",), ("smoke",), ("smoked",), ("compute", "nice"), ("compute", "threads"))
+
+
+def parse(
+    text: str, *, where: str = "scenario", overrides: Sequence[str] = (), smoke: bool = False, folder: Path | None = None
+) -> Scenario:
+    """A scenario out of TOML text, `--set` overrides (`model.epochs=5`, applied last) and, if `smoke`, its own [smoke] section.
+
+    folder: what a relative `dataset.path` in the text is relative to; None leaves it as it is.
+    Raises ScenarioError with every mistake. [smoke] is judged as strictly as the rest whether or not it is applied.
+    """
+    return reading.parse(Scenario, text, where=where, overrides=overrides, smoke=smoke, folder=folder)
+
+
+def load(name_or_path: str | Path, overrides: Sequence[str] = (), smoke: bool = False) -> Scenario:
+    """A preset by name, or a scenario file by path. UnknownName where it is neither; ScenarioError for what is wrong in it."""
+    name, path, text = reading.text_of(name_or_path)
+    return parse(text, where=name, overrides=overrides, smoke=smoke, folder=path.parent)
+
+
+def dump(scenario: Scenario) -> str:
+    """The scenario as TOML, defaults filled in, keys in the order they are declared; `parse(dump(s)) == s`."""
+    return toml_text.write(_plain(scenario.model_dump(exclude_none=True)))
+
+
+def digest(scenario: Scenario) -> str:
+    """16 hex digits that differ where results may: a hash of every key but those in DECIDES_NOTHING."""
+    tree = scenario.model_dump(mode="json")
+    for path in DECIDES_NOTHING:
+        inner = tree
+        for part in path[:-1]:
+            inner = inner[part]
+        inner.pop(path[-1], None)
+    return blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The scenario's keys as a JSON schema: types, bounds and choices, for forms and for messages."""
+    return Scenario.model_json_schema()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items() if v != {} or k != "smoke"}
+    if isinstance(value, Path):
+        return str(value)
+    return value
