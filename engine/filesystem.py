@@ -14,8 +14,8 @@ NETWORK = frozenset([
     "panfs", "pvfs2", "orangefs", "gfs2", "ocfs2", "9p", "ceph", "glusterfs", "wekafs", "webdav", "davfs", "davfs2",
 ])
 NETWORK_FUSE = frozenset([
-    "sshfs", "s3fs", "s3ql", "mount-s3", "goofys", "gcsfuse", "blobfuse", "blobfuse2", "rclone", "juicefs", "ceph-fuse", "cephfs", "curlftpfs",
-    "smbnetfs", "kbfs", "mfs", "moosefs", "lizardfs", "seaweedfs", "hdfs", "gvfsd-fuse", "cvmfs2",
+    "sshfs", "s3fs", "s3ql", "mount-s3", "goofys", "gcsfuse", "blobfuse", "blobfuse2", "rclone", "juicefs", "ceph-fuse", "cephfs",
+    "curlftpfs", "smbnetfs", "kbfs", "mfs", "moosefs", "lizardfs", "seaweedfs", "hdfs", "gvfsd-fuse", "cvmfs2",
 ])
 # fmt: on
 _OCTAL = re.compile(r"\\([0-7]{3})")

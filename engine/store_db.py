@@ -17,6 +17,7 @@ from engine.errors import StoreError
 from engine.filesystem import network_kind
 
 BUSY_TIMEOUT_S = 10.0
+OTHER_FILE = "name another file with --store FILE or $SUBPOP_STORE"
 MEMORY = Path(":memory:")  # a store that lives and dies with its connection, for tests
 
 
@@ -125,9 +126,8 @@ class Database:
 
 
 def _check_place(path: Path, create: bool, mounts: str | None) -> None:
-    advice = "name another file with --store FILE or $SUBPOP_STORE"
     if path.is_dir():
-        raise StoreError("this is a folder, not a results store", where=str(path), next=f"{advice}, such as {path / 'runs.db'}")
+        raise StoreError("this is a folder, not a results store", where=str(path), next=f"{OTHER_FILE}, such as {path / 'runs.db'}")
     if kind := network_kind(path, mounts):
         raise StoreError(
             f"this is on a network file system ({kind}), where a store several processes use can be corrupted",
@@ -137,11 +137,11 @@ def _check_place(path: Path, create: bool, mounts: str | None) -> None:
     if path.exists():
         return
     if not create:
-        raise StoreError("there is no results store here", where=str(path), next="start a run first, or " + advice)
+        raise StoreError("there is no results store here", where=str(path), next="start a run first, or " + OTHER_FILE)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"its folder cannot be made ({error.strerror})", where=str(path), next=advice) from error
+        raise StoreError(f"its folder cannot be made ({error.strerror})", where=str(path), next=OTHER_FILE) from error
 
 
 def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float) -> None:
@@ -157,7 +157,7 @@ def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float) -> None:
                 raise StoreError(
                     f"this store was written by a newer subpop (schema {version}, this one knows {len(migrations.MIGRATIONS)})",
                     where=str(path),
-                    next="upgrade subpop, or name another file with --store or $SUBPOP_STORE",
+                    next=f"upgrade subpop, or {OTHER_FILE}",
                 )
             mode = db.execute("PRAGMA journal_mode").fetchone()[0]
             if mode != "wal" and path != MEMORY:
@@ -191,10 +191,10 @@ def _name(error: sqlite3.Error) -> str:
 
 def in_words(error: sqlite3.Error, path: Path) -> StoreError:
     """What SQLite says, as what is wrong, where and what to do next."""
-    name, other = _name(error), "name another file with --store FILE or $SUBPOP_STORE"
+    name, other = _name(error), OTHER_FILE
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         what, then = (
-            "the store is locked: another process has been writing to it for too long",
+            "the store is locked: another process has held it for too long",
             "try again, or find who holds the file open",
         )
     elif name.startswith("SQLITE_READONLY"):
@@ -206,7 +206,7 @@ def in_words(error: sqlite3.Error, path: Path) -> StoreError:
             f"the disk refused to read or write ({name}: {error}); what was committed is safe",
             "check its space, quota and health, then resume the run",
         )
-    elif name.startswith("SQLITE_CANTOPEN") or name.startswith(("SQLITE_PERM", "SQLITE_AUTH")):
+    elif name.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
         what, then = "the store cannot be opened: its folder is missing or not writable", f"make the folder writable, or {other}"
     elif name.startswith("SQLITE_NOTADB"):
         what, then = "this file is not a results store", other

@@ -132,8 +132,8 @@ class Results(Database):
         with self.write() as db:
             _check_stack(db, run_id, stack_index, results)
             db.executemany(
-                "INSERT INTO victims (run_id, number, stack, trial, arm, subpopulation, alpha, poison_points, already_target, epochs, train_loss, "
-                "test_rows, predictions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO victims (run_id, number, stack, trial, arm, subpopulation, alpha, poison_points, already_target, epochs, "
+                "train_loss, test_rows, predictions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
             db.execute(

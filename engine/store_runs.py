@@ -15,9 +15,12 @@ from engine.rows import LogRow, RequestKind, RunRow
 from engine.store_db import Database
 
 # What a worker (or the process that starts one) may change of a run.
-UPDATABLE = frozenset(
-    "state phase started_at finished_at host pid pid_start device victims_done victims_total progress eta_s victims_per_minute error".split()
-) | {"name", "title", "deviations", "note"}
+# fmt: off
+UPDATABLE = frozenset([
+    "name", "title", "note", "deviations", "state", "phase", "started_at", "finished_at", "host", "pid", "pid_start", "device",
+    "victims_done", "victims_total", "progress", "eta_s", "victims_per_minute", "error",
+])
+# fmt: on
 
 _SELECT = "SELECT runs.*, heartbeats.at AS heartbeat_at FROM runs LEFT JOIN heartbeats ON heartbeats.run_id = runs.id"
 
@@ -98,7 +101,7 @@ class RunRows(Database):
     # ---- the worker that has it -------------------------------------------------------------------------------------
 
     def claim(self, run_id: str, host: str, pid: int) -> bool:
-        """Take a run for the worker `pid` on this host; its state becomes queued. False where another living worker has it, or it is done."""
+        """Take a run for the worker `pid` of this host; it is queued then. False where another living worker has it, or it is done."""
         with self.write() as db:
             row = db.execute(f"{_SELECT} WHERE runs.id = ?", (run_id,)).fetchone()
             if row is None:
@@ -158,7 +161,8 @@ class RunRows(Database):
         """
         with self.write() as db:
             row = db.execute(
-                "SELECT leases.*, heartbeats.at AS heartbeat_at FROM leases LEFT JOIN heartbeats USING (run_id) WHERE host = ? AND device = ?",
+                "SELECT leases.*, heartbeats.at AS heartbeat_at FROM leases LEFT JOIN heartbeats USING (run_id) "
+                "WHERE host = ? AND device = ?",
                 (host, device),
             ).fetchone()
             if row is not None and (row["run_id"], row["pid"]) != (run_id, pid):

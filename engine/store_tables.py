@@ -44,7 +44,10 @@ class Tables(Database):
         return int(rows[0]["revision"]) if rows else 0
 
     def table_changes(self, run_id: str, name: str, since: int) -> tuple[int, dict[Key, Cells | None], list[Key] | None]:
-        """What changed after revision `since`: (revision now, key -> cells or None where the row is gone, all keys in order if that changed)."""
+        """What changed after revision `since`.
+
+        (revision now, key -> cells or None where the row is gone, all keys in order where the order changed else None)
+        """
         with self.snapshot() as db:
             head = db.execute("SELECT revision, order_revision FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name)).fetchone()
             if head is None or head["revision"] <= since:
