@@ -1,0 +1,10 @@
+"""Statistics on what victims did: counts, damages, intervals, the worst few. Pure functions of stored predictions; no torch.
+
+folds.py       five folds of the test rows, stratified by subpopulation
+counts.py      predictions -> integer counts, once per victim
+layout.py      counts -> arrays by (alpha, trial, subpopulation)
+damage.py      paired damages with their intervals, controls and collateral
+moderated.py   variances over trials, moderated across subpopulations
+vulnerable.py  Benjamini-Hochberg
+worst.py       the worst k, as published and corrected
+"""

@@ -1,0 +1,112 @@
+"""Counts laid out by (alpha, trial, subpopulation): every poisoned victim beside the clean one of its trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.evaluation.counts import Counts
+from engine.rows import Arm
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One arm against the clean arm. A trial is here when its clean victim is. Integers throughout, zero where there is no victim.
+
+    have_ATS      bool, is there such a victim
+    diff_ATR      int8, clean right - victim right (-1, 0, 1) on the row, of the victim aimed at the row's own subpopulation
+    right_ATS     int64, test rows of s that the victim aimed at s got right
+    all_ATS       int64, test rows, everywhere, that it got right
+    label_ATS     int64, test rows of s that it gave the target label (0 where s has none)
+    points_ATS    int64, poison points;  already_ATS: those that bore the target label before
+    sum_ATS       int64, test rows of s that all victims of (alpha, trial) together got right, whatever they aimed at
+    aimed_AT      int64, how many victims that is
+    clean_TS, clean_all_T, clean_label_TS     the same of the clean victims
+    n_S, n_SF     int64, test rows;  n_all: of the whole test set;  ends_S: where each subpopulation's slice of R ends
+    """
+
+    alphas: tuple[float, ...]
+    trials: tuple[int, ...]
+    have_ATS: np.ndarray
+    diff_ATR: np.ndarray
+    right_ATS: np.ndarray
+    all_ATS: np.ndarray
+    label_ATS: np.ndarray
+    points_ATS: np.ndarray
+    already_ATS: np.ndarray
+    sum_ATS: np.ndarray
+    aimed_AT: np.ndarray
+    clean_TS: np.ndarray
+    clean_all_T: np.ndarray
+    clean_label_TS: np.ndarray
+    n_S: np.ndarray
+    n_SF: np.ndarray
+    n_all: int
+    ends_S: np.ndarray
+
+    def slice_of(self, subpopulation: int) -> slice:
+        """Where the subpopulation's test rows are on the R axis, fold by fold."""
+        start = 0 if subpopulation == 0 else int(self.ends_S[subpopulation - 1])
+        return slice(start, int(self.ends_S[subpopulation]))
+
+
+def lay_out(counts: Counts, alphas: Sequence[float], labels: Sequence[int | None], *, arm: Arm = "poisoned") -> Layout:
+    """The victims of one arm, paired with the clean victim of their trial (the first, should there be two).
+
+    labels: for each subpopulation the class index its poison is given, or None. Victims of an alpha not in `alphas` are left out.
+    """
+    S, rows = counts.subpopulations, int(counts.ends_S[-2]) if counts.subpopulations else 0
+    victims = counts.in_order()
+    clean = {v.spec.trial: v for v in reversed(victims) if v.spec.arm == "clean"}
+    trials = tuple(sorted(clean))
+    trial_at, alpha_at = {t: i for i, t in enumerate(trials)}, {a: i for i, a in enumerate(alphas)}
+    label_S = np.array([-1 if label is None else label for label in labels], dtype=np.int64)
+    ATS = (len(alphas), len(trials), S)
+    have_ATS = np.zeros(ATS, dtype=bool)
+    right_ATS, all_ATS, label_ATS, points_ATS, already_ATS, sum_ATS = (np.zeros(ATS, dtype=np.int64) for _ in range(6))
+    aimed_AT = np.zeros(ATS[:2], dtype=np.int64)
+    clean_TR = np.zeros((len(trials), rows), dtype=np.int8)
+    clean_TS, clean_label_TS = (np.zeros((len(trials), S), dtype=np.int64) for _ in range(2))
+    clean_all_T = np.zeros(len(trials), dtype=np.int64)
+    for t, trial in enumerate(trials):
+        victim = clean[trial]
+        clean_TR[t] = victim.right_rows[:rows]
+        clean_TS[t], clean_all_T[t] = victim.right_S[:S], victim.right_S.sum()
+        clean_label_TS[t] = np.where(label_S < 0, 0, victim.given_SC[np.arange(S), label_S])
+    diff_ATR = np.zeros((len(alphas), len(trials), rows), dtype=np.int8)
+    for victim in victims:
+        spec = victim.spec
+        a, t, s = alpha_at.get(spec.alpha, -1) if spec.alpha is not None else -1, trial_at.get(spec.trial, -1), spec.subpopulation
+        if spec.arm != arm or a < 0 or t < 0 or s is None or have_ATS[a, t, s]:
+            continue
+        start = 0 if s == 0 else int(counts.ends_S[s - 1])
+        here = slice(start, int(counts.ends_S[s]))
+        have_ATS[a, t, s] = True
+        diff_ATR[a, t, here] = clean_TR[t, here] - victim.right_rows
+        right_ATS[a, t, s], all_ATS[a, t, s] = victim.right_S[s], victim.right_S.sum()
+        label_ATS[a, t, s] = victim.given_SC[s, label_S[s]] if label_S[s] >= 0 else 0
+        points_ATS[a, t, s], already_ATS[a, t, s] = victim.poison_points, victim.already_target
+        sum_ATS[a, t] += victim.right_S[:S]
+        aimed_AT[a, t] += 1
+    return Layout(
+        alphas=tuple(alphas),
+        trials=trials,
+        have_ATS=have_ATS,
+        diff_ATR=diff_ATR,
+        right_ATS=right_ATS,
+        all_ATS=all_ATS,
+        label_ATS=label_ATS,
+        points_ATS=points_ATS,
+        already_ATS=already_ATS,
+        sum_ATS=sum_ATS,
+        aimed_AT=aimed_AT,
+        clean_TS=clean_TS,
+        clean_all_T=clean_all_T,
+        clean_label_TS=clean_label_TS,
+        n_S=counts.total_SF[:S].sum(axis=1),
+        n_SF=counts.total_SF[:S],
+        n_all=len(counts.y_R),
+        ends_S=counts.ends_S[:S],
+    )

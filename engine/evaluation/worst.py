@@ -1,0 +1,144 @@
+"""The worst k subpopulations of an alpha, as published and corrected.
+
+As published: chosen by their mean damage over all trials and test rows, and scored on the same. It overstates: among many, the worst
+are also the luckiest.
+
+Corrected: every (trial, test-row fold) is scored on the k worst by the **other** trials and folds. Its estimand: the expected damage of an
+adversary who picks k targets from past trials, given this split and clustering. Precisely, the mean over subpopulations so picked of
+their true damage (expected over initial weights, batch order, poison draws and test rows), expected over independent draws of past
+data of the amount that each pick here saw: one trial fewer than there are, four fifths of the test rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import fsum
+
+import numpy as np
+
+from engine.evaluation.folds import FOLDS
+from engine.evaluation.layout import Layout
+from engine.evaluation.vulnerable import LEAST_TRIALS
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The worst k of one alpha. picks: indices, worst first. None: could not be said. trials: those that the corrected value rests on."""
+
+    alpha: float
+    k: int
+    published_picks: tuple[int, ...]
+    published: float | None
+    picks: tuple[int, ...]
+    corrected: float | None
+    low: float | None
+    high: float | None
+    trials: int
+    note: str
+
+    @property
+    def k_used(self) -> int:
+        return len(self.picks)
+
+
+def worst_of(
+    layout: Layout, alpha: int, damage_S: np.ndarray, published_sizes_S: np.ndarray, enough_rows_S: np.ndarray, ks: Sequence[int]
+) -> list[Worst]:
+    """The worst k of the alpha at that place, both ways, for each k.
+
+    damage_S: float64, mean damages, nan where unknown; published_sizes_S, enough_rows_S: bool, which the one and the other may pick.
+    """
+    scored = score(layout, alpha, enough_rows_S)
+    order = worst_first(damage_S, enough_rows_S)
+    trials = 0 if scored is None else len(scored.lost_TEF)
+    found = []
+    for k in ks:
+        picks, published = as_published(damage_S, published_sizes_S, k)
+        low, high = (None, None)
+        found.append(
+            Worst(
+                layout.alphas[alpha], k, picks, published, order[:k], None if scored is None else corrected(scored, k), low, high, trials,
+                why_not(scored, enough_rows_S),
+            )
+        )  # fmt: skip
+    return found
+
+
+def why_not(scored: Scored | None, enough_rows_S: np.ndarray) -> str:
+    """Why the corrected value or its interval is missing, in words; empty where neither is."""
+    if not enough_rows_S.any():
+        return "no attacked subpopulation has enough test rows; lower evaluation.min_test_rows"
+    if scored is None:
+        return "corrected needs two complete trials"
+    return "an interval needs three complete trials" if len(scored.lost_TEF) < LEAST_TRIALS else ""
+
+
+def as_published(damage_S: np.ndarray, eligible_S: np.ndarray, k: int) -> tuple[tuple[int, ...], float | None]:
+    """The k of largest damage, worst first (ties: the lowest index), and their mean. damage_S: float64, nan where unknown."""
+    picks = worst_first(damage_S, eligible_S)[:k]
+    return picks, fsum(damage_S[list(picks)]) / len(picks) if picks else None
+
+
+def worst_first(damage_S: np.ndarray, eligible_S: np.ndarray) -> tuple[int, ...]:
+    """Eligible subpopulations with a known damage, largest first, ties by index."""
+    order = np.argsort(-np.where(np.isnan(damage_S), -np.inf, damage_S), kind="stable")
+    return tuple(int(s) for s in order if eligible_S[s] and not np.isnan(damage_S[s]))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Every cell of the corrected estimate. members_E: the subpopulations it is made over.
+
+    lost_TEF      int64, clean right - poisoned right
+    damage_TEF    float64, the same over rows
+    order_TFE     int64, places in members_E by the other trials' and folds' mean damage, largest first
+    """
+
+    members_E: np.ndarray
+    lost_TEF: np.ndarray
+    damage_TEF: np.ndarray
+    order_TFE: np.ndarray
+
+
+def score(layout: Layout, alpha: int, eligible_S: np.ndarray) -> Scored | None:
+    """Cells over the complete trials: those in which every eligible subpopulation has a victim. None with fewer than two of them."""
+    members_E = np.flatnonzero(eligible_S & (layout.n_SF > 0).all(axis=1))
+    complete_T = layout.have_ATS[alpha][:, members_E].all(axis=1)
+    if complete_T.sum() < 2 or not len(members_E):
+        return None
+    lost_TSF = fold_sums(layout.diff_ATR[alpha][complete_T], layout.n_SF)
+    return choose(members_E, lost_TSF[:, members_E], layout.n_SF[members_E])
+
+
+def choose(members_E: np.ndarray, lost_TEF: np.ndarray, n_EF: np.ndarray) -> Scored:
+    """Order every cell's subpopulations by what the other trials and folds say: integers and one division, ties by index."""
+    trials = len(lost_TEF)
+    by_fold_EF, by_trial_TE = lost_TEF.sum(axis=0), lost_TEF.sum(axis=2)
+    past_TEF = by_fold_EF.sum(axis=1)[None, :, None] - by_trial_TE[:, :, None] - by_fold_EF[None] + lost_TEF
+    past_TEF = past_TEF / ((trials - 1) * (n_EF.sum(axis=1, keepdims=True) - n_EF))
+    order_TFE = np.argsort(-past_TEF.transpose(0, 2, 1), axis=2, kind="stable")
+    return Scored(members_E, lost_TEF, lost_TEF / n_EF, order_TFE)
+
+
+def cells(scored: Scored, k: int) -> np.ndarray:
+    """Mean damage of each cell's k picks: float64 [trials, folds]."""
+    trials, _, folds = scored.damage_TEF.shape
+    picks_TFK = scored.order_TFE[:, :, :k]
+    damage_TFE = scored.damage_TEF.transpose(0, 2, 1)
+    taken = np.take_along_axis(damage_TFE, picks_TFK, axis=2)
+    return np.array([[fsum(taken[t, f]) / taken.shape[2] for f in range(folds)] for t in range(trials)])
+
+
+def corrected(scored: Scored, k: int) -> float:
+    """The corrected worst-k damage: the mean over (trial, fold) cells."""
+    cells_TF = cells(scored, k)
+    return fsum(cells_TF.ravel()) / cells_TF.size
+
+
+def fold_sums(diff_TR: np.ndarray, n_SF: np.ndarray) -> np.ndarray:
+    """Sums over each (subpopulation, fold)'s slice of the R axis: int64 [trials, subpopulations, folds]."""
+    ends = np.concatenate([[0], np.cumsum(n_SF.ravel())])
+    running = np.zeros((len(diff_TR), int(ends[-1]) + 1), dtype=np.int64)
+    np.cumsum(diff_TR, axis=1, dtype=np.int64, out=running[:, 1:])
+    return np.diff(running[:, ends], axis=1).reshape(len(diff_TR), -1, FOLDS)

@@ -1,0 +1,307 @@
+"""The rows of each table, from counts. Numpy inside; cells are plain ints, floats, texts, bools or None."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import fsum, isnan
+
+import numpy as np
+
+from engine import paper
+from engine.evaluation import confidence, vulnerable, worst
+from engine.evaluation.damage import Damages, collateral_of, damages, off_target, ratio
+from engine.evaluation.layout import Layout, lay_out
+from engine.rows import Subpopulation, Table
+from engine.tables import KS, SPECS, World
+
+Row = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What several tables share, worked out once a build."""
+
+    world: World
+
+    @cached_property
+    def size(self) -> int:
+        return self.world.counts.subpopulations
+
+    @cached_property
+    def attacked(self) -> tuple[Subpopulation, ...]:
+        return tuple(s for s in self.world.subpopulations if s.attacked)
+
+    @cached_property
+    def published(self) -> paper.Published | None:
+        return paper.published(self.world.facts.reproduces)
+
+    @cached_property
+    def labels(self) -> list[int | None]:
+        """The class index that each subpopulation's poison is given."""
+        place = {name: index for index, name in enumerate(self.world.classes)}
+        labels: list[int | None] = [None] * self.size
+        for s in self.world.subpopulations:
+            labels[s.index] = place.get(s.target_label) if s.target_label is not None else None
+        return labels
+
+    @cached_property
+    def layout(self) -> Layout:
+        return lay_out(self.world.counts, self.world.facts.alphas, self.labels)
+
+    @cached_property
+    def damages(self) -> Damages:
+        return damages(self.layout)
+
+    @cached_property
+    def off_target(self) -> np.ndarray:
+        return off_target(self.layout)
+
+    @cached_property
+    def true_label(self) -> np.ndarray | None:
+        if not any(v.spec.arm == "true_label" for v in self.world.counts.victims.values()):
+            return None
+        layout = lay_out(self.world.counts, self.world.facts.alphas, self.labels, arm="true_label")
+        return ratio(
+            (layout.have_ATS * layout.clean_TS).sum(axis=1) - layout.right_ATS.sum(axis=1), layout.have_ATS.sum(axis=1) * layout.n_S
+        )
+
+    def mask(self, keep: Callable[[Subpopulation], bool]) -> np.ndarray:
+        """bool [subpopulations]: attacked, and `keep`."""
+        mask = np.zeros(self.size, dtype=bool)
+        mask[[s.index for s in self.attacked if keep(s)]] = True
+        return mask
+
+    @cached_property
+    def published_sizes(self) -> np.ndarray:
+        """Which subpopulations the paper's size filter leaves: bool [subpopulations]."""
+        least, most = self.world.facts.min_size, self.world.facts.max_size
+        return self.mask(lambda s: s.aux_rows >= least and (most is None or s.aux_rows <= most))
+
+    @cached_property
+    def enough_test_rows(self) -> np.ndarray:
+        return self.mask(lambda s: s.test_rows >= self.world.facts.min_test_rows)
+
+
+def build(world: World, names: Sequence[str]) -> Mapping[str, Table]:
+    """See `engine.tables.build`."""
+    work = Work(world)
+    return {name: Table(SPECS[name], tuple(BUILDERS[name](work))) for name in names}
+
+
+def cell(value: float) -> float | None:
+    """A float for a table: None where it is not known."""
+    value = float(value)
+    return None if isnan(value) else value
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Their mean, the same whatever their order; None of none."""
+    return fsum(values) / len(values) if values else None
+
+
+def line(table: str, /, **cells: object) -> Row:
+    """One row: the cells by column name, put in the order of the table's spec."""
+    columns = SPECS[table].columns
+    if len(cells) != len(columns):
+        raise ValueError(f"{table}: {sorted(set(cells) ^ {column.name for column in columns})}")
+    return tuple(cells[column.name] for column in columns)
+
+
+def _subpopulations(work: Work) -> list[Row]:
+    clean_TS, n_S = work.layout.clean_TS, work.layout.n_S
+    clean_S = ratio(clean_TS.sum(axis=0), len(clean_TS) * n_S)
+    return [
+        line(
+            "subpopulations",
+            subpopulation=s.index,
+            description=s.description,
+            train_rows=s.train_rows,
+            aux_rows=s.aux_rows,
+            test_rows=s.test_rows,
+            class_mix=", ".join(f"{name} {share:.2f}" for name, share in s.class_mix.items()),
+            confidence=s.confidence,
+            confidence_in_sample=s.confidence_in_sample,
+            adversary_accuracy=s.clean_accuracy,
+            clean_accuracy=cell(clean_S[s.index]),
+            target_label=s.target_label,
+            attacked=s.attacked,
+            reason=s.reason,
+        )
+        for s in work.world.subpopulations
+    ]
+
+
+def _victims(work: Work) -> list[Row]:
+    counts, rows = work.world.counts, []
+    n_S, n_all = counts.total_SF.sum(axis=1).tolist(), len(counts.y_R)
+    for v in counts.in_order():
+        s, everywhere = v.spec.subpopulation, int(v.right_S.sum())
+        right, total = (None, None) if s is None else (int(v.right_S[s]), n_S[s])
+        rows.append(
+            line(
+                "victims",
+                victim=v.spec.index,
+                trial=v.spec.trial,
+                arm=v.spec.arm,
+                subpopulation=s,
+                alpha=v.spec.alpha,
+                target_right=right,
+                target_total=total,
+                rest_right=everywhere - (right or 0),
+                rest_total=n_all - (total or 0),
+                poison_points=v.poison_points,
+                already_target=v.already_target,
+                epochs=v.epochs,
+                train_loss=cell(v.train_loss),
+            )
+        )
+    return rows
+
+
+def _damage(work: Work) -> list[Row]:
+    d, off, true, train_rows = work.damages, work.off_target, work.true_label, work.world.train_rows
+    rows = []
+    for a, alpha in enumerate(work.world.facts.alphas):
+        for s in work.attacked:
+            at = (a, s.index)
+            points, labelled = cell(d.points_AS[at]), work.labels[s.index] is not None
+            rows.append(
+                line(
+                    "damage",
+                    subpopulation=s.index,
+                    description=s.description,
+                    alpha=alpha,
+                    damage=cell(d.damage_AS[at]),
+                    low=cell(d.low_AS[at]),
+                    high=cell(d.high_AS[at]),
+                    trials=int(d.trials_AS[at]),
+                    vulnerable=None if isnan(d.q_AS[at]) else bool(d.q_AS[at] <= vulnerable.Q),
+                    p=cell(d.p_AS[at]),
+                    q=cell(d.q_AS[at]),
+                    clean_accuracy=cell(d.clean_AS[at]),
+                    poisoned_accuracy=cell(d.poisoned_AS[at]),
+                    collateral=cell(d.collateral_AS[at]),
+                    off_target=cell(off[at]),
+                    true_label=None if true is None else cell(true[at]),
+                    target_given=cell(d.label_AS[at]) if labelled else None,
+                    target_given_clean=cell(d.clean_label_AS[at]) if labelled else None,
+                    poison_points=points,
+                    poison_share=None if points is None or not train_rows else points / train_rows,
+                    already_target=cell(d.already_AS[at]),
+                    aux_rows=s.aux_rows,
+                    test_rows=s.test_rows,
+                )
+            )
+    return rows
+
+
+def _worst(work: Work) -> list[Row]:
+    d, rows, aux_rows = work.damages, [], {s.index: s.aux_rows for s in work.world.subpopulations}
+    eligible, published = work.enough_test_rows, work.published
+    for a, alpha in enumerate(work.world.facts.alphas):
+        found = worst.worst_of(work.layout, a, d.damage_AS[a], work.published_sizes, eligible, KS)
+        for k, w in zip(KS, found, strict=True):
+            value, told = reading(None if published is None else published.worst.get((alpha, k)))
+            size, _ = reading(None if published is None else published.size.get(k))
+            rows.append(
+                line(
+                    "worst",
+                    alpha=alpha,
+                    k=k,
+                    as_published=w.published,
+                    as_published_k=len(w.published_picks),
+                    corrected=w.corrected,
+                    low=w.low,
+                    high=w.high,
+                    k_used=w.k_used,
+                    eligible=int(eligible.sum()),
+                    trials=w.trials,
+                    clean_accuracy=mean([float(d.clean_AS[a, s]) for s in w.published_picks]),
+                    size=mean([aux_rows[s] for s in w.published_picks]),
+                    published=value,
+                    published_as=told,
+                    published_size=size,
+                    chosen=_list(w.published_picks),
+                    chosen_corrected=_list(w.picks),
+                    note=w.note,
+                )
+            )
+    return rows
+
+
+def _collateral(work: Work) -> list[Row]:
+    d, rows = work.damages, []
+    for a, alpha in enumerate(work.world.facts.alphas):
+        order = worst.worst_first(d.damage_AS[a], work.published_sizes)
+        everyone = worst.worst_first(d.damage_AS[a], work.mask(lambda _: True))
+        groups: list[tuple[str, int | None, Sequence[int]]] = [(f"worst {k}", k, order[:k]) for k in KS]
+        for name, k, picks in [*groups, ("all", None, everyone)]:
+            interval = collateral_of(work.layout, a, picks)
+            value, told = reading(None if work.published is None or k is None else work.published.collateral.get((alpha, k)))
+            each = [float(d.collateral_AS[a, s]) for s in picks if not isnan(d.collateral_AS[a, s])]
+            rows.append(
+                line(
+                    "collateral",
+                    alpha=alpha,
+                    group=name,
+                    subpopulations=len(picks),
+                    collateral=mean(each),
+                    low=interval.low,
+                    high=interval.high,
+                    largest=max(each, default=None),
+                    damage=mean([float(d.damage_AS[a, s]) for s in picks]),
+                    trials=interval.trials,
+                    published=value,
+                    published_as=told,
+                )
+            )
+    return rows
+
+
+def _confidence(work: Work) -> list[Row]:
+    d, rows, published = work.damages, [], work.published
+    for a, alpha in enumerate(work.world.facts.alphas):
+        for group in confidence.groups(work.attacked):
+            known = [s for s in group.members if not isnan(d.damage_AS[a, s.index])]
+            values = [float(d.damage_AS[a, s.index]) for s in known]
+            value, told = reading(None if published is None else published.confidence.get(group.name))
+            rank, _ = reading(None if published is None or group.name != "all" else published.spearman.get(alpha))
+            rows.append(
+                line(
+                    "confidence",
+                    alpha=alpha,
+                    group=group.name,
+                    subpopulations=len(known),
+                    confidence=mean([s.confidence for s in known if s.confidence is not None]),
+                    confidence_in_sample=mean([s.confidence_in_sample for s in known if s.confidence_in_sample is not None]),
+                    damage=mean(values),
+                    spearman=confidence.spearman([s.confidence for s in known], values),
+                    published=value,
+                    published_as=told,
+                    published_spearman=rank,
+                )
+            )
+    return rows
+
+
+def reading(entry: paper.Reading | None) -> tuple[float | None, str | None]:
+    """A published value and where it stands: ("Table 4, sure")."""
+    if entry is None:
+        return None, None
+    return entry.value, ", ".join(part for part in (entry.table, entry.certainty, entry.remark) if part)
+
+
+def _list(indices: Sequence[int]) -> str:
+    return " ".join(map(str, indices))
+
+
+BUILDERS: dict[str, Callable[[Work], list[Row]]] = {
+    "subpopulations": _subpopulations,
+    "victims": _victims,
+    "damage": _damage,
+    "worst": _worst,
+    "collateral": _collateral,
+    "confidence": _confidence,
+}
