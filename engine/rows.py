@@ -1,4 +1,4 @@
-"""The plain types that travel down the layers. No torch, and numpy and pandas for annotations only."""
+"""The plain types that travel down the layers. Torch, numpy and pandas for annotations only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from torch import Tensor
 
 Split = Literal["train", "aux", "test"]
 Arm = Literal["clean", "poisoned", "true_label"]
@@ -157,6 +158,21 @@ class VictimResult:
     already_target: int
     epochs: int
     train_loss: float
+
+
+# ---- training -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StepRows:
+    """The rows of one step. Poison is padded to the longest of the stack; `own_VP` says which places are real (1) or padding (0)."""
+
+    x_BF: Tensor  # [clean rows, features + 1], the last column all ones
+    y_B: Tensor  # int64 [clean rows]
+    x_VPF: Tensor | None  # [victims, places, features + 1]
+    y_VP: Tensor | None  # int64 [victims, places]
+    own_VP: Tensor | None  # [victims, places], 0 or 1
+    rows_V: Tensor  # [victims], how many rows each victim's step really has
 
 
 # ---- runs -----------------------------------------------------------------------------------------------------------

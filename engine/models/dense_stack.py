@@ -9,23 +9,12 @@ makes both cheap: a victim's slice is a strided matrix that a batched product re
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
-@dataclass(frozen=True)
-class StepRows:
-    """The rows of one step. Poison is padded to the longest of the stack; `own_VP` says which places are real (1) or padding (0)."""
-
-    x_BF: Tensor  # [clean rows, features + 1], the last column all ones
-    y_B: Tensor  # int64 [clean rows]
-    x_VPF: Tensor | None  # [victims, places, features + 1]
-    y_VP: Tensor | None  # int64 [victims, places]
-    own_VP: Tensor | None  # [victims, places], 0 or 1
-    rows_V: Tensor  # [victims], how many rows each victim's step really has
+from engine.rows import StepRows
 
 
 class DenseStack:

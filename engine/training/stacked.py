@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import RunFailed
-from engine.models.dense_stack import StepRows
+from engine.rows import StepRows
 from engine.training.adam import StackAdam
 from engine.training.recipe import Job, Plateau, Recipe, Trained, Training
 from engine.training.schedule import Schedule

@@ -1,0 +1,63 @@
+"""How many victims train together: as many as memory holds and speed rewards, both measured on the device itself."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import torch
+
+LEAST_GAIN = 0.10  # a doubling must save this share of a victim's time to be worth a longer stack, which a crash would lose whole
+SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a stack may use, with a fifth left to others."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] * 0.8)
+    try:
+        pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        pages = 2 * 2**30
+    return int(pages * 0.5)
+
+
+def measured_size(
+    seconds_of: Callable[[int], float], bytes_per_victim: int, budget_bytes: int, most: int, sizes: tuple[int, ...] = SIZES
+) -> int:
+    """The stack size to use for `most` victims.
+
+    seconds_of(victims): seconds that a few steps of a stack of that size take; may raise torch.OutOfMemoryError.
+    The smallest size that no doubling betters by LEAST_GAIN, then evened out so that the last stack is not a stub.
+    """
+    fits = max(1, budget_bytes // max(bytes_per_victim, 1))
+    best, best_s = 1, float("inf")
+    for size in sizes:
+        size = min(size, most)
+        if size > fits:
+            break
+        try:
+            per_victim_s = seconds_of(size) / size
+        except torch.OutOfMemoryError:
+            break
+        if per_victim_s > best_s * (1 - LEAST_GAIN):
+            break
+        best, best_s = size, per_victim_s
+        if size == most:
+            break
+    stacks = -(-most // best)
+    return -(-most // stacks)
+
+
+def timed(train: Callable[[], object]) -> float:
+    """Seconds of the faster of two calls, after one to warm up."""
+    train()
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        train()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times)
