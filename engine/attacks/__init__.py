@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 
 from engine.attacks import label_flip
@@ -40,7 +42,7 @@ def poison(
     return Poison(rows, labels.astype(np.int64), true[rows].astype(np.int64))
 
 
-def require(attack: AttackSection):  # type: ignore[no-untyped-def]  # a module
+def require(attack: AttackSection) -> ModuleType:
     """The attack's module, or a RequestError where this version does not have it."""
     if attack.kind not in ATTACKS:
         raise RequestError(

@@ -99,7 +99,7 @@ def fit(aux: np.ndarray, clusters: int, seed: int) -> np.ndarray:
 def _one_thread() -> AbstractContextManager[object]:
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    return threadpool_limits(1)  # type: ignore[no-any-return]
+    return threadpool_limits(1)
 
 
 def nearest(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:

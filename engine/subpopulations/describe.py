@@ -1,32 +1,37 @@
-"""What sets a cluster apart, in words: "education-num 13+, Married-civ-spouse, hours-per-week 40–50", "mostly 3 (82 %), heavy ink".
+"""What sets a cluster apart, in words: "education-num 13+, Married-civ-spouse, hours-per-week 40–50", "mostly digit 3 (82 %), ink 0.35+".
 
 A description is a short list of conditions on the raw columns. Each is the one that, among the rows that meet the conditions before it,
 tells the cluster's rows best from the others: the largest divergence (nats) between the share of cluster rows that meet it and the share of
-the rest. Taking the rest as what the earlier conditions leave makes a second column that says the same (education beside education-num)
-worthless, so it is not said.
+the rest. A column that one already said settles (education, after education-num) is not said.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from engine.rows import Dataset, Rows
 from engine.seeds import generator
-from engine.subpopulations import levels
+from engine.subpopulations import levels, twins
 
-TERMS = (2, 4)  # fewest and most conditions
-WORTH = 0.05  # nats: a condition beyond the fewest that adds less is not said
+FEWEST, MOST = 2, 4  # conditions
+WORTH = 0.15  # nats: a condition beyond the fewest that adds less is not said
+HARDLY = 0.03  # nats: nor is any that adds less than this
 SUPPORT = 0.6  # least share of the cluster's rows that a condition must hold for
 NEARLY_ALL = 0.95  # from this share on "mostly" is left out
-REST = 20_000  # at most so many other rows are looked at, drawn once
-MAX_COLUMNS = 60  # of a wider table, the columns that vary most between clusters
+REST_PRIOR, CLUSTER_PRIOR = 10.0, 2.0  # rows; see `_condition`
+MANY = 20_000  # at most so many rows of a cluster, and so many others, are looked at
+MAX_COLUMNS = 60  # of a wider table, those whose means differ most between clusters
 
 
 @dataclass(frozen=True)
 class Trait:
-    """One raw column, ready to be asked about. Numbers: values float64 [rows], NaN missing. Levels: codes int64 [rows] into names."""
+    """One raw column, ready to be asked about.
+
+    Numbers: `values` float64 [rows], NaN missing. Levels: `codes` int64 [rows] into `names`.
+    """
 
     name: str
     names: tuple[str, ...] = ()
@@ -35,31 +40,41 @@ class Trait:
 
 
 @dataclass(frozen=True)
+class Crowd:
+    """Row numbers: the cluster's, those of the rest that meet the conditions so far, and all of the rest."""
+
+    ours: np.ndarray
+    rest: np.ndarray
+    others: np.ndarray
+
+
+@dataclass(frozen=True)
 class Condition:
-    """A statement about a row, and which rows it holds for (bool [cluster rows], bool [other rows])."""
+    """A statement about a row, and which of the rest it holds for: bool [rows of the rest]."""
 
     words: str
-    inside: np.ndarray
-    rest: np.ndarray
+    holds: np.ndarray
     nats: float
 
 
 def describe(dataset: Dataset, of_aux: np.ndarray, clusters: int) -> tuple[str, ...]:
-    """One description for each cluster; of_aux int [aux rows]. No two are equal: what stays equal after five conditions is numbered."""
-    traits = traits_of(dataset)
+    """One description for each cluster; of_aux int [aux rows] is each row's cluster.
+
+    No two are equal: equal ones are made longer, and what that leaves equal is numbered.
+    """
+    traits = traits_of(dataset.aux, of_aux, clusters)
     twice = levels.ambiguous(trait.names for trait in traits)
-    chance = generator(0, "describe", len(of_aux))
-    sample = np.sort(chance.permutation(len(of_aux))[: REST + len(of_aux) // max(clusters, 1)])
-    members = [np.flatnonzero(of_aux == cluster)[:REST] for cluster in range(clusters)]
+    settled = twins.memory([(trait.codes, False) if trait.codes is not None else (np.asarray(trait.values), True) for trait in traits])
+    order = generator(0, "describe").permutation(len(of_aux))  # looked at in a fixed random order where there are too many to look at all
 
     def words(cluster: int, fewest: int, most: int) -> str:
-        rest = sample[of_aux[sample] != cluster]
-        return in_words(traits, twice, members[cluster], rest, fewest, most)
+        mine = of_aux[order] == cluster
+        others = order[~mine][:MANY]
+        return in_words(traits, twice, settled, Crowd(order[mine][:MANY], others, others), fewest, most)
 
-    said = [words(cluster, *TERMS) for cluster in range(clusters)]
-    for most in (TERMS[1] + 1, TERMS[1] + 2):
-        same = [cluster for cluster in range(clusters) if said.count(said[cluster]) > 1]
-        longer = {cluster: words(cluster, most, most) for cluster in same}
+    said = [words(cluster, FEWEST, MOST) for cluster in range(clusters)]
+    for more in (MOST, MOST + 1, MOST + 2):
+        longer = {cluster: words(cluster, more, more) for cluster in range(clusters) if said.count(said[cluster]) > 1}
         said = [longer.get(cluster, text) for cluster, text in enumerate(said)]
     return numbered(said)
 
@@ -69,99 +84,110 @@ def numbered(said: list[str]) -> tuple[str, ...]:
     return tuple(f"{text} ({said[: place + 1].count(text)})" if said.count(text) > 1 else text for place, text in enumerate(said))
 
 
-def in_words(traits: list[Trait], twice: frozenset[str], members: np.ndarray, rest: np.ndarray, fewest: int, most: int) -> str:
-    """The conditions that tell `members` from `rest` (row numbers), strongest first."""
+def in_words(traits: list[Trait], twice: frozenset[str], settled: Callable[[int, int], bool], crowd: Crowd, fewest: int, most: int) -> str:
+    """The conditions that tell the cluster from the rest, strongest first.
+
+    The cluster keeps all its rows from one condition to the next: each is said of the cluster, not of what the ones before it left of it.
+    """
     said: list[str] = []
-    left = list(traits)
-    inside = members
+    left = list(range(len(traits)))
     while left and len(said) < most:
-        found = [(best, trait) for trait in left if (best := strongest(trait, twice, inside, rest)) is not None]
+        found = [(best, place) for place in left if (best := strongest(traits[place], twice, crowd)) is not None]
         if not found:
             break
-        best, trait = max(found, key=lambda pair: pair[0].nats)
-        if len(said) >= fewest and best.nats < WORTH:
+        best, place = max(found, key=lambda pair: pair[0].nats)
+        if best.nats < (WORTH if len(said) >= fewest else HARDLY):
             break
         said.append(best.words)
-        left.remove(trait)
-        # The cluster keeps all its rows: a condition is about the cluster, not about what the conditions before it left of it.
-        rest = rest[best.rest]
-    return ", ".join(said) if said else "like the whole"
+        left = [other for other in left if other != place and not settled(place, other)]
+        crowd = Crowd(crowd.ours, crowd.rest[best.holds], crowd.others)
+    return ", ".join(said) if said else "much like the whole"
 
 
-def strongest(trait: Trait, twice: frozenset[str], inside: np.ndarray, rest: np.ndarray) -> Condition | None:
-    """The condition on one column that diverges most, or None where none holds for enough of the cluster and for less of the rest."""
-    found = numeric(trait, inside, rest) if trait.values is not None else categorical(trait, twice, inside, rest)
+def strongest(trait: Trait, twice: frozenset[str], crowd: Crowd) -> Condition | None:
+    """The condition on one column that diverges most; None where none holds for enough of the cluster and for less of the rest."""
+    found = _ranges(trait, crowd) if trait.values is not None else _levels(trait, twice, crowd)
     return max(found, key=lambda condition: condition.nats, default=None)
 
 
-def categorical(trait: Trait, twice: frozenset[str], inside: np.ndarray, rest: np.ndarray) -> list[Condition]:
+def _levels(trait: Trait, twice: frozenset[str], crowd: Crowd) -> list[Condition]:
     """The commonest level, or the two commonest where one alone is not the rule."""
     assert trait.codes is not None
-    ours, theirs = trait.codes[inside], trait.codes[rest]
-    common = np.argsort(-np.bincount(ours, minlength=len(trait.names)), kind="stable")[:2]
-    found = []
-    for count in (1, 2):
-        chosen = common[:count]
-        share = float(np.isin(ours, chosen).mean())
-        names = [trait.names[code] for code in chosen]
-        if all(levels.says_itself(name, twice) for name in names):
-            words = " or ".join(names)
-        else:
-            words = f"{trait.name} {' or '.join(names)}"
-        mostly = words if share >= NEARLY_ALL else f"mostly {words} ({100 * share:.0f} %)"
-        found += _condition(mostly, np.isin(ours, chosen), np.isin(theirs, chosen))
+    ours = trait.codes[crowd.ours]
+    common = np.argsort(-np.bincount(ours, minlength=len(trait.names)), kind="stable")
+    for count in range(1, min(3, len(trait.names))):
+        chosen = np.isin(np.arange(len(trait.names)), common[:count])  # bool [levels]
+        share = float(chosen[ours].mean())
         if share >= SUPPORT:
-            break
-    return found
+            names = [trait.names[code] for code in sorted(common[:count])]
+            bare = all(levels.says_itself(name, twice) for name in names)
+            words = " or ".join(names) if bare else f"{trait.name} {' or '.join(names)}"
+            return _condition(words if share >= NEARLY_ALL else f"mostly {words} ({100 * share:.0f} %)", chosen[trait.codes], crowd)
+    return []
 
 
-def numeric(trait: Trait, inside: np.ndarray, rest: np.ndarray) -> list[Condition]:
-    """Ranges that hold nine tenths of the cluster's rows, open at an end that the whole table shares."""
+def _ranges(trait: Trait, crowd: Crowd) -> list[Condition]:
+    """Ranges that hold nine tenths of the cluster's rows, or all of them."""
     assert trait.values is not None
-    ours, theirs = trait.values[inside], trait.values[rest]
+    ours = trait.values[crowd.ours]
     there = ours[~np.isnan(ours)]
-    if len(there) == 0:
-        return _condition(f"{trait.name} {levels.MISSING}", np.isnan(ours), np.isnan(theirs))
+    if len(there) < SUPPORT * len(ours):
+        return _condition(f"{trait.name} {levels.MISSING}", np.isnan(trait.values), crowd)
+    least, greatest = np.nanmin(trait.values), np.nanmax(trait.values)
     found = []
     for low_share, high_share in ((0.0, 0.9), (0.1, 1.0), (0.05, 0.95), (0.0, 1.0)):
-        low = float(np.quantile(there, low_share, method="lower")) if low_share or high_share == 1.0 else None
-        high = float(np.quantile(there, high_share, method="higher")) if high_share < 1 or low_share == 0.0 else None
-        least, greatest = np.nanmin(trait.values), np.nanmax(trait.values)
-        low = None if low is not None and low <= least and (high is None or high > least) else low
-        high = None if high is not None and high >= greatest and (low is None or low < greatest) else high
-        if low is None and high is None:
+        low = float(np.quantile(there, low_share, method="lower"))
+        high = float(np.quantile(there, high_share, method="higher"))
+        if low == least and high == greatest:
             continue
-        bottom, top = -np.inf if low is None else low, np.inf if high is None else high
-        found += _condition(
-            f"{trait.name} {levels.span(low, high)}", (ours >= bottom) & (ours <= top), (theirs >= bottom) & (theirs <= top)
-        )
+        open_below, open_above = low == least and low < high, high == greatest and low < high
+        words = f"{trait.name} {levels.span(None if open_below else low, None if open_above else high)}"
+        found += _condition(words, (trait.values >= low) & (trait.values <= high), crowd)
     return found
 
 
-def _condition(words: str, inside: np.ndarray, rest: np.ndarray) -> list[Condition]:
-    """Empty where the condition is no news: too few of the cluster, or no rarer in the rest."""
-    ours = (inside.sum() + 0.5) / (len(inside) + 1)
-    theirs = (rest.sum() + 0.5) / (len(rest) + 1)
-    if inside.mean() < SUPPORT or ours <= theirs:
+def _condition(words: str, holds: np.ndarray, crowd: Crowd) -> list[Condition]:
+    """The condition that `holds` (bool [all rows]) states; empty where it is no news: too few of the cluster, or no rarer elsewhere.
+
+    Where the conditions so far leave few of the rest, all others stand in for them with the weight of REST_PRIOR rows; and a cluster of
+    few rows is drawn towards the rest by CLUSTER_PRIOR rows, so that what three rows happen to share is not called a trait.
+    """
+    ours, rest, others = holds[crowd.ours], holds[crowd.rest], holds[crowd.others]
+    elsewhere = (rest.sum() + REST_PRIOR * (others.sum() + 0.5) / (len(others) + 1)) / (len(rest) + REST_PRIOR)
+    here = (ours.sum() + CLUSTER_PRIOR * elsewhere) / (len(ours) + CLUSTER_PRIOR)
+    if ours.mean() < SUPPORT or here <= elsewhere or elsewhere >= 1:
         return []
-    nats = ours * np.log(ours / theirs) + (1 - ours) * np.log((1 - ours) / (1 - theirs))
-    return [Condition(words, inside, rest, float(nats))]
+    nats = here * np.log(here / elsewhere) + (1 - here) * np.log((1 - here) / (1 - elsewhere))
+    return [Condition(words, rest, float(nats))]
 
 
-def traits_of(dataset: Dataset) -> list[Trait]:
-    """The raw columns of aux worth asking about: not constant, not an identifier."""
-    traits = [trait for name in dataset.aux.frame.columns if (trait := _trait(dataset.aux, name)) is not None]
-    if len(traits) > MAX_COLUMNS:
-        traits = traits[:MAX_COLUMNS]
-    return traits
+def traits_of(rows: Rows, of_row: np.ndarray, clusters: int) -> list[Trait]:
+    """The raw columns worth asking about: neither constant nor identifiers."""
+    traits = [trait for name in rows.frame.columns if (trait := _trait(str(name), rows)) is not None]
+    if len(traits) <= MAX_COLUMNS:
+        return traits
+    spread = [_between(trait, of_row, clusters) for trait in traits]
+    keep = sorted(np.argsort(-np.array(spread), kind="stable")[:MAX_COLUMNS])
+    return [traits[place] for place in keep]
 
 
-def _trait(rows: Rows, name: str) -> Trait | None:
+def _trait(name: str, rows: Rows) -> Trait | None:
     column = rows.frame[name]
     values = levels.numbers(column)
     if values is not None:
-        return Trait(str(name), values=values) if len(np.unique(values[~np.isnan(values)])) > 1 else None
+        return Trait(name, values=values) if len(np.unique(values[~np.isnan(values)])) > 1 else None
     names, codes = np.unique(levels.text(column).astype(str), return_inverse=True)
-    if len(names) < 2 or len(names) > max(50, len(rows) // 2):
-        return None
-    return Trait(str(name), names=tuple(map(str, names)), codes=codes.reshape(-1))
+    identifier = len(names) > 0.9 * len(rows) > 9
+    return None if len(names) < 2 or identifier else Trait(name, names=tuple(map(str, names)), codes=codes.reshape(-1))
+
+
+def _between(trait: Trait, of_row: np.ndarray, clusters: int) -> float:
+    """The share of a column's variance that lies between clusters; for levels, that of their codes."""
+    raw = trait.codes if trait.values is None else trait.values
+    assert raw is not None
+    there = ~np.isnan(raw)
+    values, of_row = raw[there].astype(np.float64), of_row[there]
+    values = values - values.mean()
+    sizes = np.bincount(of_row, minlength=clusters)
+    sums = np.bincount(of_row, weights=values, minlength=clusters)
+    return float((sums**2 / np.maximum(sizes, 1)).sum() / max((values**2).sum(), 1e-300))

@@ -100,7 +100,7 @@ def annotate(name: str, column: pd.Series, edges: Sequence[float] | None) -> tup
     values = levels.numbers(column)
     if values is None:
         read = levels.text(column)
-        names = tuple(sorted(set(read[~gone])))
+        names = tuple(levels.in_order(set(read[~gone])))
         place = {level: code for code, level in enumerate((*names, levels.MISSING))}
         return np.array([place[level] for level in read], dtype=np.int64), (*names, levels.MISSING)
 

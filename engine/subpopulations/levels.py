@@ -9,11 +9,37 @@ import pandas as pd
 
 MISSING = "missing"
 _MARKS = frozenset({"", "?", "na", "n/a", "nan", "none", "null"})
-_SAYS_NOTHING = frozenset({"yes", "no", "true", "false", "other", "others", "unknown", "none", "y", "n", "t", "f", MISSING})
+# fmt: off
+_SAYS_NOTHING = frozenset({
+    "yes", "no", "true", "false", "on", "off", "other", "others", "unknown", "none", "all", "any", "never", "always", "first", "last",
+    "low", "lower", "lowest", "mid", "middle", "medium", "centre", "center", "high", "higher", "highest", "left", "right", "top", "bottom",
+    "upper", "small", "smaller", "smallest", "large", "larger", "largest", "thin", "thinner", "thinnest", "thick", "thicker", "thickest",
+    "light", "dark", "weak", "strong", "good", "bad", "new", "old", "short", "long", MISSING,
+})
+# fmt: on
+
+
+def plain(column: pd.Series) -> pd.Series:
+    """The column without pandas' category type, and whole numbers among mixed values as such (9.0 beside "9" is one level)."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.astype(column.cat.categories.dtype)
+    if column.dtype == object:
+        return column.map(lambda value: number(value).replace(",", "") if isinstance(value, float) and np.isfinite(value) else value)
+    return column
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Levels in reading order: by number where all are numbers ("9" before "10"), else by letter."""
+    names = list(names)
+    try:
+        return sorted(names, key=lambda name: (float(name), name))
+    except ValueError:
+        return sorted(names)
 
 
 def is_missing(column: pd.Series) -> np.ndarray:
     """bool [rows]: no value, or one of the marks that stand for none ("?", "", "NA", ...)."""
+    column = plain(column)
     gone = column.isna().to_numpy(dtype=bool)
     if pd.api.types.is_numeric_dtype(column):
         return gone
@@ -26,6 +52,7 @@ def numbers(column: pd.Series, *, parse: bool = False) -> np.ndarray | None:
 
     parse: a column of text counts too where every value that is not missing reads as a number.
     """
+    column = plain(column)
     if pd.api.types.is_bool_dtype(column):
         return None
     if pd.api.types.is_numeric_dtype(column):
@@ -38,6 +65,7 @@ def numbers(column: pd.Series, *, parse: bool = False) -> np.ndarray | None:
 
 def text(column: pd.Series) -> np.ndarray:
     """object [rows] of str: the value as a person reads it, MISSING where there is none."""
+    column = plain(column)
     values = numbers(column)
     if values is not None:
         read = np.array([number(value) for value in values], dtype=object)

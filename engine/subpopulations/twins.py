@@ -1,0 +1,76 @@
+"""Which columns are settled by another one, so that a description which has said the one need not say the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+SETTLED = {"correlation": 0.9, "variance": 0.8, "information": 0.9}  # from here on the one column settles the other
+ROWS = 5_000  # looked at
+
+Column = tuple[np.ndarray, bool]  # [rows], float64 with NaN missing or int64 codes from 0; whether it is of numbers
+
+
+def settles(said: Column, other: Column) -> bool:
+    """Whether `other` is (nearly) a function of `said`.
+
+    Two of numbers: |rank correlation|; one of each: the share of the ranks' variance between levels; two of levels: the share of the
+    other's entropy that `said` removes (Theil's U), which means nothing, and so is not asked, where `said` has a level for every few rows.
+    """
+    keep = np.ones(len(said[0]), dtype=bool)
+    for values, is_number in (said, other):
+        if is_number:
+            keep &= ~np.isnan(values)
+    keep = np.flatnonzero(keep)[:ROWS]
+    if len(keep) < 2:
+        return False
+    (a, a_number), (b, b_number) = ((values[keep], is_number) for values, is_number in (said, other))
+    if a_number and b_number:
+        a, b = _ranks(a), _ranks(b)
+        spread = float(np.sqrt((a**2).sum() * (b**2).sum()))
+        return spread > 0 and abs(float((a * b).sum())) / spread >= SETTLED["correlation"]
+    levels, numbers = (b, a) if a_number else (a, b)
+    if a_number or b_number:
+        return _few(levels) and _between(_ranks(numbers), levels) >= SETTLED["variance"]
+    return _few(levels) and _information(said=a, other=b) >= SETTLED["information"]
+
+
+def memory(columns: list[Column]) -> Callable[[int, int], bool]:
+    """`settles` by position in `columns`, each pair worked out once."""
+    known: dict[tuple[int, int], bool] = {}
+
+    def ask(said: int, other: int) -> bool:
+        if (said, other) not in known:
+            known[said, other] = settles(columns[said], columns[other])
+        return known[said, other]
+
+    return ask
+
+
+def _few(codes: np.ndarray) -> bool:
+    return len(np.unique(codes)) <= max(2, len(codes) // 10)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Centred mid-ranks: float64 [rows]."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - (counts - 1) / 2
+    return (middle - (len(values) + 1) / 2)[inverse.reshape(-1)]
+
+
+def _between(centred: np.ndarray, codes: np.ndarray) -> float:
+    sums, sizes = np.bincount(codes, weights=centred), np.bincount(codes)
+    return float((sums**2 / np.maximum(sizes, 1)).sum() / max(float((centred**2).sum()), 1e-300))
+
+
+def _information(said: np.ndarray, other: np.ndarray) -> float:
+    """Theil's U: 1 - H(other | said) / H(other); 0 where `other` is constant."""
+    whole = _entropy(np.bincount(other))
+    joint = _entropy(np.bincount(said * (int(other.max()) + 1) + other))
+    return 1 - (joint - _entropy(np.bincount(said))) / whole if whole > 0 else 0.0
+
+
+def _entropy(counts: np.ndarray) -> float:
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
