@@ -109,7 +109,7 @@ def tell(found: Found, lines: Mapping[Path, int], overridden: Sequence[Path] = (
     for path, what in found.items():
         key, item = name_key(path)
         if any(path[: len(o)] == o for o in overridden):
-            mistakes.append(Mistake(key, f"{item}{what} (given by --set)"))
+            mistakes.append(Mistake(key, f"{item}{what} (given on the command line)"))
         else:
             line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), None)
             mistakes.append(Mistake(key, f"{item}{what}", line))

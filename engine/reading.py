@@ -90,7 +90,7 @@ def parse(model: type[S], text: str, *, where: str, overrides: Sequence[str], sm
             continue
         inner = path[1:] if path[0] == "smoke" else path
         if value is None and not mistakes.is_key(inner, schema):
-            bad_overrides.append(Mistake(mistakes.name_key(path)[0], f"{mistakes.unknown(inner, schema)} (given by --set)"))
+            bad_overrides.append(Mistake(mistakes.name_key(path)[0], f"{mistakes.unknown(inner, schema)} (given on the command line)"))
             continue
         overridden.append(path)
         if folder and path[-2:] == ("dataset", "path") and isinstance(value, str):

@@ -1,0 +1,224 @@
+"""Commands about runs: run, runs, watch, pause, resume, stop, delete, export."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engine import cli_text
+from engine.cli_text import DataOption, JsonOption, RunArgument, ScenarioArgument, SetOption, SmokeOption, StoreOption
+from engine.errors import RequestError
+
+if TYPE_CHECKING:
+    from engine.rows import RunRow
+    from engine.store import Store
+
+FORMATS = ("csv", "parquet", "json", "md", "tex")
+
+
+def run(
+    scenario: ScenarioArgument,
+    set_: SetOption = None,
+    smoke: SmokeOption = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Start it, print its id and return; it goes on without this terminal.")] = False,
+    device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to train.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="A name for the run. Default: the scenario's.")] = None,
+    store: StoreOption = None,
+    data: DataOption = None,
+) -> None:
+    """Run a scenario to its tables.
+
+    Its subpopulations are discovered, every victim is trained, and the tables fill as they are. The work happens in a process of its own, so closing the terminal does not end it. Ctrl-C asks it to stop (what is trained stays,
+    and `subpop resume` goes on from there); a second Ctrl-C leaves at once.
+
+    Exit status: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted or stopped.
+    """
+    from engine import run as runs_
+    from engine.cli_scenarios import ready
+    from engine.cli_watch import follow
+    from engine.store import Store
+
+    with Store.open(store) as opened:
+        loaded, root = ready(scenario, set_, smoke, device, data)
+        row = runs_.start(opened, loaded, name=name or default_name(scenario), data_dir=root)
+        if detach:
+            cli_text.line(row.id)
+            cli_text.note(f"run {row.id} goes on by itself: subpop watch {row.id}")
+            return
+        follow(opened, row.id, stop_on_interrupt=True)
+
+
+def default_name(scenario: str) -> str:
+    """A run is named after its preset or file."""
+    return Path(scenario).stem
+
+
+def runs(store: StoreOption = None, json: JsonOption = False) -> None:
+    """List all runs, the newest first."""
+    from engine.run import is_alive
+    from engine.store import Store, default_path
+
+    if not (store.expanduser() if store else default_path()).exists():
+        rows: list[RunRow] = []
+    else:
+        with Store.open(store) as opened:
+            rows = [dataclasses.replace(row, alive=is_alive(row)) for row in opened.runs()]
+    if json:
+        cli_text.data([_public(row) for row in rows])
+        return
+    if not rows:
+        cli_text.note("there are no runs yet: subpop run quickstart")
+        return
+    columns = ("run", "name", "state", "victims", "ETA", "device", "started", "title")
+    cells = [
+        (
+            row.id,
+            row.name,
+            state_word(row),
+            f"{row.victims_done}/{row.victims_total}" if row.victims_total else None,
+            cli_text.duration(row.eta_s) if row.eta_s is not None and row.state == "running" else None,
+            row.device,
+            cli_text.ago(row.created_at),
+            row.title + (" (not the paper's: " + "; ".join(row.deviations) + ")" if row.deviations else ""),
+        )
+        for row in rows
+    ]
+    cli_text.table(columns, cells, right=("victims",))
+
+
+def state_word(row: RunRow) -> str:
+    """A run's state as a person should understand it."""
+    return "lost" if row.lost else row.state
+
+
+def _public(row: RunRow) -> dict[str, object]:
+    fields = dataclasses.asdict(row)
+    fields.pop("scenario_toml")
+    return {**fields, "lost": row.lost}
+
+
+def watch(run: RunArgument, store: StoreOption = None) -> None:
+    """Watch a run to its end. Ctrl-C stops watching, never the run.
+
+    Exit status: 0 the run is done, 1 it failed or its engine was lost, 130 it was stopped, or you stopped watching.
+    """
+    from engine.cli_watch import follow
+
+    with opened_store(store) as opened:
+        follow(opened, opened.find(run).id, stop_on_interrupt=False)
+
+
+def pause(run: RunArgument, store: StoreOption = None) -> None:
+    """Ask a run to pause.
+
+    It keeps its place in memory and lets go of the processor within a few steps; `subpop resume` goes on.
+    """
+    from engine import run as runs_
+
+    with opened_store(store) as opened:
+        row = opened.find(run)
+        runs_.pause(opened, row.id)
+        cli_text.note(f"asked run {row.id} to pause; go on with: subpop resume {row.id}")
+
+
+def resume(run: RunArgument, store: StoreOption = None) -> None:
+    """Go on with a paused, stopped, failed or lost run.
+
+    No victim that was committed is trained again.
+    """
+    from engine import run as runs_
+
+    with opened_store(store) as opened:
+        row = opened.find(run)
+        runs_.resume(opened, row.id)
+        cli_text.note(f"run {row.id} goes on: subpop watch {row.id}")
+
+
+def stop(run: RunArgument, store: StoreOption = None) -> None:
+    """Ask a run to stop. What is trained stays; `subpop resume` goes on from there."""
+    from engine import run as runs_
+
+    with opened_store(store) as opened:
+        row = opened.find(run)
+        runs_.stop(opened, row.id)
+        cli_text.note(f"asked run {row.id} to stop; go on with: subpop resume {row.id}")
+
+
+def delete(
+    run: RunArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. (Asked only on a terminal.)")] = False,
+    store: StoreOption = None,
+) -> None:
+    """Delete a run and all of its results, for good."""
+    from engine import run as runs_
+
+    with opened_store(store) as opened:
+        row = opened.find(run)
+        if not yes and cli_text.on_terminal(sys.stdin) and not typer.confirm(f"delete run {row.id} ({row.title}) and its results?"):
+            cli_text.note("nothing was deleted")
+            return
+        runs_.delete(opened, row.id)
+        cli_text.note(f"run {row.id} is deleted")
+
+
+def export(
+    run: RunArgument,
+    table: Annotated[
+        str,
+        typer.Option(
+            "--table",
+            metavar="TABLE",
+            help="subpopulations, victims, predictions, damage, worst, collateral or confidence.",
+            autocompletion=lambda incomplete: [name for name in _tables() if name.startswith(incomplete)],
+        ),
+    ],
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="|".join(FORMATS), help="Default: what the ending of PATH says, else csv.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PATH", help="A file to write. Default: stdout.")] = None,
+    store: StoreOption = None,
+) -> None:
+    """Write a table of a run, with its provenance. Works while the run is at work: what is not there yet is empty.
+
+    Damage is a fraction: accuracy on the subpopulation's test rows, clean minus poisoned, paired within a trial; intervals are 95 %.
+
+    The table `worst` shows every worst-k twice. As published: chosen and reported on the same trials, which overstates. Corrected: each
+    (trial, fifth of the test rows) is scored on subpopulations chosen by the other trials and fifths. The corrected value estimates the
+    expected damage of an adversary who picks targets from past trials, given this split and clustering. With one trial there is none.
+    """
+    from engine import export as export_
+
+    chosen = format_ or _format_of(out)
+    with opened_store(store) as opened:
+        row = opened.find(run)
+        if out is not None:
+            export_.export(opened, row.id, table, chosen, out)
+            cli_text.note(f"wrote {out}")
+            return
+        if chosen == "parquet" and sys.stdout.isatty():
+            raise RequestError("parquet is not text, and this is a terminal", where="--format", next="give a file with -o, or use a pipe")
+        sys.stdout.flush()
+        export_.export(opened, row.id, table, chosen, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def _format_of(out: Path | None) -> str:
+    ending = out.suffix.lower().removeprefix(".") if out else ""
+    return ending if ending in FORMATS else "csv"
+
+
+def _tables() -> list[str]:
+    from engine.tables import SPECS
+
+    return list(SPECS)
+
+
+def opened_store(path: Path | None) -> Store:
+    """The store, which must be there: nothing can be said about a run without one."""
+    from engine.store import Store
+
+    return Store.open(path, create=False)

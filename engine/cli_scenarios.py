@@ -1,0 +1,160 @@
+"""Commands about scenarios: presets, show, discover, bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engine import cli_text
+from engine.cli_text import DataOption, JsonOption, ScenarioArgument, SetOption, SmokeOption
+from engine.errors import MissingData, RequestError
+
+if TYPE_CHECKING:
+    from engine.scenario import DatasetSection, Scenario
+
+
+def presets(data: DataOption = None, json: JsonOption = False) -> None:
+    """List the scenarios that ship with subpop.
+
+    For each: what it runs, what it reproduces, whether its data and weights are here, and its rough cost.
+    """
+    from engine import datasets
+    from engine.catalog import catalog
+
+    root = datasets.data_dir(data)
+    rows = []
+    for preset in catalog():
+        try:
+            state = datasets.state(preset.dataset, root)
+            here, detail = state.here, state.detail
+        except RequestError as error:  # a kind this version cannot load
+            here, detail = False, error.what
+        rows.append(
+            {
+                "name": preset.name,
+                "title": preset.title,
+                "dataset": preset.dataset,
+                "model": preset.model,
+                "subpopulations": preset.subpopulations,
+                "reproduces": preset.reproduces or None,
+                "data_here": here,
+                "data": detail,
+                "weights": "random: none needed" if preset.weights == "random" else preset.weights,
+                "cost": preset.cost,
+                "path": str(preset.path),
+            }
+        )
+    if json:
+        cli_text.data(rows)
+        return
+    columns = ("name", "dataset", "model", "reproduces", "data", "weights", "cost")
+    cli_text.table(columns, [[{**row, "data": "here" if row["data_here"] else "to fetch"}[name] for name in columns] for row in rows])
+
+
+def show(
+    scenario: ScenarioArgument,
+    set_: SetOption = None,
+    smoke: SmokeOption = False,
+) -> None:
+    """Print a scenario as TOML, defaults filled in.
+
+    The output is itself a scenario file: a place to start your own from.
+    """
+    from engine.scenario import dump, load
+
+    cli_text.line(dump(load(scenario, set_ or (), smoke)).rstrip("\n"))
+
+
+def discover(
+    scenario: ScenarioArgument,
+    set_: SetOption = None,
+    smoke: SmokeOption = False,
+    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N, for the adversary's model.")] = None,
+    data: DataOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Find the subpopulations, without attacking any.
+
+    Sizes are rows in train, aux and test. Confidence is the mean probability that the adversary's model gives the true class over
+    the subpopulation's auxiliary rows, cross-fitted; accuracy is that model's on the subpopulation's test rows. All are fractions.
+    """
+    loaded, root = ready(scenario, set_, smoke, device, data)
+    from engine import pipeline
+
+    with cli_text.progress() as report:
+        found = pipeline.discover(loaded, root, device=plain_device(loaded), log=cli_text.note, progress=report)
+    for deviation in pipeline.deviations(loaded, found.dataset):
+        cli_text.note(f"not the paper's: {deviation}")
+    if json:
+        cli_text.data(found.subpopulations)
+        return
+    columns = ("subpopulation", "train", "aux", "test", "confidence", "accuracy", "target", "attacked", "description")
+    rows = [
+        (
+            s.index,
+            s.train_rows,
+            s.aux_rows,
+            s.test_rows,
+            s.confidence,
+            s.clean_accuracy,
+            s.target_label or ("each its own" if s.attacked else None),
+            "yes" if s.attacked else f"no: {s.reason}",
+            s.description,
+        )
+        for s in found.subpopulations
+    ]
+    cli_text.table(columns, rows, right=columns[:6])
+
+
+def bench(
+    scenario: ScenarioArgument = "adult-clustermatch",
+    set_: SetOption = None,
+    smoke: SmokeOption = False,
+    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")] = None,
+    data: DataOption = None,
+) -> None:
+    """Measure victims per hour here, stacked and one by one.
+
+    In one run, the same victims with the same poison, batch and epochs: one by one in a plain PyTorch loop, one by one with
+    scikit-learn, and stacked. Also the ratios, and the share of this machine's own measured float32 matrix-product rate that the
+    stacked trainer reaches.
+    """
+    loaded, root = ready(scenario, set_, smoke, device, data)
+    from engine import bench as bench_
+
+    bench_.run(loaded, root, report=cli_text.line)
+
+
+# ---- shared ---------------------------------------------------------------------------------------------------------
+
+
+def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | None, data: Path | None) -> tuple[Scenario, Path]:
+    """The scenario asked for and the data folder, with the data in it: fetched now where they are missing, a bar showing."""
+    from engine import datasets
+    from engine.scenario import load
+
+    given = [*(overrides or ()), *([f"compute.device={device}"] if device is not None else [])]
+    scenario = load(name, given, smoke)
+    root = datasets.data_dir(data)
+    fetch_missing(scenario.dataset, root)
+    return scenario, root
+
+
+def fetch_missing(section: DatasetSection, root: Path) -> None:
+    """Downloads what the dataset lacks. Raises MissingData where that cannot be done."""
+    from engine import datasets
+
+    state = datasets.state(section, root)
+    if state.here:
+        return
+    with cli_text.progress() as report:
+        fetched = datasets.fetch(section.kind, root, report)
+    if not fetched:  # nothing to download: it is a file of the user's own
+        raise MissingData(state.detail, where=f"dataset.{section.kind}", next="check dataset.path")
+
+
+def plain_device(scenario: Scenario) -> str:
+    """Discovery trains one small model: `auto` means the CPU."""
+    return "cpu" if scenario.compute.device == "auto" else scenario.compute.device
