@@ -1,14 +1,14 @@
 """The error tree, drawn once. Every message says what is wrong, where, and what to do next.
 
-    SubpopError                 exit status 1
-    ├── RunFailed               the run itself failed                                    1
-    ├── RequestError            the request was wrong                                    2
-    │   ├── ScenarioError       a scenario with one or more mistakes, all of them told
-    │   ├── UnknownName         a preset, run, table or dataset that does not exist
-    │   ├── MissingData         a file that is not here and could not be fetched
-    │   ├── BadData             a file that is here and cannot be used
-    │   └── StoreError          a results store that cannot be opened, read or written
-    └── Interrupted             Ctrl-C                                                 130
+SubpopError                 exit status 1
+├── RunFailed               the run itself failed                                    1
+├── RequestError            the request was wrong                                    2
+│   ├── ScenarioError       a scenario with one or more mistakes, all of them told
+│   ├── UnknownName         a preset, run, table or dataset that does not exist
+│   ├── MissingData         a file that is not here and could not be fetched
+│   ├── BadData             a file that is here and cannot be used
+│   └── StoreError          a results store that cannot be opened, read or written
+└── Interrupted             Ctrl-C                                                 130
 """
 
 from __future__ import annotations
@@ -97,6 +97,9 @@ class Interrupted(SubpopError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name closest to `name`, or None where nothing is close."""
-    found = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    """The known name closest to `name`, capitals aside, or None where nothing is close."""
+    known = list(known)
+    if same := [k for k in known if k.casefold() == name.casefold()]:
+        return same[0]
+    found = get_close_matches(name, known, n=1, cutoff=0.6)
     return found[0] if found else None

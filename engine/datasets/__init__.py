@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from engine.datasets import adult, breast_cancer, digits
+from engine.datasets import adult, breast_cancer, digits, table
 from engine.datasets.fetching import Source, checked_path
 from engine.datasets.places import DataState, Progress, data_dir, silent
 from engine.errors import RequestError, UnknownName
@@ -26,6 +26,7 @@ REGISTRY: Mapping[str, ModuleType] = {
     "digits": digits,
     "breast_cancer": breast_cancer,
     "adult": adult,
+    "table": table,
 }
 
 

@@ -109,14 +109,14 @@ def in_memory(
     return checked(Dataset(kind, tuple(classes), tuple(feature_names), train, aux, test, notes=tuple(notes), deviations=deviations))
 
 
-def checked(dataset: Dataset) -> Dataset:
+def checked(dataset: Dataset, where: str = "") -> Dataset:
     """The dataset, once every promise of `Rows` and `Dataset` holds: aligned, finite, no empty split, no row in two splits."""
     import numpy as np
 
     for name in SPLITS:
         rows: Rows = getattr(dataset, name)
         if len(rows) == 0:
-            raise BadData(f"no rows for {name}", where=dataset.kind, next="give it a larger share in dataset.split, or more data")
+            raise BadData(f"no rows for {name}", where=where or dataset.kind, next="give it a larger share in dataset.split, or more data")
         if not len(rows.x) == len(rows.y) == len(rows.ids) == len(rows.frame):
             raise AssertionError(f"{dataset.kind} {name}: x, y, ids and frame are not row-aligned")
         if rows.x.shape[1] != len(dataset.feature_names):
@@ -126,7 +126,7 @@ def checked(dataset: Dataset) -> Dataset:
     if len(np.unique(dataset.train.y)) < 2:
         raise BadData(
             f"train has rows of one class only ({dataset.classes[int(dataset.train.y[0])]!r})",
-            where=dataset.kind,
+            where=where or dataset.kind,
             next="a model needs two classes to tell apart",
         )
     assert_disjoint({name: getattr(dataset, name).ids for name in SPLITS}, dataset.kind)

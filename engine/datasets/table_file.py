@@ -1,0 +1,263 @@
+"""One's own CSV or Parquet file as named Arrow columns, or a refusal in words. Nothing is decided here about what a column means.
+
+CSV: the separator is sniffed, the encoding is UTF-8 (with or without BOM), UTF-16 with BOM, or else Windows-1252, and
+every field is kept as text; quotes, newlines inside them and gzip are read. Rows are streamed; nothing is held twice.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+from engine.datasets.wording import counted
+from engine.errors import BadData, MissingData
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+NOT_WINDOWS = (0x81, 0x8D, 0x8F, 0x90, 0x9D)  # bytes that Windows-1252 leaves undefined
+HEAD_BYTES = 1 << 20
+BLOCK_BYTES, LARGEST_ROW_BYTES = 1 << 22, 1 << 28
+OTHER_FORMATS = {
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"SQLite format 3": "an SQLite database",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ": "an xz archive",
+    b"\x28\xb5\x2f\xfd": "a zstd archive",
+    b"ARROW1": "an Arrow or Feather file",
+    b"%PDF": "a PDF",
+    b"\x93NUMPY": "a NumPy array",
+}
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """Columns in the file's order under unique names; `arrays` are Arrow arrays [rows], of text where the file is a CSV.
+
+    repeated  names that the file bears more than once: name -> how often
+    notes     how the file was read
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    arrays: tuple[pa.ChunkedArray, ...]
+    rows: int
+    repeated: dict[str, int]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Text:
+    """What one pass over a CSV's bytes tells: its encoding, whether its quotes pair up, and its beginning, decoded."""
+
+    encoding: str
+    notes: tuple[str, ...]
+    odd_quotes: bool
+    head: str
+
+
+def read(path: Path) -> RawTable:
+    """The file's columns. MissingData where there is no file; BadData where it is not a table."""
+    start = _first_bytes(path)
+    if start.startswith(b"PAR1"):
+        return _parquet(path)
+    for magic, what in OTHER_FORMATS.items():
+        if start.startswith(magic):
+            raise BadData(f"this is {what}, not a CSV or a Parquet file", where=str(path), next="export it as CSV or Parquet")
+    return _csv(path, zipped=start.startswith(b"\x1f\x8b"))
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except FileNotFoundError as error:
+        seen_from = "" if path.is_absolute() else f" (looked for from {Path.cwd()})"
+        raise MissingData(f"there is no such file{seen_from}", where=str(path), next="correct dataset.path") from error
+    except IsADirectoryError as error:
+        raise BadData("this is a folder", where=str(path), next="set dataset.path to one CSV or Parquet file") from error
+    except OSError as error:
+        raise BadData(f"cannot be read: {error.strerror}", where=str(path), next="check the file's permissions") from error
+    if not start:
+        raise BadData("the file is empty", where=str(path), next="it needs a header row and rows of data")
+    return start
+
+
+# ---- CSV ------------------------------------------------------------------------------------------------------------
+
+
+def _csv(path: Path, zipped: bool) -> RawTable:
+    text = _examine(path, zipped)
+    separator = _separator(text.head)
+    header = next(iter(_records(text.head, separator)), [])
+    if not any(cell.strip() for cell in header):
+        raise BadData("there is no header row: the file has only empty lines", where=str(path), next="its first line must name the columns")
+    table = _parse(path, zipped, text, separator, len(header))
+    names, repeated, notes = _unique_names(header)
+    if separator != ",":
+        notes = (f"read as {SEPARATORS[separator]}-separated", *notes)
+    table = table.slice(1)  # its first row is the header
+    if text.odd_quotes and table.num_rows and "\n" in str(table.column(len(names) - 1)[-1].as_py()):
+        raise BadData(
+            f'a quote (") that opens in row {table.num_rows + 1:,} is never closed (the header is row 1)',
+            where=str(path),
+            next="close it, or double it where it is meant as a character",
+        )
+    if not table.num_rows:
+        raise BadData("there is a header row and no row of data", where=str(path), next="add rows, or choose another file")
+    return RawTable(path, names, tuple(table.columns), table.num_rows, repeated, (*text.notes, *notes))
+
+
+def _examine(path: Path, zipped: bool) -> _Text:
+    """One pass over the bytes. BadData where they are not text."""
+    quotes, undefined, utf8, bad_at, zeros, head = 0, False, codecs.getincrementaldecoder("utf-8")(), -1, False, b""
+    seen = 0
+    try:
+        with _open(path, zipped) as file:
+            while chunk := file.read(1 << 20):
+                head = head or chunk[:HEAD_BYTES]
+                quotes += chunk.count(b'"')
+                zeros = zeros or b"\0" in chunk
+                undefined = undefined or any(byte in chunk for byte in NOT_WINDOWS)
+                if bad_at < 0:
+                    try:
+                        utf8.decode(chunk)
+                    except UnicodeDecodeError as error:
+                        bad_at = seen + error.start
+                seen += len(chunk)
+    except (OSError, EOFError) as error:  # gzip says BadGzipFile, an OSError, or EOFError where it was cut short
+        raise BadData(f"cannot be read: {error}", where=str(path), next="is it whole? get or write it again") from error
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return _Text("utf-16", ("read as UTF-16",), quotes % 2 == 1, head[: len(head) // 2 * 2].decode("utf-16", "ignore"))
+    if zeros:
+        raise BadData("this is not text: it has zero bytes", where=str(path), next="export it as CSV (UTF-8) or Parquet")
+    if bad_at < 0:
+        return _Text("utf8", (), quotes % 2 == 1, head.decode("utf-8-sig", "ignore"))
+    encoding = "latin-1" if undefined else "cp1252"
+    said = f"not UTF-8 (byte {bad_at:,}): read as {'Windows-1252' if encoding == 'cp1252' else 'Latin-1'}"
+    return _Text(encoding, (said,), quotes % 2 == 1, head.decode(encoding))
+
+
+def _open(path: Path, zipped: bool) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path)) if zipped else path.open("rb")
+
+
+def _separator(head: str) -> str:
+    """The separator that splits the first records into the most fields, evenly. A file of one column has none: comma."""
+    best, most = ",", 1
+    for separator in SEPARATORS:
+        records = _records(head, separator)
+        width = len(records[0]) if records else 0
+        even = sum(len(row) == width for row in records)
+        if width > most and even >= 0.5 * len(records):
+            best, most = separator, width
+    return best
+
+
+def _records(head: str, separator: str) -> list[list[str]]:
+    """The first records that are not empty, as far as they can be read."""
+    records: list[list[str]] = []
+    try:
+        for record in csv.reader(io.StringIO(head, newline=None), delimiter=separator):
+            records += [record] if record else []
+            if len(records) == 50:
+                break
+    except csv.Error:  # a field longer than csv's limit: what came before will do
+        pass
+    return records
+
+
+def _parse(path: Path, zipped: bool, text: _Text, separator: str, width: int) -> pa.Table:
+    """Every record as `width` text fields, the header among them. BadData where records have other widths."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    misfits: list[tuple[int, int]] = []  # row in the file, the header being 1, and its fields
+
+    def note_misfit(row: object) -> str:
+        misfits.append((row.number, row.actual_columns))  # type: ignore[attr-defined]
+        return "skip"
+
+    convert = arrow_csv.ConvertOptions(column_types={f"f{i}": pa.large_string() for i in range(width)}, strings_can_be_null=False)
+    parse = arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=note_misfit)
+    for block in (BLOCK_BYTES, LARGEST_ROW_BYTES):
+        misfits.clear()
+        options = arrow_csv.ReadOptions(
+            use_threads=False,  # threads lose the row numbers
+            autogenerate_column_names=True,
+            block_size=block,
+            encoding=text.encoding,
+        )
+        try:
+            with _open(path, zipped) as file:
+                table = arrow_csv.read_csv(file, read_options=options, parse_options=parse, convert_options=convert)
+            break
+        except (pa.ArrowInvalid, UnicodeError) as error:
+            if "straddling" in str(error) and block < LARGEST_ROW_BYTES:
+                continue  # one record longer than a block
+            advice = "look for a quote that is never closed" if "straddling" in str(error) else "export it again as CSV (UTF-8) or Parquet"
+            raise BadData(f"cannot be read as CSV: {str(error).splitlines()[0]}", where=str(path), next=advice) from error
+    if misfits:
+        row, fields = misfits[0]
+        more = f"; {len(misfits):,} rows do not fit" if len(misfits) > 1 else ""
+        if text.odd_quotes:
+            more += '; and the quotes (") in the file do not pair up: one opened in that row or above is never closed'
+        raise BadData(
+            f"row {row:,} has {counted(fields, 'field')} where the header has {width} (the header is row 1){more}",
+            where=str(path),
+            next=f"fields are taken to be separated by {SEPARATORS[separator]}s; quote fields that hold one, and fill short rows up",
+        )
+    return table
+
+
+# ---- Parquet --------------------------------------------------------------------------------------------------------
+
+
+def _parquet(path: Path) -> RawTable:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            table = file.read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise BadData(
+            f"cannot be read as Parquet: {str(error).splitlines()[0]}", where=str(path), next="is it whole? write it again"
+        ) from error
+    names, repeated, notes = _unique_names(table.column_names)
+    if not table.num_rows:
+        raise BadData("there are columns and no rows", where=str(path), next="add rows, or choose another file")
+    return RawTable(path, names, tuple(table.columns), table.num_rows, repeated, notes)
+
+
+def _unique_names(header: Sequence[str]) -> tuple[tuple[str, ...], dict[str, int], tuple[str, ...]]:
+    """Trimmed, none empty, none twice: a repeated "a" becomes "a", "a (2)". Says what was renamed."""
+    given = [name.strip() or f"column {i}" for i, name in enumerate(header, 1)]
+    count = Counter(given)
+    taken, seen, names = set(given), Counter[str](), []
+    for name in given:
+        seen[name] += 1
+        unique, number = name, seen[name]
+        while seen[name] > 1 and unique in taken:
+            unique, number = f"{name} ({number})", number + 1
+        taken.add(unique)
+        names.append(unique)
+    repeated = {name: n for name, n in count.items() if n > 1}
+    notes = tuple(
+        f"{n} columns are called {name!r}: the later ones are read as {name + ' (2)'!r} and so on" for name, n in repeated.items()
+    )
+    unnamed = sum(not name.strip() for name in header)
+    return (
+        tuple(names),
+        repeated,
+        notes + ((f"{counted(unnamed, 'column')} without a name, called 'column N' here, N counted from the left",) if unnamed else ()),
+    )
