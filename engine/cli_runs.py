@@ -32,8 +32,9 @@ def run(
 ) -> None:
     """Run a scenario to its tables.
 
-    Its subpopulations are discovered, every victim is trained, and the tables fill as they are. The work happens in a process of its own, so closing the terminal does not end it. Ctrl-C asks it to stop (what is trained stays,
-    and `subpop resume` goes on from there); a second Ctrl-C leaves at once.
+    Its subpopulations are discovered, every victim is trained, and the tables fill as they are. The work happens in a process of its
+    own, so closing the terminal does not end it. Ctrl-C asks it to stop (what is trained stays, and `subpop resume` goes on from
+    there); a second Ctrl-C leaves at once.
 
     Exit status: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted or stopped.
     """
