@@ -23,7 +23,7 @@ def _001_runs_results_tables(db: sqlite3.Connection) -> None:
             host TEXT NOT NULL DEFAULT '', pid INTEGER, pid_start TEXT NOT NULL DEFAULT '', device TEXT NOT NULL DEFAULT '',
             victims_done INTEGER NOT NULL DEFAULT 0, victims_total INTEGER NOT NULL DEFAULT 0, progress REAL NOT NULL DEFAULT 0,
             eta_s REAL, victims_per_minute REAL, error TEXT NOT NULL DEFAULT '', deviations TEXT NOT NULL DEFAULT '[]',
-            note TEXT NOT NULL DEFAULT '')"""
+            note TEXT NOT NULL DEFAULT '', data_dir TEXT NOT NULL DEFAULT '')"""
     )
     # Apart from `runs`, so that a second's beat rewrites a few bytes and not the scenario's text.
     db.execute("CREATE TABLE heartbeats (run_id TEXT PRIMARY KEY REFERENCES runs(id) ON DELETE CASCADE, at REAL NOT NULL)")
@@ -31,10 +31,13 @@ def _001_runs_results_tables(db: sqlite3.Connection) -> None:
         """CREATE TABLE requests (id INTEGER PRIMARY KEY, run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
             kind TEXT NOT NULL CHECK (kind IN ('pause', 'resume', 'stop')), at REAL NOT NULL)"""
     )
+    # A queue for each device of each host: the entry with `held` has it, the others wait in the order of their runs.
     db.execute(
         """CREATE TABLE leases (host TEXT NOT NULL, device TEXT NOT NULL, run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
-            pid INTEGER NOT NULL, pid_start TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (host, device))"""
+            pid INTEGER NOT NULL, pid_start TEXT NOT NULL, held INTEGER NOT NULL DEFAULT 0, at REAL NOT NULL,
+            PRIMARY KEY (host, device, run_id))"""
     )
+    db.execute("CREATE UNIQUE INDEX one_holder ON leases (host, device) WHERE held")
     db.execute(
         """CREATE TABLE log (id INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
             at REAL NOT NULL, level TEXT NOT NULL CHECK (level IN ('info', 'warning', 'error')), message TEXT NOT NULL)"""

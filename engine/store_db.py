@@ -48,10 +48,12 @@ class Database:
         clock: Callable[[], float] = time.time,
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         mounts: str | None = None,
+        durable: bool = True,
     ) -> Self:
         """Open a store, made where it is missing and `create` allows, and brought to the newest schema.
 
-        path: None means $SUBPOP_STORE, else `runs.db` in the user data directory. mounts: the text of /proc/mounts, for tests.
+        path: None means $SUBPOP_STORE, else `runs.db` in the user data directory. durable: what is committed survives loss of power,
+        not only of the process. mounts: the text of /proc/mounts, for tests.
         Raises StoreError: no such file, read-only, not a database, another program's, a newer schema, busy, or on a network file system.
         """
         path = default_path() if path is None else Path(path).expanduser()
@@ -64,6 +66,7 @@ class Database:
             raise in_words(error, path) from error
         try:
             _prepare(db, path, busy_timeout_s)
+            db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         except sqlite3.Error as error:
             db.close()
             raise in_words(error, path) from error
@@ -168,8 +171,6 @@ def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float) -> None:
                         where=str(path),
                         next="name a file on a local disk with --store FILE or $SUBPOP_STORE",
                     )
-            # FULL: a committed stack survives loss of power, not only of the process.
-            db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA foreign_keys = ON")
             migrations.migrate(db)
             db.execute("SELECT count(*) FROM runs").fetchone()

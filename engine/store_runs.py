@@ -30,17 +30,19 @@ class RunRows(Database):
 
     # ---- a run's row ------------------------------------------------------------------------------------------------
 
-    def create_run(self, *, name: str, title: str, scenario_toml: str, scenario_hash: str, deviations: Sequence[str] = ()) -> RunRow:
-        """A new run, queued, with nobody at work on it yet."""
+    def create_run(
+        self, *, name: str, title: str, scenario_toml: str, scenario_hash: str, deviations: Sequence[str] = (), data_dir: str = ""
+    ) -> RunRow:
+        """A new run, queued, with nobody at work on it yet. data_dir: where its data was said to be; empty: the usual places."""
         with self.write() as db:
             while True:
                 run_id = secrets.token_hex(3)
                 if not db.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone():
                     break
             db.execute(
-                "INSERT INTO runs (id, name, title, state, phase, scenario_toml, scenario_hash, created_at, deviations) "
-                "VALUES (?, ?, ?, 'queued', 'waiting for its engine', ?, ?, ?, ?)",
-                (run_id, name, title, scenario_toml, scenario_hash, self.now(), json.dumps(list(deviations))),
+                "INSERT INTO runs (id, name, title, state, phase, scenario_toml, scenario_hash, created_at, deviations, data_dir) "
+                "VALUES (?, ?, ?, 'queued', 'waiting for its engine', ?, ?, ?, ?, ?)",
+                (run_id, name, title, scenario_toml, scenario_hash, self.now(), json.dumps(list(deviations)), data_dir),
             )
         return self.run(run_id)
 
@@ -55,6 +57,11 @@ class RunRows(Database):
         if not rows:
             raise UnknownName("run", run_id, self._ids(), next="; `subpop runs` lists them")
         return _run_row(rows[0], self.now())
+
+    def data_dir(self, run_id: str) -> Path | None:
+        """Where a run's data was said to be when it was started; None: the usual places."""
+        rows = self.read("SELECT data_dir FROM runs WHERE id = ?", (run_id,))
+        return Path(rows[0]["data_dir"]) if rows and rows[0]["data_dir"] else None
 
     def find(self, text: str) -> RunRow:
         """The run a person means: an id, a prefix of one run's id, or "latest". Raises UnknownName, or RequestError where several fit."""
@@ -115,13 +122,33 @@ class RunRows(Database):
             return True
 
     def assign(self, run_id: str, host: str, pid: int) -> None:
-        """Say which process was just started for a run, so that it counts as alive until it claims the run itself."""
-        self.update_run(run_id, host=host, pid=pid, pid_start=process_start(pid) or "")
+        """Say which process was just started for a run, so that it counts as alive until it claims the run itself.
 
-    def heartbeat(self, run_id: str) -> None:
-        """Say that the run's worker is alive now."""
+        Nothing happens where another living process has the run: the one just started will be refused by `claim`.
+        """
+        with self.write() as db:
+            row = db.execute(f"{_SELECT} WHERE runs.id = ?", (run_id,)).fetchone()
+            if row is not None and not alive(row["host"], row["pid"], row["pid_start"], row["heartbeat_at"], self.now()):
+                fields = {"state": "queued", "phase": "starting", "host": host, "pid": pid, "pid_start": process_start(pid) or ""}
+                _update(db, run_id, fields, self.path)
+
+    def disown(self, run_id: str) -> bool:
+        """Mark a run whose engine is gone as stopped, for no worker is there to do it. False where it is alive or has ended."""
+        with self.write() as db:
+            row = db.execute(f"{_SELECT} WHERE runs.id = ?", (run_id,)).fetchone()
+            if row is None or not _run_row(row, self.now()).lost:
+                return False
+            db.execute("DELETE FROM requests WHERE run_id = ?", (run_id,))
+            db.execute("DELETE FROM leases WHERE run_id = ?", (run_id,))
+            fields = {"state": "stopped", "phase": "", "finished_at": self.now(), "eta_s": None, "victims_per_minute": None}
+            _update(db, run_id, fields, self.path)
+            return True
+
+    def heartbeat(self, run_id: str, **fields: object) -> None:
+        """Say that the run's worker is alive now, and how far it has come, in one transaction."""
         with self.write() as db:
             _beat(db, run_id, self.now())
+            _update(db, run_id, fields, self.path)
 
     def request(self, run_id: str, kind: RequestKind) -> None:
         """Ask a run's worker to pause, resume or stop."""
@@ -155,28 +182,37 @@ class RunRows(Database):
     # ---- devices ----------------------------------------------------------------------------------------------------
 
     def lease(self, device: str, run_id: str, host: str, pid: int) -> str | None:
-        """Take a device of this host for a run. None: got it; else the id of the run that holds it.
+        """Take a device of this host for a run, or stay in its queue. None: got it; else the id of the run to wait for.
 
-        A holder that is dead loses it. Of the runs that wait, whoever asks first gets it.
+        The older run goes first; who is dead loses its place, and the device if it held it. Ask again until it is None.
         """
+        now = self.now()
         with self.write() as db:
-            row = db.execute(
+            rows = db.execute(
                 "SELECT leases.*, heartbeats.at AS heartbeat_at FROM leases LEFT JOIN heartbeats USING (run_id) "
                 "WHERE host = ? AND device = ?",
                 (host, device),
-            ).fetchone()
-            if row is not None and (row["run_id"], row["pid"]) != (run_id, pid):
-                if alive(row["host"], row["pid"], row["pid_start"], row["heartbeat_at"], self.now()):
-                    return str(row["run_id"])
-                db.execute("DELETE FROM leases WHERE host = ? AND device = ?", (host, device))
+            ).fetchall()
+            for row in rows:
+                mine_of_old = row["run_id"] == run_id and row["pid"] != pid
+                if mine_of_old or not alive(host, row["pid"], row["pid_start"], row["heartbeat_at"], now):
+                    db.execute("DELETE FROM leases WHERE host = ? AND device = ? AND run_id = ?", (host, device, row["run_id"]))
             db.execute(
                 "INSERT INTO leases (host, device, run_id, pid, pid_start, at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (host, device, run_id, pid, process_start(pid) or "", self.now()),
+                (host, device, run_id, pid, process_start(pid) or "", now),
             )
+            first = db.execute(
+                "SELECT run_id FROM leases JOIN runs ON runs.id = run_id WHERE leases.host = ? AND leases.device = ? "
+                "ORDER BY held DESC, runs.number",
+                (host, device),
+            ).fetchone()["run_id"]
+            if first != run_id:
+                return str(first)
+            db.execute("UPDATE leases SET held = 1 WHERE host = ? AND device = ? AND run_id = ?", (host, device, run_id))
             return None
 
     def release(self, run_id: str) -> None:
-        """Give back every device that a run holds."""
+        """Give back every device that a run holds or waits for."""
         with self.write() as db:
             db.execute("DELETE FROM leases WHERE run_id = ?", (run_id,))
 
@@ -195,7 +231,7 @@ def _beat(db: sqlite3.Connection, run_id: str, now: float) -> None:
 
 def _run_row(row: sqlite3.Row, now: float) -> RunRow:
     fields = dict(row)
-    del fields["number"]
+    del fields["number"], fields["data_dir"]
     fields["deviations"] = tuple(json.loads(fields["deviations"]))
     at_work = fields["state"] in ("queued", "running", "paused")
     fields["alive"] = at_work and alive(row["host"], row["pid"], row["pid_start"], row["heartbeat_at"], now)

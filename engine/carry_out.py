@@ -1,0 +1,202 @@
+"""What a worker does with the run it has: wait for the device, discover, plan, train, commit. Each step is done once, also over resumes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from engine import executor, processes
+from engine.control import Control
+from engine.errors import BadData, RunFailed
+from engine.progress import Progress
+from engine.provenance import provenance
+from engine.rows import RunState, StackPlan, VictimResult
+from engine.scenario import Scenario, parse
+from engine.store import Store, StoredDiscovery
+
+QUEUE_POLL_S = 0.5
+PROBABILITIES = "proba_aux_AC"  # of the adversary's model on aux: poison rules ask it, so a resumed run must have the same to the bit
+
+
+class Status:
+    """What the run's row should say now; the work writes it, the heart's thread reads it."""
+
+    def __init__(self) -> None:
+        self.phase = "starting"
+        self.progress: Progress | None = None
+        self.control: Control | None = None
+
+    def fields(self) -> dict[str, object]:
+        phase = self.phase
+        if self.control is not None and (self.control.stopping or (self.control.pausing and phase != "paused")):
+            phase = f"{phase}, {'stopping' if self.control.stopping else 'pausing'} at the next step"
+        return {"phase": phase, **(self.progress.fields() if self.progress else {})}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run in one worker: where it reads and writes, and how it hears. pipeline: `engine.pipeline`, or what stands in for it."""
+
+    store: Store
+    run_id: str
+    scenario: Scenario
+    data_dir: Path
+    pipeline: ModuleType | Any
+    control: Control
+    status: Status
+
+    def log(self, message: str, level: str = "info") -> None:
+        self.store.log(self.run_id, level, message)
+
+    def enter(self, phase: str, state: RunState | None = None, **fields: object) -> None:
+        """Say what is being done now, in the run's row at once; also a moment at which requests are met."""
+        self.control.check()
+        self.status.phase = phase
+        self.store.update_run(self.run_id, phase=phase, **({"state": state} if state else {}), **fields)
+
+    def at(self, what: str, share: float) -> None:
+        """The pipeline's progress within a phase; the heart writes it at its next beat."""
+        self.control.check()
+        self.status.phase = f"{what}, {share:.0%}" if 0 < share < 1 else what
+
+
+def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: ModuleType | Any, control: Control, status: Status) -> None:
+    scenario = parse(store.run(run_id).scenario_toml, where=f"the scenario of run {run_id}")
+    device = executor.resolve(scenario.compute.device)
+    if pipeline is None:
+        from engine import pipeline as real
+
+        pipeline = real
+    from engine import datasets
+
+    w = Work(store, run_id, scenario, datasets.data_dir(data_dir or store.data_dir(run_id)), pipeline, control, status)
+    _say_pauses(w)
+    _wait_for_device(w, device)
+    started = store.run(run_id).started_at or store.now()
+    w.enter("starting", "running", started_at=started, device=device)
+    found, stored = _discover(w, device)
+    stacks = _plan(w, found, device)
+    _train(w, found, stored, stacks, device)
+
+
+def _wait_for_device(w: Work, device: str) -> None:
+    """Stay in the device's queue until it is this run's turn: several runs never share a device by accident."""
+    name = executor.lease_name(device)
+    said = ""
+    while (holder := w.store.lease(name, w.run_id, processes.host_name(), os.getpid())) is not None:
+        if holder != said:
+            w.enter(f"waiting for run {holder}", device=device)
+            w.log(f"{device} is in use by run {holder}; waiting")
+            said = holder
+        w.control.wait(QUEUE_POLL_S)
+
+
+def _say_pauses(w: Work) -> None:
+    """A pause that takes effect is said in the run's row, and its end. A run that trains keeps its device; one in the queue leaves it."""
+    before: tuple[RunState, str] = "queued", ""
+
+    def hold() -> None:
+        nonlocal before
+        before, w.status.phase = (w.store.run(w.run_id).state, w.status.phase), "paused"
+        if before[0] == "queued":
+            w.store.release(w.run_id)
+        if w.status.progress:
+            w.status.progress.hold()
+        w.store.update_run(w.run_id, state="paused", phase="paused", eta_s=None, victims_per_minute=None)
+        w.log("paused")
+
+    def go_on() -> None:
+        state, w.status.phase = before
+        if w.status.progress:
+            w.status.progress.go_on()
+        w.store.update_run(w.run_id, state=state, phase=w.status.phase)
+        w.log("resumed")
+
+    w.control.on_hold, w.control.on_go_on = hold, go_on
+
+
+def _discover(w: Work, device: str) -> tuple[Any, StoredDiscovery]:
+    """The run's discovery: made and stored, or, in a run that is resumed, the stored one over the data loaded again."""
+    stored = w.store.discovery(w.run_id)
+    if stored is not None:
+        w.enter("loading data")
+        dataset = w.pipeline.load(w.scenario, w.data_dir, log=w.log, progress=w.at)
+        _check_same(w, stored, dataset)
+        return w.pipeline.Discovery(dataset, stored.membership, stored.subpopulations, stored.arrays[PROBABILITIES]), stored
+    w.enter("discovering subpopulations")
+    found = w.pipeline.discover(
+        w.scenario, w.data_dir, device=device, log=w.log, progress=w.at, control=lambda done, total: w.control.check()
+    )
+    dataset = found.dataset
+    deviations = w.pipeline.deviations(w.scenario, dataset)
+    w.store.save_discovery(
+        w.run_id,
+        subpopulations=found.subpopulations,
+        membership=found.membership,
+        y_test=dataset.test.y,
+        classes=dataset.classes,
+        provenance=provenance(w.scenario, device, dataset.checksums),
+        arrays={PROBABILITIES: found.proba_aux_AC},
+    )
+    w.store.update_run(w.run_id, deviations=tuple(dict.fromkeys((*w.store.run(w.run_id).deviations, *deviations))))
+    stored = w.store.discovery(w.run_id)
+    assert stored is not None
+    return found, stored
+
+
+def _check_same(w: Work, stored: StoredDiscovery, dataset: Any) -> None:
+    """Refuse to go on over other data or another device: half a run's victims would not be comparable with the other half."""
+    now = provenance(w.scenario, w.store.run(w.run_id).device, dataset.checksums)
+    same_rows = len(stored.y_test) == len(dataset.test.y) and bool((stored.y_test == dataset.test.y).all())
+    if stored.provenance.get("data") != now["data"] or not same_rows or stored.classes != tuple(dataset.classes):
+        advice = "put the old files back, or start a new run"
+        raise BadData("the data is not what it was when this run began", where=f"run {w.run_id}", next=advice)
+    for what in ("code", "libraries", "device"):
+        if stored.provenance.get(what) != now[what]:
+            w.log(f"resumed with another {what}: was {stored.provenance.get(what)}, is {now[what]}; bits may differ", "warning")
+
+
+def _plan(w: Work, found: Any, device: str) -> tuple[StackPlan, ...]:
+    stored = w.store.plan(w.run_id)
+    if stored is not None:
+        return stored
+    w.enter("planning stacks")
+    stacks = tuple(w.pipeline.plan(w.scenario, found, device, log=w.log))
+    if not stacks:
+        advice = "widen subpopulations.min_size and max_size"
+        raise RunFailed("no subpopulation is attacked: there is nothing to train", where=f"run {w.run_id}", next=advice)
+    w.store.save_plan(w.run_id, stacks)
+    w.log(f"{sum(len(s.victims) for s in stacks)} victims in {len(stacks)} stacks on {device}")
+    return stacks
+
+
+def _train(w: Work, found: Any, stored: StoredDiscovery, stacks: tuple[StackPlan, ...], device: str) -> None:
+    from engine import tables
+
+    world = tables.World.start(w.scenario, stored, w.store.victims(w.run_id))
+    w.store.write_tables(w.run_id, tables.build(world))
+    done = w.store.stacks_done(w.run_id)
+    progress = w.status.progress = Progress(stacks, w.store.stack_durations(w.run_id))
+    if done:
+        w.log(f"{len(done)} of {len(stacks)} stacks are committed already")
+
+    def train_stack(stack: StackPlan) -> list[VictimResult]:
+        w.enter(f"training stack {stack.index + 1} of {len(stacks)}")
+        w.log(f"training stack {stack.index}: trial {stack.trial}, {len(stack.victims)} victims")
+        progress.start(stack)
+
+        def control(done_steps: int, total_steps: int) -> None:
+            w.control.check()
+            progress.step(done_steps, total_steps)
+
+        return list(w.pipeline.train_stack(w.scenario, found, stack, device, control, w.log))
+
+    for trained in executor.train([s for s in stacks if s.index not in done], train_stack):
+        world.add(trained.victims)
+        made = tables.build(world)
+        w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, made)
+        progress.finish()
+        w.log(f"committed stack {trained.stack.index}: {len(trained.victims)} victims in {trained.duration_s:.1f} s")

@@ -1,0 +1,109 @@
+"""How far a run has come, and how long the rest will take: measured, smoothed, and not told before it can be known."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from engine.rows import StackPlan
+
+UNKNOWN_FOR_S = 2.0  # no estimate before so much training was seen: its first steps are warm-up
+MEMORY_S = 30.0  # the rate forgets with at least this time constant ...
+MEMORY_SHARE = 0.5  # ... and, later, with half the time trained so far: steady under noise, yet it follows a machine that slows down
+
+
+class Progress:
+    """Counts victim-steps (one step of one victim) against the plan's. Written by the trainer, read by the heartbeat's thread.
+
+    The rate is work over time, both fading alike, so that the noise of single steps averages out. Time spent paused does not count;
+    time between stacks does, for the rest of the plan has it too. Stacks that were trained before a resume give the first guess.
+    """
+
+    def __init__(
+        self, plan: Sequence[StackPlan], durations_s: Mapping[int, float] | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """durations_s: stack index -> seconds, of the stacks that are committed already."""
+        earlier = durations_s or {}
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._victims = {stack.index: len(stack.victims) for stack in plan}
+        self._total = sum(self._victims.values())  # victims
+        self._finished = sum(n for index, n in self._victims.items() if index in earlier)  # victims of committed stacks
+        self._in_flight = 0.0  # victims' worth of the stack in training, a fraction of its size
+        self._stack: int | None = None
+        # Fading sums: victims' worth of work, and the seconds it took.
+        self._work, self._time_s = float(self._finished), sum(earlier.values())
+        self._trained_s = 0.0  # seconds of training seen by this process
+        self._last: float | None = None  # when the sums were brought up to date; None: the clock stands
+
+    def start(self, stack: StackPlan) -> None:
+        """Training of this stack begins."""
+        with self._lock:
+            self._stack, self._in_flight = stack.index, 0.0
+            self._last = self._clock() if self._last is None else self._last
+
+    def step(self, done_steps: int, total_steps: int) -> None:
+        """The stack in training has done so many of its steps."""
+        with self._lock:
+            if self._stack is not None and total_steps > 0:
+                self._advance(self._victims[self._stack] * min(done_steps / total_steps, 1.0))
+
+    def finish(self) -> None:
+        """The stack in training is committed."""
+        with self._lock:
+            if self._stack is not None:
+                self._advance(float(self._victims[self._stack]))
+                self._finished += self._victims[self._stack]
+                self._stack, self._in_flight = None, 0.0
+
+    def hold(self) -> None:
+        """The run is paused: the clock stands."""
+        with self._lock:
+            self._advance(self._in_flight)
+            self._last = None
+
+    def go_on(self) -> None:
+        """The pause is over."""
+        with self._lock:
+            self._last = self._clock()
+
+    def _advance(self, in_flight: float) -> None:
+        if self._last is None:
+            return
+        now = self._clock()
+        passed_s, self._last = now - self._last, now
+        done, self._in_flight = max(in_flight - self._in_flight, 0.0), max(in_flight, self._in_flight)
+        self._trained_s += passed_s
+        fade = math.exp(-passed_s / max(MEMORY_S, MEMORY_SHARE * self._trained_s))
+        self._work, self._time_s = self._work * fade + done, self._time_s * fade + passed_s
+
+    @property
+    def fraction(self) -> float:
+        """The share of the plan's victims that is trained, those in flight counted by their steps; 0..1."""
+        return (self._finished + self._in_flight) / self._total if self._total else 1.0
+
+    @property
+    def victims_per_minute(self) -> float | None:
+        """The present rate, or None while it is unknown."""
+        if self._trained_s < UNKNOWN_FOR_S or self._work <= 0 or self._time_s <= 0:
+            return None
+        return 60.0 * self._work / self._time_s
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds that the rest of the plan will take at the present rate, or None while it is unknown."""
+        rate = self.victims_per_minute
+        left = self._total - self._finished - self._in_flight
+        return None if rate is None else max(left, 0.0) / rate * 60.0
+
+    def fields(self) -> dict[str, object]:
+        """What a run's row says of it; not told where the clock stands, for nobody knows how long a pause lasts."""
+        with self._lock:
+            standing = self._last is None
+            return {
+                "progress": self.fraction,
+                "eta_s": None if standing else self.eta_s,
+                "victims_per_minute": None if standing else self.victims_per_minute,
+            }
