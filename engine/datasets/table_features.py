@@ -89,9 +89,8 @@ def fit(
             feature, merged = _word(column, train, max_categories)
             features.append(feature)
             if merged:
-                said.append(
-                    f"{column.name!r}: the {merged:,} rarest values are merged into {OTHER!r}, the {max_categories - 1:,} most frequent are kept"
-                )
+                gone = counted(merged, "rare value")
+                said.append(f"{column.name!r}: {gone} merged into {OTHER!r}, the {max_categories - 1:,} most frequent kept")
     return tuple(features), said
 
 
