@@ -1,0 +1,206 @@
+"""Tables to files. The screen and the command line call the same function, so their bytes are the same.
+
+A path is written whole or not at all: a temporary file beside it, renamed at the end. Every export carries its provenance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+from engine.errors import RequestError, SubpopError, UnknownName
+from engine.export_formats import WRITERS
+from engine.rows import RunRow, Table, TableSpec, VictimResult
+from engine.tables import SPECS
+
+if TYPE_CHECKING:
+    from engine.store import StoredDiscovery
+
+Key = tuple[object, ...]
+Row = tuple[object, ...]
+FORMATS = tuple(WRITERS)
+
+
+class Source(Protocol):
+    """What an export needs of the store."""
+
+    def run(self, run_id: str) -> RunRow: ...
+    def table(self, run_id: str, name: str) -> Table: ...
+    def tables(self, run_id: str) -> Mapping[str, int]: ...
+    def provenance(self, run_id: str) -> Mapping[str, Any]: ...
+    def discovery(self, run_id: str) -> StoredDiscovery | None: ...
+    def victims(self, run_id: str, with_predictions: bool = True) -> list[VictimResult]: ...
+
+
+def export(
+    store: Source, run_id: str, table: str, format: str, out: BinaryIO | Path | None = None, *, only: Sequence[Key] | None = None
+) -> int:
+    """Write one table of a run; returns how many rows were written.
+
+    out: a path (replaced whole, or left as it was), a binary stream, or None for standard output.
+    only: keys of the rows to write, in the order to write them (what a screen shows); None: all, in stable order. Not for `predictions`.
+    Raises UnknownName (table, format), RequestError (nothing there yet, a path that cannot be written, a full disk), StoreError.
+    A closed pipe is left to the caller as BrokenPipeError.
+    """
+    if table not in SPECS:
+        raise UnknownName("table", table, SPECS)
+    if format not in WRITERS:
+        raise UnknownName("format", format, WRITERS)
+    run = store.run(run_id)
+    spec, rows, shown = _rows(store, run, table, only)
+    provenance = provenance_of(run, store.provenance(run_id), table, shown)
+    counted = _Count(rows)
+    if isinstance(out, Path):
+        _to_path(out, lambda stream: WRITERS[format](spec, provenance, counted, stream))
+    else:
+        stream = sys.stdout.buffer if out is None else out
+        with _in_words("standard output" if out is None else "the output"):
+            WRITERS[format](spec, provenance, counted, stream)
+            stream.flush()
+    return counted.count
+
+
+def provenance_of(run: RunRow, stored: Mapping[str, Any], table: str, shown: str = "") -> dict[str, str]:
+    """What stands in every export: the run, its scenario, what it is not, and whence its rows came. Flat, dotted keys, in stable order."""
+    told = {
+        "table": table,
+        "run": run.id,
+        "title": run.title,
+        "scenario": run.scenario_hash,
+        "deviations": "; ".join(run.deviations),
+        "state": run.state,
+        "victims": f"{run.victims_done} of {run.victims_total}",
+        "rows": shown,
+        **dict(_flat(stored)),
+    }
+    return {key: value for key, value in told.items() if value}
+
+
+def predictions(store: Source, run_id: str) -> Iterator[Row]:
+    """Every victim's predicted class for every test row, one row at a time. Raises RequestError before the run's discovery."""
+    found = store.discovery(run_id)
+    if found is None:
+        raise RequestError("its subpopulations are not known yet", where=f"run {run_id}", next="wait for its discovery, or resume it")
+    classes = found.classes
+    true = [classes[c] for c in found.y_test.tolist()]
+    own = [None if s < 0 else s for s in found.membership.test.tolist()]
+    return _prediction_rows(store.victims(run_id), classes, own, true)
+
+
+def _prediction_rows(
+    victims: Iterable[VictimResult], classes: Sequence[str], own: Sequence[int | None], true: Sequence[str]
+) -> Iterator[Row]:
+    for victim in victims:
+        s = victim.spec
+        head = (s.index, s.trial, s.arm, s.subpopulation, s.alpha)
+        for row, given in enumerate(victim.predictions.tolist()):
+            yield (*head, row, own[row], true[row], classes[given])
+
+
+def _rows(store: Source, run: RunRow, name: str, only: Sequence[Key] | None) -> tuple[TableSpec, Iterable[Row], str]:
+    """(spec, rows, what part of the table they are, in words; empty for all of it)."""
+    if name == "predictions":
+        if only is not None:
+            raise RequestError("`predictions` is exported whole", where=f"run {run.id}", next="filter the file instead")
+        return SPECS[name], predictions(store, run.id), ""
+    if name not in store.tables(run.id):
+        raise RequestError(
+            f"it has no `{name}` yet ({run.state}, {run.victims_done} of {run.victims_total} victims)",
+            where=f"run {run.id}",
+            next="wait for its first victims, or resume it",
+        )
+    table = store.table(run.id, name)
+    if only is None:
+        return table.spec, table.rows, ""
+    places = [place for place, column in enumerate(table.spec.columns) if column.name in table.spec.key]
+    names = [table.spec.columns[place].name for place in places]
+    order = [names.index(column) for column in table.spec.key]
+    by_key = {tuple(row[places[at]] for at in order): row for row in table.rows}
+    gone = [key for key in only if tuple(key) not in by_key]
+    if gone:
+        raise RequestError(
+            f"{len(gone)} of the rows to export are no longer in `{name}`", where=f"run {run.id}", next="look again and retry"
+        )
+    rows = [by_key[tuple(key)] for key in only]
+    whole = tuple(rows) == table.rows
+    return table.spec, rows, "" if whole else f"{len(rows)} of {len(table.rows)}, filtered and ordered by the reader"
+
+
+def _flat(values: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{head}{key}.")
+        elif isinstance(value, list | tuple):
+            yield f"{head}{key}", "; ".join(map(str, value))
+        elif value is not None:
+            yield f"{head}{key}", str(value)
+
+
+class _Count:
+    """Counts rows as they pass."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows, self.count = rows, 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self.rows:
+            self.count += 1
+            yield row
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def _to_path(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write to a temporary file beside `path` and rename it; a device or pipe is written as it is."""
+    with _in_words(str(path)):
+        real = Path(os.path.realpath(path.expanduser()))
+        if real.exists() and not stat.S_ISREG(real.stat().st_mode):
+            if real.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            with real.open("wb") as stream:
+                write(stream)
+            return
+        part = real.parent / f".{real.name[:100]}.{secrets.token_hex(4)}.part"
+        try:
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            if real.exists():
+                part.chmod(stat.S_IMODE(real.stat().st_mode))
+            part.replace(real)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise
+
+
+_NEXT = {
+    errno.ENOSPC: "make room, or give another path; nothing was left behind",
+    errno.EDQUOT: "make room within the quota, or give another path; nothing was left behind",
+    errno.ENOENT: "make the folder first, or give another path",
+    errno.ENOTDIR: "give a path inside a folder",
+    errno.EISDIR: "give a file's path inside it",
+    errno.EACCES: "give a path that you may write to",
+    errno.EPERM: "give a path that you may write to",
+    errno.EROFS: "give a path on a disk that can be written",
+}
+
+
+@contextlib.contextmanager
+def _in_words(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (SubpopError, BrokenPipeError):
+        raise
+    except OSError as error:
+        what = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise RequestError(f"cannot be written: {what}", where=where, next=_NEXT.get(error.errno or 0, "give another path")) from error

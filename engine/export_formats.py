@@ -1,0 +1,214 @@
+"""A table as bytes: csv, parquet, json, md, tex. Rows are written as they come, at full precision, with their provenance.
+
+Each writer takes (spec, provenance, rows, out). Text goes out as UTF-8 with `\\n`. A missing value is empty in csv, null in json and
+parquet, an en dash in md and tex.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, BinaryIO
+
+from engine.rows import Column, TableSpec
+
+Rows = Iterable[tuple[object, ...]]
+Provenance = Mapping[str, str]
+CHUNK = 50_000  # rows held at a time
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # among them the escape that terminals obey
+
+
+def write_csv(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO) -> None:
+    """Comma-separated, after `# key: value` lines. Text that a spreadsheet would run as a formula is given a leading apostrophe."""
+    with _Text(out) as text:
+        for key, value in provenance.items():
+            text.write(f"# {key}: {_one_line(value)}\n")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([column.name for column in spec.columns])
+        fix = [_CSV.get(column.kind) for column in spec.columns]
+        special = [(place, change) for place, change in enumerate(fix) if change is not None]
+        for row in rows:
+            cells = list(row)
+            for place, change in special:
+                cells[place] = change(cells[place])
+            writer.writerow(cells)
+
+
+def write_json(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO) -> None:
+    """{"provenance": {...}, "table": name, "rows": [{column: cell}, ...]}, one row a line."""
+    names = [column.name for column in spec.columns]
+    with _Text(out) as text:
+        text.write('{"provenance": ' + json.dumps(dict(provenance), ensure_ascii=False, indent=1))
+        text.write(',\n"table": ' + json.dumps(spec.name) + ',\n"rows": [')
+        for place, row in enumerate(rows):
+            cells = json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, allow_nan=False)
+            text.write(("\n" if place == 0 else ",\n") + cells)
+        text.write("\n]}\n")
+
+
+def write_md(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO) -> None:
+    """A Markdown table, then its provenance as a list that is seen when rendered."""
+    with _Text(out) as text:
+        text.write("| " + " | ".join(_md(column.name) for column in spec.columns) + " |\n")
+        text.write("| " + " | ".join("---" if _left(column) else "---:" for column in spec.columns) + " |\n")
+        for row in rows:
+            text.write("| " + " | ".join(_md(_plain(cell)) for cell in row) + " |\n")
+        text.write("\n")
+        for key, value in provenance.items():
+            text.write(f"- {_md(key)}: {_md(_one_line(value))}\n")
+
+
+def write_tex(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO) -> None:
+    """A booktabs tabular after `% key: value` lines; what makes the run not the paper's is a visible last line."""
+    with _Text(out) as text:
+        for key, value in provenance.items():
+            text.write(f"% {key}: {_one_line(value)}\n")
+        text.write("% \\usepackage{booktabs}\n")
+        text.write("\\begin{tabular}{" + "".join("l" if _left(column) else "r" for column in spec.columns) + "}\n\\toprule\n")
+        text.write(" & ".join(_tex(column.name) for column in spec.columns) + " \\\\\n\\midrule\n")
+        for row in rows:
+            text.write(" & ".join(_tex(_plain(cell)) for cell in row) + " \\\\\n")
+        text.write("\\bottomrule\n")
+        if deviations := provenance.get("deviations"):
+            text.write(f"\\multicolumn{{{len(spec.columns)}}}{{l}}{{\\footnotesize Not the paper's: {_tex(_one_line(deviations))}}} \\\\\n")
+        text.write("\\end{tabular}\n")
+
+
+def write_parquet(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO) -> None:
+    """Typed columns; provenance is JSON under the file's metadata key "provenance"."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {"text": pa.string(), "int": pa.int64(), "fraction": pa.float64(), "float": pa.float64(), "bool": pa.bool_()}
+    told = {"provenance": json.dumps(dict(provenance), ensure_ascii=False), "table": spec.name}
+    schema = pa.schema([(column.name, types[column.kind]) for column in spec.columns], metadata=told)
+    with pq.ParquetWriter(pa.PythonFile(_Counted(out), mode="w"), schema) as writer:
+        for chunk in _chunks(rows):
+            columns = zip(*chunk, strict=True)
+            arrays = [pa.array([_arrow(cell) for cell in cells], field.type) for cells, field in zip(columns, schema, strict=True)]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+
+
+WRITERS: dict[str, Callable[[TableSpec, Provenance, Rows, BinaryIO], None]] = {
+    "csv": write_csv,
+    "parquet": write_parquet,
+    "json": write_json,
+    "md": write_md,
+    "tex": write_tex,
+}
+
+
+# ---- cells ----------------------------------------------------------------------------------------------------------
+
+
+def _plain(cell: object) -> str:
+    if cell is None:
+        return "–"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    return repr(cell) if isinstance(cell, float) else str(cell)
+
+
+def _csv_bool(cell: object) -> object:
+    return cell if cell is None else ("true" if cell else "false")
+
+
+def _csv_text(cell: object) -> object:
+    """A formula is disarmed as OWASP advises; a signed number is left alone, for it does nothing."""
+    if not isinstance(cell, str) or not cell.lstrip().startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return "'" + cell
+    return cell
+
+
+_CSV: dict[str, Callable[[object], object]] = {"bool": _csv_bool, "text": _csv_text}
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks and control characters: a comment must not end early, and a terminal must not be told anything."""
+    return _CONTROL.sub(" ", text)
+
+
+def _md(text: str) -> str:
+    return re.sub(r"([\\|<*\[`])", r"\\\1", _one_line(text))
+
+
+_TEX = {
+    "\\": "\\textbackslash{}",
+    "~": "\\textasciitilde{}",
+    "^": "\\textasciicircum{}",
+    "<": "\\textless{}",
+    ">": "\\textgreater{}",
+    "|": "\\textbar{}",
+    '"': "\\textquotedbl{}",
+    "–": "--",
+    "—": "---",
+    "≥": "$\\geq$",
+    "≤": "$\\leq$",
+    "≠": "$\\neq$",
+    "×": "$\\times$",
+    "−": "$-$",
+    "…": "\\dots{}",
+    **{char: "\\" + char for char in "&%$#_{}"},
+}
+_TEX_SPECIAL = re.compile("[" + re.escape("".join(_TEX)) + "]")
+
+
+def _tex(text: str) -> str:
+    return _TEX_SPECIAL.sub(lambda match: _TEX[match[0]], _one_line(text))
+
+
+def _left(column: Column) -> bool:
+    return column.kind in ("text", "bool")
+
+
+def _arrow(cell: object) -> object:
+    return cell.encode("utf-8", "backslashreplace").decode() if isinstance(cell, str) else cell
+
+
+# ---- streams --------------------------------------------------------------------------------------------------------
+
+
+class _Text:
+    """A text stream over `out` that leaves it open."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self.stream = io.TextIOWrapper(out, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=False)
+
+    def __enter__(self) -> io.TextIOWrapper:
+        return self.stream
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.detach()  # flushes
+
+
+class _Counted(io.RawIOBase):
+    """A pipe cannot tell where it is; parquet needs to know."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self.out, self.written = out, 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        size = memoryview(data).nbytes
+        self.out.write(data)
+        self.written += size
+        return size
+
+    def tell(self) -> int:
+        return self.written
+
+
+def _chunks(rows: Rows) -> Iterator[list[tuple[object, ...]]]:
+    left = iter(rows)
+    while chunk := list(islice(left, CHUNK)):
+        yield chunk
