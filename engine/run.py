@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,23 @@ from engine.store import Store
 if TYPE_CHECKING:
     from engine.scenario import Scenario
 
+# -P: a file of the working directory is never imported in the place of ours.
+WORKER = (sys.executable, "-P", "-m", "engine.worker")
 
-def start(store: Store, scenario: Scenario, *, name: str | None = None, data_dir: Path | None = None, spawn: bool = True) -> RunRow:
+
+def start(
+    store: Store,
+    scenario: Scenario,
+    *,
+    name: str | None = None,
+    data_dir: Path | None = None,
+    spawn: bool = True,
+    worker: Sequence[str] = WORKER,
+) -> RunRow:
     """A new run of a scenario, with a worker at work on it in a session of its own (or, without `spawn`, waiting to be resumed).
 
     data_dir: as given by --data; kept with the run for its resumes. Where None, $SUBPOP_DATA as it is now is kept.
+    worker: the command that carries runs out; tests have their own.
     """
     from engine import scenario as scenarios
 
@@ -35,7 +48,7 @@ def start(store: Store, scenario: Scenario, *, name: str | None = None, data_dir
         data_dir=str(Path(given).expanduser().absolute()) if given else "",
     )
     if spawn:
-        _spawn(store, row.id)
+        _spawn(store, row.id, worker)
     return store.run(row.id)
 
 
@@ -46,7 +59,7 @@ def pause(store: Store, run_id: str) -> None:
         store.request(row.id, "pause")
 
 
-def resume(store: Store, run_id: str) -> None:
+def resume(store: Store, run_id: str, *, worker: Sequence[str] = WORKER) -> None:
     """Let a paused run go on, or start a new worker on one that was stopped, failed or lost: it repeats no committed victim."""
     row = store.run(run_id)
     if row.state == "done":
@@ -55,7 +68,7 @@ def resume(store: Store, run_id: str) -> None:
         store.request(run_id, "resume")
         return
     store.take_requests(run_id)  # what was asked of the old worker is not meant for the new one
-    _spawn(store, run_id)
+    _spawn(store, run_id, worker)
 
 
 def stop(store: Store, run_id: str) -> None:
@@ -91,13 +104,14 @@ def _at_work(store: Store, run_id: str, verb: str) -> RunRow:
     return row
 
 
-def _spawn(store: Store, run_id: str) -> None:
+def _spawn(store: Store, run_id: str, worker: Sequence[str]) -> None:
+    command = [*worker, run_id, "--store", str(store.path)]
     log = log_file(store, run_id)
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:
             process = subprocess.Popen(
-                _command(store, run_id), stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=_environment()
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=_environment()
             )
     except OSError as error:
         raise RunFailed(
@@ -108,11 +122,7 @@ def _spawn(store: Store, run_id: str) -> None:
     threading.Thread(target=process.wait, name=f"worker {run_id}", daemon=True).start()
 
 
-def _command(store: Store, run_id: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "engine.worker", run_id, "--store", str(store.path)]
-
-
 def _environment() -> dict[str, str]:
-    """This process's, with our package found first: `-P` keeps the working directory's files from being imported in its place."""
+    """This process's, with our package found first, installed or not."""
     here = str(Path(__file__).resolve().parent.parent)
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
