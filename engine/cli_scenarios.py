@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -114,6 +115,7 @@ def bench(
     smoke: SmokeOption = False,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")] = None,
     data: DataOption = None,
+    json: JsonOption = False,
 ) -> None:
     """Measure victims per hour here, stacked and one by one.
 
@@ -124,7 +126,9 @@ def bench(
     loaded, root = ready(scenario, set_, smoke, device, data)
     from engine import bench as bench_
 
-    bench_.run(loaded, root, report=cli_text.line)
+    measured = bench_.run(loaded, root, device=plain_device(loaded), report=cli_text.note if json else cli_text.line)
+    if json:
+        cli_text.data({**dataclasses.asdict(measured), "matrix_share": measured.matrix_share})
 
 
 # ---- shared ---------------------------------------------------------------------------------------------------------
@@ -156,5 +160,5 @@ def fetch_missing(section: DatasetSection, root: Path) -> None:
 
 
 def plain_device(scenario: Scenario) -> str:
-    """Discovery trains one small model: `auto` means the CPU."""
+    """Where discovery and bench compute: `auto` means the CPU, on which small models are quick."""
     return "cpu" if scenario.compute.device == "auto" else scenario.compute.device

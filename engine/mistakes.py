@@ -182,6 +182,8 @@ def unknown(path: Path, schema: Mapping[str, Any]) -> str:
     where = f"in [{name_key(path[:-1])[0]}]" if path[:-1] else "at the top level"
     if near := nearest(name, known):
         return f"there is no such key {where}; did you mean {near!r}?"
+    if path[:-1] and name in schema["properties"]:
+        return f"there is no such key {where}; it belongs at the top level"
     for section, node in schema["properties"].items():
         if path[:-1] != (section,) and name in _resolve(node, schema).get("properties", {}):
             return f"there is no such key {where}; it belongs in [{section}]"

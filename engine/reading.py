@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -77,7 +78,7 @@ def parse(model: type[S], text: str, *, where: str, overrides: Sequence[str], sm
     raw = _toml(text, where)
     lines = toml_text.locate(text)
     _anchor(raw, folder)
-    schema = model.model_json_schema()
+    schema = schema_of(model)
     found: Found = {}
     bad_overrides: list[Mistake] = []
     late: list[tuple[Keys, object]] = []
@@ -130,6 +131,12 @@ def parse(model: type[S], text: str, *, where: str, overrides: Sequence[str], sm
     return plain.model_copy(update={"smoke": over})  # type: ignore[union-attr]
 
 
+@cache
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The model's keys as a JSON schema: types, bounds and choices."""
+    return model.model_json_schema()
+
+
 def validate(model: type[S], raw: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[S | None, Found]:
     """The scenario of a raw tree, or what is wrong with it: what each key takes, and what must hold between keys."""
     found = mistakes.strange_text(raw)
@@ -138,7 +145,7 @@ def validate(model: type[S], raw: Mapping[str, Any], schema: Mapping[str, Any]) 
         scenario = model.model_validate(_tuples(raw), strict=True)
         view: Scenario = scenario
     except ValidationError as error:
-        found |= mistakes.explain(cast("Iterable[Mapping[str, Any]]", error.errors(include_url=False)), raw, schema)
+        found = mistakes.explain(cast("Iterable[Mapping[str, Any]]", error.errors(include_url=False)), raw, schema) | found
         view = cast("Scenario", _view(model, raw, found))
     for keys, what in checks.check(view):
         if not any(_touches(key, bad) for key in keys for bad in found):

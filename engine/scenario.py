@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -164,10 +163,9 @@ def digest(scenario: Scenario) -> str:
     return blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
-@cache
 def schema() -> dict[str, Any]:
     """The scenario's keys as a JSON schema: types, bounds and choices, for forms and for messages."""
-    return Scenario.model_json_schema()
+    return reading.schema_of(Scenario)
 
 
 def _plain(value: Any) -> Any:
