@@ -36,7 +36,9 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress 
     Missing official files are fetched (from `base_url` instead of their archive, where given). Raises RequestError for a kind
     or key that does not fit, MissingData for files that cannot be had, BadData for files that cannot be used.
     """
-    return _module(section.kind).load(section, seed, data_dir, progress or silent, base_url)
+    module = _module(section.kind)
+    _refuse_idle_keys(section)
+    return module.load(section, seed, data_dir, progress or silent, base_url)
 
 
 def state(section: DatasetSection | str, data_dir: Path) -> DataState:
@@ -58,6 +60,29 @@ def summaries() -> dict[str, str]:
 
 # Named by the scenario's grammar; their loaders come with their models.
 LATER = ("cifar10", "utkface", "imdb", "image_folder", "text_table")
+
+
+ONLY_FOR = {  # keys of [dataset] that mean nothing elsewhere: set there, they would be ignored in silence
+    "table": (
+        "path", "label", "positive", "numeric", "categorical", "annotations", "drop", "missing", "max_categories", "split_column",
+    ),
+    "adult": ("balance",),
+}  # fmt: skip
+PUBLISHED_SPLIT = ("adult",)
+
+
+def _refuse_idle_keys(section: DatasetSection) -> None:
+    """RequestError where a key is set that this kind does not read."""
+    idle = [key for kind, keys in ONLY_FOR.items() if kind != section.kind for key in keys]
+    if section.kind in PUBLISHED_SPLIT:
+        idle.append("split")
+    fields = type(section).model_fields
+    if said := [key for key in idle if getattr(section, key) != fields[key].default]:
+        raise RequestError(
+            f"{section.kind} does not read {', '.join(said)}",
+            where="dataset",
+            next="take it out" if len(said) == 1 else "take them out",
+        )
 
 
 def _module(kind: str) -> ModuleType:

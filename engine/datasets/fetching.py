@@ -62,8 +62,12 @@ def state_of(sources: tuple[Source, ...], data_dir: Path) -> DataState:
 def checked_path(source: Source, data_dir: Path, progress: Progress = silent, base_url: str | None = None) -> Path:
     """The file, its checksum verified; downloaded where it is missing. BadData on a wrong checksum, MissingData where it cannot be had."""
     path = source.path(data_dir)
-    if not path.exists():
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
         return download(source, data_dir, progress, base_url)
+    except OSError as error:
+        raise BadData(f"cannot be looked at: {error.strerror}", where=str(path), next="check the folder's permissions") from error
     found = md5_of(path)
     if found != source.md5:
         raise BadData(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from engine.datasets.wording import counted
 from engine.errors import BadData, RequestError
 from engine.rows import Dataset, Rows
 from engine.seeds import generator
@@ -143,5 +144,5 @@ def assert_disjoint(ids: dict[str, np.ndarray], where: str) -> None:
         return
     twice = int(unique[count > 1][0])
     homes = [name for name, of_split in ids.items() for _ in range(int((of_split == twice).sum()))]
-    raise BadData(f"{int((count > 1).sum())} rows are used more than once (row {twice}: {' and '.join(homes)})", where=where,
+    raise BadData(f"used more than once: {counted(int((count > 1).sum()), 'row')} (row {twice}: {' and '.join(homes)})", where=where,
                   next="train, aux and test must be disjoint; this is a fault of the program, please report it")  # fmt: skip
