@@ -93,7 +93,7 @@ class _Adversary:
     ) -> None:
         self.section, self.scenario, self.dataset, self.device = section, scenario, dataset, device
         self.progress, self.control = progress, control
-        self.model = _model(section, dataset)
+        self.model = model_of(section, dataset)
         progress("training the adversary's model", 0.1)
         self.whole = self._fit(np.arange(len(dataset.aux)), fold=0)
 
@@ -179,8 +179,8 @@ def _best_size(scenario: Scenario, discovery: Discovery, device: torch.device, m
     """Time a few steps at doubling sizes on the scenario's own rows."""
     specs = victims_of_trial(scenario, discovery.subpopulations, 0, 0)
     dtype = DTYPES[scenario.compute.precision]
-    model, data = _model(scenario.model, discovery.dataset), _training(discovery.dataset).to(device, dtype)
-    jobs = [_job(poison_of(scenario, discovery, spec)) for spec in specs]
+    model, data = model_of(scenario.model, discovery.dataset), training_of(discovery.dataset).to(device, dtype)
+    jobs = [job_of(poison_of(scenario, discovery, spec)) for spec in specs]
     seed = scenario.seed
 
     def seconds(victims: int) -> float:
@@ -225,13 +225,13 @@ def train_stack(
     """Train the victims of one stack and say what each predicts for every test row."""
     _use_threads(scenario)
     where, dtype = torch.device(device), DTYPES[scenario.compute.precision]
-    model = _model(scenario.model, discovery.dataset)
+    model = model_of(scenario.model, discovery.dataset)
     poisons = [poison_of(scenario, discovery, spec) for spec in stack.victims]
     trained = _train(
         model,
         scenario.model,
-        _training(discovery.dataset).to(where, dtype),
-        [_job(p) for p in poisons],
+        training_of(discovery.dataset).to(where, dtype),
+        [job_of(p) for p in poisons],
         scenario.seed,
         stack.trial,
         where,
@@ -305,15 +305,15 @@ def recipe(section: ModelSection) -> Recipe:
     )
 
 
-def _model(section: ModelSection, dataset: Dataset) -> models.Mlp:
+def model_of(section: ModelSection, dataset: Dataset) -> models.Mlp:
     return models.build(section, features=dataset.train.x.shape[1], classes=len(dataset.classes))
 
 
-def _training(dataset: Dataset) -> Training:
+def training_of(dataset: Dataset) -> Training:
     return Training(torch.from_numpy(dataset.train.x), torch.from_numpy(dataset.train.y), torch.from_numpy(dataset.aux.x))
 
 
-def _job(poison: Poison) -> Job:
+def job_of(poison: Poison) -> Job:
     return Job(poison.rows, poison.labels)
 
 

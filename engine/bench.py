@@ -1,0 +1,213 @@
+"""What stacking buys on this machine: the same victims, poison, batch and epochs, three ways in one run.
+
+one by one, eager      a plain PyTorch loop (`training/sequential.py`), at its best thread count
+one by one, sklearn    scikit-learn's MLPClassifier on train + poison, at its best split of processes and threads
+stacked                what `subpop run` does
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
+
+from engine import pipeline
+from engine.models import Mlp
+from engine.rows import VictimSpec
+from engine.scenario import Scenario
+from engine.training.recipe import Job, Training
+from engine.training.sequential import train_sequential
+
+EPOCHS = 20  # where the scenario stops on a plateau: the ratio does not depend on it
+ROUNDS = 3  # each way in turn, so that a change in the machine's speed falls on all of them
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of training: how fast, over the rounds (median), and how it was set up."""
+
+    name: str
+    victims_per_hour: float
+    seconds_per_victim: float
+    setup: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Ratios are medians over rounds of the ratio within a round. gflops and matrix_gflops in 1e9 operations a second, float32."""
+
+    device: str
+    rows: int
+    features: int
+    victims: int
+    poison_points: float
+    batch: int
+    epochs: int
+    ways: tuple[Way, ...]
+    times_eager: float
+    times_sklearn: float | None
+    gflops: float
+    matrix_gflops: float
+
+    @property
+    def matrix_share(self) -> float:
+        return self.gflops / self.matrix_gflops
+
+
+def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Callable[[str], None] = lambda line: None) -> Bench:
+    """Measure the scenario's first trial; takes one to three minutes. scikit-learn is left out on CUDA and for other models than mlp."""
+    discovery = pipeline.discover(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
+    specs = pipeline.victims_of_trial(scenario, discovery.subpopulations, 0, 0)
+    epochs = EPOCHS if scenario.model.stop == "plateau" else min(scenario.model.epochs, EPOCHS)
+    section = scenario.model.model_copy(update={"epochs": epochs, "stop": "epochs"})
+    scenario = scenario.model_copy(update={"model": section})
+    where = torch.device(device)
+    dtype = pipeline.DTYPES[scenario.compute.precision]
+    model = pipeline.model_of(section, discovery.dataset)
+    data = pipeline.training_of(discovery.dataset).to(where, dtype)
+    jobs = [pipeline.job_of(pipeline.poison_of(scenario, discovery, spec)) for spec in specs]
+    few = _spread(jobs, 4)
+    points = statistics.mean(len(job.rows) for job in jobs)
+    report(f"{len(jobs)} victims, {len(data.y_N)} rows x {data.x_NF.shape[1]}, {points:.0f} poison points on average, {epochs} epochs")
+
+    plan = pipeline.plan(scenario, discovery, device, log=report)
+    stacks = [stack for stack in plan if stack.trial == 0]
+    eager = _Eager(model, data, scenario, device)
+    eager.choose_threads(few[:1])
+    sklearn = _Sklearn(discovery, scenario) if device == "cpu" and section.kind == "mlp" else None
+    if sklearn:
+        sklearn.choose_setup(jobs)
+    pipeline.train_stack(scenario, discovery, stacks[0], device)  # the first stack of a process also pays for its start
+
+    taken: dict[str, list[float]] = {"eager": [], "sklearn": [], "stacked": []}
+    rates = []
+    for round_ in range(ROUNDS):
+        taken["stacked"].append(_seconds(lambda: [pipeline.train_stack(scenario, discovery, s, device) for s in stacks]) / len(jobs))
+        taken["eager"].append(_seconds(lambda: eager.train(few)) / len(few))
+        if sklearn:
+            taken["sklearn"].append(sklearn.seconds_per_victim(_spread(jobs, 4 * sklearn.processes)))
+        rates.append(matrix_rate(where))
+        report(f"round {round_ + 1} of {ROUNDS}: " + ", ".join(f"{name} {t[-1] * 1e3:.1f} ms a victim" for name, t in taken.items() if t))
+    per_victim = statistics.median(taken["stacked"])
+    setups = {"eager": eager.setup, "sklearn": sklearn.setup if sklearn else "", "stacked": f"{len(stacks[0].victims)} victims a stack"}
+    return Bench(
+        device=device,
+        rows=len(data.y_N),
+        features=data.x_NF.shape[1],
+        victims=len(jobs),
+        poison_points=points,
+        batch=section.batch,
+        epochs=epochs,
+        ways=tuple(Way(n, 3600 / statistics.median(t), statistics.median(t), setups[n]) for n, t in taken.items() if t),
+        times_eager=_median_ratio(taken["eager"], taken["stacked"]),
+        times_sklearn=_median_ratio(taken["sklearn"], taken["stacked"]) if sklearn else None,
+        gflops=epochs * statistics.mean(operations(model, len(data.y_N) + len(job.rows)) for job in jobs) / per_victim / 1e9,
+        matrix_gflops=statistics.median(rates),
+    )
+
+
+def operations(model: Mlp, rows: int) -> float:
+    """Multiply-adds, counted as two, of one epoch over `rows`: forward, and backward without a gradient for the input."""
+    first, *later = [2.0 * a * b for a, b in zip(model.sizes, model.sizes[1:], strict=False)]
+    return rows * (2 * first + 3 * sum(later))
+
+
+def matrix_rate(device: torch.device, n: int = 2048, repeats: int = 8) -> float:
+    """This device's own rate of a square float32 matrix product, 1e9 operations a second: the best of a few."""
+    a, b = torch.randn(n, n, device=device), torch.randn(n, n, device=device)
+    out = torch.empty_like(a)
+    return 2.0 * n**3 / min(_seconds(lambda: torch.mm(a, b, out=out)) for _ in range(repeats)) / 1e9
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _median_ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
+    return statistics.median(s / f for s, f in zip(slow, fast, strict=True))
+
+
+def _spread(jobs: Sequence[Job], count: int) -> list[Job]:
+    """`count` jobs evenly over the list, which is ordered by poison points."""
+    return [jobs[i] for i in np.linspace(0, len(jobs) - 1, min(count, len(jobs))).astype(int)]
+
+
+class _Eager:
+    """One victim after the other, in a plain loop."""
+
+    def __init__(self, model: Mlp, data: Training, scenario: Scenario, device: str) -> None:
+        self.model, self.data, self.scenario, self.device = model, data, scenario, device
+        self.threads = torch.get_num_threads()
+
+    def choose_threads(self, jobs: Sequence[Job]) -> None:
+        self.train(jobs)
+        self.threads = min({1, torch.get_num_threads()}, key=lambda n: _seconds(lambda: self.train(jobs, n)))
+
+    @property
+    def setup(self) -> str:
+        return f"{self.threads} thread{'s' if self.threads > 1 else ''}" if self.device == "cpu" else self.device
+
+    def train(self, jobs: Sequence[Job], threads: int | None = None) -> None:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads or self.threads)
+        init = [p.to(self.data.x_NF) for p in pipeline.initial(self.model, self.scenario.seed, 0, torch.float64)]
+        for job in jobs:
+            recipe = pipeline.recipe(self.scenario.model)
+            train_sequential(self.model, init, self.data, job, recipe, seed=self.scenario.seed, trial=0)
+        torch.set_num_threads(before)
+
+
+class _Sklearn:
+    """MLPClassifier, one victim a call, spread over processes."""
+
+    def __init__(self, discovery: pipeline.Discovery, scenario: Scenario) -> None:
+        self.train, self.aux, self.section = discovery.dataset.train, discovery.dataset.aux, scenario.model
+        self.cores = os.cpu_count() or 1
+        self.processes, self.threads = self.cores, 1
+
+    @property
+    def setup(self) -> str:
+        return f"{self.processes} process{'es' if self.processes > 1 else ''} x {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+    def choose_setup(self, jobs: Sequence[Job]) -> None:
+        """One process a core, or one process with all threads: whichever is faster here."""
+        timed = {}
+        for self.processes, self.threads in {(self.cores, 1), (1, self.cores), (1, 1)}:
+            self.seconds_per_victim(_spread(jobs, self.processes))  # starts the processes
+            timed[self.processes, self.threads] = self.seconds_per_victim(_spread(jobs, 2 * self.processes))
+        self.processes, self.threads = min(timed, key=timed.__getitem__)
+
+    def seconds_per_victim(self, jobs: Sequence[Job]) -> float:
+        seed = range(len(jobs))
+        calls = [delayed(_fit_sklearn)(self.train.x, self.train.y, self.aux.x[j.rows], j.labels, self.section, self.threads, s) for j, s in zip(jobs, seed, strict=True)]  # fmt: skip
+        return _seconds(lambda: Parallel(n_jobs=self.processes)(calls)) / len(jobs)
+
+
+def _fit_sklearn(x, y, poison_x, poison_y, section, threads, seed) -> None:  # type: ignore[no-untyped-def]
+    from sklearn.neural_network import MLPClassifier
+
+    fit = MLPClassifier(
+        section.hidden,
+        alpha=section.weight_decay,
+        batch_size=section.batch,
+        learning_rate_init=section.lr,
+        max_iter=section.epochs,
+        n_iter_no_change=section.epochs + 1,
+        random_state=seed,
+    )
+    with threadpool_limits(threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns that it has not converged: it was told to stop
+        fit.fit(np.concatenate([x, poison_x]), np.concatenate([y, poison_y]))
