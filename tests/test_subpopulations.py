@@ -178,6 +178,16 @@ def test_empty_clusters_are_dropped():
     assert set(membership.test) <= {0, 1, 2}
 
 
+def test_of_very_many_rows_the_centres_come_from_a_part(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster_match, "FIT_ROWS", 30)
+    monkeypatch.setattr(cluster_match, "FEW_ROWS", 10)
+    data = world()
+    membership, _ = subpopulations.assign(clusters(3), data, None, 0)
+    again, _ = subpopulations.assign(clusters(3), data, None, 0)
+    assert np.array_equal(membership.aux, again.aux)
+    assert np.bincount(membership.aux).tolist() == [20, 20, 20]
+
+
 def test_more_clusters_than_rows_and_impossible_pca_are_refused_in_words():
     with pytest.raises(RequestError, match=r"subpopulations.clusters: 61 clusters from 60 auxiliary rows; ask for at most 60"):
         subpopulations.assign(clusters(61), world(), None, 0)

@@ -11,11 +11,12 @@ import numpy as np
 from engine.errors import RequestError
 from engine.rows import Dataset, Membership, Rows
 from engine.scenario import SubpopulationsSection
-from engine.seeds import seed_for
+from engine.seeds import generator, seed_for
 from engine.subpopulations.describe import describe
 
 STARTS = 10  # k-means restarts, the best kept: scikit-learn's default when the paper was written
-STARTS_ABOVE = 100_000  # rows: from here on one start, since the restarts then agree and would cost minutes
+FEW_ROWS = 30_000  # beyond so many rows one start: ten would cost minutes
+FIT_ROWS = 100_000  # beyond so many rows the centres come from a random part of them
 FLOAT64_CELLS = 2**26  # up to 512 MB the distances are taken in float64
 
 
@@ -27,10 +28,12 @@ def assign(
     represent: rows -> [rows, ...]; None: the model's own input, `Rows.x`. Clusters that end up without an aux row are dropped
     before anything is assigned to them.
     """
-    aux = _matrix(dataset.aux, represent)
-    train, aux, test = reduce(section.pca, seed, _matrix(dataset.train, represent), aux, _matrix(dataset.test, represent))
-    centres = fit(aux, section.clusters, seed)
-    membership = Membership(nearest(train, centres), nearest(aux, centres), nearest(test, centres))
+    train, aux, test = (_matrix(rows, represent) for rows in (dataset.train, dataset.aux, dataset.test))
+    # One thread: scikit-learn adds up the threads' partial centres in whatever order they finish, which moves last bits and with them rows
+    with _one_thread():
+        train, aux, test = reduce(section.pca, seed, train, aux, test)
+        centres = fit(aux, section.clusters, seed)
+        membership = Membership(nearest(train, centres), nearest(aux, centres), nearest(test, centres))
     return membership, describe(dataset, membership.aux, len(centres))
 
 
@@ -62,16 +65,12 @@ def reduce(
         )
     from sklearn.decomposition import PCA
 
-    with _one_thread():
-        pca = PCA(components, random_state=seed_for(seed, "pca") % 2**32).fit(aux)
-        return pca.transform(train), pca.transform(aux), pca.transform(test)
+    pca = PCA(components, random_state=seed_for(seed, "pca") % 2**32).fit(aux)
+    return pca.transform(train), pca.transform(aux), pca.transform(test)
 
 
 def fit(aux: np.ndarray, clusters: int, seed: int) -> np.ndarray:
-    """The centres [clusters that have rows, features], largest first.
-
-    One thread: scikit-learn adds up the threads' partial centres in whatever order they finish, which moves last bits and with them rows.
-    """
+    """The centres [clusters that have rows, features], largest first; of more than FIT_ROWS rows, those of a random FIT_ROWS."""
     if clusters > len(aux):
         raise RequestError(
             f"{clusters} clusters from {len(aux):,} auxiliary rows",
@@ -81,11 +80,11 @@ def fit(aux: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
-    starts = STARTS if len(aux) <= STARTS_ABOVE else 1
-    with _one_thread(), warnings.catch_warnings():
+    some = aux if len(aux) <= FIT_ROWS else aux[np.sort(generator(seed, "k-means rows").permutation(len(aux))[: max(FIT_ROWS, clusters)])]
+    with warnings.catch_warnings():
         # fewer distinct rows than clusters: the surplus clusters are empty and dropped below
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = KMeans(clusters, n_init=starts, random_state=seed_for(seed, "k-means") % 2**32).fit(aux)
+        found = KMeans(clusters, n_init=STARTS if len(some) <= FEW_ROWS else 1, random_state=seed_for(seed, "k-means") % 2**32).fit(some)
     centres = np.asarray(found.cluster_centers_, dtype=np.float64)
     for _ in range(10):  # renumbering can move a row that lies exactly between two centres, so look again until nothing changes
         sizes = np.bincount(nearest(aux, centres), minlength=len(centres))

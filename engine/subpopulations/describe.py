@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import pandas as pd
 
 from engine.rows import Dataset, Rows
 from engine.seeds import generator
@@ -22,7 +24,7 @@ HARDLY = 0.03  # nats: nor is any that adds less than this
 SUPPORT = 0.6  # least share of the cluster's rows that a condition must hold for
 NEARLY_ALL = 0.95  # from this share on "mostly" is left out
 REST_PRIOR, CLUSTER_PRIOR = 10.0, 2.0  # rows; see `_condition`
-MANY = 20_000  # at most so many rows of a cluster, and so many others, are looked at
+CLUSTER_ROWS, OTHER_ROWS = 1_000, 10_000  # at most so many of each are looked at, the first of one random order
 MAX_COLUMNS = 60  # of a wider table, those whose means differ most between clusters
 
 
@@ -30,18 +32,19 @@ MAX_COLUMNS = 60  # of a wider table, those whose means differ most between clus
 class Trait:
     """One raw column, ready to be asked about.
 
-    Numbers: `values` float64 [rows], NaN missing. Levels: `codes` int64 [rows] into `names`.
+    Numbers: `values` float64 [rows], NaN missing, and the `ends` of the whole column. Levels: `codes` int64 [rows] into `names`.
     """
 
     name: str
     names: tuple[str, ...] = ()
     codes: np.ndarray | None = None
     values: np.ndarray | None = None
+    ends: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """Row numbers: the cluster's, those of the rest that meet the conditions so far, and all of the rest."""
+    """Row numbers: the cluster's, those of the others that meet the conditions so far, and all others."""
 
     ours: np.ndarray
     rest: np.ndarray
@@ -65,12 +68,12 @@ def describe(dataset: Dataset, of_aux: np.ndarray, clusters: int) -> tuple[str, 
     traits = traits_of(dataset.aux, of_aux, clusters)
     twice = levels.ambiguous(trait.names for trait in traits)
     settled = twins.memory([(trait.codes, False) if trait.codes is not None else (np.asarray(trait.values), True) for trait in traits])
-    order = generator(0, "describe").permutation(len(of_aux))  # looked at in a fixed random order where there are too many to look at all
+    order = generator(0, "describe").permutation(len(of_aux))
 
     def words(cluster: int, fewest: int, most: int) -> str:
         mine = of_aux[order] == cluster
-        others = order[~mine][:MANY]
-        return in_words(traits, twice, settled, Crowd(order[mine][:MANY], others, others), fewest, most)
+        others = order[~mine][:OTHER_ROWS]
+        return in_words(traits, twice, settled, Crowd(order[mine][:CLUSTER_ROWS], others, others), fewest, most)
 
     said = [words(cluster, FEWEST, MOST) for cluster in range(clusters)]
     for more in (MOST, MOST + 1, MOST + 2):
@@ -122,7 +125,9 @@ def _levels(trait: Trait, twice: frozenset[str], crowd: Crowd) -> list[Condition
             names = [trait.names[code] for code in sorted(common[:count])]
             bare = all(levels.says_itself(name, twice) for name in names)
             words = " or ".join(names) if bare else f"{trait.name} {' or '.join(names)}"
-            return _condition(words if share >= NEARLY_ALL else f"mostly {words} ({100 * share:.0f} %)", chosen[trait.codes], crowd)
+            return _condition(
+                words if share >= NEARLY_ALL else f"mostly {words} ({100 * share:.0f} %)", trait.codes, crowd, chosen.__getitem__
+            )
     return []
 
 
@@ -132,8 +137,8 @@ def _ranges(trait: Trait, crowd: Crowd) -> list[Condition]:
     ours = trait.values[crowd.ours]
     there = ours[~np.isnan(ours)]
     if len(there) < SUPPORT * len(ours):
-        return _condition(f"{trait.name} {levels.MISSING}", np.isnan(trait.values), crowd)
-    least, greatest = np.nanmin(trait.values), np.nanmax(trait.values)
+        return _condition(f"{trait.name} {levels.MISSING}", trait.values, crowd, np.isnan)
+    least, greatest = trait.ends
     found = []
     for low_share, high_share in ((0.0, 0.9), (0.1, 1.0), (0.05, 0.95), (0.0, 1.0)):
         low = float(np.quantile(there, low_share, method="lower"))
@@ -142,17 +147,22 @@ def _ranges(trait: Trait, crowd: Crowd) -> list[Condition]:
             continue
         open_below, open_above = low == least and low < high, high == greatest and low < high
         words = f"{trait.name} {levels.span(None if open_below else low, None if open_above else high)}"
-        found += _condition(words, (trait.values >= low) & (trait.values <= high), crowd)
+        found += _condition(words, trait.values, crowd, partial(_within, low, high))
     return found
 
 
-def _condition(words: str, holds: np.ndarray, crowd: Crowd) -> list[Condition]:
-    """The condition that `holds` (bool [all rows]) states; empty where it is no news: too few of the cluster, or no rarer elsewhere.
+def _within(low: float, high: float, values: np.ndarray) -> np.ndarray:
+    return (values >= low) & (values <= high)
 
+
+def _condition(words: str, column: np.ndarray, crowd: Crowd, holds: Callable[[np.ndarray], np.ndarray]) -> list[Condition]:
+    """The condition that a row's cell (of column [rows]) meets where `holds` of it.
+
+    Empty where that is no news: too few of the cluster, or no rarer elsewhere.
     Where the conditions so far leave few of the rest, all others stand in for them with the weight of REST_PRIOR rows; and a cluster of
     few rows is drawn towards the rest by CLUSTER_PRIOR rows, so that what three rows happen to share is not called a trait.
     """
-    ours, rest, others = holds[crowd.ours], holds[crowd.rest], holds[crowd.others]
+    ours, rest, others = (holds(column[rows]) for rows in (crowd.ours, crowd.rest, crowd.others))
     elsewhere = (rest.sum() + REST_PRIOR * (others.sum() + 0.5) / (len(others) + 1)) / (len(rest) + REST_PRIOR)
     here = (ours.sum() + CLUSTER_PRIOR * elsewhere) / (len(ours) + CLUSTER_PRIOR)
     if ours.mean() < SUPPORT or here <= elsewhere or elsewhere >= 1:
@@ -163,7 +173,7 @@ def _condition(words: str, holds: np.ndarray, crowd: Crowd) -> list[Condition]:
 
 def traits_of(rows: Rows, of_row: np.ndarray, clusters: int) -> list[Trait]:
     """The raw columns worth asking about: neither constant nor identifiers."""
-    traits = [trait for name in rows.frame.columns if (trait := _trait(str(name), rows)) is not None]
+    traits = [trait for name in rows.frame.columns if (trait := _trait(str(name), rows.frame[name])) is not None]
     if len(traits) <= MAX_COLUMNS:
         return traits
     spread = [_between(trait, of_row, clusters) for trait in traits]
@@ -171,13 +181,13 @@ def traits_of(rows: Rows, of_row: np.ndarray, clusters: int) -> list[Trait]:
     return [traits[place] for place in keep]
 
 
-def _trait(name: str, rows: Rows) -> Trait | None:
-    column = rows.frame[name]
+def _trait(name: str, column: pd.Series) -> Trait | None:
     values = levels.numbers(column)
     if values is not None:
-        return Trait(name, values=values) if len(np.unique(values[~np.isnan(values)])) > 1 else None
+        distinct = np.unique(values[~np.isnan(values)])
+        return Trait(name, values=values, ends=(float(distinct[0]), float(distinct[-1]))) if len(distinct) > 1 else None
     names, codes = np.unique(levels.text(column).astype(str), return_inverse=True)
-    identifier = len(names) > 0.9 * len(rows) > 9
+    identifier = len(names) > 0.9 * len(column) > 9
     return None if len(names) < 2 or identifier else Trait(name, names=tuple(map(str, names)), codes=codes.reshape(-1))
 
 
