@@ -9,8 +9,9 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -73,6 +74,12 @@ for command in (
 app.add_typer(cli_data.app, name="data")
 
 
+@cache
+def command_line() -> Any:
+    """The commands, put together once a process."""
+    return typer.main.get_command(app)
+
+
 def terminal_app() -> int:
     """The app on this terminal; its exit status."""
     from tui.app import main as app_main
@@ -92,12 +99,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not words and COMPLETE not in os.environ:
             return terminal_app()  # without typer's start-up
-        status = app(args=words, prog_name="subpop", standalone_mode=False)
+        status = command_line().main(args=words, prog_name="subpop", standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except BrokenPipeError:  # `subpop runs | head`: the reader has what it wanted
         _drop_stdout()
         return 0
+    except SystemExit as left:  # typer turns a broken pipe into one
+        if isinstance(left.__context__, BrokenPipeError):
+            _drop_stdout()
+            return 0
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
     except SubpopError as error:

@@ -60,14 +60,13 @@ def default_name(scenario: str) -> str:
 
 def runs(store: StoreOption = None, json: JsonOption = False) -> None:
     """List all runs, the newest first."""
-    from engine.run import is_alive
     from engine.store import Store, default_path
 
     if not (store.expanduser() if store else default_path()).exists():
         rows: list[RunRow] = []
     else:
         with Store.open(store) as opened:
-            rows = [dataclasses.replace(row, alive=is_alive(row)) for row in opened.runs()]
+            rows = opened.runs()
     if json:
         cli_text.data([_public(row) for row in rows])
         return
