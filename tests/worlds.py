@@ -1,0 +1,35 @@
+"""Tiny worlds that several tests train on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from engine.models.mlp import Mlp
+from engine.training.recipe import Job, Training
+
+CPU = torch.device("cpu")
+
+
+def rows(n: int, features: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Separable-ish classes with noise: x float64 [n, features], y int64 [n]."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).standard_normal((classes, features)) * 1.5
+    y = rng.integers(0, classes, n)
+    return centres[y] + rng.standard_normal((n, features)), y
+
+
+def training(n: int = 130, features: int = 7, classes: int = 2, *, dtype: torch.dtype = torch.float64, device: torch.device = CPU) -> Training:
+    x, y = rows(n, features, classes)
+    pool, _ = rows(80, features, classes, seed=1)
+    return Training(torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(pool)).to(device, dtype)
+
+
+def jobs(sizes: list[int], classes: int = 2, pool: int = 80) -> list[Job]:
+    """One victim for each number of poison points."""
+    rng = np.random.default_rng(5)
+    return [Job(rng.integers(0, pool, n), rng.integers(0, classes, n)) for n in sizes]
+
+
+def init(model: Mlp, dtype: torch.dtype = torch.float64, seed: int = 3) -> list[torch.Tensor]:
+    return model.init(torch.Generator().manual_seed(seed), dtype)
