@@ -1,0 +1,256 @@
+"""The terminal app: four modes over one results store. It reads, starts runs and asks; the engine does the work."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+
+from engine.errors import SubpopError
+from engine.rows import RunRow
+from tui import themes
+from tui.messages import StoreMoved, StoreTrouble
+from tui.settings import Settings, config_dir
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+
+    from engine.store import Store
+
+POLL_S = 0.1  # how often the store is asked whether anything was committed: microseconds each
+LOOK_S = 1.0  # how often runs are read anyway, for engines that died say nothing
+
+
+def plan_mode() -> Screen[Any]:
+    from tui.screens.plan import PlanScreen
+
+    return PlanScreen()
+
+
+def subpopulations_mode() -> Screen[Any]:
+    from tui.screens.subpopulations import SubpopulationsScreen
+
+    return SubpopulationsScreen()
+
+
+def runs_mode() -> Screen[Any]:
+    from tui.screens.runs import RunsScreen
+
+    return RunsScreen()
+
+
+def results_mode() -> Screen[Any]:
+    from tui.screens.results import ResultsScreen
+
+    return ResultsScreen()
+
+
+@dataclass(frozen=True)
+class PreviewWanted:
+    """A scenario whose subpopulations are to be looked at. folder: what its relative paths are relative to."""
+
+    name: str
+    text: str
+    folder: Path | None = None
+
+
+class SubpopApp(App[int]):
+    """Holds what every screen needs: the store, where data are, what is remembered. Screens hold the rest."""
+
+    TITLE = "subpop"
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = False  # ours lists every action: tui/screens/palette.py
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (100, "-wide"), (150, "-huge")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (18, "-low"), (30, "-tall")]  # noqa: RUF012
+    MODES = {"plan": plan_mode, "subpopulations": subpopulations_mode, "runs": runs_mode, "results": results_mode}  # noqa: RUF012
+    MODE_TITLES: ClassVar = {"plan": "Plan", "subpopulations": "Subpopulations", "runs": "Runs", "results": "Results"}
+    DEFAULT_MODE = "plan"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "switch_mode('plan')", "Plan", show=False, id="app.plan"),
+        Binding("2", "switch_mode('subpopulations')", "Subpopulations", show=False, id="app.subpopulations"),
+        Binding("3", "switch_mode('runs')", "Runs", show=False, id="app.runs"),
+        Binding("4", "switch_mode('results')", "Results", show=False, id="app.results"),
+        Binding("question_mark,f1", "help", "help", key_display="?", id="app.help"),
+        Binding("colon,ctrl+p", "palette", "commands", id="app.palette"),
+        Binding("q,ctrl+q", "quit", "quit", id="app.quit"),
+        Binding("ctrl+t", "next_theme", "Next theme", show=False, id="app.theme"),
+    ]
+
+    def __init__(self, store_path: Path | None = None, data_dir: Path | None = None, *, config: Path | None = None) -> None:
+        super().__init__(watch_css=False)
+        self.store_path = store_path
+        self.given_data_dir = data_dir
+        self.settings = Settings(config if config is not None else config_dir())
+        self.preview_wanted: PreviewWanted | None = None
+        self.run_wanted = True  # the Runs screen should put its cursor on chosen_run
+        self.store: Store | None = None
+        self.runs: tuple[RunRow, ...] = ()
+        self.chosen_run: str | None = self.settings.get("run", "") or None  # the run that Runs and Results show
+        self._version = -1
+        self._looked_at = 0.0
+        self._trouble = ""
+        keymap, self._keymap_trouble = self.settings.keymap()
+        self.set_keymap(keymap)
+        for theme in (themes.DARK, themes.LIGHT):
+            self.register_theme(theme)
+        wanted = self.settings.get("theme", themes.DEFAULT)
+        self.theme = wanted if wanted in self.available_themes else themes.DEFAULT
+
+    # ---- life ----
+
+    def on_mount(self) -> None:
+        self.theme_changed_signal.subscribe(self, lambda theme: self.settings.put("theme", theme.name))
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """After the first paint: open the store and watch it."""
+        self.open_store()
+        self.set_interval(POLL_S, self.poll)
+        self.set_interval(5.0, self.settings.save)
+        if self._keymap_trouble:
+            self.notify(self._keymap_trouble, severity="warning", timeout=10)
+
+    def open_store(self) -> bool:
+        """Open the results store; where that fails the reason is on screen and the rest of the app goes on."""
+        from engine.store import Store
+
+        try:
+            self.store = Store.open(self.store_path)
+        except SubpopError as error:
+            self._say_trouble(str(error))
+            return False
+        self._trouble = ""
+        self.poll(force=True)
+        return True
+
+    def on_unmount(self) -> None:
+        self.settings.put("run", self.chosen_run or "")
+        self.settings.save()
+        if self.store is not None:
+            self.store.close()
+
+    @property
+    def store_file(self) -> Path:
+        """The store's file, once it is open."""
+        assert self.store is not None
+        return self.store.path
+
+    @property
+    def data_dir(self) -> Path:
+        from engine.datasets import data_dir
+
+        return data_dir(self.given_data_dir)
+
+    # ---- watching the store ----
+
+    def poll(self, force: bool = False) -> None:
+        """Ask whether anything was committed; tell the screens if so, and once a second in any case."""
+        if self.store is None:
+            return
+        now = time.monotonic()
+        try:
+            version = self.store.data_version()
+            if version == self._version and not force and now - self._looked_at < LOOK_S:
+                return
+            self._version, self._looked_at = version, now
+            self.runs = tuple(self.store.runs())
+        except SubpopError as error:
+            self._say_trouble(str(error))
+            return
+        self._trouble = ""
+        for screen in self.screen_stack:
+            screen.post_message(StoreMoved(self.runs))
+
+    def _say_trouble(self, what: str) -> None:
+        if what != self._trouble:
+            self._trouble = what
+            self.notify(what, title="results store", severity="error", timeout=15)
+            for screen in self.screen_stack:
+                screen.post_message(StoreTrouble(what))
+
+    def choose_run(self, run_id: str) -> None:
+        """Make this the run that Runs and Results show."""
+        self.chosen_run, self.run_wanted = run_id, True
+
+    def preview(self, text: str, name: str, folder: Path | None = None) -> None:
+        """Go and look at a scenario's subpopulations."""
+        self.preview_wanted = PreviewWanted(name, text, folder)
+        self.switch_mode("subpopulations")
+
+    def show_table(self, name: str) -> None:
+        """Go and look at a table of the chosen run."""
+        self.settings.put("results_table", name)
+        self.switch_mode("results")
+
+    def run_row(self, run_id: str | None) -> RunRow | None:
+        return next((run for run in self.runs if run.id == run_id), None)
+
+    def at_work(self) -> tuple[str, str]:
+        """For the top line: what is at work, and the style it is said in."""
+        if self._trouble:
+            return "! store", "bad"
+        lost = sum(run.lost for run in self.runs)
+        busy = [run for run in self.runs if run.alive]
+        if lost:
+            return f"! {lost} engine{'s' if lost > 1 else ''} lost", "bad"
+        if len(busy) == 1:
+            run = busy[0]
+            sign = "‖" if run.state == "paused" else "●"
+            return f"{sign} {run.name[:18]} {run.victims_done}/{run.victims_total or '?'}", "good" if run.state != "paused" else "warn"
+        if busy:
+            return f"● {len(busy)} runs at work", "good"
+        return "", ""
+
+    # ---- actions ----
+
+    def action_help(self) -> None:
+        from tui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.screen))
+
+    def action_palette(self) -> None:
+        from tui.screens.palette import PaletteScreen
+
+        if not isinstance(self.screen, PaletteScreen):
+            self.push_screen(PaletteScreen(self.screen), lambda command: command and command())
+
+    def action_next_theme(self) -> None:
+        """Turn to the next theme, the app's own two first; it is remembered."""
+        names = [themes.DARK.name, themes.LIGHT.name, *sorted(set(self.available_themes) - {themes.DARK.name, themes.LIGHT.name})]
+        at = names.index(self.theme) if self.theme in names else -1
+        self.theme = names[(at + 1) % len(names)]
+        self.notify(f"theme {self.theme}", timeout=2)
+
+    async def action_quit(self) -> None:
+        self.exit(0)
+
+
+def unfit_terminal() -> str:
+    """Why the app cannot run here, or "" where it can."""
+    if not sys.stdin.isatty() or not sys.stdout.isatty():
+        return "the app needs a terminal and there is none here; `subpop --help` lists the commands that need none"
+    if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
+        term = os.environ.get("TERM") or "unset"
+        return f"the app cannot draw on TERM={term}; set TERM (xterm-256color, say) or use the commands in `subpop --help`"
+    return ""
+
+
+def main(store_path: Path | None = None, data_dir: Path | None = None) -> int:
+    """Run the app until it is closed. Returns an exit status: 2 where this is no terminal to draw on."""
+    if reason := unfit_terminal():
+        print(f"subpop: {reason}", file=sys.stderr)  # noqa: T201
+        return 2
+    app = SubpopApp(store_path, data_dir)
+    status = app.run()
+    busy = [run for run in app.runs if run.alive]
+    if busy:
+        names = ", ".join(f"{run.name} ({run.id})" for run in busy)
+        print(f"still at work: {names}. `subpop` shows it again, `subpop watch {busy[0].id}` follows it here.")  # noqa: T201
+    return status if status is not None else (app.return_code or 0)

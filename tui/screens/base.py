@@ -1,0 +1,59 @@
+"""What all modes share: the top line, the key line, and a typed way to the app."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from textual.app import ComposeResult
+from textual.screen import ModalScreen, Screen
+
+from tui.widgets.bars import KeyBar, TopBar
+from tui.widgets.live_table import LiveTable
+
+if TYPE_CHECKING:
+    from tui.app import SubpopApp
+
+
+class ModeScreen(Screen[None]):
+    """A mode: body between the top line and the key line. Views of its tables are remembered by the table's name."""
+
+    def compose(self) -> ComposeResult:
+        yield TopBar()
+        yield from self.body()
+        yield KeyBar()
+
+    def body(self) -> ComposeResult:
+        raise NotImplementedError
+
+    @property
+    def host(self) -> SubpopApp:
+        return cast("SubpopApp", self.app)
+
+    def say_state(self) -> None:
+        """The top line and the keys may say something else now."""
+        self.query_one(TopBar).refresh()
+        self.refresh_bindings()
+
+    def on_live_table_looked(self, event: LiveTable.Looked) -> None:
+        self.host.settings.put_view(event.table.spec.name, event.table.model.view)
+
+
+Result = TypeVar("Result")
+
+
+class Dialog(ModalScreen[Result]):
+    """A box over a mode, with the keys that do something in it underneath."""
+
+    def compose(self) -> ComposeResult:
+        from textual.containers import Vertical
+
+        with Vertical(classes="dialog"):
+            yield from self.body()
+            yield KeyBar()
+
+    def body(self) -> ComposeResult:
+        raise NotImplementedError
+
+    @property
+    def host(self) -> SubpopApp:
+        return cast("SubpopApp", self.app)

@@ -1,0 +1,33 @@
+"""A question with two answers; the harmless one is the default."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Static
+
+from tui.screens.base import Dialog
+
+
+class Confirm(Dialog[bool]):
+    """True only where `y` is pressed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "Yes", id="confirm.yes"),
+        Binding("n,escape,enter,q", "answer(False)", "No", id="confirm.no"),
+    ]
+
+    def __init__(self, title: str, question: str, yes: str) -> None:
+        super().__init__()
+        self.heading, self.question, self.yes = title, question, yes
+
+    def body(self) -> ComposeResult:
+        yield Static(self.question, markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one(".dialog").border_title = self.heading
+
+    def action_answer(self, yes: bool) -> None:
+        self.dismiss(yes)

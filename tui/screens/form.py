@@ -1,0 +1,244 @@
+"""The scenario form: starts from a preset or a file, judged by the engine at every key, saved as TOML, launched from here."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.timer import Timer
+from textual.widgets import Input, Static
+
+from engine.errors import RequestError, ScenarioError, SubpopError
+from tui import form_fields as fields
+from tui.screens.base import ModeScreen
+from tui.widgets.choice import Choice
+from tui.widgets.detail import Detail, Fact
+from tui.widgets.field_row import FieldRow
+
+if TYPE_CHECKING:
+    from engine.scenario import Scenario
+
+WAIT_S = 0.12  # after the last key before the engine is asked
+DRAFTS = 8  # remembered at most
+
+
+class FormScreen(ModeScreen):
+    """Fields that matter, in sections; what the engine says of each beside it; all of it, and the data's state, at the right.
+
+    The text that it was opened with is kept as a tree; keys that have no field (`[smoke]`, `[adversary.model]`) stay as they are.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+l", "launch", "Launch", id="form.launch"),
+        Binding("ctrl+s", "save", "Save", id="form.save"),
+        Binding("ctrl+o", "preview", "Subpopulations", id="form.preview"),
+        Binding("ctrl+r", "revert", "Start anew", id="form.revert"),
+        Binding("escape", "back", "Back", id="form.back"),
+        Binding("down,ctrl+n", "app.focus_next", "Next field", show=False, id="form.next"),
+        Binding("up", "app.focus_previous", "Field before", show=False, id="form.before"),
+        Binding("pagedown", "section(1)", "Next section", show=False, id="form.next-section"),
+        Binding("pageup", "section(-1)", "Section before", show=False, id="form.section-before"),
+    ]
+
+    def __init__(self, text: str, name: str, *, path: Path | None = None) -> None:
+        super().__init__()
+        from engine.scenario import schema
+
+        self.original, self.scenario_name, self.path = text, name, path
+        self.schema = schema()
+        self.kinds = {one.key: fields.kind_of(self.schema, one.key) for one in fields.all_fields()}
+        self.defaults = {key: kind[2] for key, kind in self.kinds.items()}
+        self.scenario: Scenario | None = None
+        self.timer: Timer | None = None
+        self.broken = ""
+        self.values: dict[str, Any] = {}
+
+    def body(self) -> ComposeResult:
+        draft = self.host.settings.get("drafts", {}).get(self.scenario_name)
+        self.values = self._read(draft if isinstance(draft, str) else self.original)
+        with Horizontal(classes="body"):
+            with VerticalScroll(id="fields", can_focus=False):
+                for section, members in fields.SECTIONS.items():
+                    yield Static(section, classes="section")
+                    for one in members:
+                        kind, options, default = self.kinds[one.key]
+                        value = fields.to_text(fields.get(self.values, one.key), kind)
+                        yield FieldRow(one, kind, options, value, fields.to_text(default, kind))
+            with VerticalScroll(classes="beside", can_focus=False):
+                yield Detail(id="verdict-of-all")
+
+    def _read(self, text: str) -> dict[str, Any]:
+        try:
+            return tomllib.loads(text)
+        except ValueError as error:
+            self.broken = f"this is not TOML ({error}); the form starts blank"
+            return {}
+
+    def on_mount(self) -> None:
+        self._show_what_matters()
+        first = next(row for row in self.query(FieldRow) if row.field.key == "dataset.kind")
+        first.focus_field()
+        self._judge()
+
+    # ---- from fields to a scenario ----
+
+    @on(Input.Changed)
+    @on(Choice.Changed)
+    def _changed(self, event: Input.Changed | Choice.Changed) -> None:
+        event.stop()
+        row = event.control.query_ancestor(FieldRow)
+        kind, options, _ = self.kinds[row.field.key]
+        fields.put(self.values, row.field.key, fields.to_value(event.value, kind, boolean=options == ("yes", "no")))
+        if isinstance(event, Choice.Changed):
+            self._show_what_matters()
+        if self.timer is not None:
+            self.timer.stop()
+        self.timer = self.set_timer(WAIT_S, self._judge)
+
+    def _show_what_matters(self) -> None:
+        for row in self.query(FieldRow):
+            row.display = fields.matters(row.field, self.values, self.defaults)
+
+    def text(self) -> str:
+        """The scenario as TOML: what is said in the form, and what it came with."""
+        from engine import toml_text
+
+        tree = {name: value for name, value in self.values.items() if value != {}}
+        return toml_text.write(tree)
+
+    def _judge(self) -> None:
+        """Ask the engine; put each of its complaints beside its field."""
+        from engine import scenario
+
+        rows = {row.field.key: row for row in self.query(FieldRow)}
+        complaints: dict[str, str] = {}
+        others: list[str] = []
+        self.scenario = None
+        try:
+            self.scenario = scenario.parse(self.text(), where=self.scenario_name, folder=self.path.parent if self.path else None)
+        except ScenarioError as error:
+            for mistake in error.mistakes:
+                key = next(
+                    (k for k in sorted(rows, key=len, reverse=True) if mistake.key == k or mistake.key.startswith((f"{k}.", f"{k}["))), ""
+                )
+                if key and key not in complaints and rows[key].display:
+                    complaints[key] = mistake.what
+                else:
+                    others.append(f"{mistake.key}: {mistake.what}" if mistake.key else mistake.what)
+        except SubpopError as error:
+            others.append(str(error))
+        for key, row in rows.items():
+            row.complain(complaints.get(key, ""))
+        self._say(complaints, others)
+        self._remember()
+        self.refresh_bindings()
+
+    def _say(self, complaints: dict[str, str], others: list[str]) -> None:
+        facts = [Fact("", f"! {self.broken}", "warn")] if self.broken else []
+        if self.scenario is not None:
+            facts.append(Fact("", "✓ valid: ctrl+l launches it", "good"))
+            facts += self._data_facts(self.scenario)
+        else:
+            count = len(complaints) + len(others)
+            facts.append(Fact("", f"✗ {count} thing{'s' if count != 1 else ''} to put right", "bad"))
+            facts += [Fact("", f"{key}: {what}") for key, what in complaints.items()]
+            facts += [Fact("", what) for what in others]
+        facts.append(Fact("As TOML"))
+        facts += [Fact("", line, "code") for line in self.text().strip().splitlines()]
+        self.query_one(Detail).show(f"{self.scenario_name}{' (changed)' if self.changed else ''}", facts)
+
+    def _data_facts(self, found: Scenario) -> list[Fact]:
+        from engine import datasets
+
+        try:
+            state = datasets.state(found.dataset, self.host.data_dir)
+        except RequestError as error:
+            return [Fact("Data", f"✗ {error}", "bad")]
+        return [Fact("Data", ("✓ " if state.here else "✗ ") + state.detail, "good" if state.here else "warn")]
+
+    # ---- remembering ----
+
+    @property
+    def changed(self) -> bool:
+        return self.values != self._original_tree()
+
+    def _original_tree(self) -> dict[str, Any]:
+        try:
+            return tomllib.loads(self.original)
+        except ValueError:
+            return {}
+
+    def _remember(self) -> None:
+        """Keep the draft as long as it differs from what it started from."""
+        drafts = dict(self.host.settings.get("drafts", {}))
+        drafts.pop(self.scenario_name, None)
+        if self.changed:
+            drafts[self.scenario_name] = self.text()
+        self.host.settings.put("drafts", dict(list(drafts.items())[-DRAFTS:]))
+
+    # ---- what can be done ----
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("launch", "preview"):
+            return self.scenario is not None
+        return self.changed if action == "revert" else True
+
+    def action_launch(self) -> None:
+        from tui.screens.launch import LaunchDialog
+
+        def launched(run_id: str | None) -> None:
+            if run_id:
+                self.dismiss(None)
+
+        self.host.push_screen(LaunchDialog(self.text(), self.scenario_name, folder=self.path.parent if self.path else None), launched)
+
+    def action_preview(self) -> None:
+        self.host.preview(self.text(), self.scenario_name, self.path.parent if self.path else None)
+
+    def action_revert(self) -> None:
+        """Back to what it was opened with."""
+        self.values = self._original_tree()
+        for row in self.query(FieldRow):
+            row.set_value(fields.to_text(fields.get(self.values, row.field.key), self.kinds[row.field.key][0]))
+        self._show_what_matters()
+        self._judge()
+
+    def action_save(self) -> None:
+        from tui.screens.ask_path import AskPath
+
+        default = str(self.path) if self.path else f"{self.scenario_name}.toml"
+
+        def named(path: str | None) -> None:
+            if path:
+                self._save(Path(path).expanduser())
+
+        self.host.push_screen(AskPath("Save the scenario", "TOML file", default, must_exist=False), named)
+
+    def _save(self, path: Path) -> None:
+        try:
+            path.write_text(self.text(), encoding="utf-8")
+        except OSError as error:
+            self.notify(f"{path}: {error}", severity="error", timeout=10)
+            return
+        self.path = path.absolute()
+        self.host.settings.put("scenario_path", str(self.path))
+        self.notify(f"saved to {self.path}; `subpop run {path}` runs it", timeout=6)
+
+    def action_section(self, by: int) -> None:
+        """To the first field of the next section, or of the one before."""
+        names = list(fields.SECTIONS)
+        here = self.focused.query_ancestor(FieldRow).field if self.focused else None
+        at = next((i for i, name in enumerate(names) if here in fields.SECTIONS[name]), 0)
+        to = names[max(0, min(at + by, len(names) - 1))]
+        for row in self.query(FieldRow):
+            if row.field in fields.SECTIONS[to] and row.display:
+                row.focus_field()
+                return
+
+    def action_back(self) -> None:
+        self.dismiss(None)

@@ -1,0 +1,181 @@
+"""Plan: which preset, what it does, whether it can run here; launch it, change it, look at its subpopulations."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+
+from tui import format as fmt
+from tui import presets
+from tui.messages import StoreMoved
+from tui.screens.base import ModeScreen
+from tui.widgets.detail import Detail, Fact
+from tui.widgets.live_table import LiveTable
+from tui.widgets.table_pane import TablePane
+
+
+class PlanScreen(ModeScreen):
+    """The list of presets, and what the one under the cursor says of itself."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "launch", "Launch", id="plan.launch"),
+        Binding("e", "edit", "Edit", id="plan.edit"),
+        Binding("p", "preview", "Subpopulations", id="plan.preview"),
+        Binding("o", "open", "Open file", id="plan.open"),
+        Binding("d", "fetch", "Get data", id="plan.fetch"),
+        Binding("r", "reload", "Reload", show=False, id="plan.reload"),
+    ]
+
+    def body(self) -> ComposeResult:
+        settings = self.host.settings
+        with Horizontal(classes="body"):
+            yield TablePane(
+                "Presets", presets.SPEC, view=settings.view("presets"), empty="no presets: this copy of subpop is incomplete", id="presets"
+            )
+            with VerticalScroll(classes="beside", can_focus=False):
+                yield Detail(id="preset")
+
+    def on_mount(self) -> None:
+        self.listed: dict[str, presets.Listed] = {}
+        self.table = self.query_one(LiveTable)
+        self.table.focus()
+        self.call_after_refresh(self.action_reload)
+
+    def on_screen_resume(self) -> None:
+        if self.is_mounted and getattr(self, "listed", None):
+            self.action_reload()
+
+    def action_reload(self) -> None:
+        """Read the presets and the state of their data again."""
+        self.listed = {item.preset.name: item for item in presets.listed(self.host.data_dir)}
+        rows = [item.cells for item in self.listed.values()]
+        if self.table.model.rows:
+            self.table.apply({(row[0],): row for row in rows}, [(row[0],) for row in rows])
+        else:
+            self.table.load(rows)
+            last = self.host.settings.get("preset", "")
+            if (last,) in self.table.model.position:
+                self.table.move_to(self.table.model.position[(last,)])
+        self.query_one(TablePane).caption()
+        self._describe()
+
+    @property
+    def chosen(self) -> presets.Listed | None:
+        key = self.table.cursor_key
+        return self.listed.get(str(key[0])) if key else None
+
+    @on(LiveTable.Highlighted)
+    def _highlighted(self) -> None:
+        self._describe()
+        self.refresh_bindings()
+
+    def on_store_moved(self, event: StoreMoved) -> None:
+        self.say_state()
+
+    def _describe(self) -> None:
+        item = self.chosen
+        if item is None:
+            self.query_one(Detail).show("No preset", [Fact("", "nothing matches the filter; esc in it clears it")])
+            return
+        preset = item.preset
+        facts = [
+            Fact("", presets.remarks(preset.path), "quiet"),
+            Fact("Data", ("✓ " if item.here else "✗ ") + item.detail, "good" if item.here else "warn"),
+        ]
+        facts.append(Fact("Cost", preset.cost or "not said"))
+        if preset.reproduces:
+            facts.append(Fact("Reproduces", preset.reproduces))
+        facts += said(presets.raw(preset.path))
+        self.query_one(Detail).show(preset.title, facts)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "fetch":
+            item = self.chosen if getattr(self, "listed", None) else None
+            return bool(item and not item.here)
+        return True
+
+    # ---- what can be done ----
+
+    @on(LiveTable.Chosen)
+    def action_launch(self) -> None:
+        if item := self.chosen:
+            from tui.screens.launch import LaunchDialog
+
+            self.host.settings.put("preset", item.preset.name)
+            text = item.preset.path.read_text(encoding="utf-8")
+            self.host.push_screen(LaunchDialog(text, item.preset.name, cost=item.preset.cost))
+
+    def action_edit(self) -> None:
+        if item := self.chosen:
+            from tui.screens.form import FormScreen
+
+            self.host.push_screen(FormScreen(item.preset.path.read_text(encoding="utf-8"), item.preset.name))
+
+    def action_preview(self) -> None:
+        if item := self.chosen:
+            self.host.preview(item.preset.path.read_text(encoding="utf-8"), item.preset.name)
+
+    def action_open(self) -> None:
+        from tui.screens.ask_path import AskPath
+
+        def opened(path: str | None) -> None:
+            if path:
+                self._open(path)
+
+        self.host.push_screen(
+            AskPath("Open a scenario", "TOML file", self.host.settings.get("scenario_path", "scenario.toml"), must_exist=True), opened
+        )
+
+    def _open(self, path: str) -> None:
+        from pathlib import Path
+
+        from tui.screens.form import FormScreen
+
+        file = Path(path).expanduser()
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            self.notify(f"{file}: {error}", severity="error", timeout=10)
+            return
+        self.host.settings.put("scenario_path", path)
+        self.host.push_screen(FormScreen(text, file.stem, path=file))
+
+    def action_fetch(self) -> None:
+        if item := self.chosen:
+            from tui.screens.fetch import FetchDialog
+
+            self.host.push_screen(FetchDialog(item.preset.dataset), lambda _: self.action_reload())
+
+
+def said(raw: dict[str, Any]) -> list[Fact]:
+    """What a scenario's TOML states, section by section, as facts."""
+    labels = {
+        "dataset": "Dataset",
+        "model": "Model",
+        "subpopulations": "Subpops",
+        "attack": "Attack",
+        "adversary": "Adversary",
+        "evaluation": "Evaluation",
+        "compute": "Compute",
+    }
+    facts = []
+    for section, label in labels.items():
+        values = raw.get(section)
+        if not isinstance(values, dict):
+            continue
+        kind = [str(values["kind"])] if "kind" in values else []
+        rest = [f"{name.replace('_', ' ')} {_words(value)}" for name, value in values.items() if name != "kind"]
+        facts.append(Fact(label, ", ".join(kind + rest)))
+    return facts
+
+
+def _words(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(_words(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return fmt.cell(value)

@@ -1,0 +1,145 @@
+"""Results: every table of a run, finished or not; export and copy of what is on screen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from engine.errors import SubpopError
+from engine.rows import RunRow
+from engine.tables import SPECS
+from tui import format as fmt
+from tui import run_words
+from tui.feeds import TableFeed, table_names
+from tui.messages import StoreMoved
+from tui.screens.base import ModeScreen
+from tui.widgets.live_table import LiveTable
+from tui.widgets.table_pane import TablePane
+from tui.widgets.tabs import TabLine
+
+WHOLE = "predictions"  # made at export, never shown
+
+
+class ResultsScreen(ModeScreen):
+    """One table at a time, of the run chosen in Runs; `[` and `]` turn to another run, `t` to another table."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "export", "Export", id="results.export"),
+        Binding("t,tab", "other_table(1)", "Next table", id="results.table"),
+        Binding("T,shift+tab", "other_table(-1)", "Table before", show=False, id="results.table-before"),
+        Binding("right_square_bracket", "other_run(1)", "Next run", id="results.run"),
+        Binding("left_square_bracket", "other_run(-1)", "Run before", show=False, id="results.run-before"),
+    ]
+
+    def body(self) -> ComposeResult:
+        name = self.host.settings.get("results_table", "damage")
+        self.name_shown = name if name in SPECS and name != WHOLE else "damage"
+        yield TabLine(id="results-head")
+        yield TablePane(
+            self.name_shown, SPECS[self.name_shown], view=self.host.settings.view(self.name_shown), empty="nothing yet", id="result"
+        )
+
+    def on_mount(self) -> None:
+        self.pane = self.query_one("#result", TablePane)
+        self.feed = TableFeed(self.pane.table, self.name_shown)
+        self.pane.table.focus()
+        self.call_after_refresh(self._take)
+
+    def on_screen_resume(self) -> None:
+        if hasattr(self, "feed"):
+            self.show_table(self.host.settings.get("results_table", self.feed.name))
+            self._take()
+
+    def on_store_moved(self, event: StoreMoved) -> None:
+        if hasattr(self, "feed"):
+            self._take()
+
+    @property
+    def run_shown(self) -> RunRow | None:
+        runs = self.host.runs
+        return self.host.run_row(self.host.chosen_run) or (runs[0] if runs else None)
+
+    def _take(self) -> None:
+        run, store = self.run_shown, self.host.store
+        self.feed.follow(run.id if run else None)
+        names: list[str] = []
+        if run is not None and store is not None:
+            try:
+                self.feed.update(store)
+                names = [*table_names(store, run.id), WHOLE]
+            except SubpopError as error:
+                self.notify(str(error), severity="error")
+        self.pane.empty = (
+            "nothing yet: rows come as victims are trained"
+            if run and run.alive
+            else "nothing was stored"
+            if run
+            else "no run yet: 1 opens the plan"
+        )
+        self.pane.caption()
+        self._head(run, names)
+        self.say_state()
+
+    def _head(self, run: RunRow | None, names: list[str]) -> None:
+        if run is None:
+            self.query_one(TabLine).show("no run", "", (), "")
+            return
+        state = f"{run_words.state_word(run)} · {fmt.plural(run.victims_done, 'victim')} of {run.victims_total:,}"
+        warning = f"! not the published setting: {'; '.join(run.deviations)}" if run.deviations else ""
+        self.query_one(TabLine).show(f"{run.name}  {run.id}  {state}", warning, tuple(names), self.feed.name)
+
+    # ---- turning to others ----
+
+    def show_table(self, name: str) -> None:
+        """Show another table of the run, as it was last looked at."""
+        if name == WHOLE:
+            self.action_export(WHOLE)
+            return
+        if name not in SPECS or name == self.feed.name:
+            return
+        self.host.settings.put("results_table", name)
+        self.pane.setup(name, SPECS[name], self.host.settings.view(name))
+        self.feed = TableFeed(self.pane.table, name)
+        self._take()
+
+    @on(TabLine.Picked)
+    def _picked(self, event: TabLine.Picked) -> None:
+        self.show_table(event.name)
+
+    def action_other_table(self, by: int) -> None:
+        run, store = self.run_shown, self.host.store
+        names = table_names(store, run.id) if run and store else []
+        if names:
+            at = names.index(self.feed.name) if self.feed.name in names else 0
+            self.show_table(names[(at + by) % len(names)])
+
+    def action_other_run(self, by: int) -> None:
+        ids = [run.id for run in self.host.runs]
+        run = self.run_shown
+        if run is not None and ids:
+            self.host.choose_run(ids[(ids.index(run.id) + by) % len(ids)])
+            self._take()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "other_run":
+            return len(self.host.runs) > 1
+        return self.run_shown is not None if action in ("export", "other_table") else True
+
+    def action_export(self, name: str = "") -> None:
+        """Export the table as the screen shows it: its filter and its order."""
+        run = self.run_shown
+        if run is None:
+            return
+        from tui.screens.export import ExportDialog
+
+        model = self.pane.table.model
+        whole = name == WHOLE or model.shown == model.order
+        only = None if whole else tuple(model.shown)
+        self.host.push_screen(ExportDialog(run, name or self.feed.name, only, len(model.rows)))
+
+    @on(LiveTable.Chosen)
+    def _chosen(self) -> None:
+        self.pane.action_copy()

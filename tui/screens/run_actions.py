@@ -1,0 +1,130 @@
+"""What can be asked of the run that is shown: pause, resume, stop, delete, rename, why it failed. Requests only; the engine obeys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual import work
+
+from engine.errors import SubpopError
+from engine.rows import RunRow
+from tui import run_words
+
+if TYPE_CHECKING:
+    from tui.screens.base import ModeScreen
+
+    Base = ModeScreen
+else:
+    Base = object
+
+
+class RunActions(Base):
+    """Mixed into screens that show a run."""
+
+    @property
+    def run_shown(self) -> RunRow | None:
+        raise NotImplementedError
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys are offered only where they do something."""
+        run = self.run_shown
+        if action == "pause":
+            return bool(run and run.alive and run.state in ("running", "queued"))
+        if action == "resume":
+            return bool(run and (run.lost or run.state in ("paused", "stopped", "failed")))
+        if action == "stop":
+            return bool(run and (run.alive or run.lost))
+        if action == "failure":
+            return bool(run and (run.error or run.lost or run.state == "failed"))
+        if action in ("results", "rename", "freeze", "other_run"):
+            return run is not None
+        if action == "delete":
+            return bool(run and not run.alive)
+        return True
+
+    def styles_by_name(self) -> dict[str, str]:
+        colours = self.app.theme_variables
+        return {
+            "good": colours.get("success", ""),
+            "warn": colours.get("warning", ""),
+            "bad": f"bold {colours.get('error', '')}",
+            "quiet": "dim",
+            "title": f"bold {colours.get('primary', '')}",
+        }
+
+    @work(thread=True, group="requests", exit_on_error=False)
+    def _ask(self, what: str, run_id: str, call: Callable[[], object], said: str) -> None:
+        """Carry out a request off the screen's thread and say how it went."""
+        try:
+            call()
+        except (SubpopError, OSError) as error:
+            self.app.call_from_thread(self.notify, str(error), title=f"{what} {run_id}", severity="error", timeout=10)
+        else:
+            self.app.call_from_thread(self.notify, said, timeout=3)
+
+    def _request(self, what: str, said: str) -> None:
+        run, store = self.run_shown, self.host.store
+        if run is None or store is None:
+            return
+        from engine import run as engine_run
+
+        call = getattr(engine_run, what)
+        self._ask(what, run.id, lambda: call(store, run.id), said.format(name=run.name))
+
+    def action_pause(self) -> None:
+        self._request("pause", "asked {name} to pause")
+
+    def action_resume(self) -> None:
+        self._request("resume", "{name} goes on")
+
+    def action_stop(self) -> None:
+        run = self.run_shown
+        if run is None:
+            return
+        from tui.screens.confirm import Confirm
+
+        question = f"Stop {run.name}? Its {run.victims_done:,} trained victims are kept and it can be resumed."
+        self.host.push_screen(
+            Confirm("Stop the run", question, "Stop"), lambda yes: self._request("stop", "asked {name} to stop") if yes else None
+        )
+
+    def action_delete(self) -> None:
+        run = self.run_shown
+        if run is None:
+            return
+        from tui.screens.confirm import Confirm
+
+        question = f"Delete {run.name} ({run.id}) with its {run.victims_done:,} victims and all its tables? This cannot be undone."
+        self.host.push_screen(
+            Confirm("Delete the run", question, "Delete"), lambda yes: self._request("delete", "deleted {name}") if yes else None
+        )
+
+    def action_rename(self) -> None:
+        run, store = self.run_shown, self.host.store
+        if run is None or store is None:
+            return
+        from tui.screens.ask_path import AskText
+
+        def named(name: str | None) -> None:
+            if name and name.strip():
+                self._ask("rename", run.id, lambda: store.rename(run.id, name.strip()[:60]), f"now called {name.strip()[:60]}")
+
+        self.host.push_screen(AskText("Rename the run", "Name", run.name), named)
+
+    def action_failure(self) -> None:
+        """Why a run failed: the engine's whole message and the end of its log."""
+        run, store = self.run_shown, self.host.store
+        if run is None:
+            return
+        from tui.screens.reader import Reader
+
+        log = store.log_rows(run.id)[-60:] if store is not None else []
+        reason = run.error.strip() or (
+            "its engine is gone; r resumes the run from what was committed" if run.lost else "no reason was recorded"
+        )
+        lines = [reason, "", "The end of its log:", *(f"{row.level:8}{row.message}" for row in log)]
+        self.host.push_screen(Reader(f"{run_words.state_word(run)}: {run.name} ({run.id})", "\n".join(lines)))
+
+    def action_launch_new(self) -> None:
+        self.host.switch_mode("plan")

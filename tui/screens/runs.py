@@ -1,0 +1,190 @@
+"""Runs: every run there is, and the one under the cursor live: damage, worst-k, log, progress, what it uses."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
+
+from engine.errors import SubpopError
+from engine.rows import RunRow
+from engine.tables import SPECS
+from tui import run_words
+from tui.devices import Meter, gpu_words
+from tui.feeds import TableFeed, update_log
+from tui.messages import StoreMoved
+from tui.screens.base import ModeScreen
+from tui.screens.run_actions import RunActions
+from tui.widgets.lines import Lines
+from tui.widgets.live_table import LiveTable
+from tui.widgets.log_view import LogView
+from tui.widgets.table_pane import TablePane
+
+PANES = ("damage", "worst", "logs")
+
+
+class RunsScreen(RunActions, ModeScreen):
+    """The run under the cursor of the list is the one shown below it, and the one that Results opens."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "results", "Results", id="runs.results"),
+        Binding("p", "pause", "Pause", id="run.pause"),
+        Binding("r", "resume", "Resume", id="run.resume"),
+        Binding("x", "stop", "Stop", id="run.stop"),
+        Binding("f", "failure", "Reason", id="run.failure"),
+        Binding("w", "next_pane", "Next pane", id="runs.pane"),
+        Binding("n", "launch_new", "New", id="runs.new"),
+        Binding("z", "freeze", "Hold view", show=False, id="runs.freeze"),
+        Binding("R", "rename", "Rename", show=False, id="run.rename"),
+        Binding("D", "delete", "Delete", show=False, id="run.delete"),
+        Binding("left_square_bracket", "other_run(-1)", "Run before", show=False, id="runs.previous"),
+        Binding("right_square_bracket", "other_run(1)", "Next run", show=False, id="runs.next"),
+    ]
+
+    def body(self) -> ComposeResult:
+        view = self.host.settings.view
+        yield TablePane("Runs", run_words.SPEC, view=view("runs"), empty="none yet: 1 opens the plan, enter launches from it", id="runs")
+        yield Lines(id="summary")
+        with Horizontal(id="panes"):
+            yield TablePane(
+                "Damage", SPECS["damage"], view=view("damage"), empty="rows come when the first victims are trained", id="damage"
+            )
+            with Vertical(id="side"):
+                yield TablePane("Worst k", SPECS["worst"], view=view("worst"), empty="comes with the first trial", id="worst")
+                with Vertical(id="logs"):
+                    yield Lines(id="log-title")
+                    yield LogView(id="log")
+
+    def on_mount(self) -> None:
+        self.list = self.query_one("#runs", TablePane)
+        self.feeds = [TableFeed(self.query_one(f"#{name}", TablePane).table, name) for name in ("damage", "worst")]
+        self.query_one("#log-title", Lines).show([Text(" Log", style="bold")])
+        self.meter = Meter()
+        self.use = ""
+        self.gpu = ""
+        self.pane = "damage"
+        self._show_pane()
+        self.list.table.focus()
+        self.call_after_refresh(self._first)
+        self.set_interval(2.0, self._measure)
+
+    def _first(self) -> None:
+        self._take(self.host.runs)
+
+    def on_screen_resume(self) -> None:
+        if getattr(self, "feeds", None):
+            self._take(self.host.runs)
+
+    # ---- following the store ----
+
+    def on_store_moved(self, event: StoreMoved) -> None:
+        if getattr(self, "feeds", None):
+            self._take(event.runs)
+
+    def _take(self, runs: tuple[RunRow, ...]) -> None:
+        table = self.list.table
+        fresh = not table.model.rows and bool(runs)
+        gone = {key: None for key in table.model.rows if key[0] not in {run.id for run in runs}}
+        table.apply({**{(run.id,): run_words.run_cells(run) for run in runs}, **gone}, [(run.id,) for run in runs])
+        if fresh or (self.host.chosen_run and table.cursor_key != (self.host.chosen_run,) and self.host.run_wanted):
+            at = table.model.position.get((self.host.chosen_run,), 0)
+            table.move_to(at)
+            self.host.run_wanted = False
+        self.list.caption()
+        low = self.size.height < 30  # the caption is left out there
+        self.list.styles.height = min(max(2, len(runs) + 1), 4) if low else min(max(3, len(runs) + 2), 8)
+        self._follow()
+
+    def _follow(self) -> None:
+        """Bring everything about the run under the cursor up to date."""
+        run, store = self.run_shown, self.host.store
+        run_id = run.id if run else None
+        if run_id != self.feeds[0].run_id:
+            self.host.chosen_run = run_id
+            self.use = ""
+            self.query_one(LogView).clear()
+            for feed in self.feeds:
+                feed.follow(run_id)
+        if store is not None and run is not None:
+            try:
+                for feed in self.feeds:
+                    feed.update(store)
+                update_log(self.query_one(LogView), store, run_id)
+            except SubpopError as error:
+                self.notify(str(error), severity="error")
+        for name in ("damage", "worst"):
+            self.query_one(f"#{name}", TablePane).caption()
+        self._summary()
+        self.say_state()
+
+    def _summary(self) -> None:
+        run = self.run_shown
+        self.query_one("#summary", Lines).show(
+            run_words.summary(run, time.time(), self.use, self.size.width, self.styles_by_name()) if run else []
+        )
+
+    @property
+    def run_shown(self) -> RunRow | None:
+        key = self.list.table.cursor_key if hasattr(self, "list") else None
+        return self.host.run_row(str(key[0])) if key else None
+
+    @on(LiveTable.Highlighted, "#runs LiveTable")
+    def _another_run(self) -> None:
+        self._follow()
+
+    @on(LiveTable.Chosen, "#runs LiveTable")
+    def action_results(self) -> None:
+        if self.run_shown:
+            self.host.switch_mode("results")
+
+    def _measure(self) -> None:
+        run = self.run_shown
+        if run is not None and run.alive and self.is_current:
+            if "cuda" in run.device:
+                self._ask_gpu(run.device)
+            self.use = self.meter.read(run.pid, self.gpu).words()
+        else:
+            self.use = ""
+        self._summary()
+
+    @work(thread=True, exclusive=True, group="gpu", exit_on_error=False)
+    def _ask_gpu(self, device: str) -> None:
+        self.gpu = gpu_words(device)
+
+    # ---- panes ----
+
+    def _show_pane(self) -> None:
+        """In a narrow terminal one pane is shown at a time; in a wide one all of them."""
+        for name in PANES:
+            self.query_one(f"#{name}").set_class(name != self.pane, "-behind")
+        self.query_one("#side").set_class(self.pane == "damage", "-behind")
+
+    def _pane_target(self, name: str) -> Widget:
+        return self.query_one(LogView) if name == "logs" else self.query_one(f"#{name}", TablePane).table
+
+    def action_next_pane(self) -> None:
+        """From the list to the damage, the worst-k, the log, and back to the list."""
+        order = [self.list.table, *(self._pane_target(name) for name in PANES)]
+        at = order.index(self.focused) if self.focused in order else 0
+        to = (at + 1) % len(order)
+        if to:
+            self.pane = PANES[to - 1]
+            self._show_pane()
+        self.call_after_refresh(order[to].focus)
+
+    def action_freeze(self) -> None:
+        """Hold the tables as they are; the work goes on."""
+        frozen = not self.feeds[0].frozen
+        for feed in self.feeds:
+            feed.frozen = frozen
+        self.query_one("#damage", TablePane).title = "Damage (held, z goes on)" if frozen else "Damage"
+        self._follow()
+
+    def action_other_run(self, by: int) -> None:
+        self.list.table.action_move(by)

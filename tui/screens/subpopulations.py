@@ -1,0 +1,259 @@
+"""Subpopulations: of a run, or of a scenario before any run; the members of the one under the cursor; attack all or the marked."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+
+from engine.rows import Column, TableSpec
+from engine.tables import SPECS
+from tui import format as fmt
+from tui.feeds import TableFeed
+from tui.messages import StoreMoved
+from tui.preview import PreviewProcess
+from tui.screens.base import ModeScreen
+from tui.widgets.lines import Lines
+from tui.widgets.live_table import LiveTable
+from tui.widgets.table_pane import TablePane
+
+NO_MEMBERS = TableSpec("members", (Column("row", "int"), Column("class", "text")), ("row",))
+SPLITS = ("aux", "train", "test")
+
+
+@dataclass
+class Subject:
+    """What is looked at: a run (by id), or a scenario's text under a name. stage: loading, ready, failed."""
+
+    name: str = ""
+    run_id: str | None = None
+    text: str = ""
+    folder: Path | None = None
+    stage: str = ""
+    said: str = ""
+    share: float = 0.0
+    since: float = field(default_factory=time.monotonic)
+    deviations: tuple[str, ...] = ()
+
+
+class SubpopulationsScreen(ModeScreen):
+    """A scenario is discovered in a process of its own; a run's subpopulations come from the store, its members from the data."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a,enter", "attack", "Attack", id="subpopulations.attack"),
+        Binding("space", "nothing", "Mark", id="subpopulations.mark"),
+        Binding("m", "members", "Members", id="subpopulations.members"),
+        Binding("v", "split", "Aux/train/test", id="subpopulations.split"),
+        Binding("c", "cancel", "Cancel", id="subpopulations.cancel"),
+    ]
+
+    def body(self) -> ComposeResult:
+        yield Lines(id="subject")
+        with Container(id="halves"):
+            yield TablePane(
+                "Subpopulations",
+                SPECS["subpopulations"],
+                view=self.host.settings.view("subpopulations"),
+                markable=True,
+                empty="none yet: 1 opens the plan, p there looks at a preset's subpopulations",
+                id="subpopulations",
+            )
+            yield TablePane("Members", NO_MEMBERS, empty="m loads the data", id="members")
+
+    def on_mount(self) -> None:
+        self.subject = Subject()
+        self.process = PreviewProcess(self._answered)
+        self.split = self.host.settings.get("split", "aux")
+        self.pane = self.query_one("#subpopulations", TablePane)
+        self.members = self.query_one("#members", TablePane)
+        self.feed = TableFeed(self.pane.table, "subpopulations")
+        self.pane.table.focus()
+        self.set_interval(0.5, self._head)
+        self.call_after_refresh(self._resume)
+
+    def on_screen_resume(self) -> None:
+        if hasattr(self, "feed"):
+            self._resume()
+
+    def _resume(self) -> None:
+        """Take up a preview that was asked for, else the run that Runs shows."""
+        wanted, self.host.preview_wanted = self.host.preview_wanted, None
+        if wanted is not None:
+            self._open(Subject(wanted.name, text=wanted.text, folder=wanted.folder, stage="loading", said="starting the engine"))
+            self._discover()
+        elif not self.subject.text and self.subject.run_id != self.host.chosen_run:
+            run = self.host.run_row(self.host.chosen_run)
+            self._open(Subject(run.name, run_id=run.id, text="", deviations=run.deviations) if run else Subject())
+        self._update()
+
+    def _open(self, subject: Subject) -> None:
+        self.process.close()
+        self.subject = subject
+        self.feed.follow(None)
+        self.feed.follow(subject.run_id)
+        self.pane.table.load(())
+        self.pane.table.model.marks.clear()
+        self.members.setup("Members", NO_MEMBERS)
+        self.members.empty = "m loads the data" if subject.run_id else ""
+
+    def on_store_moved(self, event: StoreMoved) -> None:
+        if hasattr(self, "feed"):
+            self._update()
+
+    def _update(self) -> None:
+        if self.subject.run_id and self.host.store is not None:
+            self.feed.update(self.host.store)
+        self.pane.caption()
+        self._head()
+        self.say_state()
+
+    def _head(self) -> None:
+        """What is looked at, and how far the engine is with it."""
+        subject, quiet = self.subject, "dim"
+        colours = self.app.theme_variables
+        if not subject.name:
+            self.query_one("#subject", Lines).show([Text(" nothing chosen", style=quiet)])
+            return
+        kind = f"run {subject.run_id}" if subject.run_id else "preview, nothing attacked yet"
+        lines = [Text.assemble((f" {fmt.clean(subject.name)}", f"bold {colours.get('primary', '')}"), (f"  {kind}", quiet))]
+        if subject.deviations:
+            lines.append(
+                Text(f" ! not the published setting: {fmt.clean('; '.join(subject.deviations))}", style=colours.get("warning", ""))
+            )
+        if subject.stage == "loading":
+            spent = time.monotonic() - subject.since
+            left = f"  {fmt.duration(spent * (1 - subject.share) / subject.share)} left" if subject.share > 0.05 else ""
+            bar = fmt.bar(subject.share, 30)
+            lines.append(Text(f" {bar} {int(subject.share * 100):3d} %  {fmt.clean(subject.said)} · {fmt.duration(spent)}{left}"))
+        elif subject.stage == "failed":
+            lines.append(Text(f" ✗ {fmt.clean(subject.said)}", style=f"bold {colours.get('error', '')}"))
+        self.query_one("#subject", Lines).show(lines)
+
+    # ---- the process that holds the data ----
+
+    @work(exclusive=True, group="preview", exit_on_error=False)
+    async def _discover(self) -> None:
+        subject = self.subject
+        folder = str(subject.folder) if subject.folder else None
+        await self.process.ask({"discover": subject.text, "data": str(self.host.data_dir), "folder": folder})
+        await self.process.listen()
+
+    @work(exclusive=True, group="preview", exit_on_error=False)
+    async def _load_run(self) -> None:
+        await self.process.ask({"run": self.subject.run_id, "store": str(self.host.store_file), "data": str(self.host.data_dir)})
+        await self.process.listen()
+
+    def _answered(self, answer: dict[str, Any]) -> None:
+        subject = self.subject
+        if "progress" in answer:
+            subject.said, subject.share = str(answer["progress"][0]), float(answer["progress"][1])
+        elif "found" in answer:
+            subject.stage, subject.deviations = "ready", tuple(answer["deviations"])
+            self.pane.table.load([found_cells(one) for one in answer["found"]])
+            self.pane.caption()
+            self._ask_members()
+        elif "ready" in answer:
+            subject.stage = "ready"
+            self._ask_members()
+        elif "members" in answer:
+            self._show_members(answer["members"])
+        elif "error" in answer and not (answer.get("ended") and subject.stage == "failed"):
+            subject.stage, subject.said = "failed", str(answer["error"])
+        self._head()
+        self.refresh_bindings()
+
+    @on(LiveTable.Highlighted, "#subpopulations LiveTable")
+    def _another(self) -> None:
+        self._ask_members()
+
+    @work(exclusive=True, group="ask", exit_on_error=False)
+    async def _ask_members(self) -> None:
+        key = self.pane.table.cursor_key
+        if key is not None and self.subject.stage == "ready":
+            await self.process.ask({"members": key[0], "split": self.split, "limit": 200})
+
+    def _show_members(self, told: dict[str, Any]) -> None:
+        spec = TableSpec("members", tuple(columns_of(told["columns"], told["rows"])), ("row",))
+        total, rows = told["total"], told["rows"]
+        some = f", the first {len(rows)}" if len(rows) < total else ""
+        self.members.empty = "none in this split"
+        title = f"Members of {told['index']}: {total:,} in {told['split']}{some}"
+        if self.members.table.spec != spec:
+            self.members.setup(title, spec)
+        self.members.title = title
+        self.members.table.load([tuple(row) for row in rows])
+        self.members.caption()
+
+    # ---- what can be done ----
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if not hasattr(self, "feed"):
+            return False
+        here = bool(self.pane.table.model.rows)
+        if action == "cancel":
+            return self.subject.stage == "loading"
+        if action == "members":
+            return bool(self.subject.run_id) and here and self.subject.stage in ("", "failed")
+        if action == "split":
+            return self.subject.stage == "ready"
+        return here if action in ("attack", "nothing") else True
+
+    def action_nothing(self) -> None:
+        """Space marks in the table itself; here it only stands in the key line."""
+        self.pane.table.focus()
+        self.pane.table.action_mark()
+
+    def action_members(self) -> None:
+        subject = self.subject
+        subject.stage, subject.said, subject.share, subject.since = "loading", "loading the data", 0.0, time.monotonic()
+        self._load_run()
+
+    def action_split(self) -> None:
+        self.split = SPLITS[(SPLITS.index(self.split) + 1) % 3] if self.split in SPLITS else "aux"
+        self.host.settings.put("split", self.split)
+        self._ask_members()
+
+    def action_cancel(self) -> None:
+        self.process.close()
+        self.subject.stage, self.subject.said = "failed", "cancelled; p in the plan starts it again"
+        self._head()
+        self.refresh_bindings()
+
+    def action_attack(self) -> None:
+        """Launch on the marked subpopulations, or on all that the scenario chooses where none is marked."""
+        from tui.screens.launch import LaunchDialog
+
+        subject, run = self.subject, self.host.run_row(self.subject.run_id)
+        text = subject.text or (run.scenario_toml if run else "")
+        marked = tuple(sorted(int(str(key[0])) for key in self.pane.table.model.marks))
+        name = f"{subject.name} {'marked' if marked else 'again'}"[:60] if subject.run_id else subject.name
+        self.host.push_screen(LaunchDialog(text, name, only=marked, folder=subject.folder))
+
+    def on_unmount(self) -> None:
+        if hasattr(self, "process"):
+            self.process.close()
+
+
+def found_cells(one: dict[str, Any]) -> tuple[object, ...]:
+    """A discovered subpopulation as a row of the `subpopulations` table."""
+    mix = ", ".join(f"{name} {share:.2f}" for name, share in one["class_mix"].items())
+    said = {**one, "subpopulation": one["index"], "class_mix": mix, "adversary_accuracy": one["clean_accuracy"], "clean_accuracy": None}
+    return tuple(said.get(column.name) if said.get(column.name) != "" else None for column in SPECS["subpopulations"].columns)
+
+
+def columns_of(names: list[str], rows: list[list[object]]) -> list[Column]:
+    """Columns of the data's own rows: numbers where every cell is one."""
+    columns = []
+    for at, name in enumerate(names):
+        cells = [row[at] for row in rows if row[at] is not None]
+        numeric = bool(cells) and all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells)
+        whole = numeric and all(isinstance(cell, int) for cell in cells)
+        columns.append(Column(name, ("int" if whole else "float") if numeric and name != "row" else "text"))
+    return columns

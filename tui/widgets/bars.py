@@ -1,0 +1,141 @@
+"""The top line (where am I, what is at work) and the bottom line (which keys do something now). Both take clicks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.cells import cell_len
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.binding import Binding
+from textual.widget import Widget
+
+if TYPE_CHECKING:
+    from textual.dom import DOMNode
+    from textual.screen import Screen
+
+STYLES = ("name", "here", "key", "quiet", "good", "bad", "warn")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some text of a bar and the action that a click on it runs ("" none)."""
+
+    text: str
+    style: str = ""
+    action: str = ""
+    node: DOMNode | None = None  # whose action it is; None: the screen's
+
+
+class Bar(Widget):
+    """One line: groups of pieces from the left, pieces kept at the right. Groups that do not fit are left out whole."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"bar--{name}" for name in STYLES}
+    DEFAULT_CSS = """
+    Bar {
+        height: 1; width: 1fr; background: $panel; color: $foreground;
+        .bar--name { color: $text-primary; text-style: bold; }
+        .bar--here { text-style: bold reverse; }
+        .bar--key { color: $text-accent; text-style: bold; }
+        .bar--quiet { color: $text-muted; }
+        .bar--good { color: $text-success; }
+        .bar--bad { color: $text-error; text-style: bold; }
+        .bar--warn { color: $text-warning; }
+    }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._hits: list[tuple[int, int, str, DOMNode]] = []
+
+    def pieces(self, width: int) -> tuple[Sequence[Sequence[Piece]], Sequence[Piece]]:
+        raise NotImplementedError
+
+    def render(self) -> Text:
+        width = self.size.width
+        left, right = self.pieces(width)
+        room = width - sum(cell_len(piece.text) for piece in right)
+        line, x = Text(no_wrap=True, overflow="crop"), 0
+        self._hits = []
+        for group in left:
+            wide = sum(cell_len(piece.text) for piece in group)
+            if x + wide > room:
+                break
+            for piece in group:
+                x = self._put(line, piece, x)
+        x = self._put(line, Piece(" " * max(0, room - x)), x)
+        for piece in right:
+            x = self._put(line, piece, x)
+        return line
+
+    def _put(self, line: Text, piece: Piece, x: int) -> int:
+        line.append(piece.text, self._style(piece.style))
+        end = x + cell_len(piece.text)
+        if piece.action:
+            self._hits.append((x, end, piece.action, piece.node or self.screen))
+        return end
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(f"bar--{name}", partial=True) if name else Style()
+
+    async def on_click(self, event: events.Click) -> None:
+        event.stop()
+        for start, end, action, node in self._hits:
+            if start <= event.x < end:
+                await self.app.run_action(action, default_namespace=node)
+                return
+
+
+class TopBar(Bar):
+    """The modes, numbered as their keys, and the state of the runs."""
+
+    DEFAULT_CSS = "TopBar { dock: top; }"
+
+    def pieces(self, width: int) -> tuple[Sequence[Sequence[Piece]], Sequence[Piece]]:
+        app = self.app
+        here = app.current_mode
+        titles = getattr(app, "MODE_TITLES", {})
+        left = [[Piece(" subpop ", "name")]]
+        for number, (mode, title) in enumerate(titles.items(), 1):
+            short = title if width >= 70 else (title[:7] if mode == here else "")
+            words = f" {number} {short} " if short else f" {number} "
+            left.append([Piece(words, "here" if mode == here else "", f"app.switch_mode('{mode}')")])
+        word, style = app.at_work() if hasattr(app, "at_work") else ("", "")
+        return left, [Piece(f"{word} ", style, "app.switch_mode('runs')")] if word else []
+
+
+class KeyBar(Bar):
+    """The keys that do something now, nearest part first; the app's own at the right."""
+
+    DEFAULT_CSS = "KeyBar { dock: bottom; }"
+    ALWAYS = ("app.help", "app.palette", "app.quit")
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, self._bindings_changed)
+
+    def _bindings_changed(self, _screen: Screen[object]) -> None:
+        self.refresh()
+
+    def pieces(self, width: int) -> tuple[Sequence[Sequence[Piece]], Sequence[Piece]]:
+        best: dict[str, tuple[DOMNode, Binding]] = {}
+        for active in self.screen.active_bindings.values():
+            binding = active.binding
+            if binding.show and active.enabled:
+                known = best.get(binding.action)
+                if known is None or len(self.app.get_key_display(binding)) < len(self.app.get_key_display(known[1])):
+                    best[binding.action] = (active.node, binding)
+        left: list[list[Piece]] = [[Piece(" ")]]
+        kept: dict[str, list[Piece]] = {}
+        for node, binding in best.values():
+            if binding.id in self.ALWAYS:
+                kept[binding.id or ""] = self._pair(node, binding, short=width < 72)
+            else:
+                left.append(self._pair(node, binding, short=False))
+        return left, [piece for name in self.ALWAYS for piece in kept.get(name, [])]
+
+    def _pair(self, node: DOMNode, binding: Binding, short: bool) -> list[Piece]:
+        words = "" if short and binding.id in self.ALWAYS else f" {binding.description}"
+        return [Piece(self.app.get_key_display(binding), "key", binding.action, node), Piece(f"{words}  ", "", binding.action, node)]

@@ -1,0 +1,61 @@
+"""Facts about one thing: a title, then `label  value` lines that wrap under themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich.console import Group
+from rich.table import Table as Grid
+from rich.text import Text
+from textual.widgets import Static
+
+from tui.format import clean
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of a detail. Without a label a paragraph, a label alone a heading.
+
+    tone: "", good, warn, bad, quiet, or code (a line of it).
+    """
+
+    label: str
+    value: str = ""
+    tone: str = ""
+
+
+class Detail(Static):
+    """Replaced as a whole by `show`; unchanged facts are not painted again."""
+
+    DEFAULT_CSS = "Detail { height: auto; color: $foreground; }"
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._shown: tuple[str, tuple[Fact, ...]] | None = None
+
+    def show(self, title: str, facts: Iterable[Fact], label_width: int = 11) -> None:
+        facts = tuple(facts)
+        if self._shown == (title, facts):
+            return
+        self._shown = (title, facts)
+        colours = self.app.theme_variables
+        tones = {"good": colours.get("success", ""), "warn": colours.get("warning", ""), "bad": colours.get("error", ""), "quiet": "dim"}
+        parts: list[Text | Grid] = [Text(clean(title), style=f"bold {colours.get('primary', '')}"), Text("")]
+        grid: Grid | None = None
+        for fact in facts:
+            text = Text(clean(fact.value, 2000), style=tones.get(fact.tone, ""))
+            if not fact.label:  # a paragraph
+                parts += [text] if fact.tone == "code" else [text, Text("")]
+                grid = None
+            elif not fact.value:  # a heading
+                parts += [Text(""), Text(fact.label, style=f"bold {colours.get('accent', '')}")]
+                grid = None
+            else:
+                if grid is None:
+                    grid = Grid.grid(padding=(0, 1), expand=True)
+                    grid.add_column(width=label_width, no_wrap=True, style="dim")
+                    grid.add_column(ratio=1)
+                    parts.append(grid)
+                grid.add_row(fact.label, text)
+        self.update(Group(*parts))

@@ -1,0 +1,58 @@
+"""One line of a form: label, field, and beside it its help or what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.widgets import Input, Label, Static
+
+from tui.form_fields import Field
+from tui.widgets.choice import Choice
+
+LIMIT = 1000  # characters of one field, however much is pasted
+
+
+class FieldRow(Horizontal):
+    DEFAULT_CSS = """
+    FieldRow { height: auto; min-height: 1; }
+    FieldRow > .label { width: 14; color: $text-muted; padding: 0 1; }
+    FieldRow > .field { width: 2fr; }
+    FieldRow > .note { width: 2fr; height: auto; padding: 0 1; color: $text-disabled; }
+    FieldRow:focus-within > .label { color: $foreground; text-style: bold; }
+    FieldRow:focus-within > .note { color: $text-muted; }
+    FieldRow.-wrong > .note { color: $text-error; }
+    FieldRow.-wrong > .label { color: $text-error; }
+    """
+
+    def __init__(self, field: Field, kind: str, options: Sequence[str], value: str, default: str) -> None:
+        super().__init__()
+        self.field, self.kind, self.options, self.value, self.default = field, kind, tuple(options), value, default
+        self._said = ""
+
+    def compose(self) -> ComposeResult:
+        yield Label(self.field.label, classes="label")
+        if self.kind == "choice":
+            choice = Choice(self.options, self.value or self.default or "?")
+            choice.add_class("field")
+            yield choice
+        else:
+            yield Input(self.value, placeholder=self.default, max_length=LIMIT, compact=True, select_on_focus=False, classes="field")
+        yield Static(self.field.help, classes="note", markup=False)
+
+    def focus_field(self) -> None:
+        self.query(".field").first().focus()
+
+    def set_value(self, value: str) -> None:
+        for choice in self.query(Choice):
+            choice.value = value or self.default or "?"
+        for line in self.query(Input):
+            line.value = value
+
+    def complain(self, what: str) -> None:
+        """Say what is wrong with the field; "" where nothing is."""
+        if what != self._said:
+            self._said = what
+            self.set_class(bool(what), "-wrong")
+            self.query_one(".note", Static).update(f"✗ {what}" if what else self.field.help)

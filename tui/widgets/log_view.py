@@ -1,0 +1,86 @@
+"""A run's log: follows its end until one scrolls up. Reads LogRow; knows no store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from engine.rows import LogRow
+from tui import format as fmt
+
+KEPT = 5000  # lines; older ones are in the store
+SIGNS = {"error": "✗", "warning": "!", "info": " "}
+
+
+class LogView(ScrollView, can_focus=True):
+    """One line a message: time of day, a sign for warnings (!) and errors (✗), the message."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"log--time", "log--warning", "log--error"}
+    DEFAULT_CSS = """
+    LogView {
+        height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; padding: 0 1;
+        .log--time { color: $text-disabled; }
+        .log--warning { color: $text-warning; }
+        .log--error { color: $text-error; text-style: bold; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "scroll_down", "Down", show=False, id="log.down"),
+        Binding("up,k", "scroll_up", "Up", show=False, id="log.up"),
+        Binding("end,G", "tail", "Newest", show=False, id="log.newest"),
+        Binding("home,g", "scroll_home", "Oldest", show=False, id="log.oldest"),
+    ]
+
+    def __init__(self, *, id: str | None = None, clock: str = "%H:%M:%S") -> None:
+        super().__init__(id=id)
+        self.clock = clock
+        self.rows: list[LogRow] = []
+
+    @property
+    def last_id(self) -> int:
+        return self.rows[-1].id if self.rows else 0
+
+    def clear(self) -> None:
+        self.rows = []
+        self.virtual_size = Size(0, 0)
+        self.refresh()
+
+    def add(self, rows: Sequence[LogRow]) -> None:
+        if not rows:
+            return
+        at_end = self.scroll_y >= self.max_scroll_y - 1
+        self.rows = (self.rows + list(rows))[-KEPT:]
+        self.virtual_size = Size(self.size.width, len(self.rows))
+        if at_end:
+            self.scroll_end(animate=False, immediate=True)
+        self.refresh()
+
+    def action_tail(self) -> None:
+        self.scroll_end(animate=False)
+
+    def render_line(self, y: int) -> Strip:
+        width, style = self.size.width, self.rich_style
+        index = round(self.scroll_y) + y
+        if index >= len(self.rows):
+            return Strip.blank(width, style)
+        row = self.rows[index]
+        said = style
+        if row.level in ("warning", "error"):
+            said = style + self.get_component_rich_style(f"log--{row.level}", partial=True)
+        at = time.strftime(self.clock, time.localtime(row.at))
+        segments = [
+            Segment(at, style + self.get_component_rich_style("log--time", partial=True)),
+            Segment(f" {SIGNS.get(row.level, ' ')} ", said),
+            Segment(fmt.clean(row.message), said),
+        ]
+        strip = Strip(segments)
+        if strip.cell_length > width:
+            strip = Strip.join([strip.crop(0, width - 1), Strip([Segment("…", said)], 1)])
+        return strip.adjust_cell_length(width, style)

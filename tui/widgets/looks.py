@@ -1,0 +1,138 @@
+"""How a table's columns are shown: short headers, order of importance, what is pinned. Columns named nowhere are shown plainly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.rows import TableSpec
+
+
+@dataclass(frozen=True)
+class Look:
+    """One column on screen. `show`: its value, a progress bar of it, or a forest plot `of` (low, mid, high) columns.
+
+    Columns come in the order of the looks: what matters first, so that a narrow terminal cuts off what matters least
+    (the rest is reached by moving the column cursor to the right). `pinned` ones never scroll away. `flex` ones give way.
+    """
+
+    column: str
+    header: str = ""
+    show: Literal["value", "bar", "interval"] = "value"
+    of: tuple[str, str, str] | None = None
+    min_width: int = 0
+    max_width: int = 44
+    pinned: bool = False
+    flex: bool = False
+    share: float = 0.0  # of the table's width, kept for a flexible column even where others are cut off
+    hidden: bool = False
+    state: bool = False  # a word such as running or failed, given its sign and colour
+
+    @property
+    def label(self) -> str:
+        return self.header or self.column.replace("_", " ")
+
+
+LOOKS: dict[str, tuple[Look, ...]] = {
+    "presets": (
+        Look("name", "preset", pinned=True, max_width=26),
+        Look("data", "data"),
+        Look("reproduces", "reproduces", flex=True, min_width=12, max_width=34),
+        Look("cost", "cost", flex=True, min_width=12, max_width=34),
+    ),
+    "runs": (
+        Look("name", "run", pinned=True, flex=True, min_width=14, max_width=32, share=0.2),
+        Look("state", "state", state=True, min_width=9),
+        Look("progress", "progress", show="bar", min_width=17),
+        Look("victims", "victims", min_width=9),
+        Look("eta", "ETA", min_width=9),
+        Look("rate", "rate"),
+        Look("device", "device", max_width=20),
+        Look("started", "started", min_width=13),
+        Look("id", "id"),
+    ),
+    "damage": (
+        Look("subpopulation", "#", pinned=True),
+        Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=48, share=0.3),
+        Look("alpha", "alpha"),
+        Look("damage", "damage"),
+        Look("damage_plot", "95 % interval", show="interval", of=("low", "damage", "high")),
+        Look("trials", "trials"),
+        Look("off_target", "off-target"),
+        Look("vulnerable", "vulnerable"),
+        Look("collateral", "collateral"),
+        Look("low", "low"),
+        Look("high", "high"),
+        Look("clean_accuracy", "clean"),
+        Look("poisoned_accuracy", "poisoned"),
+        Look("target_given", "given target"),
+        Look("poison_points", "poison"),
+        Look("poison_share", "of train"),
+        Look("test_rows", "test rows"),
+        Look("aux_rows", "aux rows"),
+    ),
+    "worst": (
+        Look("alpha", "alpha", pinned=True),
+        Look("k", "worst", pinned=True),
+        Look("as_published", "as published"),
+        Look("corrected", "corrected"),
+        Look("published", "paper"),
+        Look("worst_plot", "95 % interval", show="interval", of=("low", "corrected", "high")),
+        Look("low", "low"),
+        Look("high", "high"),
+        Look("k_used", "of"),
+        Look("clean_accuracy", "clean"),
+        Look("size", "size"),
+        Look("published_size", "paper's size"),
+        Look("note", "note", flex=True, min_width=12),
+        Look("published_as", "source", flex=True, min_width=12),
+    ),
+    "collateral": (
+        Look("alpha", "alpha", pinned=True),
+        Look("group", "group", pinned=True),
+        Look("collateral", "collateral"),
+        Look("collateral_plot", "95 % interval", show="interval", of=("low", "collateral", "high")),
+        Look("largest", "largest"),
+        Look("damage", "damage"),
+        Look("published", "paper"),
+    ),
+    "confidence": (
+        Look("alpha", "alpha", pinned=True),
+        Look("group", "group", pinned=True),
+        Look("confidence"),
+        Look("damage"),
+        Look("spearman"),
+    ),
+    "subpopulations": (
+        Look("subpopulation", "#", pinned=True),
+        Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=60, share=0.3),
+        Look("train_rows", "train"),
+        Look("aux_rows", "aux"),
+        Look("test_rows", "test"),
+        Look("confidence", "confidence"),
+        Look("adversary_accuracy", "accuracy"),
+        Look("class_mix", "class mix", flex=True, min_width=16, max_width=36),
+        Look("target_label", "target", max_width=16),
+        Look("attacked", "attacked"),
+        Look("reason", "why not", flex=True, min_width=10),
+        Look("clean_accuracy", "clean"),
+        Look("confidence_in_sample", "in-sample"),
+    ),
+    "victims": (Look("victim", "#", pinned=True), Look("trial"), Look("arm"), Look("subpopulation"), Look("alpha")),
+}
+
+
+def looks_for(spec: TableSpec) -> tuple[Look, ...]:
+    """The looks of a table: those written for it, then its other columns in their own order."""
+    names = {column.name for column in spec.columns}
+    said = tuple(look for look in LOOKS.get(spec.name, ()) if look.column in names or (look.of and set(look.of) <= names))
+    told = {look.column for look in said}
+    pinned = () if said else spec.key[:1]
+    rest = tuple(plain(spec, column.name, pinned) for column in spec.columns if column.name not in told)
+    return tuple(look for look in said + rest if not look.hidden)
+
+
+def plain(spec: TableSpec, name: str, pinned: Sequence[str]) -> Look:
+    kind = next(column.kind for column in spec.columns if column.name == name)
+    return Look(name, pinned=name in pinned, flex=kind == "text" and name not in pinned, min_width=8 if kind == "text" else 0)
