@@ -144,17 +144,17 @@ def _from_text(name: str, text: Any, where: str, forced: str | None) -> Numbers 
             )
         except pa.ArrowInvalid:
             pass
+        if forced == "number" and _share(compute.match_substring_regex(text, DATE), text) >= 0.5:
+            return _days(name, text)
         numbers = _odd_numbers(name, text, at_least=MOSTLY if forced is None else 0.0)
         if numbers is not None:
             return numbers
-    dates = _share(compute.match_substring_regex(text, DATE), text) >= MOSTLY
     if forced == "number":
-        if not dates:
-            example = next((value for value in text.to_pylist() if value is not None), "")
-            raise BadData(f"column {name!r} is to be numbers and has none (for instance {example!r})", where=where,
-                          next="take it out of dataset.numeric")  # fmt: skip
-        return _days(name, text)
-    return _words(name, text, (), dates=dates)
+        example = next((value for value in text.to_pylist() if value is not None), "")
+        raise BadData(
+            f"column {name!r} is to be numbers and has none (for instance {example!r})", where=where, next="take it out of dataset.numeric"
+        )
+    return _words(name, text, (), dates=_share(compute.match_substring_regex(text, DATE), text) >= MOSTLY)
 
 
 def _odd_numbers(name: str, text: Any, at_least: float) -> Numbers | None:
@@ -204,15 +204,19 @@ def _words(name: str, text: Any, said: tuple[str, ...], dates: bool = False) -> 
 
 
 def _days(name: str, text: Any) -> Numbers:
-    """Dates as days since 1970."""
+    """Dates as days since 1970; what is no date is missing, aloud."""
     import numpy as np
     import pandas as pd
 
     column = _words(name, text, ())
     parsed = pd.to_datetime(pd.Series(column.levels, dtype=object), errors="coerce", format="mixed", utc=True)
-    days = (parsed - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(np.float64) / 86_400
-    values = np.where(column.missing, np.nan, days[column.codes])
-    return _finite(name, values, (f"{name!r}: dates read as days since 1970",))
+    since = parsed.dt.as_unit("us") - pd.Timestamp(0, tz="UTC").as_unit("us")  # microseconds reach the year 1
+    days = np.append(since.dt.total_seconds().to_numpy(np.float64) / 86_400, np.nan)  # the last is for missing
+    values = days[column.codes]
+    said = [f"{name!r}: dates read as days since 1970, the month first where that is open"]
+    if strays := int((np.isnan(values) & ~column.missing).sum()):
+        said.append(f"{name!r}: not a date, and taken as missing: {counted(strays, 'value')}")
+    return _finite(name, values, said)
 
 
 def _finite(name: str, values: np.ndarray, said: Sequence[str]) -> Numbers:

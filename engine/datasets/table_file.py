@@ -10,6 +10,7 @@ import codecs
 import csv
 import gzip
 import io
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -119,31 +120,34 @@ def _csv(path: Path, zipped: bool) -> RawTable:
 
 def _examine(path: Path, zipped: bool) -> _Text:
     """One pass over the bytes. BadData where they are not text."""
-    quotes, undefined, utf8, bad_at, zeros, head = 0, False, codecs.getincrementaldecoder("utf-8")(), -1, False, b""
-    seen = 0
+    quotes, lines, bad_line, undefined, zeros, head = 0, 1, 0, False, False, b""
+    utf8 = codecs.getincrementaldecoder("utf-8")()
     try:
         with _open(path, zipped) as file:
-            while chunk := file.read(1 << 20):
+            more = True
+            while more:
+                chunk = file.read(1 << 20)
+                more = bool(chunk)
                 head = head or chunk[:HEAD_BYTES]
                 quotes += chunk.count(b'"')
                 zeros = zeros or b"\0" in chunk
                 undefined = undefined or any(byte in chunk for byte in NOT_WINDOWS)
-                if bad_at < 0:
+                if not bad_line:
                     try:
-                        utf8.decode(chunk)
+                        utf8.decode(chunk, final=not more)
                     except UnicodeDecodeError as error:
-                        bad_at = seen + error.start
-                seen += len(chunk)
-    except (OSError, EOFError) as error:  # gzip says BadGzipFile, an OSError, or EOFError where it was cut short
+                        bad_line = lines + chunk.count(b"\n", 0, error.start)
+                lines += chunk.count(b"\n")
+    except (OSError, EOFError, zlib.error) as error:  # gzip's: not gzip, cut short, garbled
         raise BadData(f"cannot be read: {error}", where=str(path), next="is it whole? get or write it again") from error
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return _Text("utf-16", ("read as UTF-16",), quotes % 2 == 1, head[: len(head) // 2 * 2].decode("utf-16", "ignore"))
     if zeros:
         raise BadData("this is not text: it has zero bytes", where=str(path), next="export it as CSV (UTF-8) or Parquet")
-    if bad_at < 0:
+    if not bad_line:
         return _Text("utf8", (), quotes % 2 == 1, head.decode("utf-8-sig", "ignore"))
     encoding = "latin-1" if undefined else "cp1252"
-    said = f"not UTF-8 (byte {bad_at:,}): read as {'Windows-1252' if encoding == 'cp1252' else 'Latin-1'}"
+    said = f"not UTF-8 (line {bad_line:,}): read as {'Windows-1252' if encoding == 'cp1252' else 'Latin-1'}"
     return _Text(encoding, (said,), quotes % 2 == 1, head.decode(encoding))
 
 
@@ -229,6 +233,7 @@ def _parquet(path: Path) -> RawTable:
     try:
         with parquet.ParquetFile(path) as file:
             table = file.read()
+        table.validate(full=True)  # text that is not UTF-8 would fail only later, out of reach of words
     except (pa.ArrowException, OSError, ValueError) as error:
         raise BadData(
             f"cannot be read as Parquet: {str(error).splitlines()[0]}", where=str(path), next="is it whole? write it again"
