@@ -16,7 +16,7 @@ from engine.errors import RequestError, UnknownName
 from engine.rows import Dataset, Rows
 from engine.scenario import AdversarySection, DatasetSection, SubpopulationsSection
 from engine.subpopulations import cluster_match, levels, twins
-from engine.subpopulations.describe import numbered
+from engine.subpopulations.describe import describe, numbered
 from engine.subpopulations.feature_match import annotate, ranges
 
 COLOURS = ("red", "green", "blue")
@@ -228,6 +228,21 @@ def test_equal_descriptions_are_numbered():
     bare = replace(data, aux=replace(data.aux, frame=pd.DataFrame({"constant": [1] * 60})))
     _, words = subpopulations.assign(clusters(3), bare, None, 0)
     assert words == ("much like the whole (1)", "much like the whole (2)", "much like the whole (3)")
+
+
+CELLS = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(width=16) | st.sampled_from(["?", "", "a", "b c", "3", "nan", "yes"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.integers(3, 25), st.integers(1, 4))
+def test_any_table_gets_one_distinct_description_for_each_cluster(data: st.DataObject, n: int, k: int):
+    columns = data.draw(st.lists(st.lists(CELLS, min_size=n, max_size=n), max_size=4))
+    frame = pd.DataFrame({f"c{i}": pd.Series(cells, dtype=object).infer_objects() for i, cells in enumerate(columns)}, index=range(n))
+    of_row = np.concatenate([np.arange(k), np.arange(n) % k])[:n].astype(np.int32)
+    rows = Rows(np.zeros((n, 1), np.float32), np.zeros(n, np.int64), np.arange(n), frame)
+    words = describe(Dataset("t", ("0", "1"), ("x",), rows, rows, rows), of_row, min(k, n))
+    assert len(words) == len(set(words)) == min(k, n)
+    assert all(words)
 
 
 def test_ranges_and_levels_read_well():
