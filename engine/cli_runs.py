@@ -73,21 +73,23 @@ def runs(store: StoreOption = None, json: JsonOption = False) -> None:
     if not rows:
         cli_text.note("there are no runs yet: subpop run quickstart")
         return
-    columns = ("run", "name", "state", "victims", "ETA", "device", "started", "title")
+    columns = ("run", "name", "state", "victims", "left", "device", "begun")
     cells = [
         (
             row.id,
-            row.name,
+            row.name + ("*" if row.deviations else ""),
             state_word(row),
             f"{row.victims_done}/{row.victims_total}" if row.victims_total else None,
             cli_text.duration(row.eta_s) if row.eta_s is not None and row.state == "running" else None,
             row.device,
             cli_text.ago(row.created_at),
-            row.title + (" (not the paper's: " + "; ".join(row.deviations) + ")" if row.deviations else ""),
         )
         for row in rows
     ]
-    cli_text.table(columns, cells, right=("victims",))
+    cli_text.table(columns, cells, right=("victims", "left"))
+    for row in rows:
+        if row.deviations:
+            cli_text.line(f"* {row.id} is not the paper's: {'; '.join(row.deviations)}")
 
 
 def state_word(row: RunRow) -> str:

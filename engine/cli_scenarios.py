@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 def presets(data: DataOption = None, json: JsonOption = False) -> None:
     """List the scenarios that ship with subpop.
 
-    For each: what it runs, what it reproduces, whether its data and weights are here, and its rough cost.
+    For each: what it runs, what it reproduces, whether its data and weights are here (random weights need none), and its rough cost.
     """
     from engine import datasets
     from engine.catalog import catalog
 
     root = datasets.data_dir(data)
-    rows = []
+    rows: list[dict[str, object]] = []
     for preset in catalog():
         try:
             state = datasets.state(preset.dataset, root)
@@ -42,7 +42,8 @@ def presets(data: DataOption = None, json: JsonOption = False) -> None:
                 "reproduces": preset.reproduces or None,
                 "data_here": here,
                 "data": detail,
-                "weights": "random: none needed" if preset.weights == "random" else preset.weights,
+                "weights": preset.weights,
+                "weights_here": preset.weights == "random",  # random weights are made, never fetched
                 "cost": preset.cost,
                 "path": str(preset.path),
             }
@@ -50,8 +51,13 @@ def presets(data: DataOption = None, json: JsonOption = False) -> None:
     if json:
         cli_text.data(rows)
         return
-    columns = ("name", "dataset", "model", "reproduces", "data", "weights", "cost")
-    cli_text.table(columns, [[{**row, "data": "here" if row["data_here"] else "to fetch"}[name] for name in columns] for row in rows])
+    columns = ("name", "dataset", "model", "reproduces", "here", "cost")
+    cli_text.table(columns, [[{**row, "here": _here(row)}[name] for name in columns] for row in rows])
+
+
+def _here(row: dict[str, object]) -> str:
+    lacks = [what for what in ("data", "weights") if not row[f"{what}_here"]]
+    return f"{' and '.join(lacks)} to fetch" if lacks else "yes"
 
 
 def show(

@@ -97,9 +97,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Se
         from rich.table import Table
         from rich.text import Text
 
-        grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in columns:
-            grid.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+        for at, name in enumerate(columns):  # the first names the row: it is never broken over lines
+            grid.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=at == 0)
         for row in cells:
             grid.add_row(*map(Text, row))
         Console().print(grid)
@@ -172,5 +172,9 @@ def duration(seconds: float) -> str:
 
 
 def ago(at: float, now: float | None = None) -> str:
-    """How long ago a Unix time was."""
-    return f"{duration((time.time() if now is None else now) - at)} ago"
+    """How long ago a Unix time was, in its largest unit: "4 min ago"."""
+    seconds = max(0.0, (time.time() if now is None else now) - at)
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"

@@ -61,10 +61,10 @@ def _until_end(store: Store, run_id: str, view: View) -> RunRow:
     missed_at: float | None = None
     while True:
         row = store.run(run_id)
+        view.state(row)
         for entry in store.log_rows(run_id, last_log):
             last_log = entry.id
             view.log(entry)
-        view.state(row)
         if row.state in ENDED:
             return row
         if is_alive(row):
