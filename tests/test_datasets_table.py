@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine import datasets
-from engine.datasets.table_columns import Numbers, Words, read_column
+from engine.datasets.table_columns import Numbers, Words
+from engine.datasets.table_reading import read_column
 from engine.errors import BadData, MissingData, RequestError, SubpopError
 from engine.rows import Dataset
 from engine.scenario import DatasetSection
@@ -319,6 +320,10 @@ def test_parquet_types(load: Load, tmp_path: Path) -> None:
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:400])
     with pytest.raises(BadData, match=r"cut\.parquet: cannot be read as Parquet"):
         load(None, "cut.parquet")
+    garbled = pa.table({"word": pa.array([b"\xff\xfe"] * 20, pa.binary()).view(pa.string()), "y": [0, 1] * 10})
+    pq.write_table(garbled, tmp_path / "garbled.parquet")
+    with pytest.raises(BadData, match=r"garbled\.parquet: cannot be read as Parquet"):
+        load(None, "garbled.parquet")
     pq.write_table(table.slice(0, 0), tmp_path / "none.parquet")
     with pytest.raises(BadData, match="columns and no rows"):
         load(None, "none.parquet")

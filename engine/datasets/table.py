@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from engine.datasets.fetching import digest_of
 from engine.datasets.places import DataState, Progress
 from engine.datasets.splitting import SPLITS, cap_all, checked, split_by_fraction
-from engine.datasets.table_columns import MISSING, Numbers, Unreadable, Words, read_column, why_left_out
+from engine.datasets.table_columns import MISSING, Numbers, Unreadable, Words, why_left_out
 from engine.datasets.table_features import assert_fits_memory, encode, fit
 from engine.datasets.table_file import RawTable, read
+from engine.datasets.table_reading import read_column
 from engine.datasets.wording import counted, listed
 from engine.errors import BadData, RequestError, nearest
 from engine.rows import Dataset, Rows
