@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from engine.scenario import Scenario
 
 LARGEST_BYTES = 1_000_000  # a scenario is a page of text; what is larger is another file given by mistake
+DEEPEST = 30  # levels of nesting
 NOT_IN_SMOKE = ("smoke", "smoked")
 
 S = TypeVar("S", bound="Scenario")
@@ -155,7 +156,10 @@ def validate(model: type[S], raw: Mapping[str, Any], schema: Mapping[str, Any]) 
 
 def _toml(text: str, where: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        tree = tomllib.loads(text)
+        if _too_deep(tree):
+            raise RecursionError
+        return tree
     except tomllib.TOMLDecodeError as error:
         said = re.fullmatch(r"(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)", str(error), re.DOTALL)
         what, line = (said[1], int(said[2]) if said[2] else text.count("\n") + 1) if said else (str(error), None)
@@ -165,6 +169,21 @@ def _toml(text: str, where: str) -> dict[str, Any]:
     except ValueError as error:  # tomllib lets through int()'s own refusal of thousands of digits, and impossible dates
         what = "a number of too many digits" if "digits" in str(error) else f"a value that cannot be read: {_lower(str(error))}"
         raise ScenarioError([Mistake("", f"has {what}")], where=where) from None
+
+
+def _shallow(text: str) -> dict[str, Any]:
+    tree = tomllib.loads(text)
+    if _too_deep(tree):
+        raise ValueError
+    return tree
+
+
+def _too_deep(tree: dict[str, Any]) -> bool:
+    """More levels than any scenario has: dotted keys alone can nest by the thousand, and what follows walks the tree by recursion."""
+    level: list[Any] = [tree]
+    for _ in range(DEEPEST):
+        level = [v for node in level for v in (node.values() if isinstance(node, dict) else node) if isinstance(v, dict | list)]
+    return bool(level)
 
 
 def _lower(text: str) -> str:
@@ -178,7 +197,7 @@ def _override(text: str, schema: Mapping[str, Any]) -> tuple[Keys, object]:
     if not equals:
         raise ValueError("expected KEY=VALUE, as --set model.epochs=5")
     try:
-        node: Any = tomllib.loads(f"{name.strip()} = 0")
+        node: Any = _shallow(f"{name.strip()} = 0")
         path: Keys = ()
         while isinstance(node, dict):
             ((part, node),) = node.items()
@@ -189,7 +208,7 @@ def _override(text: str, schema: Mapping[str, Any]) -> tuple[Keys, object]:
     if not value:
         return path, None
     try:
-        read = tomllib.loads(f"v = {value}")
+        read = _shallow(f"v = {value}")
         parsed = read["v"] if list(read) == ["v"] else value
     except (ValueError, RecursionError):
         parsed = value

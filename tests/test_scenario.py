@@ -223,6 +223,12 @@ def test_mistaken_overrides_are_named_and_told_with_the_rest() -> None:
     assert len(told) == 7
 
 
+def test_overrides_that_nest_without_end() -> None:
+    assert "is not a dotted key" in mistakes(SMALL, overrides=["a" + ".a" * 5000 + "=1"])[0]
+    assert "expected a whole number" in mistakes(SMALL, overrides=["model.epochs=" + "[" * 5000])[0]
+    assert "expected a whole number" in mistakes(SMALL, overrides=["model.epochs=" + "[" * 100 + "]" * 100])[0]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -231,6 +237,7 @@ def test_mistaken_overrides_are_named_and_told_with_the_rest() -> None:
         ("a = 1\nb = [1,\n", "line 3: is not TOML"),
         ("a = 1\nb = \x00", "line 2: is not TOML"),
         ("a = " + "[" * 5000, "is nested too deeply"),
+        ("a" + ".a" * 5000 + " = 1", "is nested too deeply"),
         ("a = " + "9" * 5000, "has a number of too many digits"),
         ("a = 2024-02-31", "is not TOML"),
     ],
