@@ -17,8 +17,9 @@ from math import fsum
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from engine.evaluation import moderated, vulnerable
+from engine.evaluation import vulnerable
 from engine.evaluation.layout import Layout
+from engine.evaluation.spread import Components, Spread, components, fit
 
 LEVEL = 0.95
 
@@ -62,8 +63,8 @@ def damages(layout: Layout) -> Damages:
     lost_all_AS = (have_ATS * layout.clean_all_T[:, None]).sum(axis=1) - layout.all_ATS.sum(axis=1)
     damage_AS = ratio(lost_AS, rows_AS)
     se_AS, df_AS = standard_errors(layout)
-    reach_AS = stdtrit(np.minimum(df_AS, 1e6), (1 + LEVEL) / 2) * se_AS
-    p_AS = np.where(trials_AS >= vulnerable.LEAST_TRIALS, stdtr(np.minimum(df_AS, 1e6), -damage_AS / se_AS), np.nan)
+    reach_AS = stdtrit(df_AS, (1 + LEVEL) / 2) * se_AS
+    p_AS = np.where(trials_AS >= vulnerable.LEAST_TRIALS, stdtr(df_AS, -damage_AS / se_AS), np.nan)
     q_AS = np.full_like(p_AS, np.nan)
     for p_S, q_S in zip(p_AS, q_AS, strict=True):
         told_S = ~np.isnan(p_S)
@@ -71,8 +72,8 @@ def damages(layout: Layout) -> Damages:
     return Damages(
         trials_AS=trials_AS,
         damage_AS=damage_AS,
-        low_AS=damage_AS - reach_AS,
-        high_AS=damage_AS + reach_AS,
+        low_AS=np.maximum(damage_AS - reach_AS, -1.0),
+        high_AS=np.minimum(damage_AS + reach_AS, 1.0),
         se_AS=se_AS,
         p_AS=p_AS,
         q_AS=q_AS,
@@ -104,64 +105,23 @@ def standard_errors(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     shape = layout.have_ATS.shape[0], layout.have_ATS.shape[2]
     se_AS, df_AS = np.full(shape, np.nan), np.full(shape, np.nan)
     for a in range(shape[0]):
-        part = components(layout, a)
-        told_S = (part.trials_S >= 2) & (layout.n_S >= 2)
-        if not told_S.any():
+        part = components(layout.diff_ATR[a], layout.have_ATS[a], layout.n_S)
+        members = np.flatnonzero((part.trials_S >= 2) & (part.n_S >= 2))
+        if not len(members):
             continue
-        T, n = part.trials_S[told_S], layout.n_S[told_S]
-        within = moderated.moderate(part.trial_S[told_S], T - 1.0, part.shape_S[told_S])
-        se2 = (within.variance_S / T, part.row_S[told_S] / n)
-        df_AS[a, told_S] = moderated.satterthwaite(se2, (within.df_S, n - 1.0))
-        se_AS[a, told_S] = np.sqrt(se2[0] + se2[1])
+        part = part.take(members)
+        variance_S, trials_df_S = moderated(fit(part), part)
+        trials2_S, rows2_S = variance_S / part.trials_S, part.row_S / part.n_S
+        se_AS[a, members] = np.sqrt(trials2_S + rows2_S)
+        # Satterthwaite: the degrees of freedom of a sum of two variances
+        df_AS[a, members] = (trials2_S + rows2_S) ** 2 / (trials2_S**2 / trials_df_S + rows2_S**2 / (part.n_S - 1))
     return se_AS, df_AS
 
 
-@dataclass(frozen=True)
-class Components:
-    """Of one alpha, float64 [subpopulations]: what a damage varies by.
-
-    trials_S  int64, trials with both arms
-    trial_S   variance, between trials, of a trial's damage
-    cell_S    variance of a row's difference once row and trial are taken out (rows by trials)
-    row_S     variance, between rows, of a row's own damage, cell_S taken out; at least 0
-    shape_S   what trial_S is expected to be: a part common to all of the alpha plus cell_S / rows
-    """
-
-    trials_S: np.ndarray
-    trial_S: np.ndarray
-    cell_S: np.ndarray
-    row_S: np.ndarray
-    shape_S: np.ndarray
-
-
-def components(layout: Layout, alpha: int) -> Components:
-    """The variance components of the alpha at that place. Half a pair of discordant rows is added to each subpopulation (after Agresti
-    and Min, 2005), so that rows on which nothing happened do not claim to know that nothing ever would."""
-    have_TS, n_S, ends_S = layout.have_ATS[alpha], layout.n_S, layout.ends_S
-    diff_TR = layout.diff_ATR[alpha].astype(np.int64)
-    T_S = have_TS.sum(axis=0)
-    sum_R = diff_TR.sum(axis=0)
-    per_S = np.maximum(T_S, 1)
-    lost_TS = np.stack([sums(row, ends_S) for row in diff_TR]) if len(diff_TR) else np.zeros(have_TS.shape, dtype=np.int64)
-    n = np.maximum(n_S, 1)
-    lost_S, square_S = lost_TS.sum(axis=0), sums((diff_TR * diff_TR).sum(axis=0), ends_S)
-    # sums of squares of the two-way layout, each from integers
-    trial_ss_S = (lost_TS * lost_TS).sum(axis=0) / (n * n) - lost_S**2 / (n * n * per_S)
-    row_ss_S = sums(sum_R * sum_R, ends_S) / (per_S * per_S) - lost_S**2 / (per_S * per_S * n)
-    all_ss_S = square_S - lost_S**2 / (per_S * n)
-    cell_ss_S = np.maximum(all_ss_S - per_S * row_ss_S - n * trial_ss_S, 0.0)
-    trial_S = np.maximum(trial_ss_S, 0.0) / np.maximum(T_S - 1, 1)
-    cell_S = (cell_ss_S + 1.0) / np.maximum((n_S - 1) * (T_S - 1) + 2, 1)
-    row_S = np.maximum((np.maximum(row_ss_S, 0.0) + 1.0) / (n_S + 1) - cell_S / per_S, 0.0)
-    told_S = (T_S >= 2) & (n_S >= 2)
-    common = max(float(np.mean((trial_S - cell_S / n)[told_S])), 0.0) if told_S.any() else 0.0
-    return Components(T_S, trial_S, cell_S, row_S, common + cell_S / n)
-
-
-def sums(values_R: np.ndarray, ends_S: np.ndarray) -> np.ndarray:
-    """Sums over each subpopulation's slice of the R axis: int64 [subpopulations]; 0 where it has no rows."""
-    running = np.concatenate([[0], np.cumsum(values_R, dtype=np.int64)])
-    return np.diff(running[np.concatenate([[0], ends_S])])
+def moderated(spread: Spread, part: Components) -> tuple[np.ndarray, np.ndarray]:
+    """Variances of a trial's damage, each drawn towards what the spread expects of it, and their degrees of freedom (Smyth 2004)."""
+    df_S = part.trials_S - 1.0
+    return (spread.prior_df * spread.shape_S + df_S * part.trial_S) / (spread.prior_df + df_S), spread.prior_df + df_S
 
 
 def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:

@@ -17,8 +17,10 @@ from math import fsum
 
 import numpy as np
 
+from engine.evaluation import interval
 from engine.evaluation.folds import FOLDS
 from engine.evaluation.layout import Layout
+from engine.evaluation.spread import components, fit
 from engine.evaluation.vulnerable import LEAST_TRIALS
 
 
@@ -51,17 +53,42 @@ def worst_of(
     """
     scored = score(layout, alpha, enough_rows_S)
     order = worst_first(damage_S, enough_rows_S)
-    trials = 0 if scored is None else len(scored.lost_TEF)
+    limits = {} if scored is None else intervals(scored, ks)
     found = []
     for k in ks:
-        picks, published = as_published(damage_S, published_sizes_S, k)
-        low, high = (None, None)
+        published_picks, published = as_published(damage_S, published_sizes_S, k)
+        low, high = limits.get(k, (None, None))
         found.append(
             Worst(
-                layout.alphas[alpha], k, picks, published, order[:k], None if scored is None else corrected(scored, k), low, high, trials,
-                why_not(scored, enough_rows_S),
+                alpha=layout.alphas[alpha],
+                k=k,
+                published_picks=published_picks,
+                published=published,
+                picks=order[:k],
+                corrected=None if scored is None else corrected(scored, k),
+                low=low,
+                high=high,
+                trials=0 if scored is None else len(scored.lost_TEF),
+                note=why_not(scored, enough_rows_S),
             )
-        )  # fmt: skip
+        )
+    return found
+
+
+def intervals(scored: Scored, ks: Sequence[int]) -> dict[int, tuple[float, float]]:
+    """95 % intervals of the corrected values, by k; empty below three trials. See `interval.py`."""
+    trials, size, _ = scored.lost_TEF.shape
+    if trials < LEAST_TRIALS:
+        return {}
+    n_E = scored.n_EF.sum(axis=1)
+    part = components(scored.diff_TR, np.ones((trials, size), dtype=bool), n_E)
+    spread = fit(part)
+    errors = interval.errors(spread, part, scored.lost_TEF.sum(axis=2) / n_E, tuple(ks))
+    found = {}
+    for k in ks:
+        picks_TFK = scored.order_TFE[:, :, :k]
+        share_E = np.bincount(picks_TFK.ravel(), minlength=size) / (trials * FOLDS)
+        found[k] = interval.limits(corrected(scored, k), errors[k], spread, part, share_E, trials - 1 + spread.prior_df)
     return found
 
 
@@ -93,12 +120,15 @@ class Scored:
     lost_TEF      int64, clean right - poisoned right
     damage_TEF    float64, the same over rows
     order_TFE     int64, places in members_E by the other trials' and folds' mean damage, largest first
+    diff_TR       int8, the rows of the members alone, fold by fold;  n_EF: int64, how many they are
     """
 
     members_E: np.ndarray
     lost_TEF: np.ndarray
     damage_TEF: np.ndarray
     order_TFE: np.ndarray
+    diff_TR: np.ndarray
+    n_EF: np.ndarray
 
 
 def score(layout: Layout, alpha: int, eligible_S: np.ndarray) -> Scored | None:
@@ -107,18 +137,18 @@ def score(layout: Layout, alpha: int, eligible_S: np.ndarray) -> Scored | None:
     complete_T = layout.have_ATS[alpha][:, members_E].all(axis=1)
     if complete_T.sum() < 2 or not len(members_E):
         return None
-    lost_TSF = fold_sums(layout.diff_ATR[alpha][complete_T], layout.n_SF)
-    return choose(members_E, lost_TSF[:, members_E], layout.n_SF[members_E])
+    rows = np.repeat(np.isin(np.arange(len(layout.n_S)), members_E), layout.n_S)
+    return choose(members_E, layout.diff_ATR[alpha][complete_T][:, rows], layout.n_SF[members_E])
 
 
-def choose(members_E: np.ndarray, lost_TEF: np.ndarray, n_EF: np.ndarray) -> Scored:
+def choose(members_E: np.ndarray, diff_TR: np.ndarray, n_EF: np.ndarray) -> Scored:
     """Order every cell's subpopulations by what the other trials and folds say: integers and one division, ties by index."""
-    trials = len(lost_TEF)
+    trials, lost_TEF = len(diff_TR), fold_sums(diff_TR, n_EF)
     by_fold_EF, by_trial_TE = lost_TEF.sum(axis=0), lost_TEF.sum(axis=2)
     past_TEF = by_fold_EF.sum(axis=1)[None, :, None] - by_trial_TE[:, :, None] - by_fold_EF[None] + lost_TEF
     past_TEF = past_TEF / ((trials - 1) * (n_EF.sum(axis=1, keepdims=True) - n_EF))
     order_TFE = np.argsort(-past_TEF.transpose(0, 2, 1), axis=2, kind="stable")
-    return Scored(members_E, lost_TEF, lost_TEF / n_EF, order_TFE)
+    return Scored(members_E, lost_TEF, lost_TEF / n_EF, order_TFE, diff_TR, n_EF)
 
 
 def cells(scored: Scored, k: int) -> np.ndarray:
