@@ -17,8 +17,10 @@ from engine.rows import RunRow
 from tui import themes
 from tui.messages import StoreMoved, StoreTrouble
 from tui.settings import Settings, config_dir
+from tui.tight import tighten
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from textual.screen import Screen
 
     from engine.store import Store
@@ -64,7 +66,7 @@ class SubpopApp(App[int]):
     """Holds what every screen needs: the store, where data are, what is remembered. Screens hold the rest."""
 
     TITLE = "subpop"
-    CSS_PATH = "app.tcss"
+    CSS_PATH = Path(__file__).with_name("app.tcss")
     ENABLE_COMMAND_PALETTE = False  # ours lists every action: tui/screens/palette.py
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (100, "-wide"), (150, "-huge")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (18, "-low"), (30, "-tall")]  # noqa: RUF012
@@ -103,6 +105,9 @@ class SubpopApp(App[int]):
         self.theme = wanted if wanted in self.available_themes else themes.DEFAULT
 
     # ---- life ----
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        super()._display(screen, tighten(renderable))
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, lambda theme: self.settings.put("theme", theme.name))
@@ -190,6 +195,11 @@ class SubpopApp(App[int]):
 
     def run_row(self, run_id: str | None) -> RunRow | None:
         return next((run for run in self.runs if run.id == run_id), None)
+
+    @property
+    def run_chosen(self) -> RunRow | None:
+        """The run that was chosen, else the newest."""
+        return self.run_row(self.chosen_run) or (self.runs[0] if self.runs else None)
 
     def at_work(self) -> tuple[str, str]:
         """For the top line: what is at work, and the style it is said in."""

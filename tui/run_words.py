@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 
@@ -26,6 +27,12 @@ SPEC = TableSpec(
     ("id",),
 )
 Styles = Mapping[str, str]
+
+
+def phase_share(phase: str) -> float | None:
+    """How far a phase says it is ("confidence, fold 2 of 5, 34%"), or None."""
+    found = re.search(r"(\d{1,3}) ?%$", phase)
+    return min(1.0, int(found[1]) / 100) if found else None
 
 
 def state_word(run: RunRow) -> str:
@@ -73,8 +80,8 @@ def summary(run: RunRow, now: float, use: str, width: int, styles: Styles) -> li
     sign, words, tone = heading(run, now)
     first = Text.assemble((f" {sign} ", styles[tone]), (fmt.clean(words), styles[tone]))
     title = Text.assemble((f" {fmt.clean(run.name)}", styles["title"]), "  ", (fmt.clean(run.title), ""), ("   " + run.id, styles["quiet"]))
-    share = run.victims_done / run.victims_total if run.victims_total else (run.progress or None)
-    parts = [f"{run.victims_done:,} of {run.victims_total:,} victims" if run.victims_total else "no plan yet"]
+    share = run.victims_done / run.victims_total if run.victims_total else phase_share(run.phase)
+    parts = [f"{run.victims_done:,} of {run.victims_total:,} victims" if run.victims_total else "finding the subpopulations"]
     if run.alive and run.state == "running":
         parts.append(f"ETA {fmt.duration(run.eta_s)}" if run.eta_s is not None else "ETA –")
         if run.victims_per_minute:

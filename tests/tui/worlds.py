@@ -1,6 +1,6 @@
 """Runs written straight into a store, as a worker would: for tests, pictures and benchmarks of the app. No training.
 
-python tests/tui/worlds.py STORE --rows 300 --hz 5 --seconds 60      a live worker on a new run (prints its id)
+python tests/tui/worlds.py STORE --rows 300 --hz 5 --seconds 60      a live worker; tells each commit: tick, monotonic seconds, run
 """
 
 from __future__ import annotations
@@ -221,6 +221,13 @@ def make_run(
     return row.id
 
 
+def stamped(table: Table, tick: int) -> Table:
+    """The first row's damage says which tick it is of, in thousandths."""
+    at = [column.name for column in table.spec.columns].index("damage")
+    first = (*table.rows[0][:at], (tick % 1000) / 1000, *table.rows[0][at + 1 :])
+    return Table(table.spec, (first, *table.rows[1:]))
+
+
 def live(store: Store, rows: int, hz: float, seconds: float, *, trials: int = 3) -> Iterator[str]:
     """Be a worker: every tick every row of the damage table changes. Yields the run's id after each commit."""
     subpops = max(1, rows // len(ALPHAS))
@@ -228,7 +235,7 @@ def live(store: Store, rows: int, hz: float, seconds: float, *, trials: int = 3)
     dice, start, tick = random.Random(1), time.monotonic(), 0
     while time.monotonic() - start < seconds:
         tick += 1
-        store.write_tables(run_id, {"damage": damage_table(subpops, trials, dice)})
+        store.write_tables(run_id, {"damage": stamped(damage_table(subpops, trials, dice), tick)})
         if tick % max(1, int(hz)) == 0:
             store.heartbeat(run_id)
             store.update_run(run_id, victims_done=min(tick, subpops * 9), eta_s=max(0.0, seconds - (time.monotonic() - start)))
@@ -250,11 +257,8 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=60.0)
     given = options.parse_args()
     with Store.open(given.store) as store:
-        told = False
-        for run_id in live(store, given.rows, given.hz, given.seconds):
-            if not told:
-                print(run_id, flush=True)
-                told = True
+        for tick, run_id in enumerate(live(store, given.rows, given.hz, given.seconds), 1):
+            print(tick, time.monotonic(), run_id, flush=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from textual import on
 from textual.app import ComposeResult
 from textual.screen import ModalScreen, Screen
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 class ModeScreen(Screen[None]):
     """A mode: body between the top line and the key line. Views of its tables are remembered by the table's name."""
+
+    AUTO_FOCUS = ""
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -31,10 +34,11 @@ class ModeScreen(Screen[None]):
 
     def say_state(self) -> None:
         """The top line and the keys may say something else now."""
-        self.query_one(TopBar).refresh()
-        self.refresh_bindings()
+        self.query_one(TopBar).update()
+        self.query_one(KeyBar).update()
 
-    def on_live_table_looked(self, event: LiveTable.Looked) -> None:
+    @on(LiveTable.Looked)
+    def _remember_view(self, event: LiveTable.Looked) -> None:
         self.host.settings.put_view(event.table.spec.name, event.table.model.view)
 
 

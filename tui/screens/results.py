@@ -59,8 +59,7 @@ class ResultsScreen(ModeScreen):
 
     @property
     def run_shown(self) -> RunRow | None:
-        runs = self.host.runs
-        return self.host.run_row(self.host.chosen_run) or (runs[0] if runs else None)
+        return self.host.run_chosen
 
     def _take(self) -> None:
         run, store = self.run_shown, self.host.store
@@ -72,13 +71,8 @@ class ResultsScreen(ModeScreen):
                 names = [*table_names(store, run.id), WHOLE]
             except SubpopError as error:
                 self.notify(str(error), severity="error")
-        self.pane.empty = (
-            "nothing yet: rows come as victims are trained"
-            if run and run.alive
-            else "nothing was stored"
-            if run
-            else "no run yet: 1 opens the plan"
-        )
+        alive = "nothing yet: rows come as victims are trained"
+        self.pane.say_empty("no run yet: 1 opens the plan" if run is None else alive if run.alive else "nothing was stored")
         self.pane.caption()
         self._head(run, names)
         self.say_state()
@@ -136,6 +130,8 @@ class ResultsScreen(ModeScreen):
         from tui.screens.export import ExportDialog
 
         model = self.pane.table.model
+        if model.stale:
+            model.refresh()
         whole = name == WHOLE or model.shown == model.order
         only = None if whole else tuple(model.shown)
         self.host.push_screen(ExportDialog(run, name or self.feed.name, only, len(model.rows)))

@@ -16,6 +16,7 @@ from textual.containers import Container
 from engine.rows import Column, TableSpec
 from engine.tables import SPECS
 from tui import format as fmt
+from tui import run_words
 from tui.feeds import TableFeed
 from tui.messages import StoreMoved
 from tui.preview import PreviewProcess
@@ -62,7 +63,6 @@ class SubpopulationsScreen(ModeScreen):
                 SPECS["subpopulations"],
                 view=self.host.settings.view("subpopulations"),
                 markable=True,
-                empty="none yet: 1 opens the plan, p there looks at a preset's subpopulations",
                 id="subpopulations",
             )
             yield TablePane("Members", NO_MEMBERS, empty="m loads the data", id="members")
@@ -88,9 +88,8 @@ class SubpopulationsScreen(ModeScreen):
         if wanted is not None:
             self._open(Subject(wanted.name, text=wanted.text, folder=wanted.folder, stage="loading", said="starting the engine"))
             self._discover()
-        elif not self.subject.text and self.subject.run_id != self.host.chosen_run:
-            run = self.host.run_row(self.host.chosen_run)
-            self._open(Subject(run.name, run_id=run.id, text="", deviations=run.deviations) if run else Subject())
+        elif not self.subject.text and (run := self.host.run_chosen) and self.subject.run_id != run.id:
+            self._open(Subject(run.name, run_id=run.id, text="", deviations=run.deviations))
         self._update()
 
     def _open(self, subject: Subject) -> None:
@@ -101,7 +100,7 @@ class SubpopulationsScreen(ModeScreen):
         self.pane.table.load(())
         self.pane.table.model.marks.clear()
         self.members.setup("Members", NO_MEMBERS)
-        self.members.empty = "m loads the data" if subject.run_id else ""
+        self.members.say_empty("m loads the data" if subject.run_id else "")
 
     def on_store_moved(self, event: StoreMoved) -> None:
         if hasattr(self, "feed"):
@@ -110,9 +109,18 @@ class SubpopulationsScreen(ModeScreen):
     def _update(self) -> None:
         if self.subject.run_id and self.host.store is not None:
             self.feed.update(self.host.store)
+        self.pane.say_empty(self._why_empty())
         self.pane.caption()
         self._head()
         self.say_state()
+
+    def _why_empty(self) -> str:
+        subject = self.subject
+        if subject.stage == "failed":
+            return subject.said
+        if subject.run_id or subject.stage == "loading":
+            return "they come when the engine has found them"
+        return "none yet: press 1 for the plan, and p there to look at a preset's subpopulations before any attack"
 
     def _head(self) -> None:
         """What is looked at, and how far the engine is with it."""
@@ -127,7 +135,11 @@ class SubpopulationsScreen(ModeScreen):
             lines.append(
                 Text(f" ! not the published setting: {fmt.clean('; '.join(subject.deviations))}", style=colours.get("warning", ""))
             )
-        if subject.stage == "loading":
+        run = self.host.run_row(subject.run_id)
+        if run is not None and run.alive and not self.pane.table.model.rows:
+            share = run_words.phase_share(run.phase)
+            lines.append(Text(f" {fmt.bar(share, 30)} the engine is at work: {fmt.clean(run.phase)}"))
+        elif subject.stage == "loading":
             spent = time.monotonic() - subject.since
             left = f"  {fmt.duration(spent * (1 - subject.share) / subject.share)} left" if subject.share > 0.05 else ""
             bar = fmt.bar(subject.share, 30)
@@ -183,7 +195,7 @@ class SubpopulationsScreen(ModeScreen):
         spec = TableSpec("members", tuple(columns_of(told["columns"], told["rows"])), ("row",))
         total, rows = told["total"], told["rows"]
         some = f", the first {len(rows)}" if len(rows) < total else ""
-        self.members.empty = "none in this split"
+        self.members.say_empty("none in this split")
         title = f"Members of {told['index']}: {total:,} in {told['split']}{some}"
         if self.members.table.spec != spec:
             self.members.setup(title, spec)

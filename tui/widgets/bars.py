@@ -50,13 +50,19 @@ class Bar(Widget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._hits: list[tuple[int, int, str, DOMNode]] = []
+        self._said: object = None
+
+    def update(self) -> None:
+        """Paint again where the pieces have changed."""
+        if self.is_attached and self.pieces(self.size.width) != self._said:
+            self.refresh()
 
     def pieces(self, width: int) -> tuple[Sequence[Sequence[Piece]], Sequence[Piece]]:
         raise NotImplementedError
 
     def render(self) -> Text:
         width = self.size.width
-        left, right = self.pieces(width)
+        self._said = left, right = self.pieces(width)
         room = width - sum(cell_len(piece.text) for piece in right)
         line, x = Text(no_wrap=True, overflow="crop"), 0
         self._hits = []
@@ -117,7 +123,7 @@ class KeyBar(Bar):
         self.screen.bindings_updated_signal.subscribe(self, self._bindings_changed)
 
     def _bindings_changed(self, _screen: Screen[object]) -> None:
-        self.refresh()
+        self.update()
 
     def pieces(self, width: int) -> tuple[Sequence[Sequence[Piece]], Sequence[Piece]]:
         best: dict[str, tuple[DOMNode, Binding]] = {}
@@ -125,11 +131,11 @@ class KeyBar(Bar):
             binding = active.binding
             if binding.show and active.enabled:
                 known = best.get(binding.action)
-                if known is None or len(self.app.get_key_display(binding)) < len(self.app.get_key_display(known[1])):
+                if known is None or (known[1].key.startswith("ctrl") and not binding.key.startswith("ctrl")):
                     best[binding.action] = (active.node, binding)
         left: list[list[Piece]] = [[Piece(" ")]]
         kept: dict[str, list[Piece]] = {}
-        for node, binding in best.values():
+        for node, binding in sorted(best.values(), key=lambda pair: pair[1].action.startswith("app.")):
             if binding.id in self.ALWAYS:
                 kept[binding.id or ""] = self._pair(node, binding, short=width < 72)
             else:

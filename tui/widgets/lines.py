@@ -25,7 +25,7 @@ class Lines(Widget):
             self.lines = lines
             self.refresh(layout=True)
             return
-        changed = [y for y, (old, new) in enumerate(zip(self.lines, lines, strict=True)) if old != new or old.spans != new.spans]
+        changed = [y for y, (old, new) in enumerate(zip(self.lines, lines, strict=True)) if old != new or old.style != new.style]
         self.lines = lines
         if changed:
             self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
@@ -39,4 +39,6 @@ class Lines(Widget):
             return Strip.blank(width, style)
         text = self.lines[y].copy()
         text.truncate(width, overflow="ellipsis")
-        return Strip(text.render(self.app.console), text.cell_len).apply_style(style).adjust_cell_length(width, style)
+        text.stylize_before(text.style)  # Rich leaves out the style of a whole text where it has no spans
+        segments = text.render(self.app.console, end="")
+        return Strip(segments).apply_style(style).adjust_cell_length(width, style)

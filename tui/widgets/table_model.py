@@ -53,6 +53,7 @@ class TableModel:
     marks: set[Key] = field(default_factory=set)
     shown: list[Key] = field(default_factory=list)
     position: dict[Key, int] = field(default_factory=dict)
+    stale: bool = False
 
     def __post_init__(self) -> None:
         self._index = {column.name: i for i, column in enumerate(self.spec.columns)}
@@ -77,8 +78,11 @@ class TableModel:
         self.marks &= self.rows.keys()
         self.refresh()
 
-    def apply(self, changes: Mapping[Key, Cells | None], order: Sequence[Key] | None = None) -> list[Key]:
-        """Take changed rows (None: gone) and, where it changed, the table's own order. Returns the keys that changed."""
+    def apply(self, changes: Mapping[Key, Cells | None], order: Sequence[Key] | None = None, *, resort: bool = True) -> list[Key]:
+        """Take changed rows (None: gone) and, where it changed, the table's own order. Returns the keys that changed.
+
+        Without `resort`, rows that only changed their cells stay where they are shown, and `stale` says so, until `refresh`.
+        """
         grew = False
         changed: list[Key] = []
         for key, cells in changes.items():
@@ -98,8 +102,10 @@ class TableModel:
         elif grew:
             here = set(self.order)
             self.order = [key for key in self.order if key in self.rows] + [key for key in self.rows if key not in here]
-        if changed or order is not None:
+        if grew or order is not None or (changed and resort):
             self.refresh()
+        elif changed:
+            self.stale = True
         return changed
 
     def look(self, **changes: object) -> None:
@@ -116,6 +122,7 @@ class TableModel:
 
     def refresh(self) -> None:
         """Work out `shown` anew."""
+        self.stale = False
         passes, marked = self._predicate.passes, self._predicate.marked
         keys = [key for key in self.order if passes(self.rows[key]) and (marked is None or (key in self.marks) == marked)]
         at = self.column_index(self.view.sort)
@@ -133,5 +140,7 @@ class TableModel:
         self.position = {key: i for i, key in enumerate(keys)}
 
     def visible_rows(self) -> tuple[Cells, ...]:
-        """The rows as the screen shows them: filtered, in its order."""
+        """The rows as the view has them: filtered, in its order."""
+        if self.stale:
+            self.refresh()
         return tuple(self.rows[key] for key in self.shown)

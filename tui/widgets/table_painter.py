@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from rich.segment import Segment
 from rich.style import Style
@@ -102,10 +103,14 @@ class Painter:
             base += styles["cursor"]
         gutter = (CURSOR if line.cursor else " ") + (MARK if line.marked else " ")
         segments = [Segment(gutter, base + styles["sign"])]
-        space = Segment(" " * GAP, base)
+        run, tone_of_run = "", ""  # neighbours of one tone are one segment: fewer escape sequences
         for text, tone in zip(line.texts, line.tones, strict=True):
-            segments.append(Segment(text, base + styles[tone] if tone else base))
-            segments.append(space)
+            if tone != tone_of_run and run:
+                segments.append(Segment(run, base + styles[tone_of_run] if tone_of_run else base))
+                run = ""
+            run += text + " " * GAP
+            tone_of_run = tone
+        segments.append(Segment(run, base + styles[tone_of_run] if tone_of_run else base))
         return self._window(segments, base, width, x_offset)
 
     def header(self, view: View, styles: dict[str, Style], width: int, x_offset: int, column: str | None) -> Strip:
@@ -133,10 +138,18 @@ class Painter:
             strip = Strip.join([strip.crop(0, at), Strip([Segment("‹", base + styles["header-sorted"])], 1), strip.crop(at + 1, width)])
         return strip
 
+    def notice(self, words: str, y: int, styles: dict[str, Style], width: int, rows: bool) -> Strip:
+        """A line below the last row; where there are no rows at all, line y of `words`, wrapped."""
+        lines = [] if rows else wrap(words, max(10, width - 4))
+        if not 0 <= y < len(lines):
+            return Strip.blank(width, styles["row"])
+        return Strip([Segment("  " + lines[y], styles["row"] + styles["notice"])]).adjust_cell_length(width, styles["row"])
+
     def _axis(self, width: int) -> str:
         """The header of a forest plot: its two ends."""
         low, high = (f"{end:g}" for end in self.span)
-        return low + "95 % interval".center(width - len(low) - len(high)) + high
+        room = width - len(low) - len(high)
+        return low + ("95 % interval" if room > 14 else "95 %").center(room) + high
 
     def _window(self, segments: list[Segment], base: Style, width: int, x_offset: int) -> Strip:
         whole = Strip(segments)

@@ -65,8 +65,7 @@ class TablePane(Vertical):
     ) -> None:
         super().__init__(id=id)
         self.title = title
-        self.empty = empty
-        self.table = LiveTable(spec, view=view, markable=markable)
+        self.table = LiveTable(spec, view=view, markable=markable, empty=empty)
         self._said = ""
 
     def compose(self) -> ComposeResult:
@@ -88,13 +87,19 @@ class TablePane(Vertical):
         self.show_filter(bool(self.table.model.view.filter))
         self.caption()
 
+    def say_empty(self, words: str) -> None:
+        """What stands in the table as long as it has no rows."""
+        if words != self.table.empty:
+            self.table.empty = words
+            self.table.refresh()
+
     def caption(self) -> None:
         """Say what is shown: how many rows of how many, in which order, how many marked."""
         model, view = self.table.model, self.table.model.view
         shown, all_rows = len(model.shown), len(model.rows)
         parts = [fmt.plural(all_rows, "row") if shown == all_rows else f"{shown:,} of {fmt.plural(all_rows, 'row')} (filtered)"]
         if not all_rows:
-            parts = [self.empty or "nothing yet"]
+            parts = []
         if view.sort:
             parts.append(f"by {view.sort.replace('_', ' ')} {'▼' if view.descending else '▲'}")
         if model.marks:
