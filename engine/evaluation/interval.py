@@ -8,7 +8,8 @@ variance at all, and the choice itself wobbles. So the error is worked out on th
 2. DRAWS copies of the trials from that world; in each, the leave-one-trial-out worst k and its mean; its mean squared error about what such
    picks are truly worth is the variance, selection included. Sampling of test rows is added.
 3. The variance depends on the value as the spread does, so the limits solve (estimate - x)^2 = t^2 V(x), as Wilson's for a proportion:
-   an estimate of 1 from three trials is not sure of itself. t has the trials' degrees of freedom and the prior's.
+   an estimate of 1 from three trials is not sure of itself. Where the variance as it is reaches further, that is taken: whether it
+   would fall with the damage is not known. t has the trials' degrees of freedom and the prior's.
 
 The constants below were settled by `python -m engine.evaluation.simulate`, whose table says what they buy.
 """
@@ -84,10 +85,12 @@ def limits(estimate: float, error: Error, spread: Spread, part: Components, shar
     k = float(share_E.sum())
     base, phi = float((share_E * spread.base_S).sum() / k), float((share_E * spread.phi_S).sum() / k)
     rows = float((share_E * part.row_S / part.n_S).sum() / k**2)
-    room = max(abs(error.centre) * (1 - abs(error.centre)), 0.0)
-    scale = INFLATION * error.variance / (base + phi * room)
-    low, high = wilson(estimate, scale * base + rows, scale * phi, float(stdtrit(df, (1 + LEVEL) / 2)))
-    return max(low, -1.0), min(high, 1.0)
+    t = float(stdtrit(df, (1 + LEVEL) / 2))
+    variance, room = INFLATION * error.variance, max(error.centre * (1 - error.centre), 0.0)
+    scale = variance / (base + phi * room)
+    low, high = wilson(estimate, scale * base + rows, scale * phi, t)
+    reach = t * float(np.sqrt(error.variance + rows))
+    return max(min(low, estimate - reach), -1.0), min(max(high, estimate + reach), 1.0)
 
 
 def wilson(estimate: float, flat: float, curved: float, t: float) -> tuple[float, float]:

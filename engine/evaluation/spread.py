@@ -3,12 +3,13 @@
 Adult's clusters show what must be allowed for: rows of a cluster are often alike, so that a model gets all of them right or all wrong and
 a trial's damage is 0 or 1, beside clusters where it moves by a hundredth. The variance of a trial's damage is modelled as
 
-    v_s(d) = common + cell_s / rows_s + phi * |d| (1 - |d|)
+    v_s(d) = common + cell_s / rows_s + phi * d (1 - d)        (the last 0 where d < 0)
 
-with d the true damage: a part common to all, the sampling of rows by trials (known well: it comes from rows), and a share `phi` of the
-of the largest variance that a number between 0 and 1 of that mean can have. phi is 1 where clusters flip whole, a few hundredths where they do not.
-How far single subpopulations stray from it is Smyth's (2004) prior degrees of freedom, fitted on the logarithms: few for Adult, many where
-all vary alike.
+with d the true damage: a part common to all, the sampling of rows by trials (known well: it comes from rows), and a share phi of the
+largest variance that a number between 0 and 1 of that mean can have. phi is 1 where clusters flip whole, a few hundredths where they do
+not; what one subpopulation varies by beyond that (clean victims flip too, and then damage is negative) is added to its own base.
+How far single subpopulations stray from the model is Smyth's (2004) prior degrees of freedom, fitted on the logarithms: few for Adult, many
+where all vary alike.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from scipy.special import digamma, polygamma
 LEAST_SUBPOPULATIONS = 3  # with fewer there is nothing to learn a prior from
 MOST_PRIOR_DF = 50.0
 LEAST_RATIO = 0.02  # exact zeros, which accuracies over few rows do give, count as this share of the expected variance
-PHI_TRIALS, PHI_ROOM = 4.0, 0.1  # a subpopulation's own phi is its own once it has this many trials with this much |d| (1 - |d|)
+OWN = 4.0  # after so many trials beyond the first, what one subpopulation shows is half believed
+ROOM = 0.1  # so much d (1 - d) makes a trial tell of phi
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Components:
 
 @dataclass(frozen=True)
 class Spread:
-    """v_s(d) = base_S + phi_S |d| (1 - |d|), float64 [subpopulations]; prior_df: how many trials' worth the model is.
+    """v_s(d) = base_S + phi_S d (1 - d), float64 [subpopulations]; prior_df: how many trials' worth the model is.
 
     shape_S   the model's variance at the subpopulation's own damage, before its own variance is looked at
     """
@@ -61,8 +63,7 @@ class Spread:
 
     def at(self, damage_S: np.ndarray) -> np.ndarray:
         """The variance of a trial's damage were the true damage so: float64 [subpopulations]."""
-        size_S = np.abs(damage_S)
-        return self.base_S + self.phi_S * np.maximum(size_S * (1 - size_S), 0.0)
+        return self.base_S + self.phi_S * np.maximum(damage_S * (1 - damage_S), 0.0)
 
 
 def components(diff_TR: np.ndarray, have_TS: np.ndarray, n_S: np.ndarray) -> Components:
@@ -91,18 +92,19 @@ def components(diff_TR: np.ndarray, have_TS: np.ndarray, n_S: np.ndarray) -> Com
 
 def fit(part: Components) -> Spread:
     """The spread over these subpopulations, each with two trials and two rows or more."""
-    size_S, df_S = np.abs(part.damage_S), part.trials_S - 1.0
+    df_S = part.trials_S - 1.0
     floor_S = part.cell_S / part.n_S
-    room_S = np.maximum(size_S * (1 - size_S) + part.trial_S / part.trials_S, 0.0)  # unbiased for |d| (1 - |d|) of the true d >= 0
-    if len(size_S) < LEAST_SUBPOPULATIONS:
+    room_S = part.damage_S * (1 - part.damage_S) + part.trial_S / part.trials_S  # unbiased for d (1 - d) of the true d
+    if len(df_S) < LEAST_SUBPOPULATIONS:
         base_S = np.maximum(part.trial_S, floor_S)
         return Spread(base_S, np.zeros_like(base_S), base_S, 0.0)
     common, phi = _two_parts(part.trial_S - floor_S, room_S)
-    base_S = common + floor_S
+    base_S, room_S = common + floor_S, np.maximum(room_S, 0.0)
     shape_S = base_S + phi * room_S
-    own_S = np.maximum(part.trial_S - base_S, 0.0)
-    phi_S = (PHI_TRIALS * PHI_ROOM * phi + df_S * own_S) / (PHI_TRIALS * PHI_ROOM + df_S * room_S)
-    return Spread(base_S, phi_S, shape_S, prior_df(part.trial_S / shape_S, df_S))
+    above_S = np.maximum(part.trial_S - base_S, 0.0)
+    phi_S = np.minimum((OWN * ROOM * phi + df_S * above_S) / (OWN * ROOM + df_S * room_S), 1.0)
+    rest_S = df_S / (df_S + OWN) * np.maximum(above_S - phi_S * room_S, 0.0)
+    return Spread(base_S + rest_S, phi_S, shape_S, prior_df(part.trial_S / shape_S, df_S))
 
 
 def prior_df(ratio_S: np.ndarray, df_S: np.ndarray) -> float:
@@ -130,15 +132,16 @@ def trigamma_inverse(x: float) -> float:
 
 
 def _two_parts(variance_S: np.ndarray, room_S: np.ndarray) -> tuple[float, float]:
-    """Least squares of variance = common + phi * room with neither negative."""
+    """Least squares of variance = common + phi * room with common >= 0 and 0 <= phi <= 1."""
     room, level = float(room_S.mean()), float(variance_S.mean())
     square = float(((room_S - room) ** 2).sum())
     phi = float(((room_S - room) * (variance_S - level)).sum()) / square if square > 0 else 0.0
-    common = level - phi * room
-    if common < 0:
+    if level - phi * room < 0:
         across = float((room_S * room_S).sum())
-        return 0.0, max(float((room_S * variance_S).sum()) / across, 0.0) if across > 0 else 0.0
-    return (common, phi) if phi >= 0 else (max(level, 0.0), 0.0)
+        phi = float((room_S * variance_S).sum()) / across if across > 0 else 0.0
+        return 0.0, min(max(phi, 0.0), 1.0)
+    phi = min(max(phi, 0.0), 1.0)
+    return max(level - phi * room, 0.0), phi
 
 
 def sums(values_R: np.ndarray, ends_S: np.ndarray) -> np.ndarray:
