@@ -7,7 +7,6 @@ stacked                what `subpop run` does
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 import warnings
@@ -22,10 +21,10 @@ from threadpoolctl import threadpool_limits
 
 from engine import pipeline
 from engine.models import Mlp
-from engine.rows import VictimSpec
-from engine.scenario import Scenario
+from engine.scenario import ModelSection, Scenario
 from engine.training.recipe import Job, Training
 from engine.training.sequential import train_sequential
+from engine.training.sizing import cores
 
 EPOCHS = 20  # where the scenario stops on a plateau: the ratio does not depend on it
 ROUNDS = 3  # each way in turn, so that a change in the machine's speed falls on all of them
@@ -123,9 +122,13 @@ def operations(model: Mlp, rows: int) -> float:
 
 def matrix_rate(device: torch.device, n: int = 2048, repeats: int = 8) -> float:
     """This device's own rate of a square float32 matrix product, 1e9 operations a second: the best of a few."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(cores())
     a, b = torch.randn(n, n, device=device), torch.randn(n, n, device=device)
     out = torch.empty_like(a)
-    return 2.0 * n**3 / min(_seconds(lambda: torch.mm(a, b, out=out)) for _ in range(repeats)) / 1e9
+    best_s = min(_seconds(lambda: torch.mm(a, b, out=out)) for _ in range(repeats))
+    torch.set_num_threads(before)
+    return 2.0 * n**3 / best_s / 1e9
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -150,11 +153,11 @@ class _Eager:
 
     def __init__(self, model: Mlp, data: Training, scenario: Scenario, device: str) -> None:
         self.model, self.data, self.scenario, self.device = model, data, scenario, device
-        self.threads = torch.get_num_threads()
+        self.threads = 1
 
     def choose_threads(self, jobs: Sequence[Job]) -> None:
         self.train(jobs)
-        self.threads = min({1, torch.get_num_threads()}, key=lambda n: _seconds(lambda: self.train(jobs, n)))
+        self.threads = min(sorted({1, cores()}), key=lambda n: _seconds(lambda: self.train(jobs, n)))
 
     @property
     def setup(self) -> str:
@@ -175,7 +178,7 @@ class _Sklearn:
 
     def __init__(self, discovery: pipeline.Discovery, scenario: Scenario) -> None:
         self.train, self.aux, self.section = discovery.dataset.train, discovery.dataset.aux, scenario.model
-        self.cores = os.cpu_count() or 1
+        self.cores = cores()
         self.processes, self.threads = self.cores, 1
 
     @property
@@ -185,18 +188,21 @@ class _Sklearn:
     def choose_setup(self, jobs: Sequence[Job]) -> None:
         """One process a core, or one process with all threads: whichever is faster here."""
         timed = {}
-        for self.processes, self.threads in {(self.cores, 1), (1, self.cores), (1, 1)}:
+        for setup in sorted({(self.cores, 1), (1, self.cores), (1, 1)}):
+            self.processes, self.threads = setup
             self.seconds_per_victim(_spread(jobs, self.processes))  # starts the processes
-            timed[self.processes, self.threads] = self.seconds_per_victim(_spread(jobs, 2 * self.processes))
+            timed[setup] = self.seconds_per_victim(_spread(jobs, 2 * self.processes))
         self.processes, self.threads = min(timed, key=timed.__getitem__)
 
     def seconds_per_victim(self, jobs: Sequence[Job]) -> float:
-        seed = range(len(jobs))
-        calls = [delayed(_fit_sklearn)(self.train.x, self.train.y, self.aux.x[j.rows], j.labels, self.section, self.threads, s) for j, s in zip(jobs, seed, strict=True)]  # fmt: skip
+        fixed = {"train_x": self.train.x, "train_y": self.train.y, "section": self.section, "threads": self.threads}
+        calls = [delayed(_fit_sklearn)(self.aux.x[job.rows], job.labels, seed, **fixed) for seed, job in enumerate(jobs)]
         return _seconds(lambda: Parallel(n_jobs=self.processes)(calls)) / len(jobs)
 
 
-def _fit_sklearn(x, y, poison_x, poison_y, section, threads, seed) -> None:  # type: ignore[no-untyped-def]
+def _fit_sklearn(  # type: ignore[no-untyped-def]
+    poison_x, poison_y, seed: int, *, train_x, train_y, section: ModelSection, threads: int
+) -> None:
     from sklearn.neural_network import MLPClassifier
 
     fit = MLPClassifier(
@@ -210,4 +216,4 @@ def _fit_sklearn(x, y, poison_x, poison_y, section, threads, seed) -> None:  # t
     )
     with threadpool_limits(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns that it has not converged: it was told to stop
-        fit.fit(np.concatenate([x, poison_x]), np.concatenate([y, poison_y]))
+        fit.fit(np.concatenate([train_x, poison_x]), np.concatenate([train_y, poison_y]))

@@ -14,7 +14,7 @@ from engine.rows import Arm, Dataset, Membership, Poison, Rows, StackPlan, Subpo
 from engine.scenario import ModelSection, Scenario
 from engine.seeds import generator, seed_for
 from engine.training.recipe import Job, Recipe, Trained, Training
-from engine.training.sizing import free_bytes, measured_size, timed
+from engine.training.sizing import cores, free_bytes, measured_size, timed
 from engine.training.stacked import Control, train_stacked
 
 Log = Callable[[str], None]
@@ -60,7 +60,7 @@ def discover(
     scenario: Scenario, data_dir: Path, *, device: str = "cpu", log: Log, progress: Progress, control: Control | None = None
 ) -> Discovery:
     """Load the data, train the adversary's model on aux, form the subpopulations and choose the targets."""
-    _use_threads(scenario)
+    _one_thread_each()
     progress("loading data", 0.0)
     dataset = load(scenario, data_dir, log=log, progress=progress)
     section = scenario.adversary.model or scenario.model
@@ -161,12 +161,13 @@ def victims_of_trial(scenario: Scenario, found: Sequence[Subpopulation], trial: 
 
 def plan(scenario: Scenario, discovery: Discovery, device: str, *, log: Log) -> tuple[StackPlan, ...]:
     """Which victims train together, for every trial, before any is trained."""
-    _use_threads(scenario)
+    _one_thread_each()
     per_trial = len(victims_of_trial(scenario, discovery.subpopulations, 0, 0))
     size = scenario.compute.victims_per_stack
     if size == "auto":
         size = _best_size(scenario, discovery, torch.device(device), per_trial)
-        log(f"{size} victims a stack, by memory and measured speed on {device}")
+        parts = workers(scenario, torch.device(device))
+        log(f"{size} victims a stack, by memory and measured speed on {device}, {parts} parts side by side")
     stacks: list[StackPlan] = []
     for trial in range(scenario.evaluation.trials):
         specs = victims_of_trial(scenario, discovery.subpopulations, trial, trial * per_trial)
@@ -185,12 +186,14 @@ def _best_size(scenario: Scenario, discovery: Discovery, device: torch.device, m
 
     def seconds(victims: int) -> float:
         few = jobs[:: max(1, len(jobs) // victims)][:victims]
-        return timed(lambda: _train(model, scenario.model, data, few, seed, 0, device, dtype, None, max_steps=5))
+        return timed(lambda: _train(model, scenario.model, data, few, seed, 0, device, dtype, None, max_steps=5), device)
 
     widest = max(discovery.dataset.train.x.shape[1], sum(scenario.model.hidden), 1)
     # parameters, gradient and two moments; then activations, deltas and logits of a step's rows and of a slice of the test rows
     per_victim = 4 * (4 * widest * (sum(scenario.model.hidden) + len(discovery.dataset.classes)) + 8 * scenario.model.batch * widest)
-    return measured_size(seconds, per_victim, free_bytes(device), most)
+    side_by_side = workers(scenario, device)
+    parts = measured_size(seconds, per_victim * side_by_side, free_bytes(device), -(-most // side_by_side))
+    return min(most, parts * side_by_side)
 
 
 # ---- poison, stacks, victims ----------------------------------------------------------------------------------------
@@ -223,7 +226,7 @@ def train_stack(
     log: Log = lambda message: None,
 ) -> list[VictimResult]:
     """Train the victims of one stack and say what each predicts for every test row."""
-    _use_threads(scenario)
+    _one_thread_each()
     where, dtype = torch.device(device), DTYPES[scenario.compute.precision]
     model = model_of(scenario.model, discovery.dataset)
     poisons = [poison_of(scenario, discovery, spec) for spec in stack.victims]
@@ -237,6 +240,7 @@ def train_stack(
         where,
         dtype,
         control,
+        workers=workers(scenario, where),
         on_halved=lambda size: log(f"out of memory on {device}: going on with {size} victims at a time"),
     )
     predictions = predict(model, [t.params for t in trained], discovery.dataset.test.x, where, dtype)
@@ -269,6 +273,7 @@ def _train(
     dtype: torch.dtype,
     control: Control | None,
     *,
+    workers: int = 1,
     max_steps: int | None = None,
     on_halved: Callable[[int], None] | None = None,
 ) -> list[Trained]:
@@ -281,6 +286,7 @@ def _train(
         recipe(section),
         seed=seed,
         trial=trial,
+        workers=workers,
         control=control,
         max_steps=max_steps,
         on_halved=on_halved,
@@ -317,6 +323,12 @@ def job_of(poison: Poison) -> Job:
     return Job(poison.rows, poison.labels)
 
 
-def _use_threads(scenario: Scenario) -> None:
-    if scenario.compute.threads:
-        torch.set_num_threads(scenario.compute.threads)
+def workers(scenario: Scenario, device: torch.device) -> int:
+    """How many parts of a stack train side by side: a CPU's cores, or one on a GPU."""
+    return (scenario.compute.threads or cores()) if device.type == "cpu" else 1
+
+
+def _one_thread_each() -> None:
+    """PyTorch's own threads off: parts of a stack are threads already, and products this small gain nothing from more."""
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from engine.errors import Interrupted, RunFailed
@@ -55,7 +58,7 @@ def test_stacked_equals_sequential_in_float32_over_one_step(model: Mlp):
     jobs = worlds.jobs(SIZES, model.classes)
     a = stacked(model, jobs, recipe, dtype=torch.float32, max_steps=1)
     b = one_by_one(model, jobs, recipe, dtype=torch.float32, max_steps=1)
-    # Adam's first step is lr times the sign of the gradient, whatever its size: compare losses, and parameters where rounding cannot turn the sign
+    # Adam's first step is lr times the gradient's sign, whatever its size: leave out the few whose sign rounding can turn
     assert [t.train_loss for t in a] == pytest.approx([t.train_loss for t in b], rel=1e-6)
     gaps = torch.cat([(p - q).abs().flatten() for s, t in zip(a, b, strict=True) for p, q in zip(s.params, t.params, strict=True)])
     assert float(gaps.quantile(0.99)) < 1e-6
@@ -90,7 +93,8 @@ def test_plateau_is_scikit_learns_rule():
 def test_the_eager_loop_is_scikit_learns_arithmetic():
     x, y = worlds.rows(150, 7, 2)
     settings = {"hidden_layer_sizes": (10,), "alpha": 0.3, "batch_size": 50, "shuffle": False, "random_state": 0, "n_iter_no_change": 99}
-    with pytest.warns(UserWarning):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
         start = MLPClassifier(**settings, max_iter=1, learning_rate_init=1e-300).fit(x, y)
         end = MLPClassifier(**settings, max_iter=5, learning_rate_init=1e-2).fit(x, y)
     model = Mlp(7, (10,), 2)
@@ -202,7 +206,9 @@ def test_out_of_memory_halves_the_stack_and_goes_on():
 def test_one_victim_too_large_for_the_device_is_said_in_words():
     model = MODELS[0]
     with pytest.raises(RunFailed, match=r"does not fit.*model\.batch"):
-        train_stacked(SmallDevice(model, 0), [worlds.init(model)], worlds.training(), worlds.jobs([3]), Recipe(1, 12, 1e-2), seed=1, trial=2)
+        train_stacked(
+            SmallDevice(model, 0), [worlds.init(model)], worlds.training(), worlds.jobs([3]), Recipe(1, 12, 1e-2), seed=1, trial=2
+        )
 
 
 def test_other_errors_are_not_taken_for_memory():
@@ -259,3 +265,20 @@ def test_union_visits_every_row_once_and_learns_the_same_task():
     ]
     assert min(accuracies) > 0.9
     assert abs(accuracies[0] - accuracies[1]) < 0.03
+
+
+def test_parts_side_by_side_train_the_same_victims_and_stop_together():
+    model, recipe = MODELS[0], Recipe(epochs=5, batch=12, lr=1e-2)
+    jobs = worlds.jobs([0, 5, 9, 30, 14, 2, 60])
+    seen = []
+    apart = stacked(model, jobs, recipe, workers=3, control=lambda done, total: seen.append(done))
+    assert worst_gap(apart, stacked(model, jobs, recipe)) < 1e-10
+    assert seen == sorted(seen)
+    assert seen[-1] == 7
+
+    def stop(done, total):
+        if done > 2:
+            raise Interrupted("stop was asked for")
+
+    with pytest.raises(Interrupted, match="asked for"):
+        stacked(model, jobs, recipe, workers=3, control=stop)

@@ -19,7 +19,9 @@ def rows(n: int, features: int, classes: int, seed: int = 0) -> tuple[np.ndarray
     return centres[y] + rng.standard_normal((n, features)), y
 
 
-def training(n: int = 130, features: int = 7, classes: int = 2, *, dtype: torch.dtype = torch.float64, device: torch.device = CPU) -> Training:
+def training(
+    n: int = 130, features: int = 7, classes: int = 2, *, dtype: torch.dtype = torch.float64, device: torch.device = CPU
+) -> Training:
     x, y = rows(n, features, classes)
     pool, _ = rows(80, features, classes, seed=1)
     return Training(torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(pool)).to(device, dtype)

@@ -26,5 +26,7 @@ MODELS: dict[str, Callable[[ModelSection, int, int], Mlp]] = {"mlp": _mlp, "logi
 def build(section: ModelSection, *, features: int, classes: int) -> Mlp:
     """The model a scenario names, for rows of `features` columns and `classes` classes."""
     if section.kind not in MODELS:
-        raise RequestError(f"model {section.kind!r} is not available in this version", where="model.kind", next=f"use one of {', '.join(MODELS)}")
+        raise RequestError(
+            f"model {section.kind!r} is not available in this version", where="model.kind", next=f"use one of {', '.join(MODELS)}"
+        )
     return MODELS[section.kind](section, features, classes)

@@ -165,8 +165,9 @@ class DenseStack:
     def _backward_one_logit(self, activations: list[Tensor], delta_VB1: Tensor, *, accumulate: bool) -> Tensor:
         """`_backward` for one hidden layer and one logit, where two of its three passes over [rows, victims, width] can be saved.
 
-        With m = the delta where the hidden unit is on, else 0, the first layer's gradient is (x^T m) times the output kernel, and the output
-        kernel's is sum_b m (x W) = the sum over features of W * (x^T m). So `step` gathers x^T m and `_finish_one_logit` makes both of it.
+        With m = the delta where the hidden unit is on, else 0, the first layer's gradient is (x^T m) times the output kernel, and the
+        output kernel's is sum_b m (x W) = the sum over features of W * (x^T m). So `step` gathers x^T m, and `_finish_one_logit` makes
+        both of it.
         """
         (hidden, _), bias = activations, self.grads[2]
         if accumulate:

@@ -96,7 +96,7 @@ def fit(aux: np.ndarray, clusters: int, seed: int) -> np.ndarray:
 
 
 def _one_thread() -> AbstractContextManager[object]:
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     return threadpool_limits(1)
 

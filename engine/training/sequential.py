@@ -25,7 +25,15 @@ Batches = Iterator[tuple[Tensor, Tensor]]
 
 
 def train_sequential(
-    model: VictimModel, init: Sequence[Tensor], data: Training, job: Job, recipe: Recipe, *, seed: int, trial: int, max_steps: int | None = None
+    model: VictimModel,
+    init: Sequence[Tensor],
+    data: Training,
+    job: Job,
+    recipe: Recipe,
+    *,
+    seed: int,
+    trial: int,
+    max_steps: int | None = None,
 ) -> Trained:
     """Train one victim on the shared schedule of its trial; `max_steps` cuts it short (for tests)."""
     schedule = Schedule(len(data.y_N), recipe.batch, seed, trial)

@@ -50,14 +50,23 @@ def measured_size(
     return -(-most // stacks)
 
 
-def timed(train: Callable[[], object]) -> float:
-    """Seconds of the faster of two calls, after one to warm up."""
+def timed(train: Callable[[], object], device: torch.device) -> float:
+    """Seconds of the faster of two calls, after one to warm up: the thread's own on a CPU, so that other processes do not count."""
+    clock = time.perf_counter if device.type == "cuda" else time.thread_time
     train()
     times = []
     for _ in range(2):
-        start = time.perf_counter()
+        start = clock()
         train()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(clock() - start)
     return min(times)
+
+
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1

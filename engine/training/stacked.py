@@ -7,13 +7,16 @@ stack and goes on: the halves train one after the other on the same schedule.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from threading import Event, Lock
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from engine.errors import RunFailed
+from engine.errors import Interrupted, RunFailed
 from engine.rows import StepRows
 from engine.training.adam import StackAdam
 from engine.training.recipe import Job, Plateau, Recipe, Trained, Training
@@ -37,6 +40,21 @@ class Stack(Protocol):
 MakeStack = Callable[[Sequence[Sequence[Tensor]]], Stack]
 Control = Callable[[float, float], None]  # (victims done, counting parts, and victims in all): may block, may raise Interrupted
 
+STEPS_BETWEEN_REPORTS = 8
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What all parts of a stack share."""
+
+    make_stack: MakeStack
+    data: Training
+    recipe: Recipe
+    seed: int
+    trial: int
+    max_steps: int | None
+    on_halved: Callable[[int], None] | None
+
 
 def train_stacked(
     make_stack: MakeStack,
@@ -47,6 +65,7 @@ def train_stacked(
     *,
     seed: int,
     trial: int,
+    workers: int = 1,
     control: Control | None = None,
     max_steps: int | None = None,
     on_halved: Callable[[int], None] | None = None,
@@ -54,31 +73,91 @@ def train_stacked(
     """Train every job's victim; results in the order of `jobs`.
 
     make_stack builds the stack from the victims' initial parameters, on its device; `data` lies on that device already.
-    on_halved is told the new stack size whenever memory ran out. Raises RunFailed when a single victim does not fit.
+    workers: on a CPU, how many parts of the stack train side by side, a thread each (give PyTorch one thread of its own then: threads
+    inside so small a product wait for each other more than they work). on_halved is told the new size whenever memory ran out.
+    Raises RunFailed when a single victim does not fit.
     """
-    data = _with_constant_column(data)
+    shared = _Trial(make_stack, _with_constant_column(data), recipe, seed, trial, max_steps, on_halved)
+    parts = [list(range(first, len(jobs), workers)) for first in range(min(workers, len(jobs)))]
+    joint = _JointControl(control, len(parts), len(jobs))
+    done: dict[int, Trained] = {}
+
+    def train(number: int) -> None:
+        part = parts[number]
+        trained = _train_part(shared, [inits[i] for i in part], [jobs[i] for i in part], joint.of(number))
+        done.update(zip(part, trained, strict=True))
+
+    if len(parts) == 1:
+        train(0)
+    else:
+        with ThreadPoolExecutor(len(parts)) as pool:
+            futures = [pool.submit(train, number) for number in range(len(parts))]
+            wait(futures, return_when=FIRST_EXCEPTION)
+            joint.stop()
+        joint.first_error(futures)
+    return [done[i] for i in range(len(jobs))]
+
+
+class _JointControl:
+    """One control for parts that train side by side: it sees their sum, and what it raises ends all of them."""
+
+    def __init__(self, control: Control | None, parts: int, victims: int) -> None:
+        self.control, self.victims = control, victims
+        self.lock, self.over = Lock(), Event()
+        self.done = [0.0] * parts
+
+    def of(self, part: int) -> Callable[[float], None]:
+        def report(done: float) -> None:
+            with self.lock:
+                if self.over.is_set():
+                    raise Interrupted("another part of the stack was stopped")
+                self.done[part] = done
+                if self.control:
+                    try:
+                        self.control(sum(self.done), self.victims)
+                    except BaseException:
+                        self.over.set()
+                        raise
+
+        return report
+
+    def stop(self) -> None:
+        """The first part failed, or all are through."""
+        self.over.set()
+
+    @staticmethod
+    def first_error(futures: Sequence[Future[None]]) -> None:
+        """Raise what went wrong, where anything did: the cause rather than the parts it took with it."""
+        errors = [error for future in futures if (error := future.exception())]
+        if errors:
+            raise next((e for e in errors if str(e) != "another part of the stack was stopped"), errors[0])
+
+
+def _train_part(shared: _Trial, inits: Sequence[Sequence[Tensor]], jobs: Sequence[Job], report: Callable[[float], None]) -> list[Trained]:
+    """Train a part, in halves where memory does not hold it whole."""
     groups = [list(range(len(jobs)))]
     done: dict[int, Trained] = {}
     while groups:
         group = groups.pop(0)
+        before = len(done)
         try:
-            trained = _train_group(make_stack, [inits[i] for i in group], data, [jobs[i] for i in group], recipe, seed, trial, control, max_steps)
+            trained = _train_group(shared, [inits[i] for i in group], [jobs[i] for i in group], lambda n, before=before: report(before + n))  # type: ignore[misc]
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
             if len(group) == 1:
                 raise RunFailed("one victim alone does not fit in this device's memory", next="use a smaller model.batch") from error
-            half = len(group) // 2
-            groups[:0] = [group[:half], group[half:]]
             trained = None
         if trained is None:
             # outside the handler: while the exception lives, its traceback keeps the failed stack's tensors
+            half = len(group) // 2
+            groups[:0] = [group[:half], group[half:]]
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            if on_halved:
-                on_halved(len(groups[0]))
-            continue
-        done.update(zip(group, trained, strict=True))
+            if shared.on_halved:
+                shared.on_halved(half)
+        else:
+            done.update(zip(group, trained, strict=True))
     return [done[i] for i in range(len(jobs))]
 
 
@@ -97,21 +176,12 @@ def _with_constant_column(data: Training) -> Training:
 
 
 @torch.no_grad()
-def _train_group(
-    make_stack: MakeStack,
-    inits: Sequence[Sequence[Tensor]],
-    data: Training,
-    jobs: Sequence[Job],
-    recipe: Recipe,
-    seed: int,
-    trial: int,
-    control: Control | None,
-    max_steps: int | None,
-) -> list[Trained]:
+def _train_group(shared: _Trial, inits: Sequence[Sequence[Tensor]], jobs: Sequence[Job], report: Callable[[float], None]) -> list[Trained]:
+    data, recipe = shared.data, shared.recipe
     device, dtype = data.x_NF.device, data.x_NF.dtype
-    stack = make_stack(inits)
+    stack = shared.make_stack(inits)
     optimizer = StackAdam(stack.tensors, recipe.lr)
-    schedule = Schedule(len(data.y_N), recipe.batch, seed, trial)
+    schedule = Schedule(len(data.y_N), recipe.batch, shared.seed, shared.trial)
     rule = Plateau(stack.victims, recipe)
     poison = _PoisonRows(jobs, device)
     still = np.arange(len(jobs))  # which job each place of the stack trains
@@ -125,16 +195,16 @@ def _train_group(
         for step in range(schedule.steps):
             lo, hi = schedule.bounds(step)
             rows = plan.rows(step, x_NF[lo:hi], y_N[lo:hi], data.x_AF)
-            loss_V += stack.step(rows, recipe.weight_decay, recipe.per_rows) * rows.rows_V
+            loss_V.addcmul_(stack.step(rows, recipe.weight_decay, recipe.per_rows), rows.rows_V)
             rows_V += rows.rows_V
             optimizer.step(stack.tensors, stack.grads)
             steps += 1
-            if steps == max_steps:
+            if steps == shared.max_steps:
                 break
-            if control and step % 8 == 7:
-                control(len(trained) + len(still) * (epoch + step / schedule.steps) / recipe.epochs, len(jobs))
+            if step % STEPS_BETWEEN_REPORTS == STEPS_BETWEEN_REPORTS - 1:
+                report(len(trained) + len(still) * (epoch + step / schedule.steps) / recipe.epochs)
         mean_V = (loss_V / rows_V).double().cpu().numpy()
-        stop_V = np.ones(len(still), bool) if steps == max_steps else rule.stopped(epoch, mean_V)
+        stop_V = np.ones(len(still), bool) if steps == shared.max_steps else rule.stopped(epoch, mean_V)
         epoch += 1
         for v in np.flatnonzero(stop_V):
             trained[int(still[v])] = Trained(stack.params_of(int(v)), epoch, float(mean_V[v]))
@@ -146,8 +216,7 @@ def _train_group(
             rule.keep(keep)
             poison.keep(keep)
             still = still[keep]
-        if control:
-            control(len(trained) + len(still) * epoch / recipe.epochs, len(jobs))
+        report(len(trained) + len(still) * epoch / recipe.epochs)
     return [trained[i] for i in range(len(jobs))]
 
 
