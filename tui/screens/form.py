@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -19,6 +20,7 @@ from tui.screens.base import ModeScreen
 from tui.widgets.choice import Choice
 from tui.widgets.detail import Detail, Fact
 from tui.widgets.field_row import FieldRow
+from tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from engine.scenario import Scenario
@@ -71,6 +73,7 @@ class FormScreen(ModeScreen):
                         yield FieldRow(one, kind, options, value, fields.to_text(default, kind))
             with VerticalScroll(classes="beside", can_focus=False):
                 yield Detail(id="verdict-of-all")
+        yield Lines(id="form-verdict")
 
     def _read(self, text: str) -> dict[str, Any]:
         try:
@@ -148,6 +151,8 @@ class FormScreen(ModeScreen):
             facts.append(Fact("", f"✗ {count} thing{'s' if count != 1 else ''} to put right", "bad"))
             facts += [Fact("", f"{key}: {what}") for key, what in complaints.items()]
             facts += [Fact("", what) for what in others]
+        first = next(fact for fact in facts if fact.value)
+        self.query_one("#form-verdict", Lines).show([Text(" · ".join([first.value, *others[:1]]), style="bold")])
         facts.append(Fact("As TOML"))
         facts += [Fact("", line, "code") for line in self.text().strip().splitlines()]
         self.query_one(Detail).show(f"{self.scenario_name}{' (changed)' if self.changed else ''}", facts)

@@ -28,6 +28,7 @@ class ResultsScreen(ModeScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "export", "Export", id="results.export"),
+        Binding("enter", "row", "Row", id="results.row"),
         Binding("t,tab", "other_table(1)", "Next table", id="results.table"),
         Binding("T,shift+tab", "other_table(-1)", "Table before", show=False, id="results.table-before"),
         Binding("right_square_bracket", "other_run(1)", "Next run", id="results.run"),
@@ -120,6 +121,8 @@ class ResultsScreen(ModeScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "other_run":
             return len(self.host.runs) > 1
+        if action == "row":
+            return hasattr(self, "pane") and bool(self.pane.table.model.shown)
         return self.run_shown is not None if action in ("export", "other_table") else True
 
     def action_export(self, name: str = "") -> None:
@@ -129,13 +132,17 @@ class ResultsScreen(ModeScreen):
             return
         from tui.screens.export import ExportDialog
 
+        self.pane.table.sort_now()
         model = self.pane.table.model
-        if model.stale:
-            model.refresh()
         whole = name == WHOLE or model.shown == model.order
         only = None if whole else tuple(model.shown)
         self.host.push_screen(ExportDialog(run, name or self.feed.name, only, len(model.rows)))
 
     @on(LiveTable.Chosen)
-    def _chosen(self) -> None:
-        self.pane.action_copy()
+    def action_row(self) -> None:
+        """All that the table says of the row under the cursor."""
+        table = self.pane.table
+        if table.cursor_key is not None:
+            from tui.screens.row import RowDialog
+
+            self.host.push_screen(RowDialog(table.spec, table.model.rows[table.cursor_key], list(table.model.rows.values())))

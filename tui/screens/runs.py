@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import ClassVar
 
 from rich.text import Text
@@ -119,7 +120,9 @@ class RunsScreen(RunActions, ModeScreen):
             except SubpopError as error:
                 self.notify(str(error), severity="error")
         for name in ("damage", "worst"):
-            self.query_one(f"#{name}", TablePane).caption()
+            pane = self.query_one(f"#{name}", TablePane)
+            pane.remark = first_note(pane.table.model.rows.values(), pane.table.model.column_index("note"))
+            pane.caption()
         self._summary()
         self.say_state()
 
@@ -188,3 +191,8 @@ class RunsScreen(RunActions, ModeScreen):
 
     def action_other_run(self, by: int) -> None:
         self.list.table.action_move(by)
+
+
+def first_note(rows: Iterable[tuple[object, ...]], at: int | None) -> str:
+    """Why values are missing, as the first row says that has a reason."""
+    return next((str(row[at]) for row in rows if row[at]), "") if at is not None else ""

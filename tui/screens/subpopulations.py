@@ -49,7 +49,6 @@ class SubpopulationsScreen(ModeScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a,enter", "attack", "Attack", id="subpopulations.attack"),
-        Binding("space", "nothing", "Mark", id="subpopulations.mark"),
         Binding("m", "members", "Members", id="subpopulations.members"),
         Binding("v", "split", "Aux/train/test", id="subpopulations.split"),
         Binding("c", "cancel", "Cancel", id="subpopulations.cancel"),
@@ -95,6 +94,7 @@ class SubpopulationsScreen(ModeScreen):
     def _open(self, subject: Subject) -> None:
         self.process.close()
         self.subject = subject
+        self.set_class(False, "-members")
         self.feed.follow(None)
         self.feed.follow(subject.run_id)
         self.pane.table.load(())
@@ -194,6 +194,7 @@ class SubpopulationsScreen(ModeScreen):
     def _show_members(self, told: dict[str, Any]) -> None:
         spec = TableSpec("members", tuple(columns_of(told["columns"], told["rows"])), ("row",))
         total, rows = told["total"], told["rows"]
+        self.set_class(True, "-members")
         some = f", the first {len(rows)}" if len(rows) < total else ""
         self.members.say_empty("none in this split")
         title = f"Members of {told['index']}: {total:,} in {told['split']}{some}"
@@ -215,12 +216,7 @@ class SubpopulationsScreen(ModeScreen):
             return bool(self.subject.run_id) and here and self.subject.stage in ("", "failed")
         if action == "split":
             return self.subject.stage == "ready"
-        return here if action in ("attack", "nothing") else True
-
-    def action_nothing(self) -> None:
-        """Space marks in the table itself; here it only stands in the key line."""
-        self.pane.table.focus()
-        self.pane.table.action_mark()
+        return here if action == "attack" else True
 
     def action_members(self) -> None:
         subject = self.subject

@@ -13,6 +13,8 @@ from textual import events
 from textual.binding import Binding
 from textual.widget import Widget
 
+from tui.widgets.styles import component_styles
+
 if TYPE_CHECKING:
     from textual.dom import DOMNode
     from textual.screen import Screen
@@ -40,7 +42,7 @@ class Bar(Widget):
         .bar--name { color: $text-primary; text-style: bold; }
         .bar--here { text-style: bold reverse; }
         .bar--key { color: $text-accent; text-style: bold; }
-        .bar--quiet { color: $text-muted; }
+        .bar--quiet { color: $foreground-muted; }
         .bar--good { color: $text-success; }
         .bar--bad { color: $text-error; text-style: bold; }
         .bar--warn { color: $text-warning; }
@@ -51,6 +53,7 @@ class Bar(Widget):
         super().__init__(id=id)
         self._hits: list[tuple[int, int, str, DOMNode]] = []
         self._said: object = None
+        self._styles: dict[str, Style] = {}
 
     def update(self) -> None:
         """Paint again where the pieces have changed."""
@@ -85,7 +88,13 @@ class Bar(Widget):
         return end
 
     def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(f"bar--{name}", partial=True) if name else Style()
+        if not self._styles:
+            self._styles = component_styles(self, "bar", STYLES)
+        return self._styles[name] if name else Style()
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._styles = {}
 
     async def on_click(self, event: events.Click) -> None:
         event.stop()

@@ -32,19 +32,26 @@ class Detail(Static):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._shown: tuple[str, tuple[Fact, ...]] | None = None
+        self._shown: tuple[str, tuple[Fact, ...], int] | None = None
 
     def show(self, title: str, facts: Iterable[Fact], label_width: int = 11) -> None:
         facts = tuple(facts)
-        if self._shown == (title, facts):
-            return
-        self._shown = (title, facts)
+        if self._shown != (title, facts, label_width):
+            self._shown = (title, facts, label_width)
+            self._build(title, facts, label_width)
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        if self._shown is not None and self.is_attached:  # another theme, other colours
+            self._build(*self._shown)
+
+    def _build(self, title: str, facts: tuple[Fact, ...], label_width: int) -> None:
         colours = self.app.theme_variables
         tones = {"good": colours.get("success", ""), "warn": colours.get("warning", ""), "bad": colours.get("error", ""), "quiet": "dim"}
         parts: list[Text | Grid] = [Text(clean(title), style=f"bold {colours.get('primary', '')}"), Text("")]
         grid: Grid | None = None
         for fact in facts:
-            text = Text(clean(fact.value, 2000), style=tones.get(fact.tone, ""))
+            text = Text(clean(fact.value, 2000), style=tones.get(fact.tone, ""), no_wrap=fact.tone == "code", overflow="ellipsis")
             if not fact.label:  # a paragraph
                 parts += [text] if fact.tone == "code" else [text, Text("")]
                 grid = None

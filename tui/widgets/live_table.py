@@ -24,7 +24,7 @@ class LiveTable(TableView):
         Binding("left,h", "column(-1)", "Column left", show=False, id="table.column-left"),
         Binding("right,l", "column(1)", "Column right", show=False, id="table.column-right"),
         Binding("s", "sort", "Sort by column", show=False, id="table.sort"),
-        Binding("space", "mark", "Mark", show=False, id="table.mark"),
+        Binding("space", "mark", "Mark", id="table.mark"),
         Binding("asterisk", "mark_all", "Mark all shown", show=False, id="table.mark-all"),
     ]
 
@@ -82,7 +82,7 @@ class LiveTable(TableView):
             at = self.cursor or 0
             self.model.toggle_mark(self.cursor_key)
             self.move_to(at + 1)
-            self._settle(at)
+            self._settle(self.cursor)
             self.post_message(self.Looked(self))
 
     def action_mark_all(self) -> None:

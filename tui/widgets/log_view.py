@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
@@ -14,6 +15,7 @@ from textual.strip import Strip
 
 from engine.rows import LogRow
 from tui import format as fmt
+from tui.widgets.styles import component_styles
 
 KEPT = 5000  # lines; older ones are in the store
 SIGNS = {"error": "✗", "warning": "!", "info": " "}
@@ -26,7 +28,7 @@ class LogView(ScrollView, can_focus=True):
     DEFAULT_CSS = """
     LogView {
         height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; padding: 0 1;
-        .log--time { color: $text-disabled; }
+        .log--time { color: $foreground-disabled; }
         .log--warning { color: $text-warning; }
         .log--error { color: $text-error; text-style: bold; }
     }
@@ -42,6 +44,11 @@ class LogView(ScrollView, can_focus=True):
         super().__init__(id=id)
         self.clock = clock
         self.rows: list[LogRow] = []
+        self._styles: dict[str, Style] = {}
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._styles = {}
 
     @property
     def last_id(self) -> int:
@@ -67,16 +74,18 @@ class LogView(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         width, style = self.size.width, self.rich_style
+        if not self._styles:
+            self._styles = component_styles(self, "log", ("time", "warning", "error"))
         index = round(self.scroll_y) + y
         if index >= len(self.rows):
             return Strip.blank(width, style)
         row = self.rows[index]
         said = style
         if row.level in ("warning", "error"):
-            said = style + self.get_component_rich_style(f"log--{row.level}", partial=True)
+            said = style + self._styles[row.level]
         at = time.strftime(self.clock, time.localtime(row.at))
         segments = [
-            Segment(at, style + self.get_component_rich_style("log--time", partial=True)),
+            Segment(at, style + self._styles["time"]),
             Segment(f" {SIGNS.get(row.level, ' ')} ", said),
             Segment(fmt.clean(row.message), said),
         ]

@@ -140,7 +140,5 @@ class TableModel:
         self.position = {key: i for i, key in enumerate(keys)}
 
     def visible_rows(self) -> tuple[Cells, ...]:
-        """The rows as the view has them: filtered, in its order."""
-        if self.stale:
-            self.refresh()
+        """The rows as the screen shows them: filtered, in its order."""
         return tuple(self.rows[key] for key in self.shown)

@@ -117,8 +117,7 @@ class Painter:
         base = styles["header"]
         segments = [Segment("  ", base)]
         for slot in self.layout.slots:
-            by = slot.look.of[1] if slot.look.of else slot.look.column
-            sign = ("▼" if view.descending else "▲") if view.sort == by else ""
+            sign = ("▼" if view.descending else "▲") if view.sort == slot.look.column else ""
             style = base + styles["header-sorted"] if sign else base
             label = style + styles["header-column"] if slot.look.column == column else style
             text = fit(self._axis(slot.width) if slot.look.show == "interval" else slot.look.label, slot.width, slot.right)

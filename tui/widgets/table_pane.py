@@ -49,7 +49,7 @@ class TablePane(Vertical):
 
     DEFAULT_CSS = """
     TablePane { height: 1fr; }
-    TablePane > .caption { height: 1; color: $text-muted; padding: 0 1; }
+    TablePane > .caption { height: 1; color: $foreground-muted; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     TablePane > FilterInput { display: none; height: 1; border: none; padding: 0 1; background: $boost; }
     TablePane.-filtering > FilterInput { display: block; }
     TablePane:focus-within > .caption { color: $foreground; }
@@ -66,6 +66,7 @@ class TablePane(Vertical):
         super().__init__(id=id)
         self.title = title
         self.table = LiveTable(spec, view=view, markable=markable, empty=empty)
+        self.remark = ""
         self._said = ""
 
     def compose(self) -> ComposeResult:
@@ -104,6 +105,8 @@ class TablePane(Vertical):
             parts.append(f"by {view.sort.replace('_', ' ')} {'▼' if view.descending else '▲'}")
         if model.marks:
             parts.append(f"{len(model.marks)} marked")
+        if self.remark:
+            parts.append(self.remark)
         column = model.column_index(view.column)
         if column is not None and self.table.has_focus and model.columns[column].help:
             parts.append(f"{model.columns[column].name}: {model.columns[column].help}")

@@ -16,6 +16,7 @@ from textual.timer import Timer
 
 from engine.rows import TableSpec
 from tui.widgets.looks import looks_for
+from tui.widgets.styles import component_styles
 from tui.widgets.table_model import Cells, Key, TableModel, View
 from tui.widgets.table_painter import Line, Painter
 
@@ -47,19 +48,19 @@ class TableView(ScrollView, can_focus=True):
     DEFAULT_CSS = """
     TableView {
         overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; height: 1fr;
-        .live-table--header { color: $text-muted; text-style: bold; background: $surface; }
+        .live-table--header { color: $foreground-muted; text-style: bold; background: $surface; }
         .live-table--header-sorted { color: $text-accent; }
         .live-table--header-column { text-style: bold underline; }
         .live-table--cursor { background: $primary-muted; text-style: bold; }
         .live-table--cursor-blurred { background: $panel; }
         .live-table--mark { text-style: italic; }
         .live-table--sign { color: $text-accent; }
-        .live-table--dim { color: $text-disabled; }
+        .live-table--dim { color: $foreground-disabled; }
         .live-table--key { color: $text-primary; }
         .live-table--plot { color: $text-accent; }
         .live-table--good { color: $text-success; }
         .live-table--bad { color: $text-error; text-style: bold; }
-        .live-table--notice { color: $text-muted; }
+        .live-table--notice { color: $foreground-muted; }
         .live-table--warn { color: $text-warning; }
     }
     """
@@ -142,12 +143,13 @@ class TableView(ScrollView, can_focus=True):
         if not self.model.stale:
             self._sorted_at = now
         elif self._resort is None and self.is_attached:
-            self._resort = self.set_timer(self._sorted_at + RESORT_S - now, self._sort_again)
+            self._resort = self.set_timer(self._sorted_at + RESORT_S - now, self.sort_now)
         if changed or order is not None:
             self.painter.measure([self.model.rows[key] for key in changed if key in self.model.rows])
             self._settle(before, whole=self.painter.span != span)
 
-    def _sort_again(self) -> None:
+    def sort_now(self) -> None:
+        """Put rows that changed where they belong, without waiting."""
         self._resort = None
         if self.model.stale:
             before = self.cursor
@@ -157,9 +159,11 @@ class TableView(ScrollView, can_focus=True):
 
     def look(self, **changes: object) -> None:
         """Change sort or filter."""
-        before = self.model.position.get(self.cursor_key) if self.cursor_key else None
         self.model.look(**changes)
-        self._settle(before, whole=True)
+        if not self._moved and self.model.shown:  # nobody chose a row: what is first is what one wants to see
+            self._set_cursor(self.model.shown[0])
+        self._settle(whole=True)
+        self._keep_cursor_visible()
         self.post_message(self.Looked(self))
 
     @property
@@ -237,7 +241,7 @@ class TableView(ScrollView, can_focus=True):
 
     def _styles(self) -> dict[str, Style]:
         if not self._style_cache:
-            found = {name: self.get_component_rich_style(f"live-table--{name}", partial=True) for name in STYLES}
+            found = component_styles(self, "live-table", STYLES)
             found["row"] = self.rich_style
             if not self.has_focus:
                 found["cursor"] = found["cursor-blurred"]
