@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_worlds import SPEC, discovered, new_run, plan, stack_victims, table, victim
 
 from engine.errors import RequestError, StoreError, UnknownName
 from engine.processes import host_name
 from engine.rows import Table
 from engine.store import MEMORY, Store
+from tests.store_worlds import SPEC, discovered, new_run, plan, stack_victims, table, victim
 
 ME = (host_name(), os.getpid())
 
@@ -294,7 +294,7 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from store_worlds import new_run, plan, stack_victims, table
+from tests.store_worlds import new_run, plan, stack_victims, table
 from engine.store import Store
 with Store.open(Path(sys.argv[1])) as store:
     run_id = new_run(store, sys.argv[3])
@@ -307,7 +307,7 @@ with Store.open(Path(sys.argv[1])) as store:
 
 def test_processes_write_at_once_and_a_reader_never_sees_half_a_stack(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1])
     writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), here, f"writer {i}"]) for i in range(2)]
     with Store.open(path) as store:  # all three make the file at once
         version, seen = store.data_version(), 0

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from store_worlds import new_run, plan, stack_victims, table
 
 from engine import migrations
 from engine.errors import StoreError
 from engine.filesystem import mount_kind, network_kind
 from engine.store import MEMORY, Store, default_path
+from tests.store_worlds import new_run, plan, stack_victims, table
 
 # ---- places ---------------------------------------------------------------------------------------------------------
 
@@ -214,7 +214,7 @@ FILLS = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from store_worlds import new_run, plan, stack_victims, table
+from tests.store_worlds import new_run, plan, stack_victims, table
 from engine.errors import StoreError
 from engine.store import Store
 with Store.open(Path(sys.argv[1])) as store:
@@ -232,7 +232,7 @@ with Store.open(Path(sys.argv[1])) as store:
 
 def test_where_the_system_refuses_to_write_every_commit_that_was_told_is_there(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
-    done = subprocess.run([sys.executable, "-c", FILLS, str(path), str(Path(__file__).parent)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", FILLS, str(path), str(Path(__file__).parents[1])], capture_output=True, text=True)
     *told, last = done.stdout.splitlines()
     assert "what was committed is safe" in last, done.stdout + done.stderr
     assert told
