@@ -25,7 +25,7 @@ class Status:
     """What the run's row should say now; the work writes it, the heart's thread reads it."""
 
     def __init__(self) -> None:
-        self.phase = "starting"
+        self.phase = "loading libraries"
         self.progress: Progress | None = None
         self.control: Control | None = None
 

@@ -116,7 +116,7 @@ class RunRows(Database):
             mine = row["host"] == host and row["pid"] == pid
             if row["state"] == "done" or (_run_row(row, self.now()).alive and not mine):
                 return False
-            fields = {"state": "queued", "phase": "starting", "host": host, "pid": pid, "pid_start": process_start(pid) or ""}
+            fields = {"state": "queued", "phase": "loading libraries", "host": host, "pid": pid, "pid_start": process_start(pid) or ""}
             _update(db, run_id, {**fields, "error": "", "finished_at": None, "eta_s": None, "victims_per_minute": None}, self.path)
             _beat(db, run_id, self.now())
             return True
@@ -129,7 +129,7 @@ class RunRows(Database):
         with self.write() as db:
             row = db.execute(f"{_SELECT} WHERE runs.id = ?", (run_id,)).fetchone()
             if row is not None and not alive(row["host"], row["pid"], row["pid_start"], row["heartbeat_at"], self.now()):
-                fields = {"state": "queued", "phase": "starting", "host": host, "pid": pid, "pid_start": process_start(pid) or ""}
+                fields = {"state": "queued", "phase": "loading libraries", "host": host, "pid": pid, "pid_start": process_start(pid) or ""}
                 _update(db, run_id, fields, self.path)
 
     def disown(self, run_id: str) -> bool:
