@@ -21,19 +21,18 @@ class StackAdam:
         self.lr = lr
         self.means = [torch.zeros_like(t) for t in tensors]
         self.squares = [torch.zeros_like(t) for t in tensors]
-        self.steps = [torch.zeros((), dtype=torch.float32, device=t.device) for t in tensors]
+        self.count = torch.zeros((), dtype=torch.float32, device=tensors[0].device)
 
     def step(self, tensors: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
         """Update `tensors` in place."""
-        for count in self.steps:
-            count += 1
+        self.count += 1
         torch._fused_adam_(
             list(tensors),
             list(grads),
             self.means,
             self.squares,
             [],
-            self.steps,
+            [self.count] * len(tensors),
             lr=self.lr,
             beta1=BETA_1,
             beta2=BETA_2,

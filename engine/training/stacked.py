@@ -34,7 +34,7 @@ class Stack(Protocol):
     def victim_dim(self, index: int) -> int: ...
     def keep(self, index_V: Tensor) -> None: ...
     def params_of(self, v: int) -> list[Tensor]: ...
-    def step(self, rows: StepRows, decay: float, per_rows: bool) -> Tensor: ...
+    def step(self, rows: StepRows, decay: float, per_rows: bool, *, want_loss: bool) -> Tensor | None: ...
 
 
 MakeStack = Callable[[Sequence[Sequence[Tensor]]], Stack]
@@ -186,24 +186,30 @@ def _train_group(shared: _Trial, inits: Sequence[Sequence[Tensor]], jobs: Sequen
     poison = _PoisonRows(jobs, device)
     still = np.arange(len(jobs))  # which job each place of the stack trains
     trained: dict[int, Trained] = {}
+    x_NF = torch.empty_like(data.x_NF)
     steps, epoch = 0, 0
     while len(still):
         order = torch.from_numpy(schedule.order(epoch)).to(device)
-        x_NF, y_N = data.x_NF[order], data.y_N[order]
+        torch.index_select(data.x_NF, 0, order, out=x_NF)
+        y_N = data.y_N[order]
         plan = poison.epoch(schedule, epoch, dtype)
+        # only the plateau rule asks for every epoch's loss; the last epoch's is reported
+        want_loss = recipe.stop == "plateau" or epoch + 1 == recipe.epochs or shared.max_steps is not None
         loss_V, rows_V = torch.zeros(len(still), dtype=dtype, device=device), torch.zeros(len(still), dtype=dtype, device=device)
         for step in range(schedule.steps):
             lo, hi = schedule.bounds(step)
             rows = plan.rows(step, x_NF[lo:hi], y_N[lo:hi], data.x_AF)
-            loss_V.addcmul_(stack.step(rows, recipe.weight_decay, recipe.per_rows), rows.rows_V)
-            rows_V += rows.rows_V
+            step_loss_V = stack.step(rows, recipe.weight_decay, recipe.per_rows, want_loss=want_loss)
+            if step_loss_V is not None:
+                loss_V.addcmul_(step_loss_V, rows.rows_V)
+                rows_V += rows.rows_V
             optimizer.step(stack.tensors, stack.grads)
             steps += 1
             if steps == shared.max_steps:
                 break
             if step % STEPS_BETWEEN_REPORTS == STEPS_BETWEEN_REPORTS - 1:
                 report(len(trained) + len(still) * (epoch + step / schedule.steps) / recipe.epochs)
-        mean_V = (loss_V / rows_V).double().cpu().numpy()
+        mean_V = (loss_V / rows_V).double().cpu().numpy() if want_loss else np.zeros(len(still))
         stop_V = np.ones(len(still), bool) if steps == shared.max_steps else rule.stopped(epoch, mean_V)
         epoch += 1
         for v in np.flatnonzero(stop_V):
