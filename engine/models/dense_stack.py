@@ -73,7 +73,7 @@ class DenseStack:
     # ---- forward ----------------------------------------------------------------------------------------------------
 
     def _first(self, x_BF: Tensor, x_VPF: Tensor | None) -> Tensor:
-        """First layer of the rows that all victims see, then of each victim's own: [victims, rows, width], [rows, victims, width] in memory."""
+        """First layer of the shared rows, then of each victim's own: [victims, rows, width], lying as [rows, victims, width]."""
         w = self.tensors[0]
         shared, own = len(x_BF), 0 if x_VPF is None else x_VPF.shape[1]
         z_RVH = self._buffer("first", shared + own, *w.shape[1:])
