@@ -18,7 +18,7 @@ from engine.rows import Column, TableSpec
 
 Rows = Iterable[tuple[object, ...]]
 Provenance = Mapping[str, str]
-CHUNK = 50_000  # rows held at a time
+CHUNK = 20_000  # rows held at a time
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # among them the escape that terminals obey
 
 
@@ -29,13 +29,13 @@ def write_csv(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO
             text.write(f"# {key}: {_one_line(value)}\n")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([column.name for column in spec.columns])
-        fix = [_CSV.get(column.kind) for column in spec.columns]
-        special = [(place, change) for place, change in enumerate(fix) if change is not None]
-        for row in rows:
-            cells = list(row)
+        special = [(place, _CSV[column.kind]) for place, column in enumerate(spec.columns) if column.kind in _CSV]
+        for chunk in _chunks(rows):
+            columns: list[Iterable[object]] = list(zip(*chunk, strict=True))
             for place, change in special:
-                cells[place] = change(cells[place])
-            writer.writerow(cells)
+                told = {cell: change(cell) for cell in set(columns[place])}  # few differ
+                columns[place] = [told[cell] for cell in columns[place]]
+            writer.writerows(zip(*columns, strict=True))
 
 
 def write_json(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO) -> None:

@@ -99,6 +99,7 @@ SPECS: dict[str, TableSpec] = {
             Column("already_target", "float", "poison points whose label was the given one already, mean over trials"),
             Column("aux_rows", "int"),
             Column("test_rows", "int"),
+            *_PUBLISHED,
         ),
         ("alpha", "subpopulation"),
         "target damage of every attacked subpopulation at every poison rate",

@@ -1,87 +1,18 @@
-"""The rows of each table, from counts. Numpy inside; cells are plain ints, floats, texts, bools or None."""
+"""The rows of each table, from counts. Cells are plain ints, floats, texts, bools or None."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from math import fsum, isnan
-
-import numpy as np
 
 from engine import paper
 from engine.evaluation import confidence, vulnerable, worst
-from engine.evaluation.damage import Damages, collateral_of, damages, off_target, ratio
-from engine.evaluation.layout import Layout, lay_out
-from engine.rows import Subpopulation, Table
+from engine.evaluation.damage import collateral_of, ratio
+from engine.rows import Table
 from engine.tables import KS, SPECS, World
+from engine.tables_work import Work
 
 Row = tuple[object, ...]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What several tables share, worked out once a build."""
-
-    world: World
-
-    @cached_property
-    def size(self) -> int:
-        return self.world.counts.subpopulations
-
-    @cached_property
-    def attacked(self) -> tuple[Subpopulation, ...]:
-        return tuple(s for s in self.world.subpopulations if s.attacked)
-
-    @cached_property
-    def published(self) -> paper.Published | None:
-        return paper.published(self.world.facts.reproduces)
-
-    @cached_property
-    def labels(self) -> list[int | None]:
-        """The class index that each subpopulation's poison is given."""
-        place = {name: index for index, name in enumerate(self.world.classes)}
-        labels: list[int | None] = [None] * self.size
-        for s in self.world.subpopulations:
-            labels[s.index] = place.get(s.target_label) if s.target_label is not None else None
-        return labels
-
-    @cached_property
-    def layout(self) -> Layout:
-        return lay_out(self.world.counts, self.world.facts.alphas, self.labels)
-
-    @cached_property
-    def damages(self) -> Damages:
-        return damages(self.layout)
-
-    @cached_property
-    def off_target(self) -> np.ndarray:
-        return off_target(self.layout)
-
-    @cached_property
-    def true_label(self) -> np.ndarray | None:
-        if not any(v.spec.arm == "true_label" for v in self.world.counts.victims.values()):
-            return None
-        layout = lay_out(self.world.counts, self.world.facts.alphas, self.labels, arm="true_label")
-        return ratio(
-            (layout.have_ATS * layout.clean_TS).sum(axis=1) - layout.right_ATS.sum(axis=1), layout.have_ATS.sum(axis=1) * layout.n_S
-        )
-
-    def mask(self, keep: Callable[[Subpopulation], bool]) -> np.ndarray:
-        """bool [subpopulations]: attacked, and `keep`."""
-        mask = np.zeros(self.size, dtype=bool)
-        mask[[s.index for s in self.attacked if keep(s)]] = True
-        return mask
-
-    @cached_property
-    def published_sizes(self) -> np.ndarray:
-        """Which subpopulations the paper's size filter leaves: bool [subpopulations]."""
-        least, most = self.world.facts.min_size, self.world.facts.max_size
-        return self.mask(lambda s: s.aux_rows >= least and (most is None or s.aux_rows <= most))
-
-    @cached_property
-    def enough_test_rows(self) -> np.ndarray:
-        return self.mask(lambda s: s.test_rows >= self.world.facts.min_test_rows)
 
 
 def build(world: World, names: Sequence[str]) -> Mapping[str, Table]:
@@ -167,6 +98,7 @@ def _damage(work: Work) -> list[Row]:
         for s in work.attacked:
             at = (a, s.index)
             points, labelled = cell(d.points_AS[at]), work.labels[s.index] is not None
+            value, told = reading(None if work.published is None else work.published.single.get((s.description, alpha)))
             rows.append(
                 line(
                     "damage",
@@ -192,6 +124,8 @@ def _damage(work: Work) -> list[Row]:
                     already_target=cell(d.already_AS[at]),
                     aux_rows=s.aux_rows,
                     test_rows=s.test_rows,
+                    published=value,
+                    published_as=told,
                 )
             )
     return rows

@@ -186,6 +186,7 @@ def test_predictions_are_streamed(store: Store, run: str, monkeypatch: pytest.Mo
             yield row
 
     monkeypatch.setattr(exporting, "predictions", counted)
+    monkeypatch.setattr("engine.export_formats.CHUNK", 500)
     export(store, run, "predictions", "csv", Watched())  # type: ignore[arg-type]
     assert seen[0] < drawn / 5  # the first bytes left before a fifth of the rows were made
 

@@ -31,7 +31,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine.pipeline",),
     (
         "engine.store", "engine.store_db", "engine.store_results", "engine.store_runs", "engine.store_tables", "engine.migrations",
-        "engine.tables", "engine.tables_rows", "engine.export", "engine.export_formats", "engine.paper", "engine.provenance",
+        "engine.tables", "engine.tables_rows", "engine.tables_work", "engine.export", "engine.export_formats", "engine.paper",
+        "engine.provenance",
     ),
     (
         "engine.datasets", "engine.models", "engine.subpopulations", "engine.attacks", "engine.training", "engine.defenses",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -127,8 +128,6 @@ def test_worst_shows_the_k_really_used_and_the_published_value(built) -> None:
 
 
 def test_where_no_subpopulation_has_enough_test_rows_the_reason_is_told(found, results) -> None:
-    from dataclasses import replace
-
     built = build(World.start(replace(FACTS, min_test_rows=1000), found, results), ["worst"])
     for row in rows_of(built["worst"]):
         assert row["corrected"] is None
@@ -153,6 +152,15 @@ def test_confidence_groups(built) -> None:
     assert rows[1.0, "low"]["confidence"] == pytest.approx(0.525)
     assert rows[1.0, "high"]["confidence"] == pytest.approx(0.725)
     assert -1 <= rows[1.0, "all"]["spearman"] <= 1
+
+
+def test_one_published_subpopulation_stands_beside_its_own(found, results) -> None:
+    named = replace(found.subpopulations[2], description="education-num 9, Black, Female")
+    alone = replace(found, subpopulations=(*found.subpopulations[:2], named, *found.subpopulations[3:]))
+    facts = replace(FACTS, alphas=(1.0, 2.0), reproduces="Section 5.5, UCI Adult")
+    rows = rows_of(build(World.start(facts, alone, results), ["damage"])["damage"])
+    assert [(row["alpha"], row["subpopulation"], row["published"]) for row in rows if row["published"] is not None] == [(2.0, 2, 0.147)]
+    assert rows[8]["published_as"] == "Section 5.5, sure, from .914 to .767"
 
 
 # ---- the paper's numbers --------------------------------------------------------------------------------------------
