@@ -133,9 +133,9 @@ def _damage(work: Work) -> list[Row]:
 
 def _worst(work: Work) -> list[Row]:
     d, rows, aux_rows = work.damages, [], {s.index: s.aux_rows for s in work.world.subpopulations}
-    eligible, published = work.enough_test_rows, work.published
+    published = work.published
     for a, alpha in enumerate(work.world.facts.alphas):
-        found = worst.worst_of(work.layout, a, d.damage_AS[a], work.published_sizes, eligible, KS)
+        found = worst.worst_of(work.layout, a, d.damage_AS[a], work.published_sizes, work.enough_test_rows, KS)
         for k, w in zip(KS, found, strict=True):
             value, told = reading(None if published is None else published.worst.get((alpha, k)))
             size, _ = reading(None if published is None else published.size.get(k))
@@ -150,7 +150,7 @@ def _worst(work: Work) -> list[Row]:
                     low=w.low,
                     high=w.high,
                     k_used=w.k_used,
-                    eligible=int(eligible.sum()),
+                    eligible=w.eligible,
                     trials=w.trials,
                     clean_accuracy=mean([float(d.clean_AS[a, s]) for s in w.published_picks]),
                     size=mean([aux_rows[s] for s in w.published_picks]),

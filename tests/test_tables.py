@@ -127,6 +127,16 @@ def test_worst_shows_the_k_really_used_and_the_published_value(built) -> None:
     assert rows[1.0, 1]["as_published"] >= rows[1.0, 5]["as_published"]
 
 
+def test_a_subpopulation_without_a_row_in_every_fold_is_not_eligible(found, results) -> None:
+    test = found.membership.test.copy()
+    test[3:5] = -1  # group 5 is left with three rows
+    few = replace(found, membership=replace(found.membership, test=test))
+    few = replace(few, subpopulations=tuple(replace(s, test_rows=int((test == s.index).sum())) for s in found.subpopulations))
+    rows = rows_of(build(World.start(replace(FACTS, min_test_rows=1), few, results), ["worst"])["worst"])
+    assert {(row["eligible"], row["k_used"]) for row in rows if row["k"] == 10} == {(5, 5)}
+    assert all("5" not in row["chosen_corrected"].split() for row in rows)
+
+
 def test_where_no_subpopulation_has_enough_test_rows_the_reason_is_told(found, results) -> None:
     built = build(World.start(replace(FACTS, min_test_rows=1000), found, results), ["worst"])
     for row in rows_of(built["worst"]):

@@ -26,7 +26,10 @@ from engine.evaluation.vulnerable import LEAST_TRIALS
 
 @dataclass(frozen=True)
 class Worst:
-    """The worst k of one alpha. picks: indices, worst first. None: could not be said. trials: those that the corrected value rests on."""
+    """The worst k of one alpha. picks: indices, worst first. None: could not be said.
+
+    eligible: subpopulations that the corrected value may pick; trials: those that it rests on.
+    """
 
     alpha: float
     k: int
@@ -36,6 +39,7 @@ class Worst:
     corrected: float | None
     low: float | None
     high: float | None
+    eligible: int
     trials: int
     note: str
 
@@ -51,8 +55,9 @@ def worst_of(
 
     damage_S: float64, mean damages, nan where unknown; published_sizes_S, enough_rows_S: bool, which the one and the other may pick.
     """
-    scored = score(layout, alpha, enough_rows_S)
-    order = worst_first(damage_S, enough_rows_S)
+    eligible_S = enough_rows_S & (layout.n_SF > 0).all(axis=1)  # a row in every fold, for each must be scored
+    scored = score(layout, alpha, eligible_S)
+    order = worst_first(damage_S, eligible_S)
     limits = {} if scored is None else intervals(scored, ks)
     found = []
     for k in ks:
@@ -68,8 +73,9 @@ def worst_of(
                 corrected=None if scored is None else corrected(scored, k),
                 low=low,
                 high=high,
+                eligible=int(eligible_S.sum()),
                 trials=0 if scored is None else len(scored.lost_TEF),
-                note=why_not(scored, enough_rows_S),
+                note=why_not(scored, eligible_S),
             )
         )
     return found
@@ -92,9 +98,9 @@ def intervals(scored: Scored, ks: Sequence[int]) -> dict[int, tuple[float, float
     return found
 
 
-def why_not(scored: Scored | None, enough_rows_S: np.ndarray) -> str:
+def why_not(scored: Scored | None, eligible_S: np.ndarray) -> str:
     """Why the corrected value or its interval is missing, in words; empty where neither is."""
-    if not enough_rows_S.any():
+    if not eligible_S.any():
         return "no attacked subpopulation has enough test rows; lower evaluation.min_test_rows"
     if scored is None:
         return "corrected needs two complete trials"
@@ -133,7 +139,7 @@ class Scored:
 
 def score(layout: Layout, alpha: int, eligible_S: np.ndarray) -> Scored | None:
     """Cells over the complete trials: those in which every eligible subpopulation has a victim. None with fewer than two of them."""
-    members_E = np.flatnonzero(eligible_S & (layout.n_SF > 0).all(axis=1))
+    members_E = np.flatnonzero(eligible_S)
     complete_T = layout.have_ATS[alpha][:, members_E].all(axis=1)
     if complete_T.sum() < 2 or not len(members_E):
         return None
