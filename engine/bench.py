@@ -19,7 +19,7 @@ import torch
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from engine import pipeline
+from engine import pipeline, victims
 from engine.models import Mlp
 from engine.scenario import ModelSection, Scenario
 from engine.training.recipe import Job, Training
@@ -70,10 +70,10 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
     section = scenario.model.model_copy(update={"epochs": epochs, "stop": "epochs"})
     scenario = scenario.model_copy(update={"model": section})
     where = torch.device(device)
-    dtype = pipeline.DTYPES[scenario.compute.precision]
-    model = pipeline.model_of(section, discovery.dataset)
-    data = pipeline.training_of(discovery.dataset).to(where, dtype)
-    jobs = [pipeline.job_of(pipeline.poison_of(scenario, discovery, spec)) for spec in specs]
+    dtype = victims.dtype_of(scenario.compute)
+    model = victims.model_of(section, discovery.dataset)
+    data = victims.training_of(discovery.dataset).to(where, dtype)
+    jobs = [victims.job_of(pipeline.poison_of(scenario, discovery, spec)) for spec in specs]
     few = _spread(jobs, 4)
     points = statistics.mean(len(job.rows) for job in jobs)
     report(f"{len(jobs)} victims, {len(data.y_N)} rows x {data.x_NF.shape[1]}, {points:.0f} poison points on average, {epochs} epochs")
@@ -166,9 +166,9 @@ class _Eager:
     def train(self, jobs: Sequence[Job], threads: int | None = None) -> None:
         before = torch.get_num_threads()
         torch.set_num_threads(threads or self.threads)
-        init = [p.to(self.data.x_NF) for p in pipeline.initial(self.model, self.scenario.seed, 0, torch.float64)]
+        init = [p.to(self.data.x_NF) for p in victims.initial(self.model, self.scenario.seed, 0, torch.float64)]
         for job in jobs:
-            recipe = pipeline.recipe(self.scenario.model)
+            recipe = victims.recipe(self.scenario.model)
             train_sequential(self.model, init, self.data, job, recipe, seed=self.scenario.seed, trial=0)
         torch.set_num_threads(before)
 

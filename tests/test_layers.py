@@ -29,6 +29,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine.worker", "engine.carry_out", "engine.heart", "engine.progress", "engine.preview", "engine.bench"),
     ("engine.executor",),
     ("engine.pipeline",),
+    ("engine.adversary",),
+    ("engine.victims",),
     (
         "engine.store", "engine.store_db", "engine.store_results", "engine.store_runs", "engine.store_tables", "engine.migrations",
         "engine.tables", "engine.tables_rows", "engine.tables_work", "engine.export", "engine.export_formats", "engine.paper",

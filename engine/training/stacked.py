@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from threading import Event, Lock
+from threading import Event
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from engine.errors import Interrupted, RunFailed
+from engine.errors import RunFailed
 from engine.rows import StepRows
 from engine.training.adam import StackAdam
 from engine.training.recipe import Job, Plateau, Recipe, Trained, Training
@@ -41,6 +41,7 @@ MakeStack = Callable[[Sequence[Sequence[Tensor]]], Stack]
 Control = Callable[[float, float], None]  # (victims done, counting parts, and victims in all): may block, may raise Interrupted
 
 STEPS_BETWEEN_REPORTS = 8
+CONTROL_EVERY_S = 0.05  # while parts train side by side
 
 
 @dataclass(frozen=True)
@@ -79,58 +80,56 @@ def train_stacked(
     """
     shared = _Trial(make_stack, _with_constant_column(data), recipe, seed, trial, max_steps, on_halved)
     parts = [list(range(first, len(jobs), workers)) for first in range(min(workers, len(jobs)))]
-    joint = _JointControl(control, len(parts), len(jobs))
+    if len(parts) == 1:
+        return _train_part(shared, inits, jobs, lambda done: control(done, len(jobs)) if control else None)
+
+    joint = _Joint(len(parts))
     done: dict[int, Trained] = {}
 
     def train(number: int) -> None:
         part = parts[number]
-        trained = _train_part(shared, [inits[i] for i in part], [jobs[i] for i in part], joint.of(number))
+        trained = _train_part(shared, [inits[i] for i in part], [jobs[i] for i in part], lambda n: joint.report(number, n))
         done.update(zip(part, trained, strict=True))
 
-    if len(parts) == 1:
-        train(0)
-    else:
-        with ThreadPoolExecutor(len(parts)) as pool:
-            futures = [pool.submit(train, number) for number in range(len(parts))]
-            wait(futures, return_when=FIRST_EXCEPTION)
-            joint.stop()
-        joint.first_error(futures)
+    with ThreadPoolExecutor(len(parts)) as pool:
+        futures = [pool.submit(train, number) for number in range(len(parts))]
+        joint.watch(futures, (lambda n: control(n, len(jobs))) if control else (lambda n: None))
     return [done[i] for i in range(len(jobs))]
 
 
-class _JointControl:
-    """One control for parts that train side by side: it sees their sum, and what it raises ends all of them."""
+class _Joint:
+    """Parts that train side by side, under one control: the caller's own thread calls it, and the parts wait while it holds."""
 
-    def __init__(self, control: Control | None, parts: int, victims: int) -> None:
-        self.control, self.victims = control, victims
-        self.lock, self.over = Lock(), Event()
+    def __init__(self, parts: int) -> None:
         self.done = [0.0] * parts
+        self.going, self.over = Event(), Event()
+        self.going.set()
 
-    def of(self, part: int) -> Callable[[float], None]:
-        def report(done: float) -> None:
-            with self.lock:
-                if self.over.is_set():
-                    raise Interrupted("another part of the stack was stopped")
-                self.done[part] = done
-                if self.control:
-                    try:
-                        self.control(sum(self.done), self.victims)
-                    except BaseException:
-                        self.over.set()
-                        raise
+    def report(self, part: int, done: float) -> None:
+        """Called by a part's thread every few steps: waits while the control holds, ends the part when the others have ended."""
+        self.done[part] = done
+        self.going.wait()
+        if self.over.is_set():
+            raise _EndedByAnother
 
-        return report
+    def watch(self, futures: Sequence[Future[None]], control: Callable[[float], None]) -> None:
+        """Return when all parts are through; raise what the control or a part raises, once the other parts have ended."""
+        try:
+            waiting: set[Future[None]] = set(futures)
+            while waiting:
+                ended, waiting = wait(waiting, CONTROL_EVERY_S, FIRST_EXCEPTION)
+                for future in ended:
+                    future.result()
+                self.going.clear()
+                control(sum(self.done))
+                self.going.set()
+        finally:
+            self.over.set()
+            self.going.set()
 
-    def stop(self) -> None:
-        """The first part failed, or all are through."""
-        self.over.set()
 
-    @staticmethod
-    def first_error(futures: Sequence[Future[None]]) -> None:
-        """Raise what went wrong, where anything did: the cause rather than the parts it took with it."""
-        errors = [error for future in futures if (error := future.exception())]
-        if errors:
-            raise next((e for e in errors if str(e) != "another part of the stack was stopped"), errors[0])
+class _EndedByAnother(Exception):
+    """A part was told to end; never seen outside, for what ended it is raised first."""
 
 
 def _train_part(shared: _Trial, inits: Sequence[Sequence[Tensor]], jobs: Sequence[Job], report: Callable[[float], None]) -> list[Trained]:

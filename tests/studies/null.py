@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 import torch
 
-from engine import pipeline
+from engine import pipeline, victims
 from engine.rows import VictimResult, VictimSpec
 from engine.training.recipe import Job
 from engine.training.stacked import train_stacked
@@ -26,15 +26,15 @@ def main() -> None:
     torch.set_num_threads(1)
     given, found = discovered("adult-clustermatch", "attack.alphas=[1]", f"evaluation.trials={options.trials}")
     cpu, clean = torch.device("cpu"), Job(np.empty(0, np.int64), np.empty(0, np.int64))
-    model, data = pipeline.model_of(given.model, found.dataset), pipeline.training_of(found.dataset)
-    recipe = pipeline.recipe(given.model)
+    model, data = victims.model_of(given.model, found.dataset), victims.training_of(found.dataset)
+    recipe = victims.recipe(given.model)
     per_trial = len(pipeline.victims_of_trial(given, found.subpopulations, 0, 0))
 
     def victim(spec: VictimSpec) -> VictimResult:
-        init = pipeline.initial(model, given.seed, spec.trial, torch.float32)
+        init = victims.initial(model, given.seed, spec.trial, torch.float32)
         order = given.seed if spec.arm == "clean" else 10_000 + spec.index  # the seed of its batch order
         [fit] = train_stacked(lambda p: model.stack(p, cpu, torch.float32), [init], data, [clean], recipe, seed=order, trial=spec.trial)
-        [predicted] = pipeline.predict(model, [fit.params], found.dataset.test.x, cpu, torch.float32)
+        [predicted] = victims.predict(model, [fit.params], found.dataset.test.x, cpu, torch.float32)
         return VictimResult(spec, predicted, 0, 0, fit.epochs, fit.train_loss)
 
     specs = [s for trial in range(options.trials) for s in pipeline.victims_of_trial(given, found.subpopulations, trial, trial * per_trial)]

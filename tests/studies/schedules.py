@@ -15,7 +15,7 @@ import torch
 from joblib import Parallel, delayed
 from scipy import stats
 
-from engine import pipeline
+from engine import pipeline, victims
 from engine.pipeline import Discovery
 from engine.rows import VictimResult
 from engine.scenario import Scenario
@@ -26,13 +26,13 @@ from tests.studies.common import discovered, only
 def union_predictions(given: Scenario, found: Discovery, specs: list) -> np.ndarray:
     """uint8 [victims, test rows], trained one by one under the authors' schedule."""
     torch.set_num_threads(1)
-    model, data = pipeline.model_of(given.model, found.dataset), pipeline.training_of(found.dataset)
-    recipe, params = pipeline.recipe(given.model), []
+    model, data = victims.model_of(given.model, found.dataset), victims.training_of(found.dataset)
+    recipe, params = victims.recipe(given.model), []
     for spec in specs:
-        job = pipeline.job_of(pipeline.poison_of(given, found, spec))
-        init = pipeline.initial(model, given.seed, spec.trial, torch.float32)
+        job = victims.job_of(pipeline.poison_of(given, found, spec))
+        init = victims.initial(model, given.seed, spec.trial, torch.float32)
         params.append(train_union(model, init, data, job, recipe, seed=given.seed, trial=spec.trial).params)
-    return pipeline.predict(model, params, found.dataset.test.x, torch.device("cpu"), torch.float32)
+    return victims.predict(model, params, found.dataset.test.x, torch.device("cpu"), torch.float32)
 
 
 def mean_damage(found: Discovery, results: list[VictimResult]) -> float:
