@@ -105,7 +105,7 @@ def _say_pauses(w: Work) -> None:
             w.store.release(w.run_id)
         if w.status.progress:
             w.status.progress.hold()
-        w.store.update_run(w.run_id, state="paused", phase="paused", eta_s=None, victims_per_minute=None)
+        w.store.update_run(w.run_id, state="paused", **w.status.fields())
         w.log("paused")
 
     def go_on() -> None:

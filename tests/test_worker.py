@@ -177,11 +177,13 @@ def test_killed_at_random_moments_it_ends_with_the_tables_of_an_undisturbed_run(
     rng = random.Random(7)
     run_id = spawned(store, monkeypatch, step_s=0.005).id
     kills = 0
-    while kills < 6 and store.run(run_id).state != "done":
+    while kills < 4 and store.run(run_id).state != "done":
         if rng.random() < 0.7:  # most of the time while it trains, else wherever it is
             until(lambda: store.run(run_id).phase.startswith("training") or not store.run(run_id).alive)
         time.sleep(rng.uniform(0, 0.25))
         row = store.run(run_id)
+        assert row.state != "failed", row.error
+        assert row.alive or row.state == "done", run.log_file(store, run_id).read_text()
         if row.alive and row.pid:
             os.kill(row.pid, signal.SIGKILL)
             kills += 1
@@ -190,7 +192,7 @@ def test_killed_at_random_moments_it_ends_with_the_tables_of_an_undisturbed_run(
                 assert store.run(run_id).lost
                 run.resume(store, run_id, worker=WORKER)
     until(lambda: store.run(run_id).state == "done", 20)
-    assert kills >= 3
+    assert kills >= 2
     assert tables(store, run_id) == undisturbed
     lines = [line.message for line in store.log_rows(run_id)]
     committed = Counter(line.split(":")[0] for line in lines if line.startswith("committed stack"))
@@ -332,5 +334,3 @@ def test_what_is_asked_of_a_worker_is_answered_with_an_exit_status(store: Store)
         [*WORKER, failing, "--store", str(store.path)], capture_output=True, text=True, env={**os.environ, "FAKE_FAIL_AT": "0"}
     )
     assert failed.returncode == 1
-    again = subprocess.run([*WORKER, failing[:5], "--store", str(store.path)], capture_output=True, text=True)
-    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
