@@ -59,6 +59,7 @@ def discover(
 ) -> Discovery:
     """Load the data, train the adversary's model on aux, form the subpopulations and choose the targets."""
     one_thread_each()
+    dtype_of(scenario.compute)  # refused before any work is done
     progress("loading data", 0.0)
     dataset = load(scenario, data_dir, log=log, progress=progress)
     section = scenario.adversary.model or scenario.model

@@ -1,0 +1,205 @@
+"""The whole way on embedded data: from a scenario to what victims predict, and that plans and trainers agree on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine import pipeline, victims
+from engine.errors import Interrupted, RequestError
+from engine.pipeline import Discovery
+from engine.rows import VictimResult, VictimSpec
+from engine.scenario import Scenario, parse
+from engine.training.sequential import train_sequential
+
+QUICK = """
+title = "a small world"
+[dataset]
+kind = "breast_cancer"
+scale = "standard"
+[model]
+kind = "mlp"
+hidden = [8]
+epochs = 12
+batch = 32
+lr = 1e-2
+[subpopulations]
+kind = "cluster_match"
+clusters = 6
+min_size = 15
+[attack]
+alphas = [1, 2]
+target_label = "flip"
+[evaluation]
+trials = 2
+confidence_folds = 3
+"""
+
+
+def scenario(*overrides: str) -> Scenario:
+    return parse(QUICK, overrides=overrides)
+
+
+def discover(given: Scenario) -> Discovery:
+    return pipeline.discover(given, Path("."), log=lambda line: None, progress=lambda what, share: None)
+
+
+@pytest.fixture(scope="module")
+def found() -> Discovery:
+    return discover(scenario())
+
+
+def run(given: Scenario, found: Discovery) -> list[VictimResult]:
+    stacks = pipeline.plan(given, found, "cpu", log=lambda line: None)
+    return [result for stack in stacks for result in pipeline.train_stack(given, found, stack, "cpu")]
+
+
+def damages(results: list[VictimResult], found: Discovery) -> dict[tuple[int, int, float], float]:
+    """(trial, subpopulation, alpha) -> clean minus poisoned accuracy on its test rows."""
+    y, member = found.dataset.test.y, found.membership.test
+    clean = {r.spec.trial: r.predictions == y for r in results if r.spec.arm == "clean"}
+    return {
+        (r.spec.trial, r.spec.subpopulation, r.spec.alpha): float(
+            (clean[r.spec.trial].astype(int) - (r.predictions == y))[member == r.spec.subpopulation].mean()
+        )
+        for r in results
+        if r.spec.subpopulation is not None and r.spec.arm == "poisoned"
+    }
+
+
+def test_discovery_says_what_is_attacked_and_probabilities_are_cross_fitted(found: Discovery):
+    attacked = [s for s in found.subpopulations if s.attacked]
+    assert attacked
+    assert all(s.aux_rows >= 15 for s in attacked)
+    assert all(s.reason for s in found.subpopulations if not s.attacked)
+    assert found.proba_aux_AC.shape == (len(found.dataset.aux), 2)
+    np.testing.assert_allclose(found.proba_aux_AC.sum(1), 1, atol=1e-5)
+    in_sample = np.mean([s.confidence_in_sample for s in attacked])
+    assert np.mean([s.confidence for s in attacked]) < in_sample + 0.02, "cross-fitting should not look more confident than the fitted rows"
+
+
+def test_the_plan_names_every_victim_once_and_keeps_trials_apart(found: Discovery):
+    given = scenario("compute.victims_per_stack=4", 'evaluation.controls=["off_target", "true_label"]')
+    stacks = pipeline.plan(given, found, "cpu", log=lambda line: None)
+    specs = [spec for stack in stacks for spec in stack.victims]
+    attacked = sum(s.attacked for s in found.subpopulations)
+    assert [s.index for s in specs] == list(range(2 * (1 + attacked * 2 * 2)))
+    assert len(set(specs)) == len(specs)
+    assert all(len(stack.victims) <= 4 and {s.trial for s in stack.victims} == {stack.trial} for stack in stacks)
+    assert [s.arm for s in specs].count("clean") == 2
+
+
+def test_the_same_plan_gives_the_same_bits_and_poison_does_damage(found: Discovery):
+    given = scenario("compute.victims_per_stack=5")
+    first, again = run(given, found), run(given, found)
+    assert all(np.array_equal(a.predictions, b.predictions) and a.train_loss == b.train_loss for a, b in zip(first, again, strict=True))
+    by_alpha = {alpha: np.mean([d for key, d in damages(first, found).items() if key[2] == alpha]) for alpha in (1.0, 2.0)}
+    assert by_alpha[2.0] > 0.15
+    assert by_alpha[2.0] > by_alpha[1.0]
+
+
+def test_results_agree_across_plans_and_side_by_side(found: Discovery):
+    """The share of equal test predictions across stack sizes and part counts, float32: trained to the end, nearly all."""
+    whole = run(scenario("compute.victims_per_stack=50", "compute.threads=1"), found)
+    for other in ("compute.victims_per_stack=3", "compute.threads=2"):
+        parts = run(scenario(other), found)
+        same = np.mean([np.mean(a.predictions == b.predictions) for a, b in zip(whole, parts, strict=True)])
+        print(f"{other}: {same:.5f} of the test predictions are equal")
+        assert same > 0.995
+
+
+def test_damages_are_those_of_the_sequential_reference(found: Discovery):
+    """Float32 to the end of training: not the same bits, the same damages but for a row or two."""
+    given = scenario()
+    model, data, params = victims.model_of(given.model, found.dataset), victims.training_of(found.dataset), []
+    stacked = run(given, found)
+    for result in stacked:
+        job = victims.job_of(pipeline.poison_of(given, found, result.spec))
+        init = victims.initial(model, given.seed, result.spec.trial, torch.float32)
+        recipe = victims.recipe(given.model)
+        params.append(train_sequential(model, init, data, job, recipe, seed=given.seed, trial=result.spec.trial).params)
+    predictions = victims.predict(model, params, found.dataset.test.x, torch.device("cpu"), torch.float32)
+    one_by_one = [VictimResult(r.spec, p, r.poison_points, 0, 0, 0.0) for r, p in zip(stacked, predictions, strict=True)]
+    a, b = damages(stacked, found), damages(one_by_one, found)
+    assert max(abs(a[key] - b[key]) for key in a) < 0.05
+    assert np.mean(list(a.values())) == pytest.approx(np.mean(list(b.values())), abs=0.005)
+
+
+def test_true_labels_do_no_such_damage(found: Discovery):
+    given = scenario('evaluation.controls=["true_label"]', "attack.alphas=[2]")
+    results = run(given, found)
+    y, member = found.dataset.test.y, found.membership.test
+
+    def accuracy(arm: str) -> float:
+        return float(np.mean([(r.predictions == y)[member == r.spec.subpopulation].mean() for r in results if r.spec.arm == arm]))
+
+    assert accuracy("true_label") > accuracy("poisoned") + 0.1
+
+
+def test_poison_is_nested_and_counts_by_train_or_aux(found: Discovery):
+    target = next(s for s in found.subpopulations if s.attacked)
+
+    def poison(alpha: float, *overrides: str):
+        return pipeline.poison_of(scenario(*overrides), found, VictimSpec(0, 1, "poisoned", target.index, alpha))
+
+    one, two = poison(1.0), poison(2.0)
+    assert len(one) == target.aux_rows
+    assert len(poison(1.0, 'attack.per="train"')) == target.train_rows
+    assert np.array_equal(two.rows[: len(one)], one.rows)
+    assert (one.labels != one.true_labels).all()
+    assert len(pipeline.poison_of(scenario(), found, VictimSpec(0, 1, "clean"))) == 0
+
+
+def test_an_adversary_with_less_data_and_another_model(found: Discovery):
+    given = scenario("adversary.rows=0.5", 'adversary.model={kind="logistic", epochs=5, lr=0.05}', "subpopulations.min_size=2")
+    other = discover(given)
+    assert len(other.dataset.aux) == len(found.dataset.aux) // 2
+    assert len(other.dataset.train) == len(found.dataset.train)
+    assert sum(s.aux_rows for s in other.subpopulations) == len(other.dataset.aux)
+
+
+def test_clusters_of_the_hidden_layer_are_not_those_of_the_input(found: Discovery):
+    hidden = discover(scenario('subpopulations.layer="hidden"'))
+    assert not np.array_equal(hidden.membership.aux, found.membership.aux)
+
+
+def test_a_stop_ends_training_at_once(found: Discovery):
+    given = scenario("model.epochs=100000")
+    [stack, *_] = pipeline.plan(given, found, "cpu", log=lambda line: None)
+
+    def stop(done: float, total: float) -> None:
+        raise Interrupted("stopped as asked")
+
+    with pytest.raises(Interrupted, match="as asked"):
+        pipeline.train_stack(given, found, stack, "cpu", stop)
+
+
+def test_what_a_small_model_has_no_use_for_is_refused_in_words():
+    with pytest.raises(RequestError, match=r"compute\.precision: bfloat16 is not available for mlp and logistic"):
+        discover(scenario('compute.precision="bfloat16"'))
+
+
+def test_adult_is_learned_as_scikit_learn_learns_it(shared_data: Path):
+    """Real Adult, the published recipe: our clean victim against MLPClassifier on the same rows."""
+    from sklearn.neural_network import MLPClassifier
+
+    from engine import datasets
+    from engine.scenario import load
+
+    given = load("adult-clustermatch")
+    data = datasets.load(given.dataset, 0, shared_data)
+    model, cpu = victims.model_of(given.model, data), torch.device("cpu")
+    no_poison = victims.Job(np.empty(0, np.int64), np.empty(0, np.int64))
+    accuracies = []
+    for trial in range(3):
+        fit = victims.fit_stack(model, given.model, victims.training_of(data), [no_poison], 0, trial, cpu, torch.float32, None)[0]
+        [predicted] = victims.predict(model, [fit.params], data.test.x, cpu, torch.float32)
+        accuracies.append(float((predicted == data.test.y).mean()))
+    theirs = [
+        MLPClassifier((10,), max_iter=3000, random_state=s).fit(data.train.x, data.train.y).score(data.test.x, data.test.y)
+        for s in range(3)
+    ]
+    assert np.mean(accuracies) == pytest.approx(np.mean(theirs), abs=0.015)
