@@ -7,7 +7,7 @@ import pytest
 
 from engine.evaluation.simulate import ADULT, KS, coverage, draw, main, quantiles, truths, world_of
 
-WORLDS = {3: 60, 5: 40, 10: 20}
+WORLDS = {3: 45, 5: 30, 10: 14}
 NOMINAL = 0.93
 SIGMAS = 2.6  # a run in two hundred fails by chance where the true coverage is exactly 0.93
 
@@ -26,7 +26,7 @@ def test_the_corrected_interval_covers_and_as_published_overstates(kind: str, tr
 
 
 def test_the_null_is_covered_too() -> None:
-    for line in coverage("null", 5, 40, seed=1):
+    for line in coverage("null", 5, 30, seed=1):
         assert line.coverage >= NOMINAL - SIGMAS * (NOMINAL * (1 - NOMINAL) / line.worlds) ** 0.5, line
         assert line.truth == 0.0
         assert line.bias_published > 0.02
