@@ -21,10 +21,10 @@ from threadpoolctl import threadpool_limits
 
 from engine import pipeline, victims
 from engine.models import Mlp
+from engine.processes import cores
 from engine.scenario import ModelSection, Scenario
 from engine.training.recipe import Job, Training
 from engine.training.sequential import train_sequential
-from engine.training.sizing import cores
 
 EPOCHS = 20  # where the scenario stops on a plateau: the ratio does not depend on it
 ROUNDS = 3  # each way in turn, so that a change in the machine's speed falls on all of them

@@ -58,3 +58,11 @@ def alive(host: str, pid: int | None, pid_start: str, heartbeat_at: float | None
         start = process_start(pid)
         return start is not None and start == pid_start
     return heartbeat_at is not None and now - heartbeat_at < HEARTBEAT_LOST_S
+
+
+def cores() -> int:
+    """How many CPU cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.processes import cores
+
 if TYPE_CHECKING:
     from engine.scenario import Scenario
 
@@ -33,10 +35,10 @@ def library_version(name: str) -> str:
         return "unknown"
 
 
-def device_name(device: str) -> str:
-    """The device as a reader elsewhere understands it: "cpu", or a GPU's make."""
+def device_name(device: str, threads: int | None) -> str:
+    """The device as a reader elsewhere understands it: the CPU's threads, for stacks are parted among them, or a GPU's make."""
     if device == "cpu":
-        return "cpu"
+        return f"cpu, {threads or cores()} threads"
     import torch
 
     return f"{device.partition(':')[0]} ({torch.cuda.get_device_name(device)})"
@@ -48,7 +50,7 @@ def provenance(scenario: Scenario, device: str, checksums: Mapping[str, str]) ->
         "code": code_version(),
         "libraries": {name: library_version(name) for name in LIBRARIES},
         "data": {"kind": scenario.dataset.kind, "checksums": dict(sorted(checksums.items()))},
-        "device": device_name(device),
+        "device": device_name(device, scenario.compute.threads),
         "precision": scenario.compute.precision,
         "seed": scenario.seed,
         "trials": scenario.evaluation.trials,

@@ -9,11 +9,11 @@ import torch
 
 from engine import models
 from engine.errors import RequestError
+from engine.processes import cores
 from engine.rows import Dataset, Poison
 from engine.scenario import ComputeSection, ModelSection, Scenario
 from engine.seeds import seed_for
 from engine.training.recipe import Job, Recipe, Trained, Training
-from engine.training.sizing import cores
 from engine.training.stacked import Control, train_stacked
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}

@@ -18,6 +18,7 @@ import pytest
 from engine import run
 from engine.control import Control
 from engine.errors import BadData, RequestError
+from engine.processes import cores
 from engine.rows import RunRow, Table
 from engine.scenario import Scenario, parse
 from engine.store import Store
@@ -84,7 +85,7 @@ def test_a_run_from_start_to_done(store: Store) -> None:
     assert store.read("SELECT * FROM leases") == []
     provenance = store.provenance(run_id)
     assert provenance["data"] == {"kind": "digits", "checksums": {"fake.csv": "md5:0"}}
-    assert (provenance["device"], provenance["seed"]) == ("cpu", 0)
+    assert (provenance["device"], provenance["seed"]) == (f"cpu, {cores()} threads", 0)
     assert provenance["libraries"].keys() == {"torch", "numpy", "scikit-learn", "pandas"}
     assert os.uname().nodename not in json.dumps(provenance)
     with pytest.raises(RequestError, match="it is done"):

@@ -62,11 +62,3 @@ def timed(train: Callable[[], object], device: torch.device) -> float:
             torch.cuda.synchronize(device)
         times.append(clock() - start)
     return min(times)
-
-
-def cores() -> int:
-    """How many CPU cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
