@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -84,8 +85,17 @@ class SubpopApp(App[int]):
         Binding("ctrl+t", "next_theme", "Next theme", show=False, id="app.theme"),
     ]
 
-    def __init__(self, store_path: Path | None = None, data_dir: Path | None = None, *, config: Path | None = None) -> None:
+    def __init__(
+        self,
+        store_path: Path | None = None,
+        data_dir: Path | None = None,
+        *,
+        config: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """config: where settings are remembered; clock: Unix seconds, for what is told as so long ago."""
         super().__init__(watch_css=False)
+        self.clock = clock
         self.store_path = store_path
         self.given_data_dir = data_dir
         self.settings = Settings(config if config is not None else config_dir())

@@ -22,9 +22,13 @@ class PreviewProcess:
         self.answered = answered
         self.process: asyncio.subprocess.Process | None = None
 
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
     async def ask(self, question: dict[str, Any]) -> None:
         """Send a question; answers come to `answered` as long as `listen` runs."""
-        if self.process is None or self.process.returncode is not None:
+        if not self.alive:
             await self._start()
         assert self.process is not None
         assert self.process.stdin is not None
@@ -70,3 +74,5 @@ class PreviewProcess:
         if process is not None and process.returncode is None:
             with suppress(ProcessLookupError):
                 process.kill()
+            if (transport := getattr(process, "_transport", None)) is not None:
+                transport.close()  # its pipes too: the loop may end before it hears of the process's end

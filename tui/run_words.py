@@ -58,13 +58,13 @@ def run_cells(run: RunRow, clock: str = "%b %d %H:%M") -> tuple[object, ...]:
 def heading(run: RunRow, now: float) -> tuple[str, str, str]:
     """(sign, what stands first, style) for a run."""
     if run.lost:
-        silent = f", silent for {fmt.duration(now - run.heartbeat_at)}" if run.heartbeat_at else ""
-        return "!", f"ENGINE LOST{silent}: what was committed is kept ({fmt.plural(run.victims_done, 'victim')}). r resumes it", "bad"
+        silent = f"; silent for {fmt.duration(now - run.heartbeat_at)}" if run.heartbeat_at else ""
+        return "!", f"ENGINE LOST: r resumes it, {fmt.plural(run.victims_done, 'victim')} kept{silent}", "bad"
     if run.state == "failed":
         reason = run.error.strip().splitlines()[0] if run.error.strip() else "no reason was recorded"
         return "✗", f"FAILED: {reason}", "bad"
     if run.state == "stopped":
-        return "■", f"stopped with {fmt.plural(run.victims_done, 'victim')} kept. r resumes it", "warn"
+        return "■", f"stopped: r resumes it, {fmt.plural(run.victims_done, 'victim')} kept", "warn"
     if run.state == "paused":
         return "‖", "paused: memory is held, no work is done. r goes on", "warn"
     if run.state == "done":

@@ -12,7 +12,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Input, Label, Static
 
-from engine.errors import SubpopError
 from engine.rows import RunRow
 from tui import format as fmt
 from tui.screens.base import Dialog
@@ -92,7 +91,7 @@ class ExportDialog(Dialog[None]):
         try:
             with Store.open(self.host.store_file, create=False) as store:  # its own connection: a long read holds up no screen
                 count = export(store, self.run.id, self.table, format, path, only=self.only)
-        except (SubpopError, OSError) as error:
+        except Exception as error:  # whatever it is, it must be said here
             said, good = f"✗ {error}", False
         else:
             said, good = f"✓ {fmt.plural(count, 'row')} written to {path}", True

@@ -128,7 +128,7 @@ class LaunchDialog(Dialog[str]):
         assert store is not None
         try:
             row = engine_run.start(store, found, name=name, data_dir=self.host.given_data_dir)
-        except (SubpopError, OSError) as error:
+        except Exception as error:  # whatever it is, it must be said here
             self.app.call_from_thread(self._failed, f"✗ {error}")
         else:
             self.app.call_from_thread(self._started, row.id)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from textual import work
 
-from engine.errors import SubpopError
 from engine.rows import RunRow
 from tui import run_words
 
@@ -58,7 +57,7 @@ class RunActions(Base):
         """Carry out a request off the screen's thread and say how it went."""
         try:
             call()
-        except (SubpopError, OSError) as error:
+        except Exception as error:  # whatever it is, it must be said here
             self.app.call_from_thread(self.notify, str(error), title=f"{what} {run_id}", severity="error", timeout=10)
         else:
             self.app.call_from_thread(self.notify, said, timeout=3)

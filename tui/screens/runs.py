@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -99,7 +98,8 @@ class RunsScreen(RunActions, ModeScreen):
             self.host.run_wanted = False
         self.list.caption()
         low = self.size.height < 30  # the caption is left out there
-        self.list.styles.height = min(max(2, len(runs) + 1), 4) if low else min(max(3, len(runs) + 2), 8)
+        most = 2 if self.size.height < 18 else 4
+        self.list.styles.height = min(max(2, len(runs) + 1), most) if low else min(max(3, len(runs) + 2), 8)
         self._follow()
 
     def _follow(self) -> None:
@@ -129,7 +129,7 @@ class RunsScreen(RunActions, ModeScreen):
     def _summary(self) -> None:
         run = self.run_shown
         self.query_one("#summary", Lines).show(
-            run_words.summary(run, time.time(), self.use, self.size.width, self.styles_by_name()) if run else []
+            run_words.summary(run, self.host.clock(), self.use, self.size.width, self.styles_by_name()) if run else []
         )
 
     @property

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -40,7 +40,7 @@ class Subject:
     stage: str = ""
     said: str = ""
     share: float = 0.0
-    since: float = field(default_factory=time.monotonic)
+    since: float = field(default_factory=monotonic)
     deviations: tuple[str, ...] = ()
 
 
@@ -140,7 +140,7 @@ class SubpopulationsScreen(ModeScreen):
             share = run_words.phase_share(run.phase)
             lines.append(Text(f" {fmt.bar(share, 30)} the engine is at work: {fmt.clean(run.phase)}"))
         elif subject.stage == "loading":
-            spent = time.monotonic() - subject.since
+            spent = monotonic() - subject.since
             left = f"  {fmt.duration(spent * (1 - subject.share) / subject.share)} left" if subject.share > 0.05 else ""
             bar = fmt.bar(subject.share, 30)
             lines.append(Text(f" {bar} {int(subject.share * 100):3d} %  {fmt.clean(subject.said)} · {fmt.duration(spent)}{left}"))
@@ -188,7 +188,7 @@ class SubpopulationsScreen(ModeScreen):
     @work(exclusive=True, group="ask", exit_on_error=False)
     async def _ask_members(self) -> None:
         key = self.pane.table.cursor_key
-        if key is not None and self.subject.stage == "ready":
+        if key is not None and self.subject.stage == "ready" and self.process.alive:
             await self.process.ask({"members": key[0], "split": self.split, "limit": 200})
 
     def _show_members(self, told: dict[str, Any]) -> None:
@@ -220,7 +220,7 @@ class SubpopulationsScreen(ModeScreen):
 
     def action_members(self) -> None:
         subject = self.subject
-        subject.stage, subject.said, subject.share, subject.since = "loading", "loading the data", 0.0, time.monotonic()
+        subject.stage, subject.said, subject.share, subject.since = "loading", "loading the data", 0.0, monotonic()
         self._load_run()
 
     def action_split(self) -> None:

@@ -119,6 +119,8 @@ class TopBar(Bar):
             words = f" {number} {short} " if short else f" {number} "
             left.append([Piece(words, "here" if mode == here else "", f"app.switch_mode('{mode}')")])
         word, style = app.at_work() if hasattr(app, "at_work") else ("", "")
+        if width < 60:
+            word = word[:1]
         return left, [Piece(f"{word} ", style, "app.switch_mode('runs')")] if word else []
 
 
@@ -140,7 +142,7 @@ class KeyBar(Bar):
             binding = active.binding
             if binding.show and active.enabled:
                 known = best.get(binding.action)
-                if known is None or (known[1].key.startswith("ctrl") and not binding.key.startswith("ctrl")):
+                if known is None or (known[1].key.startswith(("ctrl", "tab")) and not binding.key.startswith("ctrl")):
                     best[binding.action] = (active.node, binding)
         left: list[list[Piece]] = [[Piece(" ")]]
         kept: dict[str, list[Piece]] = {}

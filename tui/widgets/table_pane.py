@@ -129,7 +129,8 @@ class TablePane(Vertical):
     def _typed(self, event: Input.Changed) -> None:
         event.stop()
         if event.value != self.table.model.view.filter:
-            self.table.look(filter=event.value)
+            # From the table's own queue: a message that its parent's handler makes it post would not bubble past that parent.
+            self.table.call_later(self.table.look, filter=event.value)
 
     @on(LiveTable.Looked)
     def _looked(self) -> None:

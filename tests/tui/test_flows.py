@@ -1,0 +1,447 @@
+"""What a person does, from the first key to the exported file, without a real engine: the worker's side is written by hand."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from engine import run as engine_run
+from engine.export import export
+from engine.processes import host_name
+from engine.store import Store
+from tests.tui import worlds
+from tests.tui.conftest import another_app, running
+from tests.tui.hands import field_of, opened_form, settled, until
+from tui.app import SubpopApp
+from tui.screens.export import ExportDialog
+from tui.screens.form import FormScreen
+from tui.screens.launch import LaunchDialog
+from tui.screens.reader import Reader
+from tui.widgets.bars import KeyBar
+from tui.widgets.detail import Detail
+from tui.widgets.lines import Lines
+from tui.widgets.live_table import LiveTable
+from tui.widgets.table_pane import TablePane
+
+SIZE = (120, 36)
+
+
+def keys_shown(app: SubpopApp) -> str:
+    """The key line of the screen in front."""
+    return str(app.screen.query_one(KeyBar).render())
+
+
+def table(app: SubpopApp, pane: str) -> LiveTable:
+    return app.screen.query_one(f"#{pane}", TablePane).table
+
+
+def summary(app: SubpopApp) -> str:
+    return "\n".join(line.plain for line in app.screen.query_one("#summary", Lines).lines)
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Runs are made but no worker is started; the list says for which runs one would have been."""
+    spawned: list[str] = []
+
+    def spawn(store: Store, run_id: str, *_: object) -> None:
+        spawned.append(run_id)
+        store.assign(run_id, host_name(), os.getpid())
+
+    monkeypatch.setattr(engine_run, "_spawn", spawn)
+    return spawned
+
+
+async def test_the_default_preset_is_launched_in_two_keys_that_the_screen_shows(app: SubpopApp, store: Store, no_engine: list[str]) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert table(app, "presets").cursor_key == ("quickstart",)
+        assert "⏎ Launch" in keys_shown(app)
+        await settled(pilot, "enter")
+        await until(pilot, lambda: isinstance(app.screen, LaunchDialog) and app.screen.scenario is not None)
+        assert "⏎ Launch" in keys_shown(app)
+        await settled(pilot, "enter")
+        await until(pilot, lambda: app.current_mode == "runs" and bool(store.runs()))
+        run = store.runs()[0]
+        assert (run.name, run.title) == ("quickstart", "Handwritten digits, ClusterMatch, label flipping")
+        assert no_engine == [run.id]
+        await until(pilot, lambda: table(app, "runs").cursor_key == (run.id,))
+
+
+async def test_a_smoke_run_says_so_and_is_stored_as_one(app: SubpopApp, store: Store, no_engine: list[str]) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "enter")
+        await until(pilot, lambda: isinstance(app.screen, LaunchDialog) and app.screen.scenario is not None)
+        await settled(pilot, "right")
+        assert "smoke" in str(app.screen.query_one("#verdict").render())
+        await settled(pilot, "enter")
+        await until(pilot, lambda: bool(store.runs()))
+        assert "smoked = true" in store.runs()[0].scenario_toml
+
+
+async def test_what_has_no_data_here_cannot_be_launched_and_says_why(app: SubpopApp) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "down")
+        assert "d Get data" in keys_shown(app)
+        await settled(pilot, "enter")
+        await until(pilot, lambda: isinstance(app.screen, LaunchDialog) and "✗" in str(app.screen.query_one("#verdict").render()))
+        assert "its data are not here" in str(app.screen.query_one("#verdict").render())
+        assert "Launch" not in keys_shown(app)
+
+
+async def test_the_form_says_the_engines_own_words_beside_the_field(app: SubpopApp, tmp_path: Path) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await opened_form(pilot)
+        row = field_of(app, "model.epochs")
+        row.focus_field()
+        await settled(pilot, "end", "backspace", "backspace", "0")
+        await until(pilot, lambda: row.has_class("-wrong"))
+        assert "1" in str(row.query_one(".note").render())
+        assert "Launch" not in keys_shown(app)
+        await settled(pilot, "backspace", "7")
+        await until(pilot, lambda: not row.has_class("-wrong"))
+        assert "^l Launch" in keys_shown(app)
+        await settled(pilot, "ctrl+s")
+        path = tmp_path / "mine.toml"
+        app.screen.query_one(Input).value = str(path)
+        await settled(pilot, "enter")
+        assert "epochs = 7" in path.read_text()
+        from engine.scenario import load
+
+        assert load(path).model.epochs == 7
+        await settled(pilot, "escape", "o")
+        app.screen.query_one(Input).value = str(path)
+        await settled(pilot, "enter")
+        await until(pilot, lambda: isinstance(app.screen, FormScreen) and app.screen.scenario is not None)
+        assert app.screen.path == path  # type: ignore[attr-defined]
+
+
+async def test_a_form_left_unsaved_is_remembered_by_the_next_session(app: SubpopApp, tmp_path: Path) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await opened_form(pilot)
+        field_of(app, "model.hidden").focus_field()
+        await settled(pilot, "end", "5")
+        await pilot.pause(0.3)
+    again = another_app(tmp_path)
+    async with again.run_test(size=SIZE) as pilot:
+        await opened_form(pilot)
+        assert field_of(again, "model.hidden").query_one(Input).value == "325"
+        await settled(pilot, "ctrl+r")
+        assert field_of(again, "model.hidden").query_one(Input).value == "32"
+
+
+async def test_fields_that_do_not_matter_are_not_shown(app: SubpopApp) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await opened_form(pilot)
+        assert not field_of(app, "dataset.path").display
+        field_of(app, "dataset.kind").set_value("table")
+        await settled(pilot)
+        assert field_of(app, "dataset.path").display
+        await until(pilot, lambda: app.screen.scenario is None)  # type: ignore[attr-defined]
+
+
+async def test_damage_fills_while_one_watches_and_the_cursor_stays_on_its_subpopulation(app: SubpopApp, store: Store) -> None:
+    import random
+
+    run_id = running(store, trials=2, ready=0.3)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "3", "w", *["right"] * 4, "s", "down", "down")
+        shown = table(app, "damage")
+        key = shown.cursor_key
+        assert shown.model.view.sort == "damage"
+        dice = random.Random(2)
+        for _ in range(4):
+            store.write_tables(run_id, {"damage": worlds.damage_table(40, 3, dice)})
+            await settled(pilot)
+            await until(pilot, lambda: shown.model.rows == {shown.model.key_of(row): row for row in store.table(run_id, "damage").rows})
+            assert shown.cursor_key == key
+            assert shown.model.shown[shown.cursor or 0] == key
+        shown.sort_now()
+        values = [shown.model.rows[key][3] for key in shown.model.shown]
+        assert values == sorted(values, reverse=True)  # type: ignore[type-var]
+
+
+async def test_the_view_can_be_held_while_the_work_goes_on(app: SubpopApp, store: Store) -> None:
+    import random
+
+    run_id = running(store, trials=2, ready=0.3)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "3", "z")
+        before = dict(table(app, "damage").model.rows)
+        store.write_tables(run_id, {"damage": worlds.damage_table(40, 3, random.Random(2))})
+        await pilot.pause(0.3)
+        assert table(app, "damage").model.rows == before
+        await settled(pilot, "z")
+        await until(pilot, lambda: table(app, "damage").model.rows != before)
+
+
+async def test_pause_resume_and_stop_are_asked_of_the_engine(app: SubpopApp, store: Store) -> None:
+    run_id = running(store)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "3")
+        assert "p Pause" in keys_shown(app)
+        assert "Resume" not in keys_shown(app)
+        await settled(pilot, "p")
+        asked: list[str] = []
+
+        def asks(kind: str) -> bool:
+            asked.extend(store.take_requests(run_id))
+            return kind in asked
+
+        await until(pilot, lambda: asks("pause"))
+        store.update_run(run_id, state="paused")
+        await until(pilot, lambda: "r Resume" in keys_shown(app))
+        assert "Pause" not in keys_shown(app)
+        assert "paused" in summary(app)
+        await settled(pilot, "r")
+        await until(pilot, lambda: asks("resume"))
+        await settled(pilot, "x", "n")
+        await settled(pilot, "x", "y")
+        await until(pilot, lambda: asks("stop"))
+        assert asked.count("stop") == 1
+
+
+async def test_a_lost_engine_is_said_and_resumed_with_one_key(app: SubpopApp, store: Store, no_engine: list[str]) -> None:
+    run_id = running(store)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "3")
+        assert "LOST" not in summary(app)
+        store.update_run(run_id, pid=4_000_001)  # as if the worker had died
+        await until(pilot, lambda: "ENGINE LOST" in summary(app), seconds=3)
+        assert "r Resume" in keys_shown(app)
+        assert "engine lost" in app.at_work()[0]
+        await settled(pilot, "r")
+        await until(pilot, lambda: no_engine == [run_id])
+
+
+async def test_a_failure_is_one_key_away(app: SubpopApp, store: Store) -> None:
+    worlds.make_run(store, state="failed", error="cluster 17 has 0 test rows; lower `clusters`\nand the rest of it")
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "3")
+        assert "cluster 17 has 0 test rows" in summary(app)
+        await settled(pilot, "f")
+        assert isinstance(app.screen, Reader)
+        assert "and the rest of it" in app.screen.text
+        assert "plan: 363 victims" in app.screen.text
+
+
+async def test_runs_started_elsewhere_appear_and_can_be_renamed_and_deleted(app: SubpopApp, store: Store) -> None:
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "3")
+        run_id = worlds.make_run(store, name="from the command line")
+        await until(pilot, lambda: table(app, "runs").cursor_key == (run_id,))
+        await settled(pilot, "R")
+        app.screen.query_one(Input).value = "mine"
+        await settled(pilot, "enter")
+        await until(pilot, lambda: store.run(run_id).name == "mine")
+        await settled(pilot, "D", "y")
+        await until(pilot, lambda: not table(app, "runs").model.rows)
+        assert store.runs() == []
+
+
+async def test_two_apps_on_one_run_see_the_same(app: SubpopApp, store: Store, tmp_path: Path) -> None:
+    import random
+
+    run_id = running(store, trials=1, ready=0.2)
+    other = another_app(tmp_path, "other")
+    async with app.run_test(size=SIZE) as one, other.run_test(size=(80, 24)) as two:
+        await settled(one, "3")
+        await settled(two, "3")
+        store.write_tables(run_id, {"damage": worlds.damage_table(40, 3, random.Random(9))})
+        want = {row[:1] + row[2:3]: row for row in store.table(run_id, "damage").rows}
+        for pilot, each in ((one, app), (two, other)):
+            await until(pilot, lambda each=each: {(r[0], r[2]): r for r in table(each, "damage").model.rows.values()} == want)  # type: ignore[misc]
+        await settled(two, "p")
+        await until(two, lambda: store.take_requests(run_id) == ["pause"])
+
+
+async def exported(pilot: Pilot[int], app: SubpopApp, path: Path, *keys: str) -> bytes:
+    """Export what is on screen to a path, through the dialog."""
+    await settled(pilot, "x", *keys)
+    assert isinstance(app.screen, ExportDialog)
+    app.screen.query_one(Input).value = str(path)
+    await settled(pilot, "enter")
+    await until(pilot, lambda: app.screen.query_one("#outcome").has_class("-written"))
+    assert str(path) in str(app.screen.query_one("#outcome").render()).replace("\n", "")
+    await settled(pilot, "enter")
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(("presses", "format"), [(0, "csv"), (2, "json"), (3, "md"), (4, "tex")])
+async def test_the_screens_export_is_the_headless_one_byte_for_byte(
+    app: SubpopApp, store: Store, tmp_path: Path, presses: int, format: str
+) -> None:
+    run_id = worlds.make_run(store)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "4")
+        await until(pilot, lambda: bool(table(app, "result").model.rows))
+        got = await exported(pilot, app, tmp_path / f"out.{format}", *["right"] * presses)
+    headless = io.BytesIO()
+    export(store, run_id, "damage", format, headless)
+    assert got == headless.getvalue()
+
+
+async def test_an_export_follows_the_screens_filter_and_order(app: SubpopApp, store: Store, tmp_path: Path) -> None:
+    run_id = worlds.make_run(store)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "4", *["right"] * 4, "s", "slash", *"tech damage>0.3", "enter")
+        model = table(app, "result").model
+        assert 0 < len(model.shown) < len(model.rows)
+        assert all("Tech" in str(model.rows[key][1]) and model.rows[key][3] > 0.3 for key in model.shown)  # type: ignore[operator]
+        got = await exported(pilot, app, tmp_path / "some.csv")
+        headless = io.BytesIO()
+        export(store, run_id, "damage", "csv", headless, only=model.shown)
+    assert got == headless.getvalue()
+    lines = [line for line in got.decode().splitlines() if not line.startswith("#")][1:]
+    assert len(lines) == len(model.shown)
+
+
+async def test_an_export_that_cannot_be_written_says_why(app: SubpopApp, store: Store, tmp_path: Path) -> None:
+    worlds.make_run(store)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "4", "x")
+        app.screen.query_one(Input).value = str(tmp_path / "nowhere" / "x.csv")
+        await settled(pilot, "enter")
+        await until(pilot, lambda: app.screen.query_one("#outcome").has_class("-bad"))
+        assert "folder" in str(app.screen.query_one("#outcome").render())
+
+
+async def test_every_table_of_a_run_can_be_turned_to_and_copied(app: SubpopApp, store: Store) -> None:
+    worlds.make_run(store)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "4")
+        names = set()
+        for _ in range(3):
+            names.add(table(app, "result").spec.name)
+            assert table(app, "result").model.rows
+            await settled(pilot, "t")
+        assert names == {"subpopulations", "damage", "worst"}
+        await settled(pilot, "y")
+        assert app.clipboard.splitlines()[0].startswith("subpopulation\t") or "alpha\t" in app.clipboard
+        await settled(pilot, "Y")
+        assert len(app.clipboard.splitlines()) == len(table(app, "result").model.rows) + 1
+
+
+async def test_marked_subpopulations_alone_are_attacked(app: SubpopApp, store: Store, no_engine: list[str]) -> None:
+    worlds.make_run(store)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "2", "down", "space", "space", "a")
+        dialog = app.screen
+        assert isinstance(dialog, LaunchDialog)
+        assert dialog.only == (1, 2)
+        dialog.text = dialog.text.replace("adult", "digits", 1)  # data that need no files
+        dialog.text = dialog.text.replace('kind = "adult"', 'kind = "digits"')
+        dialog._check()
+        await settled(pilot, "enter")
+        await until(pilot, lambda: len(store.runs()) == 2)
+        assert "only = [1, 2]" in store.runs()[0].scenario_toml
+
+
+async def test_discovery_is_shown_as_it_comes_and_a_failure_in_words(app: SubpopApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tui.screens.subpopulations import SubpopulationsScreen
+
+    monkeypatch.setattr(SubpopulationsScreen, "_discover", lambda self: None)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "p")
+        screen: Any = app.screen
+        assert isinstance(screen, SubpopulationsScreen)
+        screen._answered({"progress": ["confidence, fold 3 of 5", 0.48]})
+        assert "48 %  confidence, fold 3 of 5" in screen.query_one("#subject", Lines).lines[-1].plain
+        found = [{**vars(s), "class_mix": dict(s.class_mix)} for s in worlds.subpopulations(12)]
+        screen._answered({"found": found, "deviations": ["a sliver"]})
+        await settled(pilot)
+        assert len(table(app, "subpopulations").model.rows) == 12
+        assert "a sliver" in screen.query_one("#subject", Lines).lines[1].plain
+        screen._answered({"error": "the engine's preview ended: killed", "ended": True})
+        assert "killed" in screen.query_one("#subject", Lines).lines[-1].plain
+
+
+async def test_help_names_the_keys_and_columns_of_where_one_is(app: SubpopApp, store: Store) -> None:
+    from tui.screens.help import HelpScreen, keys_of
+
+    worlds.make_run(store)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "4")
+        keys = keys_of(app.screen)
+        assert ("x", "Export") in keys["This screen"]
+        assert any(words == "Sort by column" for _, words in keys["This table"])
+        await settled(pilot, "question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        await settled(pilot, "escape")
+        assert not isinstance(app.screen, HelpScreen)
+
+
+async def test_the_command_list_has_every_action_and_does_it(app: SubpopApp, store: Store) -> None:
+    from tui.screens.palette import PaletteScreen
+
+    worlds.make_run(store)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "4", "colon")
+        palette = app.screen
+        assert isinstance(palette, PaletteScreen)
+        listed = {str(row[2]) for row in palette.query_one(LiveTable).model.rows.values()}
+        for binding in [*type(app).BINDINGS, *type(app.screen_stack[0]).BINDINGS, *LiveTable.BINDINGS, *TablePane.BINDINGS]:
+            name = getattr(binding, "id", None)
+            if name and name not in ("app.palette", "results.run", "results.run-before", "table.mark", "table.mark-all"):
+                assert name in listed, name
+        await settled(pilot, *"theme subpop-light", "enter")
+        assert app.theme == "subpop-light"
+        await settled(pilot, "colon", *"show table worst", "enter")
+        await until(pilot, lambda: table(app, "result").spec.name == "worst")
+
+
+async def test_keys_can_be_remapped_and_the_key_line_tells_the_new_ones(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "keys.toml").write_text('[keys]\n"results.export" = "ctrl+e"\n')
+    worlds.make_run(store)
+    app = another_app(tmp_path)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "4")
+        assert "^e Export" in keys_shown(app)
+        await settled(pilot, "x")
+        assert not isinstance(app.screen, ExportDialog)
+        await settled(pilot, "ctrl+e")
+        assert isinstance(app.screen, ExportDialog)
+
+
+async def test_a_session_is_taken_up_where_it_was_left(tmp_path: Path, store: Store) -> None:
+    worlds.make_run(store)
+    first = another_app(tmp_path)
+    async with first.run_test(size=SIZE) as pilot:
+        await settled(pilot, "ctrl+t", "4", "t", "T", *["right"] * 4, "s", "slash", *"sales", "enter")
+    second = another_app(tmp_path)
+    async with second.run_test(size=SIZE) as pilot:
+        assert second.theme == "subpop-light"
+        await settled(pilot, "4")
+        view = table(second, "result").model.view
+        assert (view.sort, view.filter) == ("damage", "sales")
+        assert second.screen.query_one("#result", TablePane).query_one(Input).value == "sales"
+
+
+async def test_a_broken_settings_file_is_forgotten_and_a_broken_keys_file_told(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "app.json").write_text('{"theme": 7, "views": [1], "drafts": "x"')
+    (tmp_path / "config" / "keys.toml").write_text("[keys\n")
+    app = another_app(tmp_path)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert app.theme == "subpop-dark"
+        assert any("keys.toml" in note.message for note in app._notifications)
+
+
+async def test_a_store_that_cannot_be_used_is_told_and_the_plan_still_works(tmp_path: Path) -> None:
+    (tmp_path / "runs.db").write_text("this is no database, but text long enough to be taken for one" * 30)
+    app = another_app(tmp_path)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert "not a results store" in app._trouble
+        assert app.at_work() == ("! store", "bad")
+        assert "Handwritten" in str(app.screen.query_one(Detail)._shown)
+        for key in ("2", "3", "4", "1"):
+            await settled(pilot, key)

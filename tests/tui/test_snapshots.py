@@ -1,0 +1,172 @@
+"""Every screen, pictured. The SVGs under __snapshots__ are the pictures in the README."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.store import Store
+from tests.tui import worlds
+from tests.tui.conftest import running
+from tests.tui.hands import field_of, opened_form, settled
+from tui.app import SubpopApp
+
+Snap = Callable[..., bool]
+WIDE, NARROW = (120, 36), (80, 24)
+SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
+
+
+def pressing(*keys: str) -> Callable[[Pilot[int]], object]:
+    async def run(pilot: Pilot[int]) -> None:
+        await settled(pilot, *keys)
+
+    return run
+
+
+def three_runs(store: Store) -> None:
+    worlds.make_run(store, name="adult-clustermatch")
+    worlds.make_run(
+        store,
+        name="adult smoke",
+        state="failed",
+        trials=1,
+        ready=0.4,
+        error="cluster 17 has 0 test rows; lower `clusters` or set `min_test_rows`",
+        deviations=("1,500 of 7,841 train rows",),
+    )
+    running(store, name="adult again", trials=2, ready=0.6)
+
+
+@SIZES
+def test_plan(app: SubpopApp, snap_compare: Snap, size: tuple[int, int]) -> None:
+    assert snap_compare(app, terminal_size=size, run_before=pressing())
+
+
+def test_plan_light(app: SubpopApp, snap_compare: Snap) -> None:
+    assert snap_compare(app, terminal_size=WIDE, run_before=pressing("down", "ctrl+t"))
+
+
+def test_launch(app: SubpopApp, snap_compare: Snap) -> None:
+    assert snap_compare(app, terminal_size=NARROW, run_before=pressing("enter"))
+
+
+@SIZES
+def test_form(app: SubpopApp, snap_compare: Snap, size: tuple[int, int]) -> None:
+    async def wrong(pilot: Pilot[int]) -> None:
+        await opened_form(pilot)
+        field_of(pilot.app, "model.epochs").focus_field()
+        await settled(pilot, "end", "backspace", "backspace", *"none")
+        await pilot.pause(0.3)
+
+    assert snap_compare(app, terminal_size=size, run_before=wrong)
+
+
+@SIZES
+def test_subpopulations(app: SubpopApp, store: Store, snap_compare: Snap, size: tuple[int, int]) -> None:
+    worlds.make_run(store)
+
+    async def with_members(pilot: Pilot[int]) -> None:
+        await settled(pilot, "2", "down", "space", "space")
+        screen = pilot.app.screen
+        screen.subject.stage = "ready"  # type: ignore[attr-defined]
+        rows = [[str(100 + i), ">50K" if i % 3 else "<=50K", 30 + i, "Private", 40 + i % 9] for i in range(40)]
+        screen._answered(
+            {"members": {"index": 3, "split": "aux", "total": 111, "columns": ["row", "class", "age", "workclass", "hours"], "rows": rows}}
+        )  # type: ignore[attr-defined]
+        await settled(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=with_members)
+
+
+def test_discovering(app: SubpopApp, snap_compare: Snap, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tui.screens.subpopulations import SubpopulationsScreen
+
+    monkeypatch.setattr(SubpopulationsScreen, "_discover", lambda self: None)
+    monkeypatch.setattr("tui.screens.subpopulations.monotonic", lambda: 12.0)
+
+    async def half_way(pilot: Pilot[int]) -> None:
+        await settled(pilot, "p")
+        screen = pilot.app.screen
+        screen.subject.since = 2.0  # type: ignore[attr-defined]
+        screen._answered({"progress": ["confidence, fold 3 of 5", 0.48]})  # type: ignore[attr-defined]
+        await settled(pilot)
+
+    assert snap_compare(app, terminal_size=NARROW, run_before=half_way)
+
+
+@SIZES
+def test_runs(app: SubpopApp, store: Store, snap_compare: Snap, size: tuple[int, int]) -> None:
+    three_runs(store)
+
+    async def measured(pilot: Pilot[int]) -> None:
+        await settled(pilot, "3", "w", *["right"] * 4, "s", "down", "down")
+        pilot.app.screen._measure()  # type: ignore[attr-defined]
+        await settled(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=measured)
+
+
+def test_runs_light(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    three_runs(store)
+    assert snap_compare(app, terminal_size=WIDE, run_before=pressing("ctrl+t", "3", "down", "down"))
+
+
+def test_runs_failed(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    three_runs(store)
+    assert snap_compare(app, terminal_size=NARROW, run_before=pressing("3", "down", "w", "w"))
+
+
+def test_runs_lost(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    worlds.make_run(store, name="adult again", state="running", trials=2, ready=0.6)
+    assert snap_compare(app, terminal_size=NARROW, run_before=pressing("3"))
+
+
+def test_no_runs(app: SubpopApp, snap_compare: Snap) -> None:
+    assert snap_compare(app, terminal_size=NARROW, run_before=pressing("3"))
+
+
+def test_failure(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    three_runs(store)
+    assert snap_compare(app, terminal_size=NARROW, run_before=pressing("3", "down", "f"))
+
+
+@SIZES
+def test_results(app: SubpopApp, store: Store, snap_compare: Snap, size: tuple[int, int]) -> None:
+    worlds.make_run(store)
+    assert snap_compare(app, terminal_size=size, run_before=pressing("4", *["right"] * 4, "s", "slash", *"sales damage>0.2", "enter"))
+
+
+def test_results_worst(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    worlds.make_run(store, trials=1, deviations=("1,500 of 7,841 train rows",))
+    assert snap_compare(app, terminal_size=WIDE, run_before=pressing("4", "t"))
+
+
+def test_row(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    worlds.make_run(store)
+    assert snap_compare(app, terminal_size=WIDE, run_before=pressing("4", "down", "enter"))
+
+
+def test_export(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    worlds.make_run(store)
+    assert snap_compare(app, terminal_size=NARROW, run_before=pressing("4", "x", "right"))
+
+
+def test_help(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    from tui.screens import help as help_screen
+
+    app.settings.folder = type(app.settings.folder)("CONFIG")
+    assert help_screen
+    worlds.make_run(store)
+    assert snap_compare(app, terminal_size=WIDE, run_before=pressing("4", "question_mark"))
+
+
+def test_commands(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    worlds.make_run(store)
+    assert snap_compare(app, terminal_size=NARROW, run_before=pressing("3", "colon", *"re"))
+
+
+def test_tiny(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    three_runs(store)
+    assert snap_compare(app, terminal_size=(40, 10), run_before=pressing("3"))
