@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--alpha", type=float, default=1.0)
     options = parser.parse_args()
     given, found = discovered(
-        "adult-featurematch", f"attack.alphas=[{options.alpha}]", f"evaluation.trials={options.trials}", "subpopulations.max_size=400"
+        "adult-featurematch", f"attack.alphas=[{options.alpha}]", f"evaluation.trials={options.trials}", "subpopulations.max_size=100000"
     )
     found = only(found, options.subpopulations, given.evaluation.min_test_rows)
     plan = pipeline.plan(given, found, "cpu", log=lambda line: None)
@@ -62,7 +62,7 @@ def main() -> None:
     for trial in range(options.trials):
         specs = [spec for stack in plan if stack.trial == trial for spec in stack.victims]
         ours = [r for stack in plan if stack.trial == trial for r in pipeline.train_stack(given, found, stack, "cpu")]
-        halves = Parallel(n_jobs=2)(delayed(union_predictions)(given, found, specs[part::2]) for part in (0, 1))
+        halves = Parallel(n_jobs=2, max_nbytes=None)(delayed(union_predictions)(given, found, specs[part::2]) for part in (0, 1))
         theirs = list(ours)
         for part, half in enumerate(halves):
             theirs[part::2] = [replace(r, predictions=p) for r, p in zip(ours[part::2], half, strict=True)]
