@@ -38,7 +38,9 @@ class TableFeed:
         """Take what changed; True where anything did."""
         if self.run_id is None or self.frozen:
             return False
-        revision, changes, order = store.table_changes(self.run_id, self.name, self.revision)
+        # by name: a run that another version wrote may have other columns
+        columns = [column.name for column in self.spec.columns]
+        revision, changes, order = store.table_changes(self.run_id, self.name, self.revision, columns)
         if revision == self.revision:
             return False
         self.revision = revision

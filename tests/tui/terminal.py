@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from rich.cells import cell_len
+
 ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[()][A-Z0-9]|\x1b[=>78]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1bP[^\x1b]*\x1b\\")
 
 
@@ -56,9 +58,10 @@ class Picture:
                 self.y += 1
             elif token[0] not in "\x1b\b":
                 for char in token:
-                    if 0 <= self.y < self.height and 0 <= self.x < self.width:
-                        self.cells[self.y][self.x] = char
-                    self.x += 1
+                    for cell in (char, "")[: cell_len(char)]:  # a double-width character takes its neighbour's place too
+                        if 0 <= self.y < self.height and 0 <= self.x < self.width:
+                            self.cells[self.y][self.x] = cell
+                        self.x += 1
 
 
 class Terminal:

@@ -1,0 +1,122 @@
+"""The app in real (pseudo-)terminals: hostile ones, ones that go away, and engines that die. One process each, so these are few."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.store import Store
+from tests.tui import worlds
+from tests.tui.terminal import Terminal
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tui.app import main; sys.exit(main())"]
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> dict[str, str]:
+    return {"SUBPOP_CONFIG": str(tmp_path / "config"), "SUBPOP_STORE": str(tmp_path / "runs.db"), "PYTHONWARNINGS": "ignore"}
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A live worker on a run, started from outside the app."""
+    command = [sys.executable, str(ROOT / "tests/tui/worlds.py"), str(tmp_path / "runs.db"), "--rows", "90", "--seconds", "60"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_without_a_terminal_it_says_so_in_one_line_and_ends_with_2(places: dict[str, str]) -> None:
+    done = subprocess.run(OURS, input="", capture_output=True, text=True, env={**os.environ, **places}, check=False, timeout=30)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "needs a terminal" in done.stderr
+
+
+@pytest.mark.parametrize("term", ["dumb", ""])
+def test_on_a_dumb_terminal_it_says_so_in_one_line_and_ends_with_2(places: dict[str, str], term: str) -> None:
+    with Terminal(OURS, environment={**places, "TERM": term}) as terminal:
+        terminal.until("cannot draw", 20)
+        assert terminal.process.wait(10) == 2
+        assert len(terminal.text.strip().splitlines()) == 1
+
+
+def test_tiny_terminals_and_a_storm_of_sizes_leave_no_traceback(places: dict[str, str], tmp_path: Path) -> None:
+    with Store.open(tmp_path / "runs.db") as store:
+        worlds.make_run(store)
+    with Terminal(OURS, size=(40, 10), environment={**places, "NO_COLOR": "1"}) as terminal:
+        terminal.until("quickstart", 20)
+        for key in ("3", "4", "2", "?", "\x1b", ":", "\x1b", "1"):
+            terminal.type(key)
+            terminal.read(0.25)
+            for size in ((1, 1), (200, 60), (3, 40), (80, 2), (40, 10), (120, 36)):
+                terminal.resize(size)
+                terminal.read(0.02)
+        terminal.resize((100, 30))
+        terminal.read(0.5)
+        terminal.type("/" + "x" * 5000 + "\x1b[200~" + "paste" * 20_000 + "\x1b[201~")
+        terminal.read(1.0)
+        assert terminal.process.poll() is None
+        terminal.type("\x1b")
+        terminal.read(0.5)
+        terminal.type("q")
+        terminal.read(0.5)
+        assert terminal.process.wait(10) == 0
+        assert "Traceback" not in terminal.text
+
+
+def test_the_terminal_taken_away_ends_the_app_and_not_the_run(
+    places: dict[str, str], tmp_path: Path, worker: subprocess.Popen[str]
+) -> None:
+    with Terminal(OURS, environment=places) as terminal:
+        terminal.until("quickstart", 20)
+        terminal.type("3")
+        terminal.until("Worst k", 20)
+        terminal.hang_up()
+        terminal.process.send_signal(signal.SIGHUP)
+        terminal.process.wait(15)
+    assert worker.poll() is None
+    with Terminal(OURS, environment=places) as again:
+        again.until("live", 20)
+        again.type("3")
+        again.until("training trial 2 of 3", 20)
+
+
+def test_the_app_killed_leaves_the_run_and_the_next_app_finds_it(places: dict[str, str], worker: subprocess.Popen[str]) -> None:
+    with Terminal(OURS, environment=places) as terminal:
+        terminal.until("live", 20)
+        terminal.process.kill()
+        terminal.process.wait(10)
+    assert worker.poll() is None
+    with Terminal(OURS, environment=places) as again:
+        again.until("live", 20)
+        again.type("q")
+        again.until("still at work: live", 20)
+        assert again.process.wait(10) == 0
+
+
+def test_an_engine_killed_is_said_within_three_seconds(places: dict[str, str], worker: subprocess.Popen[str]) -> None:
+    with Terminal(OURS, environment=places) as terminal:
+        terminal.until("quickstart", 20)
+        terminal.type("3")
+        terminal.until("training trial 2 of 3", 20)
+        worker.kill()
+        worker.wait()
+        start = time.monotonic()
+        terminal.until("ENGINE LOST", 10)
+        assert time.monotonic() - start < 3
+        terminal.read(1.0)
+        assert "r Resume" in terminal.text
