@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from engine.errors import UnknownName
 from engine.rows import Column, Table, TableSpec
@@ -43,13 +43,18 @@ class Tables(Database):
         rows = self.read("SELECT revision FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name))
         return int(rows[0]["revision"]) if rows else 0
 
-    def table_changes(self, run_id: str, name: str, since: int) -> tuple[int, dict[Key, Cells | None], list[Key] | None]:
+    def table_changes(
+        self, run_id: str, name: str, since: int, columns: Sequence[str] | None = None
+    ) -> tuple[int, dict[Key, Cells | None], list[Key] | None]:
         """What changed after revision `since`.
 
         (revision now, key -> cells or None where the row is gone, all keys in order where the order changed else None)
+        columns: which cells, in which order, by name; None where the table has no such column, as one that another version wrote may not.
         """
         with self.snapshot() as db:
-            head = db.execute("SELECT revision, order_revision FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name)).fetchone()
+            head = db.execute(
+                "SELECT spec, revision, order_revision FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name)
+            ).fetchone()
             if head is None or head["revision"] <= since:
                 return (head["revision"] if head else 0), {}, None
             changed = db.execute(
@@ -60,8 +65,18 @@ class Tables(Database):
                 order = db.execute(
                     "SELECT key FROM result_rows WHERE run_id = ? AND name = ? AND cells IS NOT NULL ORDER BY position", (run_id, name)
                 ).fetchall()
-        rows = {_key(row["key"]): None if row["cells"] is None else tuple(json.loads(row["cells"])) for row in changed}
+        stored = [column.name for column in _read_spec(head["spec"]).columns]
+        pick = _picker(stored, stored if columns is None else columns)
+        rows = {_key(row["key"]): None if row["cells"] is None else pick(json.loads(row["cells"])) for row in changed}
         return head["revision"], rows, None if order is None else [_key(row["key"]) for row in order]
+
+
+def _picker(stored: Sequence[str], wanted: Sequence[str]) -> Callable[[list[object]], Cells]:
+    """Cells in the stored order -> cells in the wanted one."""
+    if list(stored) == list(wanted):
+        return tuple
+    at = [stored.index(name) if name in stored else None for name in wanted]
+    return lambda cells: tuple(None if i is None else cells[i] for i in at)
 
 
 def put_tables(db: sqlite3.Connection, run_id: str, tables: Mapping[str, Table]) -> None:

@@ -331,3 +331,11 @@ def test_screens_can_import_the_store_without_numpy() -> None:
     heavy = ("numpy", "pandas", "torch", "pydantic", "scipy", "sklearn")
     code = f"import sys, engine.store, engine.run; print([m for m in {heavy!r} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_table_of_another_version_is_read_by_the_names_of_its_columns(store: Store) -> None:
+    run_id = new_run(store)
+    store.write_tables(run_id, {"damage": table((0, "a", 0.1))})
+    names = [column.name for column in store.table(run_id, "damage").spec.columns]
+    wanted = [names[2], "a column of tomorrow", names[0]]
+    assert store.table_changes(run_id, "damage", 0, wanted)[1] == {(0,): (0.1, None, 0)}
