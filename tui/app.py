@@ -174,13 +174,23 @@ class SubpopApp(App[int]):
             if version == self._version and not force and now - self._looked_at < LOOK_S:
                 return
             self._version, self._looked_at = version, now
-            self.runs = tuple(self.store.runs())
+            before, self.runs = self.runs, tuple(self.store.runs())
         except SubpopError as error:
             self._say_trouble(str(error))
             return
         self._trouble = ""
+        self._tell_ends(before)
         for screen in self.screen_stack:
             screen.post_message(StoreMoved(self.runs))
+
+    def _tell_ends(self, before: tuple[RunRow, ...]) -> None:
+        """Say which runs came to an end since the last look, wherever one is."""
+        worked = {run.id for run in before if run.alive}
+        for run in self.runs:
+            if run.id in worked and not run.alive:
+                bad = run.lost or run.state == "failed"
+                word = "lost its engine" if run.lost else {"done": "is done", "failed": "failed"}.get(run.state, f"is {run.state}")
+                self.notify(f"{run.name} {word}", severity="error" if bad else "information", timeout=6)
 
     def _say_trouble(self, what: str) -> None:
         if what != self._trouble:

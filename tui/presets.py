@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,3 +82,28 @@ def remarks(path: Path) -> str:
         if not line.startswith("# cost:"):
             lines.append(line.lstrip("# ").strip())
     return " ".join(lines)
+
+
+def machine() -> str:
+    """What there is here to train on, as far as can be said without asking anything slow."""
+    cores = f"{os.cpu_count()} cores"
+    return f"{cores} and a GPU" if shutil.which("nvidia-smi") else f"{cores}, no GPU"
+
+
+def published(reproduces: str) -> list[tuple[str, str]]:
+    """(alpha, worst 1, 5 and 10 as the paper has them) of what a preset reproduces; empty where nothing is known."""
+    from engine import paper
+
+    found = paper.published(reproduces or None)
+    if found is None or not found.worst:
+        return []
+    lines = []
+    for alpha in sorted({alpha for alpha, _ in found.worst}):
+        cells = [f"{found.worst[alpha, k].value:.3f}" if (alpha, k) in found.worst else "–" for k in (1, 5, 10)]
+        lines.append((f"alpha {alpha:g}", "   ".join(cells)))
+    sure = {reading.certainty for reading in found.worst.values()}
+    return [
+        ("worst", "    1       5      10"),
+        *lines,
+        ("", f"target damage, {found.worst[min(found.worst)].table} ({', '.join(sorted(sure))})"),
+    ]

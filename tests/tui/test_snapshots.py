@@ -15,7 +15,6 @@ from tui.app import SubpopApp
 
 Snap = Callable[..., bool]
 WIDE, NARROW = (120, 36), (80, 24)
-SIZES = pytest.mark.parametrize("size", [WIDE, NARROW], ids=["120x36", "80x24"])
 
 
 def pressing(*keys: str) -> Callable[[Pilot[int]], object]:
@@ -39,9 +38,16 @@ def three_runs(store: Store) -> None:
     running(store, name="adult again", trials=2, ready=0.6)
 
 
-@SIZES
-def test_plan(app: SubpopApp, snap_compare: Snap, size: tuple[int, int]) -> None:
+def plan_at(app: SubpopApp, snap_compare: Snap, size: tuple[int, int]) -> None:
     assert snap_compare(app, terminal_size=size, run_before=pressing())
+
+
+def test_plan(app: SubpopApp, snap_compare: Snap) -> None:
+    plan_at(app, snap_compare, WIDE)
+
+
+def test_plan_narrow(app: SubpopApp, snap_compare: Snap) -> None:
+    plan_at(app, snap_compare, NARROW)
 
 
 def test_plan_light(app: SubpopApp, snap_compare: Snap) -> None:
@@ -52,8 +58,7 @@ def test_launch(app: SubpopApp, snap_compare: Snap) -> None:
     assert snap_compare(app, terminal_size=NARROW, run_before=pressing("enter"))
 
 
-@SIZES
-def test_form(app: SubpopApp, snap_compare: Snap, size: tuple[int, int]) -> None:
+def form_at(app: SubpopApp, snap_compare: Snap, size: tuple[int, int]) -> None:
     async def wrong(pilot: Pilot[int]) -> None:
         await opened_form(pilot)
         field_of(pilot.app, "model.epochs").focus_field()
@@ -63,8 +68,15 @@ def test_form(app: SubpopApp, snap_compare: Snap, size: tuple[int, int]) -> None
     assert snap_compare(app, terminal_size=size, run_before=wrong)
 
 
-@SIZES
-def test_subpopulations(app: SubpopApp, store: Store, snap_compare: Snap, size: tuple[int, int]) -> None:
+def test_form(app: SubpopApp, snap_compare: Snap) -> None:
+    form_at(app, snap_compare, WIDE)
+
+
+def test_form_narrow(app: SubpopApp, snap_compare: Snap) -> None:
+    form_at(app, snap_compare, NARROW)
+
+
+def subpopulations_at(app: SubpopApp, store: Store, snap_compare: Snap, size: tuple[int, int]) -> None:
     worlds.make_run(store)
 
     async def with_members(pilot: Pilot[int]) -> None:
@@ -78,6 +90,14 @@ def test_subpopulations(app: SubpopApp, store: Store, snap_compare: Snap, size: 
         await settled(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=with_members)
+
+
+def test_subpopulations(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    subpopulations_at(app, store, snap_compare, WIDE)
+
+
+def test_subpopulations_narrow(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    subpopulations_at(app, store, snap_compare, NARROW)
 
 
 def test_discovering(app: SubpopApp, snap_compare: Snap, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,8 +116,7 @@ def test_discovering(app: SubpopApp, snap_compare: Snap, monkeypatch: pytest.Mon
     assert snap_compare(app, terminal_size=NARROW, run_before=half_way)
 
 
-@SIZES
-def test_runs(app: SubpopApp, store: Store, snap_compare: Snap, size: tuple[int, int]) -> None:
+def runs_at(app: SubpopApp, store: Store, snap_compare: Snap, size: tuple[int, int]) -> None:
     three_runs(store)
 
     async def measured(pilot: Pilot[int]) -> None:
@@ -106,6 +125,14 @@ def test_runs(app: SubpopApp, store: Store, snap_compare: Snap, size: tuple[int,
         await settled(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=measured)
+
+
+def test_runs(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    runs_at(app, store, snap_compare, WIDE)
+
+
+def test_runs_narrow(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    runs_at(app, store, snap_compare, NARROW)
 
 
 def test_runs_light(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
@@ -132,10 +159,17 @@ def test_failure(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
     assert snap_compare(app, terminal_size=NARROW, run_before=pressing("3", "down", "f"))
 
 
-@SIZES
-def test_results(app: SubpopApp, store: Store, snap_compare: Snap, size: tuple[int, int]) -> None:
+def results_at(app: SubpopApp, store: Store, snap_compare: Snap, size: tuple[int, int]) -> None:
     worlds.make_run(store)
     assert snap_compare(app, terminal_size=size, run_before=pressing("4", *["right"] * 4, "s", "slash", *"sales damage>0.2", "enter"))
+
+
+def test_results(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    results_at(app, store, snap_compare, WIDE)
+
+
+def test_results_narrow(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    results_at(app, store, snap_compare, NARROW)
 
 
 def test_results_worst(app: SubpopApp, store: Store, snap_compare: Snap) -> None:

@@ -86,10 +86,11 @@ class PlanScreen(ModeScreen):
             Fact("", presets.remarks(preset.path), "quiet"),
             Fact("Data", ("✓ " if item.here else "✗ ") + item.detail, "good" if item.here else "warn"),
         ]
-        facts.append(Fact("Cost", preset.cost or "not said"))
-        if preset.reproduces:
-            facts.append(Fact("Reproduces", preset.reproduces))
+        facts += [Fact("Weights", preset.weights), Fact("Cost", f"{preset.cost or 'not said'}; here: {presets.machine()}")]
         facts += said(presets.raw(preset.path))
+        if preset.reproduces:
+            facts += [Fact("Sets out to reproduce"), Fact("", preset.reproduces)]
+            facts += [Fact(label, value, "code" if label else "quiet") for label, value in presets.published(preset.reproduces)]
         self.query_one(Detail).show(preset.title, facts)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

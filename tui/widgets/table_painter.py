@@ -17,6 +17,8 @@ from tui.widgets.looks import Look
 from tui.widgets.table_layout import GAP, Layout, arrange, cell_text, fit
 from tui.widgets.table_model import Cells, View
 
+ENDS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)  # of a forest plot's axis
+LOWEST = 0.25  # an axis goes no further below zero: one wild interval must not squeeze the others
 CURSOR, MARK = "❯", "◆"
 STATE_STYLES = {"running": "good", "done": "good", "failed": "bad", "lost": "bad", "paused": "warn", "stopped": "warn", "queued": "dim"}
 
@@ -42,7 +44,7 @@ class Painter:
         self.looks = looks
         self.index = {column.name: i for i, column in enumerate(spec.columns)}
         self.widest = [0] * len(looks)
-        self.span = (0.0, 0.25)
+        self.span = (0.0, 0.05)
         self.layout: Layout = arrange(spec, looks, self.widest, 80)
         self._plots = {i: tuple(self.index[name] for name in look.of) for i, look in enumerate(looks) if look.of}
         self._values = [
@@ -65,11 +67,9 @@ class Painter:
                 reach = [float(n) for n in numbers if isinstance(n, (int, float))]
                 if reach:
                     low, high = self.span
-                    while max(reach) > high and high < 1.0:
-                        high += 0.25
-                    while min(reach) < low and low > -1.0:
-                        low = round(low - 0.05, 2)
-                    self.span = (low, high)
+                    high = next((end for end in ENDS if end >= min(max(reach), 1.0)), high) if max(reach) > high else high
+                    low = -next((end for end in ENDS if end >= -min(reach)), LOWEST) if min(reach) < low else low
+                    self.span = (max(low, -LOWEST), high)
 
     def arrange(self, available: int) -> bool:
         """Place the columns anew; True where anything moved."""
