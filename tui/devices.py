@@ -67,6 +67,11 @@ def machine_memory() -> tuple[int | None, int | None]:
         return None, None
 
 
+def has_gpu() -> bool:
+    """Whether there is a GPU to offer, as far as can be said at once."""
+    return shutil.which("nvidia-smi") is not None
+
+
 def gpu_words(device: str) -> str:
     """Use and memory of the GPU that a run says it is on, or "" where that cannot be asked."""
     program = shutil.which("nvidia-smi")

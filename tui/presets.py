@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from engine.catalog import Preset, catalog
 from engine.errors import SubpopError
 from engine.rows import Column, TableSpec
+from tui.devices import has_gpu
 
 SPEC = TableSpec(
     "presets",
@@ -87,7 +87,7 @@ def remarks(path: Path) -> str:
 def machine() -> str:
     """What there is here to train on, as far as can be said without asking anything slow."""
     cores = f"{os.cpu_count()} cores"
-    return f"{cores} and a GPU" if shutil.which("nvidia-smi") else f"{cores}, no GPU"
+    return f"{cores} and a GPU" if has_gpu() else f"{cores}, no GPU"
 
 
 def published(reproduces: str) -> list[tuple[str, str]]:

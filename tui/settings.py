@@ -44,8 +44,10 @@ class Settings:
     def put(self, name: str, value: Any) -> None:
         self.values[name] = value
 
-    def view(self, table: str) -> View:
-        return View.from_json(self.get("views", {}).get(table))
+    def view(self, table: str, default: View | None = None) -> View:
+        """How a table was last looked at."""
+        known = self.get("views", {}).get(table)
+        return View.from_json(known) if known is not None else default or View()
 
     def put_view(self, table: str, view: View) -> None:
         self.put("views", {**self.get("views", {}), table: view.to_json()})

@@ -9,6 +9,7 @@ subpopulation throughout while rows re-sort, and keys answered at once after `j`
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import statistics
@@ -70,6 +71,8 @@ def main() -> None:
     given = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
         store = Path(name) / "runs.db"
+        unsorted = {"views": {"damage while it fills": {"sort": None, "column": "damage"}}}
+        (Path(name) / "app.json").write_text(json.dumps(unsorted))
         command = [sys.executable, str(ROOT / "tests/tui/worlds.py"), str(store), "--rows", str(given.rows), "--hz", str(given.hz)]
         worker = subprocess.Popen([*command, "--seconds", str(3 * given.seconds + 60)], stdout=subprocess.PIPE, text=True)
         commits: dict[int, float] = {}
@@ -124,7 +127,7 @@ def measure(watch: Watch, commits: dict[int, float], seconds: float) -> None:
     # Sorted by damage: every commit re-sorts all rows. The cursor must stay on its subpopulation.
     terminal.type("w")
     watch.step(0.5)
-    for key in "llllsjjj":
+    for key in "sjjj":
         terminal.type(key)
         watch.step(0.2)
     settle = time.monotonic() + 1.5

@@ -151,7 +151,7 @@ async def test_damage_fills_while_one_watches_and_the_cursor_stays_on_its_subpop
 
     run_id = running(store, trials=2, ready=0.3)
     async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot, "3", "w", *["right"] * 4, "s", "down", "down")
+        await settled(pilot, "3", "w", "down", "down")
         shown = table(app, "damage")
         key = shown.cursor_key
         assert shown.model.view.sort == "damage"
@@ -445,3 +445,23 @@ async def test_a_store_that_cannot_be_used_is_told_and_the_plan_still_works(tmp_
         assert "Handwritten" in str(app.screen.query_one(Detail)._shown)
         for key in ("2", "3", "4", "1"):
             await settled(pilot, key)
+
+
+async def test_every_theme_can_be_worn(app: SubpopApp, store: Store) -> None:
+    worlds.make_run(store)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "3")
+        for theme in sorted(app.available_themes):
+            app.theme = theme
+            await pilot.pause()
+        await settled(pilot, "ctrl+t")
+        assert app.theme in app.available_themes
+
+
+async def test_a_run_that_ends_is_told_wherever_one_is(app: SubpopApp, store: Store) -> None:
+    run_id = running(store, name="far away")
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert app.at_work()[0].startswith("● far away")
+        store.update_run(run_id, state="done")
+        await until(pilot, lambda: any("far away is done" in note.message for note in app._notifications))

@@ -120,7 +120,7 @@ def runs_at(app: SubpopApp, store: Store, snap_compare: Snap, size: tuple[int, i
     three_runs(store)
 
     async def measured(pilot: Pilot[int]) -> None:
-        await settled(pilot, "3", "w", *["right"] * 4, "s", "down", "down")
+        await settled(pilot, "3", "w", "down", "down")
         pilot.app.screen._measure()  # type: ignore[attr-defined]
         await settled(pilot)
 

@@ -39,7 +39,7 @@ class ModeScreen(Screen[None]):
 
     @on(LiveTable.Looked)
     def _remember_view(self, event: LiveTable.Looked) -> None:
-        self.host.settings.put_view(event.table.spec.name, event.table.model.view)
+        self.host.settings.put_view(event.table.remembered_as or event.table.spec.name, event.table.model.view)
 
 
 Result = TypeVar("Result")

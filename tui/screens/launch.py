@@ -13,6 +13,7 @@ from textual.containers import Horizontal
 from textual.widgets import Input, Label, Static
 
 from engine.errors import SubpopError
+from tui import devices
 from tui import format as fmt
 from tui.screens.base import Dialog
 from tui.widgets.choice import Choice
@@ -45,7 +46,9 @@ class LaunchDialog(Dialog[str]):
                 yield Choice((WHOLE, SMOKE), WHOLE, id="extent")
         with Horizontal(classes="row"):
             yield Label("Device", classes="label")
-            yield Choice(("auto", "cpu", "cuda"), self.host.settings.get("device", "auto"), id="device")
+            offered = ("auto", "cpu", "cuda") if devices.has_gpu() else ("auto", "cpu")
+            last = self.host.settings.get("device", "auto")
+            yield Choice(offered, last if last in offered else "auto", id="device")
         with Horizontal(classes="row"):
             yield Label("Name", classes="label")
             yield Input(self.run_name, max_length=60, compact=True, select_on_focus=False)
@@ -74,7 +77,7 @@ class LaunchDialog(Dialog[str]):
             return
         here, detail = self._data(found)
         if not here:
-            self._say(f"✗ its data are not here: {detail}", good=False)
+            self._say(f"✗ its data are not here: {detail}\nesc, then d in the plan gets them", good=False)
             return
         self.scenario = found
         self._say(self._what(found, extent), good=True)

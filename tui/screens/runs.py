@@ -24,9 +24,12 @@ from tui.screens.run_actions import RunActions
 from tui.widgets.lines import Lines
 from tui.widgets.live_table import LiveTable
 from tui.widgets.log_view import LogView
+from tui.widgets.table_model import View
 from tui.widgets.table_pane import TablePane
 
 PANES = ("damage", "worst", "logs")
+LIVE_DAMAGE = "damage while it fills"  # looked at otherwise than in Results, and remembered apart
+NO_DAMAGE = "rows come when the first victims are trained"
 
 
 class RunsScreen(RunActions, ModeScreen):
@@ -52,9 +55,10 @@ class RunsScreen(RunActions, ModeScreen):
         yield TablePane("Runs", run_words.SPEC, view=view("runs"), empty="none yet: 1 opens the plan, enter launches from it", id="runs")
         yield Lines(id="summary")
         with Horizontal(id="panes"):
-            yield TablePane(
-                "Damage", SPECS["damage"], view=view("damage"), empty="rows come when the first victims are trained", id="damage"
-            )
+            worst_first = View(sort="damage", column="damage")
+            damage = TablePane("Damage", SPECS["damage"], view=view(LIVE_DAMAGE, worst_first), empty=NO_DAMAGE, id="damage")
+            damage.table.remembered_as = LIVE_DAMAGE
+            yield damage
             with Vertical(id="side"):
                 yield TablePane("Worst k", SPECS["worst"], view=view("worst"), empty="comes with the first trial", id="worst")
                 with Vertical(id="logs"):

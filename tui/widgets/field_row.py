@@ -19,7 +19,7 @@ class FieldRow(Horizontal):
     FieldRow { height: auto; min-height: 1; }
     FieldRow > .label { width: 14; color: $foreground-muted; padding: 0 1; }
     FieldRow > .field { width: 3fr; }
-    FieldRow > .note { width: 2fr; height: 1; padding: 0 1; color: $foreground-disabled; text-wrap: nowrap; text-overflow: ellipsis; }
+    FieldRow > .note { width: 2fr; height: 1; padding: 0 1; color: $foreground-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     FieldRow:focus-within > .label { color: $foreground; text-style: bold; }
     FieldRow:focus-within > .note { color: $foreground-muted; height: auto; text-wrap: wrap; }
     FieldRow.-wrong > .note { color: $text-error; height: auto; text-wrap: wrap; }

@@ -28,7 +28,7 @@ class LogView(ScrollView, can_focus=True):
     DEFAULT_CSS = """
     LogView {
         height: 1fr; overflow-x: hidden; overflow-y: auto; scrollbar-size-vertical: 1; padding: 0 1;
-        .log--time { color: $foreground-disabled; }
+        .log--time { color: $foreground-muted; }
         .log--warning { color: $text-warning; }
         .log--error { color: $text-error; text-style: bold; }
     }

@@ -55,7 +55,7 @@ class TableView(ScrollView, can_focus=True):
         .live-table--cursor-blurred { background: $panel; }
         .live-table--mark { text-style: italic; }
         .live-table--sign { color: $text-accent; }
-        .live-table--dim { color: $foreground-disabled; }
+        .live-table--dim { color: $foreground-muted; }
         .live-table--key { color: $text-primary; }
         .live-table--plot { color: $text-accent; }
         .live-table--good { color: $text-success; }
@@ -104,6 +104,7 @@ class TableView(ScrollView, can_focus=True):
         super().__init__(id=id)
         self.markable = markable
         self.empty = empty
+        self.remembered_as = ""  # the name of its view in the settings, where it is not the table's
         self.setup(spec, view)
 
     def setup(self, spec: TableSpec, view: View | None = None) -> None:
