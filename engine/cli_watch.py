@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 from engine import cli_text
@@ -59,12 +60,17 @@ def follow(store: Store, run_id: str, *, stop_on_interrupt: bool) -> None:
 def _until_end(store: Store, run_id: str, view: View) -> RunRow:
     last_log = 0
     missed_at: float | None = None
+    failure: LogRow | None = None  # the last is told at the end, with what to do next; one that a resume got over is told in its place
     while True:
         row = store.run(run_id)
         view.state(row)
         for entry in store.log_rows(run_id, last_log):
             last_log = entry.id
-            view.log(entry)
+            if failure is not None:
+                view.log(replace(failure, message=failure.message.partition("\nTraceback")[0]))
+            failure = entry if entry.level == "error" else None
+            if failure is None:
+                view.log(entry)
         if row.state in ENDED:
             return row
         if is_alive(row):

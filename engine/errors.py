@@ -75,7 +75,7 @@ class UnknownName(RequestError):
         names = sorted(known)
         near = nearest(name, names)
         hint = f"did you mean {near!r}?" if near else (f"known: {', '.join(names)}" if names else "there are none yet")
-        super().__init__(f"no {kind} called {name!r}", next=f"{hint} {next}".strip())
+        super().__init__(f"no {kind} called {name!r}", next=f"{hint}{'' if next.startswith(';') else ' '}{next}".strip())
 
 
 class MissingData(RequestError):

@@ -62,13 +62,18 @@ def discover(
     dtype_of(scenario.compute)  # refused before any work is done
     progress("loading data", 0.0)
     dataset = load(scenario, data_dir, log=log, progress=progress)
+    subpopulations.check_target(scenario.attack.target_label, dataset.classes)
+    hidden = scenario.subpopulations.layer == "hidden"
+    if not hidden:  # before the adversary is trained, so that a wrong feature or too many clusters cost no training
+        progress("forming subpopulations", 0.05)
+        membership, descriptions = subpopulations.assign(scenario.subpopulations, dataset, None, scenario.seed)
     section = scenario.adversary.model or scenario.model
     adversary = Adversary(section, scenario, dataset, torch.device(device), progress, control)
     proba_in_sample, proba_test = adversary.fitted(dataset.aux.x), adversary.fitted(dataset.test.x)
     proba_aux = adversary.cross_fitted(scenario.evaluation.confidence_folds)
     progress("forming subpopulations", 0.9)
-    represent = adversary.representation if scenario.subpopulations.layer == "hidden" else None
-    membership, descriptions = subpopulations.assign(scenario.subpopulations, dataset, represent, scenario.seed)
+    if hidden:
+        membership, descriptions = subpopulations.assign(scenario.subpopulations, dataset, adversary.representation, scenario.seed)
     summary = subpopulations.summarise(
         scenario.subpopulations,
         scenario.attack,
@@ -111,7 +116,7 @@ def plan(scenario: Scenario, discovery: Discovery, device: str, *, log: Log) -> 
     if size == "auto":
         size = _best_size(scenario, discovery, torch.device(device), per_trial)
         parts = workers(scenario, torch.device(device))
-        log(f"{size} victims a stack, by memory and measured speed on {device}, {parts} parts side by side")
+        log(f"{size} victims a stack, by memory and measured speed on {device}, {parts} {'part' if parts == 1 else 'parts'} side by side")
     stacks: list[StackPlan] = []
     for trial in range(scenario.evaluation.trials):
         specs = victims_of_trial(scenario, discovery.subpopulations, trial, trial * per_trial)

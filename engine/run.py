@@ -36,9 +36,12 @@ def start(
 
     data_dir: as given by --data; kept with the run for its resumes. Where None, $SUBPOP_DATA as it is now is kept.
     worker: the command that carries runs out; tests have their own.
+    Raises RequestError for what this version cannot do yet.
     """
+    from engine import available
     from engine import scenario as scenarios
 
+    available.require(scenario)
     given = data_dir or os.environ.get("SUBPOP_DATA")
     row = store.create_run(
         name=name or scenario.title,

@@ -138,6 +138,8 @@ def _check_place(path: Path, create: bool, mounts: str | None) -> None:
             next="name a file on a local disk with --store FILE or $SUBPOP_STORE (runs on this machine all find it there)",
         )
     if path.exists():
+        if not path.is_file():
+            raise StoreError("this is a device or a pipe, not a results store", where=str(path), next=OTHER_FILE)
         return
     if not create:
         raise StoreError("there is no results store here", where=str(path), next="start a run first, or " + OTHER_FILE)

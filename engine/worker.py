@@ -66,12 +66,13 @@ def work(
 
 
 def _say(store: Store, run_id: str, error: Exception) -> str:
-    """The error in words, after its traceback went to the log, or to standard error where the store takes no more."""
-    words = str(error) if isinstance(error, SubpopError) else f"unexpected {type(error).__name__}: {error}; the log has the traceback"
+    """The error in words, after it went to the log, and its traceback to standard error; to both where it is none of ours."""
+    ours = isinstance(error, SubpopError)
+    words = str(error) if ours else f"unexpected {type(error).__name__}: {error}; the log has the traceback"
     trace = "".join(traceback.format_exception(error))
     print(f"run {run_id} failed: {words}\n{trace}", file=sys.stderr, flush=True)  # noqa: T201
     try:
-        store.log(run_id, "error", f"{words}\n{trace}")
+        store.log(run_id, "error", words if ours else f"{words}\n{trace}")
     except StoreError as full:
         print(f"run {run_id}: the store did not take the log either: {full}", file=sys.stderr, flush=True)  # noqa: T201
     return words

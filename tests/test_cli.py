@@ -219,6 +219,11 @@ def test_500_broken_scenarios_each_get_one_message_in_words(subpop: Cli, tmp_pat
         (["run", "quickstart", "--device", "gpu"], 'compute.device: is "gpu"; expected "auto", "cpu"'),
         (["run", "quickstart", "--set"], "option '--set' requires an argument"),
         (["discover", "quickstart", "--set", "dataset.kind=imdb", "--set", "model.kind=bert"], "imdb is not available in this version"),
+        (["run", "quickstart", "--device", "cuda:97"], "compute.device: this machine has no cuda:97"),
+        (["discover", "quickstart", "--device", "cuda:97"], "compute.device: this machine has no cuda:97"),
+        (["run", "quickstart", "--set", "attack.kind=gradient"], "attack.kind: gradient is not available in this version; use label_flip"),
+        (["run", "quickstart", "--set", "model.kind=conv"], "model.kind: conv is not available in this version; use mlp or logistic"),
+        (["run", "quickstart", "--set", "compute.precision=bfloat16"], "compute.precision: bfloat16 is not available"),
         (["watch", "latest"], "there is no results store here"),
         (["data", "fetch", "adlt"], "no dataset called 'adlt'; did you mean 'adult'?"),
     ],
@@ -428,6 +433,23 @@ def test_a_failed_run_is_status_1_with_its_reason(running: tuple[Store, RunRow],
     status, told = status_of(store, row.id, stop_on_interrupt=True)
     assert status == 1
     assert "adult.data is cut short" in told
+
+
+def test_a_failure_is_told_once_and_never_as_a_traceback(
+    running: tuple[Store, RunRow], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, row = running
+    store.log(row.id, "error", "the disk was full\nTraceback (most recent call last):\n  File x")  # a resume got over it
+    store.log(row.id, "info", "training stack 2")
+    store.log(row.id, "error", "the data is gone\nTraceback (most recent call last):\n  File x")
+    script(monkeypatch, lambda: store.update_run(row.id, state="failed", error="the data is gone"))
+    status, told = status_of(store, row.id, stop_on_interrupt=True)
+    said = capsys.readouterr().out
+    assert (status, "the data is gone" in told) == (1, True)
+    assert "error: the disk was full\n" in said
+    assert "training stack 2" in said
+    assert "the data is gone" not in said
+    assert "Traceback" not in said
 
 
 def test_a_lost_engine_is_said_within_seconds(running: tuple[Store, RunRow], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine import pipeline, victims
+from engine import attacks, available, datasets, models, pipeline, victims
 from engine.errors import Interrupted, RequestError
 from engine.pipeline import Discovery
 from engine.rows import VictimResult, VictimSpec
@@ -182,11 +182,31 @@ def test_what_a_small_model_has_no_use_for_is_refused_in_words():
         discover(scenario('compute.precision="bfloat16"'))
 
 
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ('attack.target_label="purple"', "no class or rule called 'purple'"),
+        ("subpopulations.clusters=5000", "5000 clusters from"),
+        ("subpopulations.pca=500", "500 principal components"),
+    ],
+)
+def test_what_the_data_cannot_serve_is_refused_before_anything_is_trained(override: str, told: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pipeline, "Adversary", lambda *args: pytest.fail("the adversary's model was trained first"))
+    with pytest.raises(RequestError, match=told):
+        discover(scenario(override))
+
+
+def test_what_is_refused_at_once_is_what_is_not_here():
+    assert set(available.DATASETS) == set(datasets.summaries())
+    assert set(available.MODELS) == set(models.MODELS)
+    assert set(available.ATTACKS) == set(attacks.ATTACKS)
+    assert set(available.PRECISIONS) == set(victims.DTYPES)
+
+
 def test_adult_is_learned_as_scikit_learn_learns_it(shared_data: Path):
     """Real Adult, the published recipe: our clean victim against MLPClassifier on the same rows."""
     from sklearn.neural_network import MLPClassifier
 
-    from engine import datasets
     from engine.scenario import load
 
     given = load("adult-clustermatch")

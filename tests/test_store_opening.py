@@ -107,6 +107,7 @@ def test_files_that_are_no_store(tmp_path: Path) -> None:
     text = tmp_path / "text.db"
     text.write_text("age,income\n" * 500)
     refused(text, "not a results store")
+    refused(Path("/dev/null"), "a device or a pipe, not a results store")
     assert text.read_text().startswith("age,income")
     other = tmp_path / "other.db"
     with contextlib.closing(sqlite3.connect(other)) as db:

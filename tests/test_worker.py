@@ -136,7 +136,7 @@ def test_a_resume_over_other_data_is_refused(store: Store) -> None:
     assert "the data is not what it was when this run began" in store.run(run_id).error
 
 
-def test_errors_in_words_stay_as_they_are(store: Store) -> None:
+def test_errors_in_words_stay_as_they_are(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
     run_id = new(store)
 
     class Missing(FakePipeline):
@@ -145,6 +145,8 @@ def test_errors_in_words_stay_as_they_are(store: Store) -> None:
 
     assert work(store, run_id, pipeline=Missing()) == "failed"
     assert store.run(run_id).error == "x.csv: row 7 has 3 columns; mend it"
+    assert [line.message for line in store.log_rows(run_id) if line.level == "error"] == ["x.csv: row 7 has 3 columns; mend it"]
+    assert "Traceback" in capfd.readouterr().err, "for whoever looks after the engine"
 
 
 def test_on_a_full_disk_the_run_fails_in_words_and_keeps_its_stacks(
@@ -167,6 +169,48 @@ def test_on_a_full_disk_the_run_fails_in_words_and_keeps_its_stacks(
     store.read("PRAGMA max_page_count = 1000000")
     assert work(store, run_id, pipeline=FakePipeline()) == "done"
     assert tables(store, run_id) == undisturbed
+
+
+def test_a_run_paused_while_it_starts_goes_on_with_the_device(store: Store) -> None:
+    run_id, control = new(store), Control()
+    held: list[object] = []
+    fake = FakePipeline(on_step=lambda stack, step: held.append(store.read("SELECT run_id, held FROM leases")[0]["held"]))
+    control.obey("pause")
+    working = threading.Thread(target=work, args=(store, run_id), kwargs={"pipeline": fake, "control": control})
+    working.start()
+    until(lambda: store.run(run_id).state == "paused")
+    assert store.read("SELECT * FROM leases") == [], "it is not in the queue while it is paused"
+    control.obey("resume")
+    working.join()
+    assert store.run(run_id).state == "done"
+    assert set(held) == {1}
+
+
+def test_the_seconds_of_a_stack_are_those_it_was_at_work(store: Store) -> None:
+    run_id, control = new(store), Control()
+    fake = FakePipeline(on_step=lambda stack, step: control.obey("pause") if (stack, step) == (1, 5) else None)
+    working = threading.Thread(target=work, args=(store, run_id), kwargs={"pipeline": fake, "control": control})
+    working.start()
+    until(lambda: store.run(run_id).state == "paused")
+    paused = time.monotonic()
+    time.sleep(0.5)
+    paused_s = time.monotonic() - paused
+    control.obey("resume")
+    before = time.monotonic()
+    working.join()
+    assert store.stack_durations(run_id)[1] < paused_s + time.monotonic() - before, "the pause is not among them"
+
+
+def test_what_makes_a_run_not_the_papers_survives_a_kill_before_its_discovery_is_stored(store: Store) -> None:
+    run_id = new(store)
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(Store, "save_discovery", lambda *args, **fields: (_ for _ in ()).throw(KeyboardInterrupt))
+    with monkey.context():
+        assert work(store, run_id, pipeline=FakePipeline()) == "stopped"
+    assert store.run(run_id).deviations == ("a fake",)
+    monkey.undo()
+    assert work(store, run_id, pipeline=FakePipeline()) == "done"
+    assert store.run(run_id).deviations == ("a fake",)
 
 
 # ---- as a process ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from engine.scenario import SubpopulationsSection
 from engine.subpopulations import cluster_match, feature_match
 from engine.subpopulations.adversary import adversary_rows, adversary_view
 from engine.subpopulations.summary import summarise
+from engine.subpopulations.target_label import check_target
 
 MATCHERS = {"cluster_match": cluster_match, "feature_match": feature_match}
 
@@ -26,4 +27,4 @@ def assign(
     return MATCHERS[section.kind].assign(section, dataset, represent, seed)
 
 
-__all__ = ["MATCHERS", "adversary_rows", "adversary_view", "assign", "summarise"]
+__all__ = ["MATCHERS", "adversary_rows", "adversary_view", "assign", "check_target", "summarise"]

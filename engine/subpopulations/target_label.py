@@ -22,6 +22,11 @@ def target_label(rule: str, classes: tuple[str, ...], y: np.ndarray, proba: np.n
         return classes[int(np.argmin(np.bincount(y, minlength=len(classes))))]
     if rule == "least_likely":
         return classes[int(np.argmin(proba.sum(axis=0, dtype=np.float64)))]
-    if rule in classes:
-        return rule
-    raise UnknownName("class or rule", rule, (*RULES, *classes), next="(in attack.target_label)")
+    check_target(rule, classes)
+    return rule
+
+
+def check_target(rule: str, classes: tuple[str, ...]) -> None:
+    """Raises UnknownName where it is neither a rule nor a class."""
+    if rule not in (*RULES, *classes):
+        raise UnknownName("class or rule", rule, (*RULES, *classes), next="(in attack.target_label)")
