@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +29,7 @@ class Status:
         self.phase = "loading libraries"
         self.progress: Progress | None = None
         self.control: Control | None = None
+        self.paused_s = 0.0
 
     def fields(self) -> dict[str, object]:
         phase = self.phase
@@ -52,10 +54,10 @@ class Work:
         self.store.log(self.run_id, level, message)
 
     def enter(self, phase: str, state: RunState | None = None, **fields: object) -> None:
-        """Say what is being done now, in the run's row at once; also a moment at which requests are met."""
-        self.control.check()
+        """Say what is being done now, in the run's row at once; then a moment at which requests are met, in the state just entered."""
         self.status.phase = phase
         self.store.update_run(self.run_id, phase=phase, **({"state": state} if state else {}), **fields)
+        self.control.check()
 
     def at(self, what: str, share: float) -> None:
         """The pipeline's progress within a phase; the heart writes it at its next beat."""
@@ -86,6 +88,7 @@ def _wait_for_device(w: Work, device: str) -> None:
     """Stay in the device's queue until it is this run's turn: several runs never share a device by accident."""
     name = executor.lease_name(device)
     said = ""
+    w.control.check()  # a pause that came while libraries were loaded: not in the queue yet
     while (holder := w.store.lease(name, w.run_id, processes.host_name(), os.getpid())) is not None:
         if holder != said:
             w.enter(f"waiting for run {holder}", device=device)
@@ -97,9 +100,11 @@ def _wait_for_device(w: Work, device: str) -> None:
 def _say_pauses(w: Work) -> None:
     """A pause that takes effect is said in the run's row, and its end. A run that trains keeps its device; one in the queue leaves it."""
     before: tuple[RunState, str] = "queued", ""
+    held_at = 0.0
 
     def hold() -> None:
-        nonlocal before
+        nonlocal before, held_at
+        held_at = time.monotonic()
         before, w.status.phase = (w.store.run(w.run_id).state, w.status.phase), "paused"
         if before[0] == "queued":
             w.store.release(w.run_id)
@@ -110,6 +115,7 @@ def _say_pauses(w: Work) -> None:
 
     def go_on() -> None:
         state, w.status.phase = before
+        w.status.paused_s += time.monotonic() - held_at
         if w.status.progress:
             w.status.progress.go_on()
         w.store.update_run(w.run_id, state=state, phase=w.status.phase)
@@ -132,6 +138,8 @@ def _discover(w: Work, device: str) -> tuple[Any, StoredDiscovery]:
     )
     dataset = found.dataset
     deviations = w.pipeline.deviations(w.scenario, dataset)
+    # before the discovery: a worker killed in between would else leave a discovery that a resume takes for told
+    w.store.update_run(w.run_id, deviations=tuple(dict.fromkeys((*w.store.run(w.run_id).deviations, *deviations))))
     w.store.save_discovery(
         w.run_id,
         subpopulations=found.subpopulations,
@@ -141,7 +149,6 @@ def _discover(w: Work, device: str) -> tuple[Any, StoredDiscovery]:
         provenance=provenance(w.scenario, device, dataset.checksums),
         arrays={PROBABILITIES: found.proba_aux_AC},
     )
-    w.store.update_run(w.run_id, deviations=tuple(dict.fromkeys((*w.store.run(w.run_id).deviations, *deviations))))
     stored = w.store.discovery(w.run_id)
     assert stored is not None
     return found, stored
@@ -194,7 +201,10 @@ def _train(w: Work, found: Any, stored: StoredDiscovery, stacks: tuple[StackPlan
 
         return list(w.pipeline.train_stack(w.scenario, found, stack, device, control, w.log))
 
-    for trained in executor.train([s for s in stacks if s.index not in done], train_stack):
+    def at_work_s() -> float:
+        return time.monotonic() - w.status.paused_s
+
+    for trained in executor.train([s for s in stacks if s.index not in done], train_stack, at_work_s):
         world.add(trained.victims)
         made = tables.build(world)
         w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, made)
