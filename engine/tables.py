@@ -90,7 +90,11 @@ SPECS: dict[str, TableSpec] = {
             Column("clean_accuracy", "fraction", "of the clean victims on its test rows"),
             Column("poisoned_accuracy", "fraction", "of the poisoned victims on its test rows"),
             Column("collateral", "fraction", "the same difference on the test rows outside"),
-            Column("off_target", "fraction", "what as much poison aimed elsewhere did to it"),
+            Column(
+                "off_target",
+                "fraction",
+                "what poison of the same trial and alpha, aimed at others, did to it",
+            ),
             Column("true_label", "fraction", "what the same extra points with their true labels did to it"),
             Column("target_given", "fraction", "share of its test rows given the target label"),
             Column("target_given_clean", "fraction", "the same by the clean victims"),
@@ -187,7 +191,6 @@ class Facts:
 
     seed: int
     alphas: tuple[float, ...]
-    trials: int
     controls: tuple[str, ...]
     min_test_rows: int
     min_size: int
@@ -199,7 +202,6 @@ class Facts:
         return cls(
             seed=scenario.seed,
             alphas=tuple(sorted(scenario.attack.alphas)),
-            trials=scenario.evaluation.trials,
             controls=tuple(scenario.evaluation.controls),
             min_test_rows=scenario.evaluation.min_test_rows,
             min_size=scenario.subpopulations.min_size,

@@ -115,7 +115,7 @@ def _damage(work: Work) -> list[Row]:
                     clean_accuracy=cell(d.clean_AS[at]),
                     poisoned_accuracy=cell(d.poisoned_AS[at]),
                     collateral=cell(d.collateral_AS[at]),
-                    off_target=cell(off[at]),
+                    off_target=cell(off[at]) if "off_target" in work.world.facts.controls else None,
                     true_label=None if true is None else cell(true[at]),
                     target_given=cell(d.label_AS[at]) if labelled else None,
                     target_given_clean=cell(d.clean_label_AS[at]) if labelled else None,

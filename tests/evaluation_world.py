@@ -24,7 +24,6 @@ class Discovered:
 FACTS = Facts(
     seed=3,
     alphas=(0.5, 1.0),
-    trials=3,
     controls=("off_target", "true_label"),
     min_test_rows=8,
     min_size=10,

@@ -321,7 +321,6 @@ def layout_of(diff_TR: np.ndarray, n_S: np.ndarray) -> Layout:
         n_S=n_S,
         n_SF=np.zeros((size, FOLDS), np.int64),
         n_all=int(n_S.sum()),
-        ends_S=np.cumsum(n_S),
     )
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from engine import paper, tables
@@ -106,6 +107,19 @@ def test_damage_rows_say_what_a_reader_needs(found, built) -> None:
     assert rows[1]["target_given"] is not None
     assert abs(broken["off_target"]) < 0.2 < broken["damage"]
     assert abs(broken["true_label"]) < 0.2
+
+
+def test_a_control_that_is_not_asked_for_is_not_told(found, results) -> None:
+    rows = rows_of(build(World.start(replace(FACTS, controls=()), found, results), ["damage"])["damage"])
+    assert {row["off_target"] for row in rows} == {None}
+
+
+def test_a_subpopulation_that_is_the_whole_test_set_has_no_collateral_and_no_nan(found, results) -> None:
+    everyone = replace(found, membership=replace(found.membership, test=np.full_like(found.membership.test, 3)))
+    built = build(World.start(FACTS, everyone, results))
+    whole = {(row["alpha"], row["group"]): row for row in rows_of(built["collateral"])}[1.0, "worst 1"]
+    assert (whole["collateral"], whole["low"], whole["high"], whole["trials"]) == (None, None, None, 0)
+    assert all(cell == cell for table in built.values() for row in table.rows for cell in row)
 
 
 def test_victims_add_up(found, built) -> None:

@@ -4,7 +4,10 @@ folds.py       five folds of the test rows, stratified by subpopulation
 counts.py      predictions -> integer counts, once per victim
 layout.py      counts -> arrays by (alpha, trial, subpopulation)
 damage.py      paired damages with their intervals, controls and collateral
-moderated.py   variances over trials, moderated across subpopulations
+spread.py      variances over trials, moderated across subpopulations
 vulnerable.py  Benjamini-Hochberg
 worst.py       the worst k, as published and corrected
+interval.py    the interval of the corrected worst k
+confidence.py  groups by the adversary's confidence, rank correlation
+simulate.py    whether that interval covers, in worlds of known damage
 """

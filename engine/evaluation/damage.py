@@ -140,7 +140,7 @@ class Collateral:
 
 def collateral_of(layout: Layout, alpha: int, members: Sequence[int]) -> Collateral:
     """Plain t over trials of the group's mean collateral. The rows outside are thousands: their sampling is left out."""
-    picks = list(members)
+    picks = [s for s in members if layout.n_S[s] < layout.n_all]  # one that is the whole test set has no rows outside
     if not picks:
         return Collateral(None, None, 0)
     told_T = layout.have_ATS[alpha][:, picks].all(axis=1)

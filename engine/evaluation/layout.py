@@ -24,7 +24,7 @@ class Layout:
     sum_ATS       int64, test rows of s that all victims of (alpha, trial) together got right, whatever they aimed at
     aimed_AT      int64, how many victims that is
     clean_TS, clean_all_T, clean_label_TS     the same of the clean victims
-    n_S, n_SF     int64, test rows;  n_all: of the whole test set;  ends_S: where each subpopulation's slice of R ends
+    n_S, n_SF     int64, test rows, slice by slice of the R axis;  n_all: of the whole test set
     """
 
     alphas: tuple[float, ...]
@@ -44,12 +44,6 @@ class Layout:
     n_S: np.ndarray
     n_SF: np.ndarray
     n_all: int
-    ends_S: np.ndarray
-
-    def slice_of(self, subpopulation: int) -> slice:
-        """Where the subpopulation's test rows are on the R axis, fold by fold."""
-        start = 0 if subpopulation == 0 else int(self.ends_S[subpopulation - 1])
-        return slice(start, int(self.ends_S[subpopulation]))
 
 
 def lay_out(counts: Counts, alphas: Sequence[float], labels: Sequence[int | None], *, arm: Arm = "poisoned") -> Layout:
@@ -108,5 +102,4 @@ def lay_out(counts: Counts, alphas: Sequence[float], labels: Sequence[int | None
         n_S=counts.total_SF[:S].sum(axis=1),
         n_SF=counts.total_SF[:S],
         n_all=len(counts.y_R),
-        ends_S=counts.ends_S[:S],
     )
