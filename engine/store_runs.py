@@ -124,11 +124,14 @@ class RunRows(Database):
     def assign(self, run_id: str, host: str, pid: int) -> None:
         """Say which process was just started for a run, so that it counts as alive until it claims the run itself.
 
-        Nothing happens where another living process has the run: the one just started will be refused by `claim`.
+        Nothing happens where another living process has the run: the one just started will be refused by `claim`; nor where this one
+        has claimed it already, for it may have ended by now, and how it ended stands.
         """
         with self.write() as db:
             row = db.execute(f"{_SELECT} WHERE runs.id = ?", (run_id,)).fetchone()
-            if row is not None and not alive(row["host"], row["pid"], row["pid_start"], row["heartbeat_at"], self.now()):
+            if row is None or (row["host"], row["pid"]) == (host, pid):
+                return
+            if not alive(row["host"], row["pid"], row["pid_start"], row["heartbeat_at"], self.now()):
                 fields = {"state": "queued", "phase": "loading libraries", "host": host, "pid": pid, "pid_start": process_start(pid) or ""}
                 _update(db, run_id, fields, self.path)
 

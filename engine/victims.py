@@ -57,6 +57,7 @@ def fit_stack(
     max_steps: int | None = None,
     on_halved: Callable[[int], None] | None = None,
 ) -> list[Trained]:
+    """Train one victim for each job, all from the trial's initial weights; results in the order of `jobs`. See `train_stacked`."""
     init = initial(model, seed, trial, dtype)
     return train_stacked(
         lambda params: model.stack(params, device, dtype),
@@ -79,6 +80,7 @@ def initial(model: models.Mlp, seed: int, trial: int, dtype: torch.dtype) -> lis
 
 
 def recipe(section: ModelSection) -> Recipe:
+    """How the scenario's model is trained."""
     return Recipe(
         epochs=section.epochs,
         batch=section.batch,
@@ -92,14 +94,17 @@ def recipe(section: ModelSection) -> Recipe:
 
 
 def model_of(section: ModelSection, dataset: Dataset) -> models.Mlp:
+    """The scenario's model, as wide as the dataset's features and classes ask for."""
     return models.build(section, features=dataset.train.x.shape[1], classes=len(dataset.classes))
 
 
 def training_of(dataset: Dataset) -> Training:
+    """The defender's rows and the pool that poison copies: float32 [rows, features], on the CPU, sharing the dataset's memory."""
     return Training(torch.from_numpy(dataset.train.x), torch.from_numpy(dataset.train.y), torch.from_numpy(dataset.aux.x))
 
 
 def job_of(poison: Poison) -> Job:
+    """One victim's poison as the trainers take it."""
     return Job(poison.rows, poison.labels)
 
 

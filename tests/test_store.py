@@ -86,6 +86,16 @@ def test_only_one_living_worker_has_a_run(store: Store) -> None:
     assert not store.claim(run_id, *ME)
 
 
+def test_a_worker_that_ended_before_it_was_assigned_has_ended(store: Store) -> None:
+    run_id = new_run(store)
+    worker = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert store.claim(run_id, host_name(), worker.pid)
+    store.update_run(run_id, state="failed", error="no such file")
+    worker.communicate(b"\n")
+    store.assign(run_id, host_name(), worker.pid)
+    assert (store.run(run_id).state, store.run(run_id).error) == ("failed", "no such file")
+
+
 def test_requests_are_handed_out_once_in_order(store: Store) -> None:
     run_id, other = new_run(store), new_run(store)
     for kind in ("pause", "resume", "stop"):

@@ -65,7 +65,7 @@ def describe(dataset: Dataset, of_aux: np.ndarray, clusters: int) -> tuple[str, 
 
     No two are equal: equal ones are made longer, and what that leaves equal is numbered.
     """
-    traits = traits_of(dataset.aux, of_aux, clusters)
+    traits = traits_of(dataset.aux, of_aux)
     twice = levels.ambiguous(trait.names for trait in traits)
     settled = twins.memory([(trait.codes, False) if trait.codes is not None else (np.asarray(trait.values), True) for trait in traits])
     order = generator(0, "describe").permutation(len(of_aux))
@@ -171,12 +171,12 @@ def _condition(words: str, column: np.ndarray, crowd: Crowd, holds: Callable[[np
     return [Condition(words, rest, float(nats))]
 
 
-def traits_of(rows: Rows, of_row: np.ndarray, clusters: int) -> list[Trait]:
+def traits_of(rows: Rows, of_row: np.ndarray) -> list[Trait]:
     """The raw columns worth asking about: neither constant nor identifiers."""
     traits = [trait for name in rows.frame.columns if (trait := _trait(str(name), rows.frame[name])) is not None]
     if len(traits) <= MAX_COLUMNS:
         return traits
-    spread = [_between(trait, of_row, clusters) for trait in traits]
+    spread = [_between(trait, of_row) for trait in traits]
     keep = sorted(np.argsort(-np.array(spread), kind="stable")[:MAX_COLUMNS])
     return [traits[place] for place in keep]
 
@@ -191,13 +191,10 @@ def _trait(name: str, column: pd.Series) -> Trait | None:
     return None if len(names) < 2 or identifier else Trait(name, names=tuple(map(str, names)), codes=codes.reshape(-1))
 
 
-def _between(trait: Trait, of_row: np.ndarray, clusters: int) -> float:
+def _between(trait: Trait, of_row: np.ndarray) -> float:
     """The share of a column's variance that lies between clusters; for levels, that of their codes."""
     raw = trait.codes if trait.values is None else trait.values
     assert raw is not None
     there = ~np.isnan(raw)
-    values, of_row = raw[there].astype(np.float64), of_row[there]
-    values = values - values.mean()
-    sizes = np.bincount(of_row, minlength=clusters)
-    sums = np.bincount(of_row, weights=values, minlength=clusters)
-    return float((sums**2 / np.maximum(sizes, 1)).sum() / max((values**2).sum(), 1e-300))
+    values = raw[there].astype(np.float64)
+    return twins.between(values - values.mean(), of_row[there])

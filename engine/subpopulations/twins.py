@@ -32,7 +32,7 @@ def settles(said: Column, other: Column) -> bool:
         return spread > 0 and abs(float((a * b).sum())) / spread >= SETTLED["correlation"]
     levels, numbers = (b, a) if a_number else (a, b)
     if a_number or b_number:
-        return _few(levels) and _between(_ranks(numbers), levels) >= SETTLED["variance"]
+        return _few(levels) and between(_ranks(numbers), levels) >= SETTLED["variance"]
     return _few(levels) and _information(said=a, other=b) >= SETTLED["information"]
 
 
@@ -59,7 +59,8 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (middle - (len(values) + 1) / 2)[inverse.reshape(-1)]
 
 
-def _between(centred: np.ndarray, codes: np.ndarray) -> float:
+def between(centred: np.ndarray, codes: np.ndarray) -> float:
+    """The share of the variance of `centred` (float64 [rows], mean 0) that lies between the groups of `codes` (int [rows], from 0)."""
     sums, sizes = np.bincount(codes, weights=centred), np.bincount(codes)
     return float((sums**2 / np.maximum(sizes, 1)).sum() / max(float((centred**2).sum()), 1e-300))
 

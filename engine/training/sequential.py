@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -35,7 +35,10 @@ def train_sequential(
     trial: int,
     max_steps: int | None = None,
 ) -> Trained:
-    """Train one victim on the shared schedule of its trial; `max_steps` cuts it short (for tests)."""
+    """Train one victim on the shared schedule of its trial.
+
+    init: its initial parameters, as the model lists them. max_steps: cuts training short (for tests).
+    """
     schedule = Schedule(len(data.y_N), recipe.batch, seed, trial)
     return fit(model, init, recipe, lambda epoch: shared_batches(schedule, data, job, epoch), max_steps)
 
@@ -52,8 +55,10 @@ def shared_batches(schedule: Schedule, data: Training, job: Job, epoch: int) -> 
         yield torch.cat([data.x_NF[clean], data.x_AF[pool_rows[own]]]), torch.cat([data.y_N[clean], labels[own]])
 
 
-def fit(model: VictimModel, init: Sequence[Tensor], recipe: Recipe, batches_of, max_steps: int | None = None) -> Trained:  # type: ignore[no-untyped-def]
-    """The eager loop itself; `batches_of(epoch)` yields (x_BF, y_B)."""
+def fit(
+    model: VictimModel, init: Sequence[Tensor], recipe: Recipe, batches_of: Callable[[int], Batches], max_steps: int | None = None
+) -> Trained:
+    """The eager loop itself; `batches_of(epoch)` yields x_BF [rows of the step, features] and y_B, int64 [rows of the step]."""
     params = [p.clone().requires_grad_() for p in init]
     optimizer = torch.optim.Adam(params, lr=recipe.lr)
     rule = Plateau(1, recipe)

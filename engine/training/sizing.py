@@ -13,7 +13,7 @@ SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that a stack may use, with a fifth left to others."""
+    """Memory that a stack may use: four fifths of what a GPU has free, half of what the machine has, for others run there too."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * 0.8)
     try:
