@@ -78,10 +78,13 @@ def _until_end(store: Store, run_id: str, view: View) -> RunRow:
         else:
             missed_at = missed_at or time.monotonic()
             if time.monotonic() - missed_at > LOST_AFTER_S:
+                full = store.disk_is_full()
                 raise RunFailed(
-                    f"its engine (process {row.pid} on {row.host or 'this machine'}) is gone",
+                    f"its engine (process {row.pid} on {row.host or 'this machine'}) is gone"
+                    + (f", and the disk of {store.path} is full" if full else ""),
                     where=f"run {run_id}",
-                    next=f"subpop resume {run_id} goes on from {row.victims_done} of {row.victims_total} victims",
+                    next=f"{'free some space, then ' if full else ''}subpop resume {run_id} "
+                    + (f"goes on from {row.victims_done} of {row.victims_total} victims" if row.victims_total else "starts it again"),
                 )
         time.sleep(POLL_S)
 

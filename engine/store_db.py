@@ -90,6 +90,10 @@ class Database:
         """A number that changes when another connection has committed; costs microseconds."""
         return int(self.read("PRAGMA data_version")[0][0])
 
+    def disk_is_full(self) -> bool:
+        """Whether the disk under the store has next to no room left: the one thing that an engine could not have written down."""
+        return self.path != MEMORY and _is_full(self.path)
+
     def read(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """All rows of one query."""
         try:

@@ -70,12 +70,18 @@ def _say(store: Store, run_id: str, error: Exception) -> str:
     ours = isinstance(error, SubpopError)
     words = str(error) if ours else f"unexpected {type(error).__name__}: {error}; the log has the traceback"
     trace = "".join(traceback.format_exception(error))
-    print(f"run {run_id} failed: {words}\n{trace}", file=sys.stderr, flush=True)  # noqa: T201
+    _print(f"run {run_id} failed: {words}\n{trace}")
     try:
         store.log(run_id, "error", words if ours else f"{words}\n{trace}")
     except StoreError as full:
-        print(f"run {run_id}: the store did not take the log either: {full}", file=sys.stderr, flush=True)  # noqa: T201
+        _print(f"run {run_id}: the store did not take the log either: {full}")
     return words
+
+
+def _print(text: str) -> None:
+    """To standard error, which is a file beside the store: where that disk is full there is nowhere to say it."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 # ---- the process ----------------------------------------------------------------------------------------------------
@@ -96,7 +102,7 @@ def main(argv: Sequence[str] | None = None, *, pipeline: ModuleType | Any = None
             _be_nice(row.scenario_toml)
             state = work(store, row.id, data_dir=args.data, pipeline=pipeline, control=control)
     except SubpopError as error:
-        print(error, file=sys.stderr, flush=True)  # noqa: T201
+        _print(str(error))
         return error.exit_status
     return {"done": 0, "stopped": 130}.get(state, 1)
 

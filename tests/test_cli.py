@@ -462,6 +462,9 @@ def test_a_lost_engine_is_said_within_seconds(running: tuple[Store, RunRow], mon
     assert status == 1
     assert f"subpop resume {row.id} goes on from 3 of 10 victims" in told
     assert now[0] <= 105.0
+    monkeypatch.setattr(store, "disk_is_full", lambda: True)
+    status, told = status_of(store, row.id, stop_on_interrupt=True)
+    assert (status, "is full; free some space, then subpop resume" in told) == (1, True), "an engine cannot write down a full disk"
 
 
 def test_ctrl_c_asks_the_run_to_stop_and_says_how_to_go_on(

@@ -379,3 +379,11 @@ def test_what_is_asked_of_a_worker_is_answered_with_an_exit_status(store: Store)
         [*WORKER, failing, "--store", str(store.path)], capture_output=True, text=True, env={**os.environ, "FAKE_FAIL_AT": "0"}
     )
     assert failed.returncode == 1
+
+
+def test_where_nothing_can_be_written_the_worker_ends_by_its_exit_status(store: Store, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "engine.worker", "nosuch", "--store", str(store.path)]
+        assert subprocess.run(command, stdout=full, stderr=full, timeout=60).returncode == 2
