@@ -36,7 +36,7 @@ def top(
     store: StoreOption = None,
     data: DataOption = None,
 ) -> None:
-    """Which slices of a population could a data poisoner quietly break, how much poison does it take, would a defence have helped?
+    """Which slices of a population could a data poisoner quietly break, and how much poison does it take?
 
     Alone, `subpop` opens the terminal app. Start with: subpop run quickstart
 

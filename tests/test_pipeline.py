@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from engine import attacks, available, datasets, models, pipeline, victims
+from engine.adversary import Adversary
 from engine.errors import Interrupted, RequestError
 from engine.pipeline import Discovery
 from engine.rows import VictimResult, VictimSpec
@@ -77,8 +78,24 @@ def test_discovery_says_what_is_attacked_and_probabilities_are_cross_fitted(foun
     assert all(s.reason for s in found.subpopulations if not s.attacked)
     assert found.proba_aux_AC.shape == (len(found.dataset.aux), 2)
     np.testing.assert_allclose(found.proba_aux_AC.sum(1), 1, atol=1e-5)
-    in_sample = np.mean([s.confidence_in_sample for s in attacked])
-    assert np.mean([s.confidence for s in attacked]) < in_sample + 0.02, "cross-fitting should not look more confident than the fitted rows"
+
+
+def test_confidence_is_of_rows_that_the_model_did_not_see(found: Discovery, monkeypatch: pytest.MonkeyPatch):
+    aux, seen = found.dataset.aux, []
+
+    def probabilities(self: Adversary, fitted_on: np.ndarray, x: np.ndarray) -> np.ndarray:
+        known = {row.tobytes() for row in aux.x[fitted_on]}
+        seen.append(sum(row.tobytes() in known for row in x))
+        return np.full((len(x), 2), 0.5, np.float32)
+
+    monkeypatch.setattr(Adversary, "_fit", lambda self, index, fold: index)
+    monkeypatch.setattr(Adversary, "_probabilities", probabilities)
+    given = scenario()
+    adversary = Adversary(given.model, given, found.dataset, torch.device("cpu"), lambda what, share: None, None)
+    adversary.cross_fitted(3)
+    assert seen == [0, 0, 0]
+    adversary.cross_fitted(1)
+    assert seen[3:] == [len(aux)], "one fold is in-sample, as published"
 
 
 def test_the_plan_names_every_victim_once_and_keeps_trials_apart(found: Discovery):
