@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from engine import cli_text
@@ -37,16 +37,17 @@ def follow(store: Store, run_id: str, *, stop_on_interrupt: bool) -> None:
     """
     from engine import run as runs_
 
+    told = Told()
     with _view() as view:
         try:
-            row = _until_end(store, run_id, view)
+            row = _until_end(store, run_id, view, told)
         except KeyboardInterrupt:
             if not stop_on_interrupt:
                 raise Interrupted(f"no longer watching; run {run_id} goes on", next=f"subpop watch {run_id}") from None
             runs_.stop(store, run_id)
             cli_text.note(f"\nstopping run {run_id} (Ctrl-C again leaves at once); go on later with: subpop resume {run_id}")
             try:
-                row = _until_end(store, run_id, view)
+                row = _until_end(store, run_id, view, told)
             except KeyboardInterrupt:
                 raise Interrupted(f"left; run {run_id} will stop by itself", next=f"subpop resume {run_id} goes on") from None
     if row.state == "failed":
@@ -57,19 +58,28 @@ def follow(store: Store, run_id: str, *, stop_on_interrupt: bool) -> None:
     _summary(store, row)
 
 
-def _until_end(store: Store, run_id: str, view: View) -> RunRow:
-    last_log = 0
+@dataclass
+class Told:
+    """What of the log was shown, so that nothing is shown twice.
+
+    failure: the last line, where it is an error: told at the end with what to do next, or in its place when a resume got over it.
+    """
+
+    last_log: int = 0
+    failure: LogRow | None = None
+
+
+def _until_end(store: Store, run_id: str, view: View, told: Told) -> RunRow:
     missed_at: float | None = None
-    failure: LogRow | None = None  # the last is told at the end, with what to do next; one that a resume got over is told in its place
     while True:
         row = store.run(run_id)
         view.state(row)
-        for entry in store.log_rows(run_id, last_log):
-            last_log = entry.id
-            if failure is not None:
-                view.log(replace(failure, message=failure.message.partition("\nTraceback")[0]))
-            failure = entry if entry.level == "error" else None
-            if failure is None:
+        for entry in store.log_rows(run_id, told.last_log):
+            told.last_log = entry.id
+            if told.failure is not None:
+                view.log(replace(told.failure, message=told.failure.message.partition("\nTraceback")[0]))
+            told.failure = entry if entry.level == "error" else None
+            if told.failure is None:
                 view.log(entry)
         if row.state in ENDED:
             return row

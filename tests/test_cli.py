@@ -472,12 +472,15 @@ def test_ctrl_c_asks_the_run_to_stop_and_says_how_to_go_on(
 ) -> None:
     store, row = running
     asked: list[str] = []
+    store.log(row.id, "info", "training stack 2")
     monkeypatch.setattr(run_module, "stop", lambda store, run_id: asked.append(run_id))
     script(monkeypatch, interrupt, lambda: store.update_run(row.id, state="stopped"))
     status, told = status_of(store, row.id, stop_on_interrupt=True)
     assert (status, asked) == (130, [row.id])
     assert told == f"run {row.id} is stopped; 3 of 10 victims are kept; subpop resume {row.id} goes on"
-    assert f"subpop resume {row.id}" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert f"subpop resume {row.id}" in said.err
+    assert said.out.count("training stack 2") == 1
 
 
 def test_a_second_ctrl_c_leaves_at_once(running: tuple[Store, RunRow], monkeypatch: pytest.MonkeyPatch) -> None:
