@@ -61,6 +61,20 @@ class Bench:
     def matrix_share(self) -> float:
         return self.gflops / self.matrix_gflops
 
+    def lines(self) -> list[str]:
+        """What was measured, for a person."""
+        recipe = f"batch {self.batch}, {self.epochs} epochs, {self.poison_points:.0f} poison points on average"
+        ways = [
+            f"{way.name:<8} {way.victims_per_hour:10,.0f} victims an hour, {way.seconds_per_victim * 1e3:7.1f} ms each ({way.setup})"
+            for way in self.ways
+        ]
+        ratios = [f"stacked is {self.times_eager:.1f} times the eager loop"]
+        if self.times_sklearn is not None:
+            ratios.append(f"{self.times_sklearn:.1f} times scikit-learn")
+        rate = f"{self.gflops:.0f} of {self.matrix_gflops:.0f} GFLOP/s, {self.matrix_share:.0%} of this device's own float32 matrix rate"
+        head = f"{self.victims} victims on {self.device}: {self.rows:,} rows x {self.features}, {recipe}"
+        return [head, *ways, f"{' and '.join(ratios)}; it reaches {rate}"]
+
 
 def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Callable[[str], None] = lambda line: None) -> Bench:
     """Measure the scenario's first trial; takes one to three minutes. scikit-learn is left out on CUDA and for other models than mlp."""
@@ -98,7 +112,7 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
         report(f"round {round_ + 1} of {ROUNDS}: " + ", ".join(f"{name} {t[-1] * 1e3:.1f} ms a victim" for name, t in taken.items() if t))
     per_victim = statistics.median(taken["stacked"])
     setups = {"eager": eager.setup, "sklearn": sklearn.setup if sklearn else "", "stacked": f"{len(stacks[0].victims)} victims a stack"}
-    return Bench(
+    bench = Bench(
         device=device,
         rows=len(data.y_N),
         features=data.x_NF.shape[1],
@@ -112,6 +126,9 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
         gflops=epochs * statistics.mean(operations(model, len(data.y_N) + len(job.rows)) for job in jobs) / per_victim / 1e9,
         matrix_gflops=statistics.median(rates),
     )
+    for line in bench.lines():
+        report(line)
+    return bench
 
 
 def operations(model: Mlp, rows: int) -> float:

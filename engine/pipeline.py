@@ -13,7 +13,7 @@ from engine import attacks, datasets, subpopulations
 from engine.adversary import Adversary
 from engine.rows import Arm, Dataset, Membership, Poison, StackPlan, Subpopulation, VictimResult, VictimSpec
 from engine.scenario import Scenario
-from engine.training.sizing import free_bytes, measured_size, timed
+from engine.training.sizing import STEPS_TIMED, free_bytes, measured_size, timed
 from engine.training.stacked import Control
 from engine.victims import dtype_of, fit_stack, job_of, model_of, one_thread_each, predict, training_of, workers
 
@@ -135,7 +135,7 @@ def _best_size(scenario: Scenario, discovery: Discovery, device: torch.device, m
 
     def seconds(victims: int) -> float:
         few = jobs[:: max(1, len(jobs) // victims)][:victims]
-        return timed(lambda: fit_stack(model, scenario.model, data, few, seed, 0, device, dtype, None, max_steps=5), device)
+        return timed(lambda: fit_stack(model, scenario.model, data, few, seed, 0, device, dtype, None, max_steps=STEPS_TIMED), device)
 
     widest = max(discovery.dataset.train.x.shape[1], sum(scenario.model.hidden), 1)
     # parameters, gradient and two moments; then activations, deltas and logits of a step's rows and of a slice of the test rows

@@ -114,6 +114,6 @@ def workers(scenario: Scenario, device: torch.device) -> int:
 
 
 def one_thread_each() -> None:
-    """PyTorch's own threads off: parts of a stack are threads already, and products this small gain nothing from more."""
+    """PyTorch's own threads off: parts of a stack have a core each already, and products this small gain nothing from more."""
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 import warnings
 
 import numpy as np
@@ -13,6 +16,7 @@ from sklearn.neural_network import MLPClassifier
 from engine.errors import Interrupted, RunFailed
 from engine.models.mlp import Mlp
 from engine.training.adam import StackAdam
+from engine.training.parts import can_fork
 from engine.training.recipe import Job, Plateau, Recipe, Trained
 from engine.training.schedule import Schedule
 from engine.training.sequential import fit, train_sequential
@@ -267,18 +271,61 @@ def test_union_visits_every_row_once_and_learns_the_same_task():
     assert abs(accuracies[0] - accuracies[1]) < 0.03
 
 
+@pytest.mark.skipif(not can_fork(), reason="parts have processes on Linux only")
 def test_parts_side_by_side_train_the_same_victims_and_stop_together():
     model, recipe = MODELS[0], Recipe(epochs=5, batch=12, lr=1e-2)
     jobs = worlds.jobs([0, 5, 9, 30, 14, 2, 60])
     seen = []
     apart = stacked(model, jobs, recipe, workers=3, control=lambda done, total: seen.append(done))
     assert worst_gap(apart, stacked(model, jobs, recipe)) < 1e-10
+    assert [t.epochs for t in apart] == [5] * 7
     assert seen == sorted(seen)
     assert seen[-1] == 7
 
     def stop(done, total):
-        if done > 2:
+        if done > 0:
             raise Interrupted("stop was asked for")
 
     with pytest.raises(Interrupted, match="asked for"):
-        stacked(model, jobs, recipe, workers=3, control=stop)
+        stacked(model, jobs, Recipe(epochs=100_000, batch=12, lr=1e-2), workers=3, control=stop)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)  # no part is left behind
+
+
+@pytest.mark.skipif(not can_fork(), reason="parts have processes on Linux only")
+def test_what_goes_wrong_in_a_part_is_told_by_the_whole():
+    model, recipe, data = MODELS[0], Recipe(1, 12, 1e-2), worlds.training()
+    jobs, inits, halved = worlds.jobs([3, 4, 5, 6, 7, 8]), [worlds.init(model)] * 6, []
+
+    def train(make_stack):
+        return train_stacked(make_stack, inits, data, jobs, recipe, seed=1, trial=2, workers=2, on_halved=halved.append)
+
+    with pytest.raises(RunFailed, match=r"does not fit.*model\.batch"):
+        train(SmallDevice(model, 0))
+    assert len(train(SmallDevice(model, 2))) == 6
+    assert 1 in halved
+
+    def broken(params):
+        raise ValueError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        train(broken)
+
+    def killed(params):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(RunFailed, match="killed for memory"):
+        train(killed)
+
+
+@pytest.mark.skipif(not can_fork(), reason="parts have processes on Linux only")
+def test_a_control_that_holds_holds_the_parts():
+    held = []
+
+    def hold(done, total):
+        if done > 1 and len(held) < 2:
+            held.append(done)
+            time.sleep(0.3)
+
+    stacked(MODELS[0], worlds.jobs([3, 4, 5, 6]), Recipe(epochs=300, batch=12, lr=1e-2), workers=2, control=hold)
+    assert held[1] - held[0] < 0.5, "victims went on while the control held"

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import torch
 
-LEAST_GAIN = 0.10  # a doubling must save this share of a victim's time to be worth a longer stack, which a crash would lose whole
+LEAST_GAIN = 0.05  # a doubling must save this share of a victim's time to be worth a longer stack, which a crash would lose whole
+STEPS_TIMED = 30  # enough that making the stack does not count for much
 SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 
 

@@ -7,9 +7,7 @@ stack and goes on: the halves train one after the other on the same schedule.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from threading import Event
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +17,7 @@ from torch import Tensor
 from engine.errors import RunFailed
 from engine.rows import StepRows
 from engine.training.adam import StackAdam
+from engine.training.parts import can_fork, train_in_parts
 from engine.training.recipe import Job, Plateau, Recipe, Trained, Training
 from engine.training.schedule import Schedule
 
@@ -41,7 +40,7 @@ MakeStack = Callable[[Sequence[Sequence[Tensor]]], Stack]
 Control = Callable[[float, float], None]  # (victims done, counting parts, and victims in all): may block, may raise Interrupted
 
 STEPS_BETWEEN_REPORTS = 8
-CONTROL_EVERY_S = 0.05  # while parts train side by side
+LEAST_PER_PART = 2  # victims; fewer are not worth a process
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,6 @@ class _Trial:
     seed: int
     trial: int
     max_steps: int | None
-    on_halved: Callable[[int], None] | None
 
 
 def train_stacked(
@@ -74,65 +72,34 @@ def train_stacked(
     """Train every job's victim; results in the order of `jobs`.
 
     make_stack builds the stack from the victims' initial parameters, on its device; `data` lies on that device already.
-    workers: on a CPU, how many parts of the stack train side by side, a thread each (give PyTorch one thread of its own then: threads
-    inside so small a product wait for each other more than they work). on_halved is told the new size whenever memory ran out.
-    Raises RunFailed when a single victim does not fit.
+    workers: on a CPU, how many parts of the stack train side by side, a process each (see `parts.py`).
+    on_halved is told the new size whenever memory ran out. Raises RunFailed when a single victim does not fit.
     """
-    shared = _Trial(make_stack, _with_constant_column(data), recipe, seed, trial, max_steps, on_halved)
-    parts = [list(range(first, len(jobs), workers)) for first in range(min(workers, len(jobs)))]
-    if len(parts) == 1:
-        return _train_part(shared, inits, jobs, lambda done: control(done, len(jobs)) if control else None)
+    shared = _Trial(make_stack, _with_constant_column(data), recipe, seed, trial, max_steps)
 
-    joint = _Joint(len(parts))
-    done: dict[int, Trained] = {}
+    def train(part: Sequence[int], report: Callable[[float], None], on_halved: Callable[[int], None]) -> list[Trained]:
+        return _train_part(shared, [inits[i] for i in part], [jobs[i] for i in part], report, on_halved)
 
-    def train(number: int) -> None:
-        part = parts[number]
-        trained = _train_part(shared, [inits[i] for i in part], [jobs[i] for i in part], lambda n: joint.report(number, n))
-        done.update(zip(part, trained, strict=True))
+    def report(done: float) -> None:
+        if control:
+            control(done, len(jobs))
 
-    with ThreadPoolExecutor(len(parts)) as pool:
-        futures = [pool.submit(train, number) for number in range(len(parts))]
-        joint.watch(futures, (lambda n: control(n, len(jobs))) if control else (lambda n: None))
+    tell = on_halved or (lambda size: None)
+    workers = min(workers, len(jobs) // LEAST_PER_PART, len(jobs))
+    if workers < 2 or data.x_NF.is_cuda or not can_fork():
+        return train(range(len(jobs)), report, tell)
+    parts = [range(first, len(jobs), workers) for first in range(workers)]  # dealt out: each part gets large and small poison alike
+    done = train_in_parts(train, [p.shape for p in inits[0]], inits[0][0].dtype, parts, report, tell)
     return [done[i] for i in range(len(jobs))]
 
 
-class _Joint:
-    """Parts that train side by side, under one control: the caller's own thread calls it, and the parts wait while it holds."""
-
-    def __init__(self, parts: int) -> None:
-        self.done = [0.0] * parts
-        self.going, self.over = Event(), Event()
-        self.going.set()
-
-    def report(self, part: int, done: float) -> None:
-        """Called by a part's thread every few steps: waits while the control holds, ends the part when the others have ended."""
-        self.done[part] = done
-        self.going.wait()
-        if self.over.is_set():
-            raise _EndedByAnother
-
-    def watch(self, futures: Sequence[Future[None]], control: Callable[[float], None]) -> None:
-        """Return when all parts are through; raise what the control or a part raises, once the other parts have ended."""
-        try:
-            waiting: set[Future[None]] = set(futures)
-            while waiting:
-                ended, waiting = wait(waiting, CONTROL_EVERY_S, FIRST_EXCEPTION)
-                for future in ended:
-                    future.result()
-                self.going.clear()
-                control(sum(self.done))
-                self.going.set()
-        finally:
-            self.over.set()
-            self.going.set()
-
-
-class _EndedByAnother(Exception):
-    """A part was told to end; never seen outside, for what ended it is raised first."""
-
-
-def _train_part(shared: _Trial, inits: Sequence[Sequence[Tensor]], jobs: Sequence[Job], report: Callable[[float], None]) -> list[Trained]:
+def _train_part(
+    shared: _Trial,
+    inits: Sequence[Sequence[Tensor]],
+    jobs: Sequence[Job],
+    report: Callable[[float], None],
+    on_halved: Callable[[int], None],
+) -> list[Trained]:
     """Train a part, in halves where memory does not hold it whole."""
     groups = [list(range(len(jobs)))]
     done: dict[int, Trained] = {}
@@ -153,8 +120,7 @@ def _train_part(shared: _Trial, inits: Sequence[Sequence[Tensor]], jobs: Sequenc
             groups[:0] = [group[:half], group[half:]]
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            if shared.on_halved:
-                shared.on_halved(half)
+            on_halved(half)
         else:
             done.update(zip(group, trained, strict=True))
     return [done[i] for i in range(len(jobs))]
