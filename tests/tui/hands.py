@@ -10,6 +10,8 @@ from tui.app import SubpopApp
 from tui.screens.form import FormScreen
 from tui.widgets.field_row import FieldRow
 
+OPENING = {*"1234efxtTp", "enter", "escape", "slash", "colon", "question_mark"}
+
 
 async def until(pilot: Pilot[int], met: Callable[[], bool], seconds: float = 10) -> None:
     """Wait until something is so."""
@@ -31,9 +33,11 @@ def field_of(app: SubpopApp, key: str) -> FieldRow:
 
 
 async def settled(pilot: Pilot[int], *keys: str) -> None:
-    """Press keys, each given time to take effect."""
+    """Press keys one after the other, and wait until nothing more happens: after each key that may open something, too."""
     await pilot.pause()
     for key in keys:
         await pilot.press(key)
-        await pilot.pause()
-    await pilot.pause(0.15)
+        if key in OPENING:
+            await pilot.pause()
+    await pilot.pause(0.12)  # longer than the app takes to look at the store
+    await pilot.pause()

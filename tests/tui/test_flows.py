@@ -390,9 +390,9 @@ async def test_the_command_list_has_every_action_and_does_it(app: SubpopApp, sto
             name = getattr(binding, "id", None)
             if name and name not in ("app.palette", "results.run", "results.run-before", "table.mark", "table.mark-all"):
                 assert name in listed, name
-        await settled(pilot, *"theme subpop-light", "enter")
+        await settled(pilot, *"subpop-l", "enter")
         assert app.theme == "subpop-light"
-        await settled(pilot, "colon", *"show table worst", "enter")
+        await settled(pilot, "colon", *"table w", "enter")
         await until(pilot, lambda: table(app, "result").spec.name == "worst")
 
 

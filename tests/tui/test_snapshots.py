@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
@@ -10,7 +11,7 @@ from textual.pilot import Pilot
 from engine.store import Store
 from tests.tui import worlds
 from tests.tui.conftest import running
-from tests.tui.hands import field_of, opened_form, settled
+from tests.tui.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
 
 Snap = Callable[..., bool]
@@ -63,7 +64,8 @@ def form_at(app: SubpopApp, snap_compare: Snap, size: tuple[int, int]) -> None:
         await opened_form(pilot)
         field_of(pilot.app, "model.epochs").focus_field()
         await settled(pilot, "end", "backspace", "backspace", *"none")
-        await pilot.pause(0.3)
+        await until(pilot, lambda: field_of(pilot.app, "model.epochs").has_class("-wrong"))
+        await settled(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=wrong)
 
@@ -188,10 +190,7 @@ def test_export(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
 
 
 def test_help(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
-    from tui.screens import help as help_screen
-
-    app.settings.folder = type(app.settings.folder)("CONFIG")
-    assert help_screen
+    app.settings.folder = Path("CONFIG")
     worlds.make_run(store)
     assert snap_compare(app, terminal_size=WIDE, run_before=pressing("4", "question_mark"))
 
