@@ -12,7 +12,7 @@ import torch
 from engine import attacks, datasets, subpopulations
 from engine.adversary import Adversary
 from engine.rows import Arm, Dataset, Membership, Poison, StackPlan, Subpopulation, VictimResult, VictimSpec
-from engine.scenario import Scenario
+from engine.scenario import Scenario, changed_keys
 from engine.training.sizing import STEPS_TIMED, free_bytes, measured_size, timed
 from engine.training.stacked import Control
 from engine.victims import dtype_of, fit_stack, job_of, model_of, one_thread_each, predict, training_of, workers
@@ -39,6 +39,8 @@ def deviations(scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
     found = list(dataset.deviations)
     if scenario.smoked:
         found.insert(0, "smoke: a sliver of the scenario, for testing the way, not for its numbers")
+    elif changed := changed_keys(scenario):
+        found.insert(0, f"not as published: {', '.join(changed)}")
     return tuple(found)
 
 

@@ -163,6 +163,29 @@ def digest(scenario: Scenario) -> str:
     return blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
+MOVES_NO_TARGET = ("title", "reproduces", "smoke", "smoked", "seed", "compute", "evaluation")  # another run of the same thing
+
+
+def changed_keys(scenario: Scenario) -> tuple[str, ...]:
+    """The keys in which a scenario that claims to reproduce something differs from the preset that does; empty where it claims nothing."""
+    found: list[tuple[str, ...]] = []
+    for name in presets() if scenario.reproduces is not None else ():
+        preset = load(name)
+        if preset.reproduces == scenario.reproduces:
+            mine, theirs = _leaves(scenario), _leaves(preset)
+            found.append(tuple(key for key in mine if mine[key] != theirs.get(key)))
+    return min(found, key=len, default=())
+
+
+def _leaves(scenario: Scenario) -> dict[str, Any]:
+    """Dotted key -> value of all that decides what is measured."""
+    leaves: dict[str, Any] = {}
+    for section, values in scenario.model_dump(mode="json").items():
+        if section not in MOVES_NO_TARGET:
+            leaves.update({f"{section}.{key}": value for key, value in values.items()} if isinstance(values, dict) else {section: values})
+    return leaves
+
+
 def schema() -> dict[str, Any]:
     """The scenario's keys as a JSON schema: types, bounds and choices, for forms and for messages."""
     return reading.schema_of(Scenario)

@@ -34,12 +34,18 @@ def dtype_of(compute: ComputeSection) -> torch.dtype:
 def predict(
     model: models.Mlp, params: Sequence[Sequence[torch.Tensor]], x: np.ndarray, device: torch.device, dtype: torch.dtype
 ) -> np.ndarray:
-    """Predicted classes, uint8 [victims, rows], in slices that keep activations under about 256 MiB."""
+    """Predicted classes, uint8 [victims, rows], in slices that keep activations under about 256 MiB; shorter where memory runs out."""
     stack = model.stack(params, device, dtype)
     x_BF = torch.from_numpy(x).to(device, dtype)
     x_BF = torch.cat([x_BF, torch.ones_like(x_BF[:, :1])], 1)
     rows = max(64, 2**26 // (stack.victims * (sum(model.sizes[1:]) + 1)))
-    return torch.cat([model.predict(stack.logits(chunk)) for chunk in x_BF.split(rows)], 1).cpu().numpy()
+    while True:
+        try:
+            return torch.cat([model.predict(stack.logits(chunk)) for chunk in x_BF.split(rows)], 1).cpu().numpy()
+        except torch.OutOfMemoryError:
+            if rows == 1:
+                raise
+        rows //= 2
 
 
 def fit_stack(

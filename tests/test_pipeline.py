@@ -13,7 +13,7 @@ from engine.adversary import Adversary
 from engine.errors import Interrupted, RequestError
 from engine.pipeline import Discovery
 from engine.rows import VictimResult, VictimSpec
-from engine.scenario import Scenario, parse
+from engine.scenario import Scenario, load, parse
 from engine.training.sequential import train_sequential
 
 QUICK = """
@@ -218,6 +218,17 @@ def test_what_is_refused_at_once_is_what_is_not_here():
     assert set(available.MODELS) == set(models.MODELS)
     assert set(available.ATTACKS) == set(attacks.ATTACKS)
     assert set(available.PRECISIONS) == set(victims.DTYPES)
+
+
+def test_a_run_that_is_not_the_presets_says_which_keys_differ(found: Discovery):
+    def said(*overrides: str) -> tuple[str, ...]:
+        return pipeline.deviations(load("adult-clustermatch", overrides), found.dataset)
+
+    assert said() == ()
+    assert said("seed=3", "evaluation.trials=9", "compute.threads=1") == ()
+    assert said("model.hidden=[50]", 'attack.per="aux"') == ("not as published: model.hidden, attack.per",)
+    assert pipeline.deviations(load("adult-clustermatch", smoke=True), found.dataset)[0].startswith("smoke: a sliver")
+    assert pipeline.deviations(load("quickstart", ["model.hidden=[50]"]), found.dataset) == (), "it claims to reproduce nothing"
 
 
 def test_adult_is_learned_as_scikit_learn_learns_it(shared_data: Path):

@@ -11,6 +11,7 @@ import contextlib
 import json
 import mmap
 import os
+import select
 import signal
 import sys
 import time
@@ -24,8 +25,7 @@ from torch import Tensor
 from engine.errors import RunFailed, SubpopError
 from engine.training.recipe import Trained
 
-POLL_S = 0.02
-HOLD, OVER = 0, 1  # flags that the parent raises
+POLL_S = 0.1  # how often the control is called
 
 TrainPart = Callable[[Sequence[int], Callable[[float], None], Callable[[int], None]], list[Trained]]
 """(victims, report, on_halved) -> what became of them: called in the part's own process."""
@@ -43,7 +43,7 @@ class _Shared:
     params_VP: Tensor  # every victim's parameters, flattened
     ends_V2: Tensor  # float64 [victims, 2]: epochs, training loss
     done_W: Tensor  # float64 [parts], victims done, counting parts of them
-    flags: Tensor  # uint8 [2]
+    hold: Tensor  # uint8 [1]: while it is not zero, parts stand still
 
     @classmethod
     def of(cls, victims: int, numbers: int, parts: int, dtype: torch.dtype) -> _Shared:
@@ -51,7 +51,7 @@ class _Shared:
             _mapped((victims, numbers), dtype),
             _mapped((victims, 2), torch.float64),
             _mapped((parts,), torch.float64),
-            _mapped((2,), torch.uint8),
+            _mapped((1,), torch.uint8),
         )
 
 
@@ -74,7 +74,7 @@ def train_in_parts(
     """Train `parts` (lists of victim numbers) side by side; victim number -> what became of it.
 
     shapes: of one victim's parameters. control is called by this process alone, often, with the victims done; while it holds, the parts
-    hold, and what it raises ends them. Raises what a part raised: a SubpopError in its own words, else RunFailed.
+    stand still, and what it raises ends them. Raises what a part raised: a SubpopError in its own words, else RunFailed.
     """
     victims = sum(map(len, parts))
     shared = _Shared.of(victims, sum(s.numel() for s in shapes), len(parts), dtype)
@@ -82,13 +82,12 @@ def train_in_parts(
     try:
         for number, part in enumerate(parts):
             running.append(_start(number, part, train, shared))
-        _watch(list(running), shared, control, on_halved)
+        _watch(running, shared, control, on_halved)
     finally:
-        shared.flags[OVER] = 1
-        shared.flags[HOLD] = 0
         for part_ in running:
             os.close(part_.words)
-            with contextlib.suppress(ChildProcessError):
+            with contextlib.suppress(ChildProcessError, ProcessLookupError):
+                os.kill(part_.pid, signal.SIGKILL)  # nothing that it has is needed any more, and it may hang
                 os.waitpid(part_.pid, 0)
     return {v: _read(shared, v, shapes) for part in parts for v in part}
 
@@ -113,9 +112,9 @@ def _start(number: int, part: Sequence[int], train: TrainPart, shared: _Shared) 
 
         def report(done: float) -> None:
             shared.done_W[number] = done
-            while shared.flags[HOLD] and os.getppid() == parent:
-                time.sleep(POLL_S / 4)
-            if shared.flags[OVER] or os.getppid() != parent:
+            while shared.hold[0] and os.getppid() == parent:
+                time.sleep(0.001)
+            if os.getppid() != parent:
                 os._exit(0)
 
         for v, fit in zip(part, train(part, report, lambda size: _say(write, halved=size)), strict=True):
@@ -151,12 +150,14 @@ def _watch(running: list[_Part], shared: _Shared, control: Callable[[float], Non
                     through.add(part.pid)
             if ended:
                 running.remove(part)
+                os.close(part.words)
                 if part.pid not in through:
                     raise RunFailed("a part of the stack ended without a word, perhaps killed for memory", next="resume with fewer threads")
-        shared.flags[HOLD] = 1
+        shared.hold[0] = 1
         control(float(shared.done_W.sum()))
-        shared.flags[HOLD] = 0
-        time.sleep(POLL_S)
+        shared.hold[0] = 0
+        if running:
+            select.select([part.words for part in running], [], [], POLL_S)
 
 
 def _obey(message: dict[str, str], on_halved: Callable[[int], None]) -> bool:

@@ -51,7 +51,8 @@ class Schedule:
         rank_M = np.arange(most)
         real_VM = rank_M < points_V[:, None]
         by_rank_VM = np.argsort(np.where(real_VM, keys, 2.0), axis=1, kind="stable")
-        step_VM = np.where(real_VM, np.floor((rank_M + phase) * steps / np.maximum(points_V, 1)[:, None]), steps).astype(np.int64)
+        at_VM = np.floor((rank_M + phase) * steps / np.maximum(points_V, 1)[:, None]).astype(np.int64)
+        step_VM = np.where(real_VM, np.minimum(at_VM, steps - 1), steps)  # a phase next to one may round up
         new_VM = np.ones_like(real_VM)
         new_VM[:, 1:] = step_VM[:, 1:] != step_VM[:, :-1]
         place_VM = rank_M - np.maximum.accumulate(np.where(new_VM, rank_M, 0), axis=1)

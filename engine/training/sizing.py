@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -18,10 +18,10 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] * 0.8)
     try:
-        pages = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        pages = 2 * 2**30
-    return int(pages * 0.5)
+        [available] = [line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable:")]
+        return int(available.split()[1]) * 1024 // 2
+    except (OSError, ValueError):  # not on every system
+        return 2**30
 
 
 def measured_size(
