@@ -23,7 +23,6 @@ from engine.scenario import Scenario
 from engine.training.union import train_union
 from tests.studies.common import discovered, only
 
-
 LEAST_TEST_ROWS = 25  # 30 of the tuples have as many
 
 
