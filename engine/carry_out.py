@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from engine import executor, processes
-from engine.control import Control
+from engine.control import STOPPING, Control
 from engine.errors import BadData, RunFailed
 from engine.progress import Progress
 from engine.provenance import provenance
@@ -34,7 +34,7 @@ class Status:
     def fields(self) -> dict[str, object]:
         phase = self.phase
         if self.control is not None and (self.control.stopping or (self.control.pausing and phase != "paused")):
-            phase = f"{phase}, {'stopping' if self.control.stopping else 'pausing'} at the next step"
+            phase = f"{phase}, {STOPPING if self.control.stopping else 'pausing at the next step'}"
         return {"phase": phase, **(self.progress.fields() if self.progress else {})}
 
 

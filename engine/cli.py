@@ -133,13 +133,25 @@ def _other(error: Exception, words: Sequence[str]) -> int:
         return _fail(f"{path}: {message[:1].lower()}{message[1:]}; see {path} --help", 2)
     if type(error).__name__ == "Abort":
         return _fail("interrupted", 130)
+    if isinstance(error, FileNotFoundError) and not error.filename and not _stands_somewhere():
+        return _fail("the folder that this shell stands in was deleted; cd to one that exists", 2)
     if isinstance(error, OSError) and (error.filename or error.errno in (errno.ENOSPC, errno.EDQUOT)):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror}; {'free some space' if full else 'check the path and its permissions'}", 1 if full else 2)
+        return _fail(
+            f"{error.filename or 'the output'}: {error.strerror}; {'free some space' if full else 'check the path and its permissions'}",
+            1 if full else 2,
+        )
     log = _log_bug(words)
     said = " ".join(f"{type(error).__name__}: {error}".split())
     return _fail(f"this is a bug in subpop ({said[:200]}); please report it with the details in {log}", 1)
+
+
+def _stands_somewhere() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _fail(message: str, status: int) -> int:

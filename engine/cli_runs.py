@@ -181,7 +181,7 @@ def export(
     format_: Annotated[
         str | None, typer.Option("--format", metavar="|".join(FORMATS), help="Default: what the ending of PATH says, else csv.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PATH", help="A file to write. Default: stdout.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PATH", help="A file to write. Default, and `-`: stdout.")] = None,
     store: StoreOption = None,
 ) -> None:
     """Write a table of a run, with its provenance. Works while the run is at work: what is not there yet is empty.
@@ -197,7 +197,7 @@ def export(
     chosen = format_ or _format_of(out)
     with opened_store(store) as opened:
         row = opened.find(run)
-        if out is not None:
+        if out is not None and str(out) != "-":
             export_.export(opened, row.id, table, chosen, out)
             cli_text.note(f"wrote {out}")
             return

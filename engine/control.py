@@ -8,6 +8,8 @@ from collections.abc import Callable
 from engine.errors import Interrupted
 from engine.rows import RequestKind
 
+STOPPING = "stopping at the next step"  # how the phase of a run ends whose engine has heard a stop
+
 
 class Control:
     """Set by another thread (`obey`) or a signal handler, met by the work (`check`).

@@ -8,6 +8,7 @@ SubpopError                 exit status 1
 │   ├── MissingData         a file that is not here and could not be fetched
 │   ├── BadData             a file that is here and cannot be used
 │   └── StoreError          a results store that cannot be opened, read or written
+│       └── StoreGone       deleted, moved or replaced while it was in use
 └── Interrupted             Ctrl-C                                                 130
 """
 
@@ -88,6 +89,10 @@ class BadData(RequestError):
 
 class StoreError(RequestError):
     """The results store cannot be used."""
+
+
+class StoreGone(StoreError):
+    """The store's file no longer bears its name: what is written to it would be found by nobody."""
 
 
 class Interrupted(SubpopError):

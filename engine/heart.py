@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.control import Control
-from engine.errors import SubpopError
+from engine.errors import StoreGone, SubpopError
 from engine.processes import HEARTBEAT_S
 from engine.store import Store
 
@@ -37,8 +37,11 @@ class Heart(threading.Thread):
                 store = store or Store.open(self._path, create=False, durable=False, busy_timeout_s=HEARTBEAT_S)
                 for kind in store.take_requests(self._run_id):
                     self._control.obey(kind)
+                    self._beat_at = float("-inf")  # what was heard is said in the run's row at once
                 if time.monotonic() - self._beat_at >= HEARTBEAT_S:
                     self._beat(store)
+            except StoreGone:  # no request will ever reach a run that is paused or in the queue
+                self._control.stop_soon()
             except SubpopError:
                 continue
         if store is not None:

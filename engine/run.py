@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import processes
+from engine.control import STOPPING
 from engine.errors import RequestError, RunFailed
 from engine.rows import RunRow
 from engine.store import Store
@@ -63,11 +64,16 @@ def pause(store: Store, run_id: str) -> None:
 
 
 def resume(store: Store, run_id: str, *, worker: Sequence[str] = WORKER) -> None:
-    """Let a paused run go on, or start a new worker on one that was stopped, failed or lost: it repeats no committed victim."""
+    """Let a paused run go on, or start a new worker on one that was stopped, failed or lost: it repeats no committed victim.
+
+    Raises RequestError where it is done, or about to stop: a stop cannot be taken back.
+    """
     row = store.run(run_id)
     if row.state == "done":
         raise RequestError("it is done", where=f"run {run_id}", next=f"see its tables: subpop export {run_id} --table worst")
     if row.alive:
+        if row.phase.endswith(STOPPING) or store.stop_is_asked(run_id):
+            raise RequestError("it is stopping", where=f"run {run_id}", next="resume it when it has stopped, within seconds")
         store.request(run_id, "resume")
         return
     store.take_requests(run_id)  # what was asked of the old worker is not meant for the new one

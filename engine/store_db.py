@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from engine import migrations
-from engine.errors import StoreError
+from engine.errors import StoreError, StoreGone
 from engine.filesystem import network_kind
 
 BUSY_TIMEOUT_S = 10.0
@@ -38,6 +38,7 @@ class Database:
         self.now = clock  # Unix seconds
         self._db = db
         self._lock = threading.RLock()
+        self._file = _identity(path)
 
     @classmethod
     def open(
@@ -96,6 +97,7 @@ class Database:
 
     def read(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """All rows of one query."""
+        self._still_here()
         try:
             with self._lock:
                 return self._db.execute(sql, values).fetchall()
@@ -114,8 +116,18 @@ class Database:
         with self._transaction("BEGIN IMMEDIATE") as db:
             yield db
 
+    def _still_here(self) -> None:
+        """SQLite goes on with a file that has lost its name: nobody would ever find what is written there. Costs microseconds."""
+        if self.path != MEMORY and _identity(self.path) != self._file:
+            raise StoreGone(
+                "the store was deleted, moved or replaced while it was in use",
+                where=str(self.path),
+                next="put it back with its -wal file if there is one, then resume the run; or start a new one",
+            )
+
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        self._still_here()
         with self._lock:
             try:
                 self._db.execute(begin)
@@ -222,6 +234,15 @@ def in_words(error: sqlite3.Error, path: Path) -> StoreError:
     else:
         what, then = f"the store could not be used ({name or type(error).__name__}: {error})", other
     return StoreError(what, where=str(path), next=then)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file bears this name now, whatever is in it; None where there is none."""
+    try:
+        file = path.stat()
+    except OSError:
+        return None
+    return file.st_dev, file.st_ino
 
 
 def _is_full(path: Path) -> bool:

@@ -161,6 +161,10 @@ class RunRows(Database):
         with self.write() as db:
             db.execute("INSERT INTO requests (run_id, kind, at) VALUES (?, ?, ?)", (run_id, kind, self.now()))
 
+    def stop_is_asked(self, run_id: str) -> bool:
+        """Whether a stop waits to be heard by the run's worker."""
+        return bool(self.read("SELECT 1 FROM requests WHERE run_id = ? AND kind = 'stop' LIMIT 1", (run_id,)))
+
     def take_requests(self, run_id: str) -> list[RequestKind]:
         """The requests that wait, oldest first; each is handed out once. Writes only where there are any."""
         if not self.read("SELECT 1 FROM requests WHERE run_id = ? LIMIT 1", (run_id,)):

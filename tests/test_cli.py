@@ -300,6 +300,21 @@ def test_a_full_disk_is_no_bug(subpop: Cli, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("engine.catalog.catalog", full)
     said = subpop("presets")
     assert (said.status, said.err) == (1, "subpop: /data/x: No space left on device; free some space\n")
+    if Path("/dev/full").exists():
+        with open("/dev/full", "w") as out:
+            said_ = subprocess.run(
+                [sys.executable, "-m", "engine.cli", "presets"], stdout=out, stderr=subprocess.PIPE, text=True, timeout=60
+            )
+        assert (said_.returncode, said_.stderr) == (1, "subpop: the output: No space left on device; free some space\n")
+
+
+def test_a_folder_deleted_under_the_shell_is_no_bug(subpop: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    said = subpop("--store", "runs.db", "runs")
+    assert (said.status, said.err) == (2, "subpop: the folder that this shell stands in was deleted; cd to one that exists\n")
 
 
 def test_ctrl_c_anywhere_is_130(subpop: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import executor, processes, provenance, run
+from engine import carry_out, executor, processes, provenance, run
 from engine.control import Control
 from engine.errors import Interrupted, RequestError, RunFailed
 from engine.rows import StackPlan
@@ -92,6 +92,23 @@ def test_what_cannot_be_asked_is_refused_in_words(store: Store) -> None:
     store.update_run(run_id, state="done")
     with pytest.raises(RequestError, match="it is done"):
         run.resume(store, run_id)
+
+
+def test_a_stop_cannot_be_taken_back_and_resume_says_so(store: Store) -> None:
+    row = store.create_run(name="n", title="t", scenario_toml="", scenario_hash="0" * 16)
+    store.claim(row.id, processes.host_name(), os.getpid())
+    store.update_run(row.id, state="running", phase="training stack 1 of 9")
+    run.resume(store, row.id)
+    run.stop(store, row.id)
+    with pytest.raises(RequestError, match="it is stopping; resume it when it has stopped"):
+        run.resume(store, row.id)
+    assert store.take_requests(row.id) == ["resume", "stop"]
+    control, status = Control(), carry_out.Status()
+    status.control = control
+    control.obey("stop")
+    store.update_run(row.id, phase=status.fields()["phase"])  # as the heart does at once
+    with pytest.raises(RequestError, match="it is stopping"):
+        run.resume(store, row.id)
 
 
 def test_a_run_keeps_its_scenario_and_where_its_data_is(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,6 +144,27 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
         assert store.read("PRAGMA user_version")[0][0] == len(migrations.MIGRATIONS)
 
 
+def test_a_store_that_is_deleted_or_replaced_under_us_is_told_at_once(tmp_path: Path) -> None:
+    path, aside = tmp_path / "runs.db", tmp_path / "aside.db"
+    with Store.open(path) as store, Store.open(tmp_path / "other.db"):
+        run_id = store.create_run(name="n", title="t", scenario_toml="", scenario_hash="0" * 16).id
+        path.rename(aside)
+        for deed in (
+            lambda: store.run(run_id),
+            lambda: store.log(run_id, "info", "x"),
+            lambda: store.heartbeat(run_id),
+            store.data_version,
+        ):
+            with pytest.raises(StoreError, match="was deleted, moved or replaced"):
+                deed()
+        (tmp_path / "other.db").rename(path)
+        with pytest.raises(StoreError, match="was deleted, moved or replaced"):
+            store.log(run_id, "info", "x")
+        aside.rename(path)
+        store.log(run_id, "info", "back again")
+        assert [row.message for row in store.log_rows(run_id)] == ["back again"]
+
+
 def test_a_store_that_is_locked_says_so_in_time(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     with Store.open(path) as holder, Store.open(path, busy_timeout_s=0.05) as other, holder.write():

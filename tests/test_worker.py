@@ -20,7 +20,7 @@ import pytest
 from engine import carry_out, run
 from engine.control import Control
 from engine.errors import BadData, RequestError
-from engine.processes import cores
+from engine.processes import cores, process_start
 from engine.rows import RunRow, Table
 from engine.scenario import Scenario, parse
 from engine.store import Store
@@ -387,3 +387,20 @@ def test_where_nothing_can_be_written_the_worker_ends_by_its_exit_status(store: 
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "engine.worker", "nosuch", "--store", str(store.path)]
         assert subprocess.run(command, stdout=full, stderr=full, timeout=60).returncode == 2
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_worker_whose_store_is_deleted_ends_instead_of_training_for_nobody(
+    store: Store, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    row = spawned(store, monkeypatch)
+    until(lambda: store.run(row.id).phase.startswith("training"))
+    if held:
+        run.pause(store, row.id)
+        until(lambda: store.run(row.id).state == "paused")
+    row, log = store.run(row.id), run.log_file(store, row.id)
+    assert row.pid is not None
+    aside = store.path.rename(store.path.with_name("aside.db"))
+    until(lambda: row.pid is not None and process_start(row.pid) is None, 10)
+    aside.rename(store.path)  # what follows tidies up in it
+    assert "the store was deleted, moved or replaced" in log.read_text()
