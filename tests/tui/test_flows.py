@@ -392,7 +392,7 @@ async def test_the_command_list_has_every_action_and_does_it(app: SubpopApp, sto
                 assert name in listed, name
         await settled(pilot, *"subpop-l", "enter")
         assert app.theme == "subpop-light"
-        await settled(pilot, "colon", *"table w", "enter")
+        await settled(pilot, "colon", *"table worst", "enter")
         await until(pilot, lambda: table(app, "result").spec.name == "worst")
 
 

@@ -52,7 +52,8 @@ def test_plan_narrow(app: SubpopApp, snap_compare: Snap) -> None:
 
 
 def test_plan_light(app: SubpopApp, snap_compare: Snap) -> None:
-    assert snap_compare(app, terminal_size=WIDE, run_before=pressing("down", "ctrl+t"))
+    app.theme = "subpop-light"
+    assert snap_compare(app, terminal_size=WIDE, run_before=pressing("down"))
 
 
 def test_launch(app: SubpopApp, snap_compare: Snap) -> None:
@@ -139,7 +140,8 @@ def test_runs_narrow(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
 
 def test_runs_light(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
     three_runs(store)
-    assert snap_compare(app, terminal_size=WIDE, run_before=pressing("ctrl+t", "3", "down", "down"))
+    app.theme = "subpop-light"
+    assert snap_compare(app, terminal_size=WIDE, run_before=pressing("3", "down", "down"))
 
 
 def test_runs_failed(app: SubpopApp, store: Store, snap_compare: Snap) -> None:

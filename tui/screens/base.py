@@ -28,6 +28,11 @@ class ModeScreen(Screen[None]):
     def body(self) -> ComposeResult:
         raise NotImplementedError
 
+    def on_screen_resume(self) -> None:
+        # A mode switched to while the app is still starting may lose its first whole paint (seen with Textual 8.2): paint it again.
+        self.call_after_refresh(self.refresh)
+        self.set_timer(0.15, self.refresh)
+
     @property
     def host(self) -> SubpopApp:
         return cast("SubpopApp", self.app)
