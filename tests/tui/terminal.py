@@ -72,7 +72,8 @@ class Terminal:
         self.master, slave = pty.openpty()
         self._set_size(size)
         env = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})}
-        env.pop("NO_COLOR", None) if "NO_COLOR" not in (environment or {}) else None
+        for name in {"NO_COLOR", "COLUMNS", "LINES"} - set(environment or {}):  # a test runner's, not this terminal's
+            env.pop(name, None)
         self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True, close_fds=True)
         os.close(slave)
 
