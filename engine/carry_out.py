@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -67,18 +67,18 @@ class Work:
 
 def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: ModuleType | Any, control: Control, status: Status) -> None:
     scenario = parse(store.run(run_id).scenario_toml, where=f"the scenario of run {run_id}")
-    device = executor.resolve(scenario.compute.device)
-    if pipeline is None:
-        from engine import pipeline as real
-
-        pipeline = real
     from engine import datasets
 
+    device = executor.resolve(scenario.compute.device)
     w = Work(store, run_id, scenario, datasets.data_dir(data_dir or store.data_dir(run_id)), pipeline, control, status)
     _say_pauses(w)
     _wait_for_device(w, device)
     started = store.run(run_id).started_at or store.now()
     w.enter("starting", "running", started_at=started, device=device)
+    if w.pipeline is None:  # only now: a run in the queue needs no half a gigabyte of libraries
+        from engine import pipeline as real
+
+        w = replace(w, pipeline=real)
     found, stored = _discover(w, device)
     stacks = _plan(w, found, device)
     _train(w, found, stored, stacks, device)

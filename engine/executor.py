@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.errors import RequestError
 from engine.rows import StackPlan, VictimResult
+
+
+GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, Windows' for its Linux: none of them, no GPU
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,9 @@ def resolve(device: str) -> str:
     kind, _, number = device.partition(":")
     if kind not in ("auto", "cuda") or (kind == "auto" and number) or not (number.isdigit() or device == kind):
         raise RequestError(f"{device!r} is not a device", where="compute.device", next="use auto, cpu, cuda or cuda:1")
+    if kind == "auto" and sys.platform == "linux" and not any(Path(node).exists() for node in GPU_NODES):
+        return "cpu"  # as torch would say, seconds later
+
     import torch
 
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
