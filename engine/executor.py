@@ -11,7 +11,6 @@ from pathlib import Path
 from engine.errors import RequestError
 from engine.rows import StackPlan, VictimResult
 
-
 GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, Windows' for its Linux: none of them, no GPU
 
 
