@@ -79,7 +79,7 @@ class SubpopApp(App[int]):
         Binding("2", "switch_mode('subpopulations')", "Subpopulations", show=False, id="app.subpopulations"),
         Binding("3", "switch_mode('runs')", "Runs", show=False, id="app.runs"),
         Binding("4", "switch_mode('results')", "Results", show=False, id="app.results"),
-        Binding("question_mark,f1", "help", "help", key_display="?", id="app.help"),
+        Binding("question_mark,f1", "help", "help", id="app.help"),
         Binding("colon,ctrl+p", "palette", "commands", id="app.palette"),
         Binding("q,ctrl+q", "quit", "quit", id="app.quit"),
         Binding("ctrl+t", "next_theme", "Next theme", show=False, id="app.theme"),

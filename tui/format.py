@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from textwrap import wrap
 
 NOTHING = "–"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
@@ -96,3 +97,9 @@ def interval(low: object, mid: object, high: object, span: tuple[float, float], 
     if isinstance(mid, (int, float)):
         line[place(mid)] = "●"
     return "".join(line)
+
+
+def wrapped(words: str, width: int, most: int) -> list[str]:
+    """Words on as many lines as they need, but on no more than `most`: the last one is then longer than `width`."""
+    parts = wrap(words, max(12, width - 1), initial_indent=" ", subsequent_indent="   ")
+    return parts if len(parts) <= most else [*parts[: most - 1], "   " + " ".join(part.strip() for part in parts[most - 1 :])]

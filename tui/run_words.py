@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
@@ -75,10 +75,16 @@ def heading(run: RunRow, now: float) -> tuple[str, str, str]:
     return "●", f"running: {run.phase}", "good"
 
 
+def warning(deviations: Sequence[str]) -> str:
+    """What keeps a run from being the published experiment."""
+    said = fmt.clean("; ".join(deviations))
+    return f"! {said}" if said.startswith("not as published") else f"! not the published setting: {said}"
+
+
 def summary(run: RunRow, now: float, use: str, width: int, styles: Styles) -> list[Text]:
     """The lines above a run's tables. styles: names good, warn, bad, quiet, title -> Rich styles."""
     sign, words, tone = heading(run, now)
-    first = Text.assemble((f" {sign} ", styles[tone]), (fmt.clean(words), styles[tone]))
+    state = [Text(line, style=styles[tone]) for line in fmt.wrapped(f"{sign} {fmt.clean(words)}", width, 2)]
     title = Text.assemble((f" {fmt.clean(run.name)}", styles["title"]), "  ", (fmt.clean(run.title), ""), ("   " + run.id, styles["quiet"]))
     share = run.victims_done / run.victims_total if run.victims_total else phase_share(run.phase)
     parts = [f"{run.victims_done:,} of {run.victims_total:,} victims" if run.victims_total else "finding the subpopulations"]
@@ -94,14 +100,12 @@ def summary(run: RunRow, now: float, use: str, width: int, styles: Styles) -> li
     bar = fmt.bar(share, room)
     done = bar.count("━")
     progress = Text.assemble(" ", (bar[:done], styles["good"]), (bar[done:], styles["quiet"]), f" {percent}  ", (tail, ""))
-    lines = [title, first, progress]
+    lines = [title, *state, progress]
     where = " · ".join(part for part in (run.device, use) if part)
     if where:
         lines.append(Text(f" {where}", style=styles["quiet"]))
     if run.deviations:
-        lines.append(
-            Text.assemble((" ! not the published setting: ", styles["warn"]), (fmt.clean("; ".join(run.deviations)), styles["warn"]))
-        )
+        lines += [Text(line, style=styles["warn"]) for line in fmt.wrapped(warning(run.deviations), width, 2)]
     if run.note:
         lines.append(Text(f" note: {fmt.clean(run.note)}"))
     return lines

@@ -273,7 +273,7 @@ async def exported(pilot: Pilot[int], app: SubpopApp, path: Path, *keys: str) ->
     return path.read_bytes()
 
 
-@pytest.mark.parametrize(("presses", "format"), [(0, "csv"), (2, "json"), (3, "md"), (4, "tex")])
+@pytest.mark.parametrize(("presses", "format"), [(0, "csv"), (1, "parquet"), (2, "json"), (3, "md"), (4, "tex")])
 async def test_the_screens_export_is_the_headless_one_byte_for_byte(
     app: SubpopApp, store: Store, tmp_path: Path, presses: int, format: str
 ) -> None:

@@ -91,7 +91,7 @@ def keys_of(screen: Screen[Any]) -> dict[str, list[tuple[str, str]]]:
             continue
         pairs = parts.setdefault(part_of(active.node), {})
         display = screen.app.get_key_display(active.binding)
-        pairs.setdefault((active.binding.action, active.binding.description), []).append(display)
+        pairs.setdefault((active.binding.action, active.binding.tooltip or active.binding.description), []).append(display)
     return {part: [(" ".join(keys), words) for (_, words), keys in pairs.items()] for part, pairs in parts.items()}
 
 

@@ -55,7 +55,8 @@ class PaletteScreen(Dialog[Command]):
         for active in self.about.active_bindings.values():
             binding, node = active.binding, active.node
             if active.enabled and binding.id and binding.description and binding.action != "palette":
-                words = binding.description[0].upper() + binding.description[1:]
+                said = binding.tooltip or binding.description
+                words = said[0].upper() + said[1:]
 
                 def act(action: str = binding.action, node: Any = node) -> None:
                     app.call_later(app.run_action, action, node)

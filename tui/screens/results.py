@@ -83,7 +83,7 @@ class ResultsScreen(ModeScreen):
             self.query_one(TabLine).show("no run", "", (), "")
             return
         state = f"{run_words.state_word(run)} · {fmt.plural(run.victims_done, 'victim')} of {run.victims_total:,}"
-        warning = f"! not the published setting: {'; '.join(run.deviations)}" if run.deviations else ""
+        warning = run_words.warning(run.deviations) if run.deviations else ""
         self.query_one(TabLine).show(f"{run.name}  {run.id}  {state}", warning, tuple(names), self.feed.name)
 
     # ---- turning to others ----

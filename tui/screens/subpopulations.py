@@ -132,9 +132,8 @@ class SubpopulationsScreen(ModeScreen):
         kind = f"run {subject.run_id}" if subject.run_id else "preview, nothing attacked yet"
         lines = [Text.assemble((f" {fmt.clean(subject.name)}", f"bold {colours.get('primary', '')}"), (f"  {kind}", quiet))]
         if subject.deviations:
-            lines.append(
-                Text(f" ! not the published setting: {fmt.clean('; '.join(subject.deviations))}", style=colours.get("warning", ""))
-            )
+            warning = fmt.wrapped(run_words.warning(subject.deviations), self.size.width, 2)
+            lines += [Text(line, style=colours.get("warning", "")) for line in warning]
         run = self.host.run_row(subject.run_id)
         if run is not None and run.alive and not self.pane.table.model.rows:
             share = run_words.phase_share(run.phase)

@@ -12,6 +12,7 @@ from rich.text import Text
 from textual import events
 from textual.binding import Binding
 from textual.widget import Widget
+from textual.widgets import Input
 
 from tui.widgets.styles import component_styles
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from textual.dom import DOMNode
     from textual.screen import Screen
 
+TYPED = ("slash", "question_mark", "colon", "space", "left_square_bracket", "right_square_bracket")
 STYLES = ("name", "here", "key", "quiet", "good", "bad", "warn")
 
 
@@ -129,6 +131,7 @@ class KeyBar(Bar):
 
     DEFAULT_CSS = "KeyBar { dock: bottom; }"
     ALWAYS = ("app.help", "app.palette", "app.quit")
+    LAST = "table.sort"  # told where there is room
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._bindings_changed)
@@ -138,21 +141,27 @@ class KeyBar(Bar):
 
     def pieces(self, width: int) -> tuple[Sequence[Sequence[Piece]], Sequence[Piece]]:
         best: dict[str, tuple[DOMNode, Binding]] = {}
+        typing = isinstance(self.screen.focused, Input)
         for active in self.screen.active_bindings.values():
             binding = active.binding
-            if binding.show and active.enabled:
+            typed = typing and (len(binding.key) == 1 or binding.key in TYPED)  # goes into the line, and does nothing else
+            if binding.show and active.enabled and not typed:
                 known = best.get(binding.action)
                 if known is None or (known[1].key.startswith(("ctrl", "tab")) and not binding.key.startswith("ctrl")):
                     best[binding.action] = (active.node, binding)
-        left: list[list[Piece]] = [[Piece(" ")]]
-        kept: dict[str, list[Piece]] = {}
-        for node, binding in sorted(best.values(), key=lambda pair: pair[1].action.startswith("app.")):
-            if binding.id in self.ALWAYS:
-                kept[binding.id or ""] = self._pair(node, binding, short=width < 72)
-            else:
-                left.append(self._pair(node, binding, short=False))
-        return left, [piece for name in self.ALWAYS for piece in kept.get(name, [])]
+        own = [pair for pair in best.values() if pair[1].id not in self.ALWAYS]
+        own.sort(key=lambda pair: (pair[1].id == self.LAST, pair[1].action.startswith("app.")))
+        left = [[Piece(" ")], *(self._pair(node, binding) for node, binding in own)]
+        always = {binding.id: (node, binding) for node, binding in best.values()}
+        needed = [self._pair(node, binding) for node, binding in own if binding.id != self.LAST]
+        wide = 1 + sum(cell_len(piece.text) for group in needed for piece in group)
+        kept: list[Piece] = []
+        for mute in ((), ("app.palette",), self.ALWAYS):  # signs without words, so that more of what the screen itself can do is told
+            kept = [piece for name in self.ALWAYS if name in always for piece in self._pair(*always[name], mute=name in mute)]
+            if wide + sum(cell_len(piece.text) for piece in kept) <= width:
+                break
+        return left, kept
 
-    def _pair(self, node: DOMNode, binding: Binding, short: bool) -> list[Piece]:
-        words = "" if short and binding.id in self.ALWAYS else f" {binding.description}"
-        return [Piece(self.app.get_key_display(binding), "key", binding.action, node), Piece(f"{words}  ", "", binding.action, node)]
+    def _pair(self, node: DOMNode, binding: Binding, mute: bool = False) -> list[Piece]:
+        key, words = self.app.get_key_display(binding), "  " if mute else f" {binding.description}  "
+        return [Piece(key, "key", binding.action, node), Piece(words, "", binding.action, node)]

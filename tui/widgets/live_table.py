@@ -23,7 +23,7 @@ class LiveTable(TableView):
         Binding("end,G", "end(1)", "Last row", show=False, id="table.last"),
         Binding("left,h", "column(-1)", "Column left", show=False, id="table.column-left"),
         Binding("right,l", "column(1)", "Column right", show=False, id="table.column-right"),
-        Binding("s", "sort", "Sort by column", show=False, id="table.sort"),
+        Binding("s", "sort", "Sort", tooltip="Sort by column", id="table.sort"),
         Binding("space", "mark", "Mark", id="table.mark"),
         Binding("asterisk", "mark_all", "Mark all shown", show=False, id="table.mark-all"),
     ]

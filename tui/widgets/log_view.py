@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -18,11 +19,12 @@ from tui import format as fmt
 from tui.widgets.styles import component_styles
 
 KEPT = 5000  # lines; older ones are in the store
+INDENT = 11  # cells before the words: the time and the sign
 SIGNS = {"error": "✗", "warning": "!", "info": " "}
 
 
 class LogView(ScrollView, can_focus=True):
-    """One line a message: time of day, a sign for warnings (!) and errors (✗), the message."""
+    """A message: time of day, a sign for warnings (!) and errors (✗), the words, on as many lines as they need."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"log--time", "log--warning", "log--error"}
     DEFAULT_CSS = """
@@ -44,6 +46,8 @@ class LogView(ScrollView, can_focus=True):
         super().__init__(id=id)
         self.clock = clock
         self.rows: list[LogRow] = []
+        self._lines: list[tuple[LogRow, str, bool]] = []  # (message, what stands on the line, whether it is the message's first)
+        self._wrapped_at = 0  # cells
         self._styles: dict[str, Style] = {}
 
     def notify_style_update(self) -> None:
@@ -55,7 +59,7 @@ class LogView(ScrollView, can_focus=True):
         return self.rows[-1].id if self.rows else 0
 
     def clear(self) -> None:
-        self.rows = []
+        self.rows, self._lines = [], []
         self.virtual_size = Size(0, 0)
         self.refresh()
 
@@ -63,8 +67,33 @@ class LogView(ScrollView, can_focus=True):
         if not rows:
             return
         at_end = self.scroll_y >= self.max_scroll_y - 1
-        self.rows = (self.rows + list(rows))[-KEPT:]
-        self.virtual_size = Size(self.size.width, len(self.rows))
+        self.rows += rows
+        self._lines += self._wrapped(rows)
+        if len(self.rows) > KEPT:
+            self.rows = self.rows[-KEPT:]
+            self._lines = self._wrapped(self.rows)
+        self._grown(at_end)
+
+    def on_resize(self) -> None:
+        if self._room != self._wrapped_at:
+            at_end = not self._wrapped_at or self.scroll_y >= self.max_scroll_y - 1
+            self._wrapped_at = self._room
+            self._lines = self._wrapped(self.rows)
+            self._grown(at_end)
+
+    @property
+    def _room(self) -> int:
+        return max(8, self.size.width - 3 - INDENT)  # less its padding and the bar
+
+    def _wrapped(self, rows: Sequence[LogRow]) -> list[tuple[LogRow, str, bool]]:
+        lines = []
+        for row in rows:
+            parts = wrap(fmt.clean(row.message), self._wrapped_at or 80) or [""]
+            lines += [(row, part, not i) for i, part in enumerate(parts)]
+        return lines
+
+    def _grown(self, at_end: bool) -> None:
+        self.virtual_size = Size(self.size.width, len(self._lines))
         if at_end:
             self.scroll_end(animate=False, immediate=True)
         self.refresh()
@@ -77,19 +106,13 @@ class LogView(ScrollView, can_focus=True):
         if not self._styles:
             self._styles = component_styles(self, "log", ("time", "warning", "error"))
         index = round(self.scroll_y) + y
-        if index >= len(self.rows):
+        if index >= len(self._lines):
             return Strip.blank(width, style)
-        row = self.rows[index]
+        row, words, first = self._lines[index]
         said = style
         if row.level in ("warning", "error"):
             said = style + self._styles[row.level]
-        at = time.strftime(self.clock, time.localtime(row.at))
-        segments = [
-            Segment(at, style + self._styles["time"]),
-            Segment(f" {SIGNS.get(row.level, ' ')} ", said),
-            Segment(fmt.clean(row.message), said),
-        ]
-        strip = Strip(segments)
-        if strip.cell_length > width:
-            strip = Strip.join([strip.crop(0, width - 1), Strip([Segment("…", said)], 1)])
-        return strip.adjust_cell_length(width, style)
+        at = time.strftime(self.clock, time.localtime(row.at)) if first else ""
+        sign = SIGNS.get(row.level, " ") if first else " "
+        segments = [Segment(at.ljust(INDENT - 3), style + self._styles["time"]), Segment(f" {sign} ", said), Segment(words, said)]
+        return Strip(segments).adjust_cell_length(width, style)

@@ -38,8 +38,8 @@ LOOKS: dict[str, tuple[Look, ...]] = {
     "presets": (
         Look("name", "preset", pinned=True, max_width=26),
         Look("data", "data"),
-        Look("reproduces", "reproduces", flex=True, min_width=12, max_width=34),
-        Look("cost", "cost", flex=True, min_width=12, max_width=34),
+        Look("cost", "cost", flex=True, min_width=15, max_width=34),
+        Look("reproduces", "reproduces", flex=True, min_width=12, max_width=34, share=0.32),
     ),
     "runs": (
         Look("name", "run", pinned=True, flex=True, min_width=14, max_width=32, share=0.2),
@@ -74,7 +74,7 @@ LOOKS: dict[str, tuple[Look, ...]] = {
     ),
     "worst": (
         Look("alpha", "alpha", pinned=True),
-        Look("k", "worst", pinned=True),
+        Look("k", "k", pinned=True),
         Look("as_published", "as published"),
         Look("corrected", "corrected"),
         Look("published", "paper"),

@@ -34,6 +34,18 @@ class Layout:
     pinned: int  # how many slots never scroll
     width: int
 
+    def whole(self, width: int, x_offset: int) -> int:
+        """How many cells of a window are painted: a number or an interval that its right edge would cut is left out, for half of a
+        number is another number; so is a word of which little would be left. The first column after the pinned ones stays."""
+        if self.width - GAP - x_offset <= width:
+            return width
+        for i, slot in enumerate(self.slots[self.pinned :]):
+            x = slot.x - x_offset
+            little = slot.right or slot.look.show == "interval" or (slot.look.show == "value" and width - x < min(slot.width + 1, 10))
+            if x < width <= x + slot.width and little and i and x > self.pinned_width:
+                return x
+        return width
+
     @property
     def pinned_width(self) -> int:
         """Cells taken by the gutter and the pinned slots."""
@@ -63,8 +75,22 @@ def arrange(spec: TableSpec, looks: Sequence[Look], widest: Sequence[int], avail
             give = min(total - available, widths[i] - least)
             widths[i] -= give
             total -= give
-    slots, x, pinned = [], GUTTER, 0
     ordered = sorted(range(len(looks)), key=lambda i: not looks[i].pinned)
+    if total > available:  # what the first column that is cut off leaves free goes to those that gave way
+        end, whole, cut_off = GUTTER, [], None
+        for i in ordered:
+            if end + widths[i] >= available:  # the last cell is for the sign that there is more
+                cut_off = looks[i]
+                break
+            whole.append(i)
+            end += widths[i] + GAP
+        free = available - 1 - (end - GAP) if cut_off is None or cut_off.show != "bar" else 0  # part of a bar tells something
+        for i in whole:
+            wanted = min(max(widest[i], widths[i]), looks[i].max_width) - widths[i] if looks[i].flex else 0
+            more = max(0, min(free, wanted))
+            widths[i] += more
+            free -= more
+    slots, x, pinned = [], GUTTER, 0
     for i in ordered:
         look = looks[i]
         kind = kinds.get(look.column, "float")

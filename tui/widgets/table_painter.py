@@ -151,11 +151,11 @@ class Painter:
         return low + ("95 % interval" if room > 14 else "95 %").center(room) + high
 
     def _window(self, segments: list[Segment], base: Style, width: int, x_offset: int) -> Strip:
-        whole = Strip(segments)
-        if not x_offset:
-            return whole.adjust_cell_length(width, base)
-        pinned = self.layout.pinned_width
-        return Strip.join([whole.crop(0, pinned), whole.crop(pinned + x_offset, whole.cell_length)]).adjust_cell_length(width, base)
+        strip = Strip(segments)
+        if x_offset:
+            pinned = self.layout.pinned_width
+            strip = Strip.join([strip.crop(0, pinned), strip.crop(pinned + x_offset, strip.cell_length)])
+        return strip.crop(0, self.layout.whole(width, x_offset)).adjust_cell_length(width, base)
 
     def differences(self, old: Line | None, new: Line | None, y: int, width: int, x_offset: int) -> list[Region]:
         """The stretches of screen line y that must be painted again."""

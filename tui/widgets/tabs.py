@@ -1,4 +1,4 @@
-"""Two or three lines over a table: what is shown, a warning where there is one, and the names of its siblings to turn to."""
+"""A few lines over a table: what is shown, a warning where there is one, and the names of its siblings to turn to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import events
 from textual.message import Message
 
-from tui.format import clean
+from tui.format import clean, wrapped
 from tui.widgets.lines import Lines
 
 
@@ -29,12 +29,12 @@ class TabLine(Lines):
         colours = self.app.theme_variables
         lines = [Text(f" {clean(title)}", style=f"bold {colours.get('primary', '')}")]
         if warning:
-            lines.append(Text(f" {clean(warning)}", style=colours.get("warning", "")))
+            lines += [Text(line, style=colours.get("warning", "")) for line in wrapped(clean(warning), self.size.width, 2)]
         if names:
             tabs, self._hits = Text(), []
             for name in names:
                 start = len(tabs)
-                tabs.append(f"[{name}] " if name == here else f" {name}  ", "bold reverse" if name == here else "")
+                tabs.append(f"[{name}]" if name == here else f" {name} ", "bold reverse" if name == here else "")
                 self._hits.append((start, len(tabs), name))
             lines.append(tabs)
         super().show(lines)
