@@ -192,7 +192,7 @@ def _train(w: Work, found: Any, stored: StoredDiscovery, stacks: tuple[StackPlan
 
     def train_stack(stack: StackPlan) -> list[VictimResult]:
         w.enter(f"training stack {stack.index + 1} of {len(stacks)}")
-        w.log(f"training stack {stack.index}: trial {stack.trial}, {len(stack.victims)} victims")
+        w.log(f"training stack {stack.index + 1} of {len(stacks)}: trial {stack.trial}, {len(stack.victims)} victims")
         progress.start(stack)
 
         def control(done_steps: int, total_steps: int) -> None:
@@ -209,4 +209,5 @@ def _train(w: Work, found: Any, stored: StoredDiscovery, stacks: tuple[StackPlan
         made = tables.build(world)
         w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, made)
         progress.finish()
-        w.log(f"committed stack {trained.stack.index}: {len(trained.victims)} victims in {trained.duration_s:.1f} s")
+        number = f"{trained.stack.index + 1} of {len(stacks)}"
+        w.log(f"committed stack {number}: {len(trained.victims)} victims in {trained.duration_s:.1f} s")

@@ -241,7 +241,7 @@ def test_killed_at_random_moments_it_ends_with_the_tables_of_an_undisturbed_run(
     assert tables(store, run_id) == undisturbed
     lines = [line.message for line in store.log_rows(run_id)]
     committed = Counter(line.split(":")[0] for line in lines if line.startswith("committed stack"))
-    assert set(committed) <= {f"committed stack {i}" for i in range(STACKS)}
+    assert set(committed) <= {f"committed stack {i + 1} of {STACKS}" for i in range(STACKS)}
     assert max(committed.values()) == 1
     done: set[str] = set()
     for line in lines:
