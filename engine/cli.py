@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import tempfile
 import time
@@ -130,6 +131,9 @@ def _other(error: Exception, words: Sequence[str]) -> int:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "subpop"
         message = " ".join(error.format_message().rstrip(".").split())
+        named = re.match(r"No such command '(\w+)'", message)
+        if named and path == "subpop" and named[1] in ("list", "fetch", "path"):
+            return _fail(f"no such command {named[1]!r}; it is: subpop data {named[1]}", 2)
         return _fail(f"{path}: {message[:1].lower()}{message[1:]}; see {path} --help", 2)
     if type(error).__name__ == "Abort":
         return _fail("interrupted", 130)

@@ -179,7 +179,13 @@ def export(
         ),
     ],
     format_: Annotated[
-        str | None, typer.Option("--format", metavar="|".join(FORMATS), help="Default: what the ending of PATH says, else csv.")
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="|".join(FORMATS),
+            help="Default: what the ending of PATH says, else csv.",
+            autocompletion=lambda incomplete: [name for name in FORMATS if name.startswith(incomplete)],
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PATH", help="A file to write. Default, and `-`: stdout.")] = None,
     store: StoreOption = None,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from engine import cli_text
 from engine.errors import Interrupted, RunFailed
@@ -18,6 +18,7 @@ from engine.store import Store
 POLL_S = 0.2
 LOST_AFTER_S = 3.0  # an engine that is not there for so long is said to be lost: it takes a moment to start
 LINE_EVERY_S = 10.0  # in a pipe
+HEADLINE_K = 5  # the worst-k that the last lines of a run tell
 ENDED = ("done", "failed", "stopped")
 
 
@@ -104,7 +105,27 @@ def _summary(store: Store, row: RunRow) -> None:
     cli_text.line(f"run {row.id} is done: {row.victims_done} victims in {took} on {row.device}")
     for deviation in row.deviations:
         cli_text.line(f"not the paper's: {deviation}")
+    if worst := _worst(store, row.id):
+        cli_text.line(worst)
     cli_text.line(f"its tables: subpop export {row.id} --table worst --format md")
+
+
+def _worst(store: Store, run_id: str) -> str:
+    """The run in a line: what the most poison does to its worst subpopulations. Empty where there is no such table."""
+    if "worst" not in store.tables(run_id):
+        return ""
+    table = store.table(run_id, "worst")
+    rows: list[dict[str, Any]] = [dict(zip((column.name for column in table.spec.columns), cells, strict=True)) for cells in table.rows]
+    rows = [row for row in rows if row.get("as_published") is not None]
+    if not rows:
+        return ""
+    most = rows[-1]["alpha"]  # rows are in the order of alpha, then k
+    row = min((row for row in rows if row["alpha"] == most), key=lambda row: abs(row["k"] - HEADLINE_K))
+    said = f"worst {row['k']} at alpha {most:g}: damage {row['as_published']:.3f} as published, "
+    if row["corrected"] is None:
+        return said + (f"not corrected ({row['note']})" if row["note"] else "not corrected")
+    between = f" ({row['low']:.3f} to {row['high']:.3f})" if row["low"] is not None and row["high"] is not None else ""
+    return f"{said}{row['corrected']:.3f} corrected{between}"
 
 
 # ---- views ----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LARGEST_BYTES = 1_000_000  # a scenario is a page of text; what is larger is another file given by mistake
 DEEPEST = 30  # levels of nesting
+TABLES = (".csv", ".tsv", ".parquet", ".pq")  # endings of what people give where a scenario is wanted
 NOT_IN_SMOKE = ("smoke", "smoked")
 
 S = TypeVar("S", bound="Scenario")
@@ -53,6 +54,12 @@ def _read(path: Path) -> str:
             raise RequestError("is a folder, not a scenario", where=where, next="give the .toml file inside it")
         if path.exists() and not path.is_file():
             raise RequestError("is not a regular file", where=where, next="give a .toml file")
+        if path.suffix.lower() in TABLES and path.exists():
+            raise RequestError(
+                "is a table, not a scenario",
+                where=where,
+                next="name it in a scenario file, as its dataset.path, with dataset.label; `subpop show quickstart` prints a scenario",
+            )
         with path.open("rb") as file:
             data = file.read(LARGEST_BYTES + 1)
     except FileNotFoundError:

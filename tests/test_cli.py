@@ -211,6 +211,7 @@ def test_500_broken_scenarios_each_get_one_message_in_words(subpop: Cli, tmp_pat
     ("words", "told"),
     [
         (["shw"], "no such command 'shw'"),
+        (["fetch", "adult"], "no such command 'fetch'; it is: subpop data fetch"),
         (["show"], "subpop show: missing argument"),
         (["show", "quikstart"], "no preset called 'quikstart'; did you mean 'quickstart'?"),
         (["show", "quickstart", "--smok"], "subpop show: no such option: --smok"),
@@ -432,6 +433,30 @@ def test_following_a_run_to_its_end(
     assert f"run {row.id} is done: 10 victims in 1 min 05 s on cpu" in out
     assert "not the paper's: smoke" in out
     assert f"subpop export {row.id} --table worst" in out
+
+
+@pytest.mark.parametrize(
+    ("corrected", "told"),
+    [
+        ({"corrected": 0.25, "low": 0.125, "high": 0.375, "note": ""}, "0.250 corrected (0.125 to 0.375)"),
+        ({"corrected": 0.25, "low": None, "high": None, "note": "an interval needs three complete trials"}, "0.250 corrected"),
+        ({"corrected": None, "low": None, "high": None, "note": "needs two"}, "not corrected (needs two)"),
+    ],
+)
+def test_the_end_of_a_run_tells_its_worst(running: tuple[Store, RunRow], corrected: dict[str, object], told: str) -> None:
+    from engine.rows import Table
+    from engine.tables import SPECS
+
+    store, row = running
+    assert cli_watch._worst(store, row.id) == ""
+    names = [column.name for column in SPECS["worst"].columns]
+    cells = [
+        tuple(({"alpha": alpha, "k": k, "as_published": 0.5} | corrected).get(name) for name in names)
+        for alpha in (0.5, 2.0)
+        for k in (1, 5, 10)
+    ]
+    store.write_tables(row.id, {"worst": Table(SPECS["worst"], tuple(cells))})
+    assert cli_watch._worst(store, row.id) == f"worst 5 at alpha 2: damage 0.500 as published, {told}"
 
 
 def status_of(store: Store, run_id: str, *, stop_on_interrupt: bool) -> tuple[int, str]:
