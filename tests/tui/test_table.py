@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import random
 import time
+from collections import defaultdict
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.style import Style
 from textual.app import App, ComposeResult
 from textual.widgets import Input
 
 from engine.rows import Column, TableSpec
+from engine.tables import SPECS
+from tests.tui import worlds
 from tests.tui.hands import settled
 from tests.tui.terminal import Picture
+from tui import format as fmt
 from tui.tight import tighten
 from tui.widgets import filtering
 from tui.widgets.live_table import LiveTable
 from tui.widgets.looks import looks_for
 from tui.widgets.table_layout import arrange
 from tui.widgets.table_model import TableModel, View
+from tui.widgets.table_painter import Painter
 from tui.widgets.table_pane import TablePane
 
 SPEC = TableSpec(
@@ -220,3 +227,39 @@ def test_no_filter_that_can_be_typed_errs(text: str) -> None:
     predicate = filtering.compile_filter(text, SPEC.columns)
     for row in ROWS:
         predicate.passes(row)
+
+
+@pytest.mark.parametrize("width", [40, 47, 58, 72, 80, 120])
+def test_no_number_is_cut_at_the_right_edge(width: int) -> None:
+    spec = SPECS["worst"]
+    painter = Painter(spec, looks_for(spec))
+    rows = worlds.worst_table(3).rows
+    painter.measure(rows)
+    painter.arrange(width)
+    styles: dict[str, Style] = defaultdict(Style)
+    for x_offset in (0, 3, 11):
+        said = painter.strip(painter.line(rows[0], cursor=False, marked=False), styles, width, x_offset).text
+        cut = painter.layout.whole(width, x_offset)
+        assert len(said) == width
+        assert not said[cut:].strip()
+        for slot in painter.layout.slots[painter.layout.pinned + 1 :]:
+            if slot.right and slot.x - x_offset < width <= slot.x - x_offset + slot.width:
+                assert cut <= slot.x - x_offset
+
+
+def test_the_papers_value_stands_beside_ours_where_the_screen_is_120_wide() -> None:
+    spec = SPECS["worst"]
+    painter = Painter(spec, looks_for(spec))
+    painter.measure(worlds.worst_table(3).rows)
+    painter.arrange(47)
+    shown = [slot.look.column for slot in painter.layout.slots if slot.x + slot.width < 47]
+    assert shown == ["alpha", "k", "as_published", "corrected", "published"]
+
+
+def test_words_are_wrapped_and_never_lost() -> None:
+    words = "not the published setting: " + "; ".join(f"thing {i}" for i in range(30))
+    lines = fmt.wrapped(words, 60, 2)
+    assert len(lines) == 2
+    assert len(lines[0]) < 60
+    assert " ".join(line.strip() for line in lines) == words
+    assert fmt.wrapped("short", 60, 2) == [" short"]
