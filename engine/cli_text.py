@@ -30,7 +30,7 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a scenario key, as model.epochs=5. Repeatable; applied last."),
 ]
 SmokeOption = Annotated[
-    bool, typer.Option("--smoke", help="Apply the scenario's [smoke] section: the same path on a sliver of the data, in minutes.")
+    bool, typer.Option("--smoke", help="Apply the scenario's [smoke] section: the same path on a sliver of the data, in seconds.")
 ]
 
 
