@@ -87,7 +87,8 @@ def summary(run: RunRow, now: float, use: str, width: int, styles: Styles) -> li
     state = [Text(line, style=styles[tone]) for line in fmt.wrapped(f"{sign} {fmt.clean(words)}", width, 2)]
     title = Text.assemble((f" {fmt.clean(run.name)}", styles["title"]), "  ", (fmt.clean(run.title), ""), ("   " + run.id, styles["quiet"]))
     share = run.victims_done / run.victims_total if run.victims_total else phase_share(run.phase)
-    parts = [f"{run.victims_done:,} of {run.victims_total:,} victims" if run.victims_total else "finding the subpopulations"]
+    none = "finding the subpopulations" if run.alive else "no victims"
+    parts = [f"{run.victims_done:,} of {run.victims_total:,} victims" if run.victims_total else none]
     if run.alive and run.state == "running":
         parts.append(f"ETA {fmt.duration(run.eta_s)}" if run.eta_s is not None else "ETA –")
         if run.victims_per_minute:

@@ -25,8 +25,8 @@ class PlanScreen(ModeScreen):
         Binding("enter", "launch", "Launch", id="plan.launch"),
         Binding("e", "edit", "Edit", id="plan.edit"),
         Binding("p", "preview", "Subpopulations", id="plan.preview"),
-        Binding("o", "open", "Open file", id="plan.open"),
         Binding("d", "fetch", "Get data", id="plan.fetch"),
+        Binding("o", "open", "Open file", id="plan.open"),
         Binding("r", "reload", "Reload", show=False, id="plan.reload"),
     ]
 

@@ -103,7 +103,10 @@ class RunsScreen(RunActions, ModeScreen):
         self.list.caption()
         low = self.size.height < 30  # the caption is left out there
         most = 2 if self.size.height < 18 else 4
-        self.list.styles.height = min(max(2, len(runs) + 1), most) if low else min(max(3, len(runs) + 2), 8)
+        if not runs:  # room for the words that say what to do
+            self.list.styles.height = 3 if low else 4
+        else:
+            self.list.styles.height = min(max(2, len(runs) + 1), most) if low else min(max(3, len(runs) + 2), 8)
         self._follow()
 
     def _follow(self) -> None:
