@@ -62,10 +62,10 @@ async def test_the_default_preset_is_launched_in_two_keys_that_the_screen_shows(
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         assert table(app, "presets").cursor_key == ("quickstart",)
-        assert "⏎ Launch" in keys_shown(app)
+        await until(pilot, lambda: "⏎ Launch" in keys_shown(app))
         await settled(pilot, "enter")
         await until(pilot, lambda: isinstance(app.screen, LaunchDialog) and app.screen.scenario is not None)
-        assert "⏎ Launch" in keys_shown(app)
+        await until(pilot, lambda: "⏎ Launch" in keys_shown(app))
         await settled(pilot, "enter")
         await until(pilot, lambda: app.current_mode == "runs" and bool(store.runs()))
         run = store.runs()[0]
@@ -88,11 +88,11 @@ async def test_a_smoke_run_says_so_and_is_stored_as_one(app: SubpopApp, store: S
 async def test_what_has_no_data_here_cannot_be_launched_and_says_why(app: SubpopApp) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot, "down")
-        assert "d Get data" in keys_shown(app)
+        await until(pilot, lambda: "d Get data" in keys_shown(app))
         await settled(pilot, "enter")
         await until(pilot, lambda: isinstance(app.screen, LaunchDialog) and "✗" in str(app.screen.query_one("#verdict").render()))
         assert "its data are not here" in str(app.screen.query_one("#verdict").render())
-        assert "Launch" not in keys_shown(app)
+        await until(pilot, lambda: "Launch" not in keys_shown(app))
 
 
 async def test_the_form_says_the_engines_own_words_beside_the_field(app: SubpopApp, tmp_path: Path) -> None:
@@ -103,10 +103,10 @@ async def test_the_form_says_the_engines_own_words_beside_the_field(app: SubpopA
         await settled(pilot, "end", "backspace", "backspace", "0")
         await until(pilot, lambda: row.has_class("-wrong"))
         assert "1" in str(row.query_one(".note").render())
-        assert "Launch" not in keys_shown(app)
+        await until(pilot, lambda: "Launch" not in keys_shown(app))
         await settled(pilot, "backspace", "7")
         await until(pilot, lambda: not row.has_class("-wrong"))
-        assert "^l Launch" in keys_shown(app)
+        await until(pilot, lambda: "^l Launch" in keys_shown(app))
         await settled(pilot, "ctrl+s")
         path = tmp_path / "mine.toml"
         app.screen.query_one(Input).value = str(path)
@@ -185,8 +185,8 @@ async def test_pause_resume_and_stop_are_asked_of_the_engine(app: SubpopApp, sto
     run_id = running(store)
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot, "3")
-        assert "p Pause" in keys_shown(app)
-        assert "Resume" not in keys_shown(app)
+        await until(pilot, lambda: "p Pause" in keys_shown(app))
+        await until(pilot, lambda: "Resume" not in keys_shown(app))
         await settled(pilot, "p")
         asked: list[str] = []
 
@@ -197,8 +197,8 @@ async def test_pause_resume_and_stop_are_asked_of_the_engine(app: SubpopApp, sto
         await until(pilot, lambda: asks("pause"))
         store.update_run(run_id, state="paused")
         await until(pilot, lambda: "r Resume" in keys_shown(app))
-        assert "Pause" not in keys_shown(app)
-        assert "paused" in summary(app)
+        await until(pilot, lambda: "Pause" not in keys_shown(app))
+        await until(pilot, lambda: "paused" in summary(app))
         await settled(pilot, "r")
         await until(pilot, lambda: asks("resume"))
         await settled(pilot, "x", "n")
@@ -211,10 +211,10 @@ async def test_a_lost_engine_is_said_and_resumed_with_one_key(app: SubpopApp, st
     run_id = running(store)
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot, "3")
-        assert "LOST" not in summary(app)
+        await until(pilot, lambda: "LOST" not in summary(app))
         store.update_run(run_id, pid=4_000_001)  # as if the worker had died
         await until(pilot, lambda: "ENGINE LOST" in summary(app), seconds=3)
-        assert "r Resume" in keys_shown(app)
+        await until(pilot, lambda: "r Resume" in keys_shown(app))
         assert "engine lost" in app.at_work()[0]
         await settled(pilot, "r")
         await until(pilot, lambda: no_engine == [run_id])
@@ -224,7 +224,7 @@ async def test_a_failure_is_one_key_away(app: SubpopApp, store: Store) -> None:
     worlds.make_run(store, state="failed", error="cluster 17 has 0 test rows; lower `clusters`\nand the rest of it")
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot, "3")
-        assert "cluster 17 has 0 test rows" in summary(app)
+        await until(pilot, lambda: "cluster 17 has 0 test rows" in summary(app))
         await settled(pilot, "f")
         assert isinstance(app.screen, Reader)
         assert "and the rest of it" in app.screen.text
@@ -403,7 +403,7 @@ async def test_keys_can_be_remapped_and_the_key_line_tells_the_new_ones(tmp_path
     app = another_app(tmp_path)
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot, "4")
-        assert "^e Export" in keys_shown(app)
+        await until(pilot, lambda: "^e Export" in keys_shown(app))
         await settled(pilot, "x")
         assert not isinstance(app.screen, ExportDialog)
         await settled(pilot, "ctrl+e")
