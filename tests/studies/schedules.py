@@ -1,6 +1,6 @@
 """Does sharing clean batches move the mean damage? The authors' shuffle of train and poison (`union`) against ours, real Adult.
 
-    uv run python -m tests.studies.schedules [--subpopulations 30] [--trials 12] [--alpha 1]
+    uv run python -m tests.studies.schedules [--subpopulations 30] [--trials 12] [--alpha 1] [--seed 0]
 
 Prints the mean damage under each schedule and the interval of their difference, over trials. About eight minutes on two idle cores.
 """
@@ -56,9 +56,14 @@ def main() -> None:
     parser.add_argument("--subpopulations", type=int, default=30)
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--alpha", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     given, found = discovered(
-        "adult-featurematch", f"attack.alphas=[{options.alpha}]", f"evaluation.trials={options.trials}", "subpopulations.max_size=100000"
+        "adult-featurematch",
+        f"attack.alphas=[{options.alpha}]",
+        f"evaluation.trials={options.trials}",
+        f"seed={options.seed}",
+        "subpopulations.max_size=100000",
     )
     found = only(found, options.subpopulations, LEAST_TEST_ROWS)
     plan = pipeline.plan(given, found, "cpu", log=lambda line: None)
