@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Split = Literal["train", "aux", "test"]
-Arm = Literal["clean", "poisoned", "true_label"]
+Arm = Literal["clean", "poisoned", "true_label", "label_flip"]
 RunState = Literal["queued", "running", "paused", "stopped", "failed", "done"]
 RequestKind = Literal["pause", "resume", "stop"]
 
@@ -26,23 +26,27 @@ NO_SUBPOPULATION = -1
 class Rows:
     """One split of a dataset, row-aligned.
 
-    x      float32 [rows, features], what a model eats
-    y      int64 [rows], the true class
-    ids    int64 [rows], the row's number in the source, unique over all splits (test rows of another file are offset)
-    frame  the rows as a person reads them: the raw columns, for descriptions, annotations and member previews
+    x       what a model eats: float32 [rows, features]; of a network that reads pictures uint8 [rows, height, width, 3]
+    y       int64 [rows], the true class
+    ids     int64 [rows], the row's number in the source, unique over all splits (test rows of another file are offset)
+    frame   the rows as a person reads them: the raw columns, for descriptions, annotations and member previews
+    images  uint8 [rows, height, width, 3], the pictures that x is (or was made of); None where there are none
     """
 
     x: np.ndarray
     y: np.ndarray
     ids: np.ndarray
     frame: pd.DataFrame
+    images: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def take(self, index: np.ndarray) -> Rows:
         """The rows at `index`, in that order."""
-        return Rows(self.x[index], self.y[index], self.ids[index], self.frame.iloc[index].reset_index(drop=True))
+        x = self.x[index]
+        images = x if self.images is self.x else None if self.images is None else self.images[index]
+        return Rows(x, self.y[index], self.ids[index], self.frame.iloc[index].reset_index(drop=True), images)
 
 
 @dataclass(frozen=True)
@@ -113,11 +117,13 @@ class Poison:
     rows          int64 [points], which aux row each point copies (drawn with replacement)
     labels        int64 [points], the label each is given
     true_labels   int64 [points]
+    moved         int64 [points], which of the run's optimised points each is; None where the copies are left as they are
     """
 
     rows: np.ndarray
     labels: np.ndarray
     true_labels: np.ndarray
+    moved: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

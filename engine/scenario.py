@@ -20,7 +20,7 @@ Rate = Annotated[float, Field(gt=0, le=1000)]
 File = Annotated[Path, BeforeValidator(lambda value: Path(value) if isinstance(value, str) and value else value)]
 
 DatasetKind = Literal["adult", "digits", "breast_cancer", "table", "cifar10", "utkface", "imdb", "image_folder", "text_table"]
-ModelKind = Literal["mlp", "logistic", "conv", "vgg", "bert"]
+ModelKind = Literal["mlp", "logistic", "conv", "vgg", "torchvision", "bert"]
 
 
 class Section(BaseModel):
@@ -43,13 +43,18 @@ class DatasetSection(Section):
     split_column: str | None = None  # table: a column that says train, aux or test
     rows: int | None = Field(None, ge=20, le=1_000_000_000)  # at most so many rows of train and of aux, and of test (a sliver; a deviation)
     balance: bool = True  # adult: subsample the negatives
+    image_size: int | None = Field(None, ge=8, le=1024)  # images: brought to so many pixels square; None: cifar10 32, utkface 100, yours 64
+    annotations_file: File | None = None  # image_folder: a CSV with a column `file` and one column for each annotation
 
 
 class ModelSection(Section):
     kind: ModelKind
     hidden: tuple[Width, ...] = (10,)
-    tune: Literal["all", "last_layer"] = "all"
-    weights: str = "random"
+    tune: Literal["all", "last_layer"] = "all"  # last_layer: the rest is frozen, its features are computed once
+    weights: str = "random"  # random | imagenet | a file of weights
+    depth: Literal[11, 13, 16, 19] = 16  # vgg
+    architecture: str | None = None  # torchvision: the name of one of its classifiers
+    augment: bool = False  # images: random shifts of up to an eighth and horizontal flips
     epochs: int = Field(100, ge=1, le=1_000_000)
     batch: int = Field(200, ge=1, le=1_000_000)
     lr: float = Field(1e-3, gt=0, le=1000)
@@ -64,7 +69,7 @@ class SubpopulationsSection(Section):
     kind: Literal["cluster_match", "feature_match"]
     clusters: int = Field(100, ge=2, le=100_000)
     pca: int | None = Field(None, ge=1, le=100_000)  # components kept; None: the raw representation
-    layer: Literal["input", "hidden"] = "input"
+    layer: str = Field("input", max_length=40)  # input | hidden (what the last layer reads) | pool1, pool2, ... of a network
     features: tuple[str, ...] = ()
     bins: dict[str, tuple[float, ...]] = {}
     select: Literal["all", "low_confidence", "mid_confidence", "high_confidence", "confidence"] = "all"
@@ -79,6 +84,13 @@ class AttackSection(Section):
     alphas: tuple[Rate, ...] = (0.5, 1.0, 2.0)
     target_label: str = "rarest"  # rarest | least_likely | flip | a class name
     per: Literal["aux", "train"] = "aux"
+    steps: int = Field(50, ge=1, le=100_000)  # gradient: steps of gradient ascent
+    step_size: float = Field(0.2, gt=0, le=1000)  # gradient: pixels are 0 to 1
+    step_rule: Literal["gradient", "sign"] = "gradient"  # gradient: a step is step_size times the gradient, or times its sign
+    bound: float = Field(0.01, gt=0, le=1)  # gradient: how far a pixel may move, of 0 to 1
+    objective: Literal["inner", "cosine"] = "inner"  # gradient: what of the two gradients is maximised
+    layer: str = Field("last", max_length=200)  # gradient: whose weights' gradients are aligned: last | all | a parameter's name or its start
+    damping: float = Field(0.01, gt=0, le=1000)  # influence: added to the Hessian's diagonal
 
 
 class AdversarySection(Section):
@@ -88,7 +100,7 @@ class AdversarySection(Section):
 
 class EvaluationSection(Section):
     trials: int = Field(3, ge=1, le=1000)
-    controls: tuple[Literal["off_target", "true_label"], ...] = ("off_target",)
+    controls: tuple[Literal["off_target", "true_label", "label_flip"], ...] = ("off_target",)
     min_test_rows: int = Field(30, ge=1, le=1_000_000_000)
     confidence_folds: int = Field(5, ge=1, le=100)
 

@@ -25,14 +25,15 @@ class Recipe:
     stop: Literal["epochs", "plateau"] = "epochs"
     tol: float = 1e-4
     patience: int = 10
+    augment: bool = False
 
 
 @dataclass(frozen=True)
 class Training:
     """The rows a trial's victims train on, on their device.
 
-    x_NF   float [train rows, features];   y_N   int64 [train rows]
-    x_AF   float [aux rows, features]: the pool that poison points copy
+    x_NF   float [train rows, features], or pictures, uint8 [train rows, height, width, 3];   y_N   int64 [train rows]
+    x_AF   the same of aux rows: the pool that poison points copy
     """
 
     x_NF: Tensor
@@ -40,15 +41,21 @@ class Training:
     x_AF: Tensor
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Training:
-        return Training(self.x_NF.to(device, dtype), self.y_N.to(device), self.x_AF.to(device, dtype))
+        """Pictures stay uint8: they are made numbers a batch at a time."""
+        x_NF, x_AF = (x.to(device, dtype if x.is_floating_point() else x.dtype) for x in (self.x_NF, self.x_AF))
+        return Training(x_NF, self.y_N.to(device), x_AF)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One victim's poison: rows of the pool, int64 [points], and the labels they are given, int64 [points]. Empty for a clean victim."""
+    """One victim's poison: rows of the pool, int64 [points], and the labels they are given, int64 [points]. Empty for a clean victim.
+
+    delta: float32 [points, height, width, 3], how its pixels (0 to 1) were moved; None where they are copies.
+    """
 
     rows: np.ndarray
     labels: np.ndarray
+    delta: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
