@@ -1,7 +1,9 @@
-"""Which file system a path is on: SQLite's write-ahead log needs shared memory, which network file systems do not give."""
+"""Where what can be made again is kept; and which file system a path is on: SQLite's write-ahead log needs shared memory, which
+network file systems do not give."""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +22,18 @@ NETWORK_FUSE = frozenset([
 # fmt: on
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _BSD_MOUNT = re.compile(r"^(?P<device>.+?) on (?P<point>.+) \((?P<kind>[^,)]+)")
+
+
+def cache_dir() -> Path:
+    """The folder of what can be made again (decoded pictures, features): `$SUBPOP_CACHE`, else the user cache directory.
+
+    It need not exist, and its files may be deleted at any time.
+    """
+    if from_env := os.environ.get("SUBPOP_CACHE"):
+        return Path(from_env).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("subpop", appauthor=False)
 
 
 def network_kind(path: Path, mounts: str | None = None) -> str | None:
