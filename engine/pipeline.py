@@ -68,14 +68,14 @@ def discover(
     hidden = scenario.subpopulations.layer == "hidden"
     if not hidden:  # before the adversary is trained, so that a wrong feature or too many clusters cost no training
         progress("forming subpopulations", 0.05)
-        membership, descriptions = subpopulations.assign(scenario.subpopulations, dataset, None, scenario.seed)
+        membership, descriptions, _ = subpopulations.assign(scenario.subpopulations, dataset, None, scenario.seed)
     section = scenario.adversary.model or scenario.model
     adversary = Adversary(section, scenario, dataset, torch.device(device), progress, control)
     proba_in_sample, proba_test = adversary.fitted(dataset.aux.x), adversary.fitted(dataset.test.x)
     proba_aux = adversary.cross_fitted(scenario.evaluation.confidence_folds)
     progress("forming subpopulations", 0.9)
     if hidden:
-        membership, descriptions = subpopulations.assign(scenario.subpopulations, dataset, adversary.representation, scenario.seed)
+        membership, descriptions, _ = subpopulations.assign(scenario.subpopulations, dataset, adversary.representation, scenario.seed)
     summary = subpopulations.summarise(
         scenario.subpopulations,
         scenario.attack,

@@ -62,7 +62,7 @@ def clusters(k: int, pca: int | None = None) -> SubpopulationsSection:
 
 def test_feature_match_groups_exactly_the_rows_that_share_the_tuple():
     data = world()
-    membership, words = subpopulations.assign(features("colour", "member"), data, None, 0)
+    membership, words, _ = subpopulations.assign(features("colour", "member"), data, None, 0)
     assert words == tuple(f"{colour}, member {member}" for colour in sorted(COLOURS) for member in ("no", "yes"))
     for split in ("train", "aux", "test"):
         frame, of_row = getattr(data, split).frame, getattr(membership, split)
@@ -73,7 +73,7 @@ def test_feature_match_groups_exactly_the_rows_that_share_the_tuple():
 def test_a_tuple_that_aux_does_not_have_is_no_subpopulation():
     data = world()
     aux = data.aux.take(np.flatnonzero(data.aux.frame["colour"] != "blue"))
-    membership, words = subpopulations.assign(features("colour"), replace(data, aux=aux), None, 0)
+    membership, words, _ = subpopulations.assign(features("colour"), replace(data, aux=aux), None, 0)
     assert words == ("green", "red")
     assert (membership.test[data.test.frame["colour"] == "blue"] == -1).all()
     assert (membership.test >= 0).sum() == 40
@@ -94,7 +94,7 @@ def test_levels_are_compared_as_they_read_whatever_their_type():
     data = world(6)
     frames = [["9", "10", None, "9", "10", "9"], [9, 10, 9, 10, 9, 9], [9.0, 10.0, np.nan, 9.0, 9.0, 9.0]]
     rows = [replace(r, frame=pd.DataFrame({"n": f})) for r, f in zip((data.train, data.aux, data.test), frames, strict=True)]
-    membership, words = subpopulations.assign(features("n"), replace(data, train=rows[0], aux=rows[1], test=rows[2]), None, 0)
+    membership, words, _ = subpopulations.assign(features("n"), replace(data, train=rows[0], aux=rows[1], test=rows[2]), None, 0)
     assert words == ("n 9", "n 10")
     assert membership.train.tolist() == [0, 1, -1, 0, 1, 0]
     assert membership.test.tolist() == [0, 1, -1, 0, 0, 0]
@@ -124,7 +124,7 @@ def test_feature_match_partitions_aux(raw: list[tuple[str | None, int | None]]):
     frame = pd.DataFrame(raw, columns=["letter", "digit"])
     n = len(frame)
     rows = Rows(np.zeros((n, 1), np.float32), np.zeros(n, np.int64), np.arange(n), frame)
-    membership, words = subpopulations.assign(
+    membership, words, _ = subpopulations.assign(
         features("letter", "digit", digit=(0,)), Dataset("t", ("0", "1"), ("x",), rows, rows, rows), None, 0
     )
     assert set(membership.aux) == set(range(len(words)))  # every row in one, none empty
@@ -139,7 +139,7 @@ def test_feature_match_partitions_aux(raw: list[tuple[str | None, int | None]]):
 @pytest.mark.parametrize("pca", [None, 1])
 def test_cluster_match_finds_the_blobs_in_every_split(pca: int | None):
     data = world()
-    membership, words = subpopulations.assign(clusters(3, pca), data, None, 0)
+    membership, words, _ = subpopulations.assign(clusters(3, pca), data, None, 0)
     assert len(words) == 3
     colour_of = {index: data.aux.frame["colour"][np.flatnonzero(membership.aux == index)[0]] for index in range(3)}
     for split in ("train", "aux", "test"):
@@ -149,19 +149,19 @@ def test_cluster_match_finds_the_blobs_in_every_split(pca: int | None):
 
 def test_clusters_are_the_same_bits_again_and_know_nothing_of_train_and_test():
     data = world()
-    one, words = subpopulations.assign(clusters(8), data, None, 5)
-    two, again = subpopulations.assign(clusters(8), data, None, 5)
+    one, words, _ = subpopulations.assign(clusters(8), data, None, 5)
+    two, again, _ = subpopulations.assign(clusters(8), data, None, 5)
     assert words == again
     assert all(np.array_equal(getattr(one, s), getattr(two, s)) for s in ("train", "aux", "test"))
     moved = replace(data, train=replace(data.train, x=data.train.x + 3), test=replace(data.test, x=data.test.x * 0))
-    three, _ = subpopulations.assign(clusters(8), moved, None, 5)
+    three, _, _ = subpopulations.assign(clusters(8), moved, None, 5)
     assert np.array_equal(one.aux, three.aux)
     assert np.all(np.diff(np.bincount(one.aux)) <= 0)  # the largest first
 
 
 def test_the_representation_is_what_is_clustered():
     data = world()
-    by_hours, words = subpopulations.assign(clusters(2), data, lambda rows: rows.frame[["hours"]].to_numpy()[:, None, :], 0)
+    by_hours, words, _ = subpopulations.assign(clusters(2), data, lambda rows: rows.frame[["hours"]].to_numpy()[:, None, :], 0)
     hours = data.aux.frame["hours"].to_numpy()
     assert (
         hours[by_hours.aux == 0].max() < hours[by_hours.aux == 1].min() or hours[by_hours.aux == 1].max() < hours[by_hours.aux == 0].min()
@@ -172,7 +172,7 @@ def test_the_representation_is_what_is_clustered():
 def test_empty_clusters_are_dropped():
     data = world()
     few = replace(data, aux=replace(data.aux, x=np.repeat(np.float32([[0, 0], [5, 5], [9, 9]]), 20, axis=0)))
-    membership, words = subpopulations.assign(clusters(10), few, None, 0)
+    membership, words, _ = subpopulations.assign(clusters(10), few, None, 0)
     assert len(words) == 3
     assert np.bincount(membership.aux).tolist() == [20, 20, 20]
     assert set(membership.test) <= {0, 1, 2}
@@ -182,8 +182,8 @@ def test_of_very_many_rows_the_centres_come_from_a_part(monkeypatch: pytest.Monk
     monkeypatch.setattr(cluster_match, "FIT_ROWS", 30)
     monkeypatch.setattr(cluster_match, "FEW_ROWS", 10)
     data = world()
-    membership, _ = subpopulations.assign(clusters(3), data, None, 0)
-    again, _ = subpopulations.assign(clusters(3), data, None, 0)
+    membership, _, _ = subpopulations.assign(clusters(3), data, None, 0)
+    again, _, _ = subpopulations.assign(clusters(3), data, None, 0)
     assert np.array_equal(membership.aux, again.aux)
     assert np.bincount(membership.aux).tolist() == [20, 20, 20]
 
@@ -214,7 +214,7 @@ def test_rows_go_to_the_nearest_centre(n: int, k: int, seed: int):
 
 def test_a_cluster_is_called_by_what_sets_it_apart_and_not_twice_by_the_same():
     data = with_column(world(), "shade", [f"{COLOURS[i % 3]}dish" for i in range(60)])
-    _, words = subpopulations.assign(clusters(3), data, None, 0)
+    _, words, _ = subpopulations.assign(clusters(3), data, None, 0)
     assert len(set(words)) == 3
     for text in words:
         said = [any(word in text for word in words) for words in (COLOURS, ("dish",), ("age",))]
@@ -226,7 +226,7 @@ def test_equal_descriptions_are_numbered():
     assert numbered(["a", "b", "a"]) == ("a (1)", "b", "a (2)")
     data = world()
     bare = replace(data, aux=replace(data.aux, frame=pd.DataFrame({"constant": [1] * 60})))
-    _, words = subpopulations.assign(clusters(3), bare, None, 0)
+    _, words, _ = subpopulations.assign(clusters(3), bare, None, 0)
     assert words == ("much like the whole (1)", "much like the whole (2)", "much like the whole (3)")
 
 
@@ -296,7 +296,7 @@ def test_adult_has_the_papers_counts(shared_data: Path):
     data = datasets.load(DatasetSection(kind="adult"), 0, shared_data)
 
     def in_range(section: SubpopulationsSection) -> tuple[int, tuple[str, ...]]:
-        membership, words = subpopulations.assign(section, data, None, 0)
+        membership, words, _ = subpopulations.assign(section, data, None, 0)
         sizes = np.bincount(membership.aux[membership.aux >= 0], minlength=len(words))
         return int(((sizes > 10) & (sizes < 100)).sum()), words
 

@@ -18,10 +18,11 @@ MATCHERS = {"cluster_match": cluster_match, "feature_match": feature_match}
 
 def assign(
     section: SubpopulationsSection, dataset: Dataset, represent: Callable[[Rows], np.ndarray] | None, seed: int
-) -> tuple[Membership, tuple[str, ...]]:
-    """The subpopulation of every row of every split, and one description for each index.
+) -> tuple[Membership, tuple[str, ...], np.ndarray | None]:
+    """The subpopulation of every row of every split, one description for each index, and how typical each aux row is.
 
-    represent: rows -> float [rows, ...], the adversary's hidden representation, for `layer = "hidden"`; None: the input.
+    represent: rows -> float [rows, ...], what the adversary's network makes of them, for any `layer` but "input"; None: the input.
+    The third: float32 [aux rows], each one's Euclidean distance to its own cluster's centre where it was clustered; None for FeatureMatch.
     Only aux decides what the subpopulations are. RequestError, in words, for what this dataset cannot serve.
     """
     return MATCHERS[section.kind].assign(section, dataset, represent, seed)

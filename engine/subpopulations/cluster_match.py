@@ -22,11 +22,11 @@ FLOAT64_CELLS = 2**26  # up to 512 MB the distances are taken in float64
 
 def assign(
     section: SubpopulationsSection, dataset: Dataset, represent: Callable[[Rows], np.ndarray] | None, seed: int
-) -> tuple[Membership, tuple[str, ...]]:
+) -> tuple[Membership, tuple[str, ...], np.ndarray]:
     """Cluster aux, assign the rest; indices run from the largest cluster (in aux rows) to the smallest.
 
     represent: rows -> [rows, ...]; None: the model's own input, `Rows.x`. Clusters that end up without an aux row are dropped
-    before anything is assigned to them.
+    before anything is assigned to them. The third: float32 [aux rows], the distance to the own centre, in the clustered space.
     """
     train, aux, test = (_matrix(rows, represent) for rows in (dataset.train, dataset.aux, dataset.test))
     # One thread: scikit-learn adds up the threads' partial centres in whatever order they finish, which moves last bits and with them rows
@@ -34,7 +34,8 @@ def assign(
         train, aux, test = reduce(section.pca, seed, train, aux, test)
         centres = fit(aux, section.clusters, seed)
         membership = Membership(nearest(train, centres), nearest(aux, centres), nearest(test, centres))
-    return membership, describe(dataset, membership.aux, len(centres))
+        distance_A = distance(aux, centres, membership.aux)
+    return membership, describe(dataset, membership.aux, len(centres)), distance_A
 
 
 def _matrix(rows: Rows, represent: Callable[[Rows], np.ndarray] | None) -> np.ndarray:
@@ -111,4 +112,14 @@ def nearest(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
     for start in range(0, len(rows), step):
         block = rows[start : start + step] - origin
         found[start : start + step] = np.argmin(half_squares - block @ shifted.T, axis=1)
+    return found
+
+
+def distance(rows: np.ndarray, centres: np.ndarray, of_row: np.ndarray) -> np.ndarray:
+    """float32 [rows]: the Euclidean distance of each row to the centre that of_row names."""
+    found = np.empty(len(rows), dtype=np.float32)
+    step = max(1, 2**24 // max(1, rows.shape[1]))
+    for start in range(0, len(rows), step):
+        block = slice(start, start + step)
+        found[block] = np.sqrt(((rows[block] - centres[of_row[block]]) ** 2).sum(axis=1))
     return found

@@ -20,7 +20,7 @@ MAX_TUPLES = 10_000
 
 def assign(
     section: SubpopulationsSection, dataset: Dataset, represent: Callable[[Rows], np.ndarray] | None, seed: int
-) -> tuple[Membership, tuple[str, ...]]:
+) -> tuple[Membership, tuple[str, ...], None]:
     """Index the annotation tuples seen in aux, in the order of their levels (numbers ascending, missing last).
 
     A train or test row whose tuple aux does not have belongs to no subpopulation: the adversary has never seen it.
@@ -52,7 +52,7 @@ def assign(
         ", ".join(levels.phrase(name, names[code], twice) for code, (name, (_, names)) in zip(row, coded.items(), strict=True))
         for row in tuples[seen]
     )
-    return Membership(index[train], index[aux], index[test]), descriptions
+    return Membership(index[train], index[aux], index[test]), descriptions, None
 
 
 def check(features: Sequence[str], bins: Mapping[str, Sequence[float]], frame: pd.DataFrame) -> None:
