@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import numpy as np
 
@@ -12,10 +13,11 @@ from engine.errors import RequestError
 from engine.rows import Dataset, Membership, Rows
 from engine.scenario import SubpopulationsSection
 from engine.seeds import generator, seed_for
+from engine.subpopulations import principal
 from engine.subpopulations.describe import describe
 
 STARTS = 10  # k-means restarts, the best kept: scikit-learn's default when the paper was written
-FEW_ROWS = 30_000  # beyond so many rows one start: ten would cost minutes
+FEW_ROWS = 30_000  # beyond so many rows one start: ten would cost minutes (as they would on raw pixels)
 FIT_ROWS = 100_000  # beyond so many rows the centres come from a random part of them
 FLOAT64_CELLS = 2**26  # up to 512 MB the distances are taken in float64
 
@@ -25,25 +27,38 @@ def assign(
 ) -> tuple[Membership, tuple[str, ...], np.ndarray]:
     """Cluster aux, assign the rest; indices run from the largest cluster (in aux rows) to the smallest.
 
-    represent: rows -> [rows, ...]; None: the model's own input, `Rows.x`. Clusters that end up without an aux row are dropped
-    before anything is assigned to them. The third: float32 [aux rows], the distance to the own centre, in the clustered space.
+    represent: rows -> [rows, ...]; None: the model's own input, `Rows.x`, of pictures their pixels, 0 to 1. Clusters that end up without
+    an aux row are dropped before anything is assigned to them. The third: float32 [aux rows], the distance to the own centre, in the
+    clustered space.
     """
-    train, aux, test = (_matrix(rows, represent) for rows in (dataset.train, dataset.aux, dataset.test))
+    _check_room(section.pca, dataset, represent)
+    aux = _matrix(dataset.aux, represent)
     # One thread: scikit-learn adds up the threads' partial centres in whatever order they finish, which moves last bits and with them rows
     with _one_thread():
-        train, aux, test = reduce(section.pca, seed, train, aux, test)
+        reduce = reducer(section.pca, seed, aux)
+        aux = reduce(aux)
         centres = fit(aux, section.clusters, seed)
-        membership = Membership(nearest(train, centres), nearest(aux, centres), nearest(test, centres))
-        distance_A = distance(aux, centres, membership.aux)
+        of_aux = nearest(aux, centres)
+        distance_A = distance(aux, centres, of_aux)
+    of_rest = []
+    for rows in (dataset.train, dataset.test):  # one after the other: the wide matrix of one is let go before the next is made
+        wide = _matrix(rows, represent)
+        with _one_thread():
+            of_rest.append(nearest(reduce(wide), centres))
+        del wide
+    membership = Membership(of_rest[0], of_aux, of_rest[1])
     return membership, describe(dataset, membership.aux, len(centres)), distance_A
 
 
 def _matrix(rows: Rows, represent: Callable[[Rows], np.ndarray] | None) -> np.ndarray:
+    """[rows, columns]: float64 where that is small, else float32, or the pixels as they are (uint8)."""
     values = rows.x if represent is None else represent(rows)
     values = np.asarray(values).reshape(len(rows), -1)
+    if values.dtype == np.uint8:
+        return values if values.size > FLOAT64_CELLS else values / 255
     values = values.astype(np.float64 if values.size <= FLOAT64_CELLS else np.float32, copy=False)
-    if not np.isfinite(values).all():
-        bad = int((~np.isfinite(values)).any(axis=1).sum())
+    bad = sum(int((~np.isfinite(values[start : start + 1024])).any(axis=1).sum()) for start in range(0, len(values), 1024))
+    if bad:
         raise RequestError(
             f"{bad:,} rows have features that are not finite numbers",
             where="subpopulations",
@@ -52,22 +67,52 @@ def _matrix(rows: Rows, represent: Callable[[Rows], np.ndarray] | None) -> np.nd
     return values
 
 
-def reduce(
-    components: int | None, seed: int, train: np.ndarray, aux: np.ndarray, test: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Project all three [rows, features] onto the first principal components of aux; None leaves them as they are."""
+def _check_room(components: int | None, dataset: Dataset, represent: Callable[[Rows], np.ndarray] | None) -> None:
+    """RequestError, before any work, where the rows as they are clustered would not fit into memory. Its width is asked of one row."""
+    one = dataset.aux.take(np.arange(1))
+    width = int(np.asarray(one.x if represent is None else represent(one)).size)
+    largest = max(len(dataset.train), len(dataset.aux), len(dataset.test))
+    # float32 [rows, width] of one split, unless pixels are read where they lie; without PCA k-means works on a copy
+    there_already = represent is None and one.x.dtype == np.uint8
+    copies = int(not there_already) if components is not None else 2
+    needed, free = 4 * largest * width * copies, _free_bytes()
+    if free is not None and needed > 0.9 * free:
+        advice = "cluster on a later layer, a smaller dataset.image_size or fewer dataset.rows"
+        raise RequestError(
+            f"{largest:,} rows of {width:,} columns take {needed / 1e9:.1f} GB to cluster, and {free / 1e9:.1f} GB are free",
+            where="subpopulations.layer",
+            next=advice if components is not None else f"set subpopulations.pca (40, say), or {advice}",
+        )
+
+
+def _free_bytes() -> int | None:
+    """What the system can give without swapping; None where it does not say."""
+    try:
+        [line] = [line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable:")]
+        return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def reducer(components: int | None, seed: int, aux: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What brings [rows, columns] onto the first principal components of aux; None: to numbers, all of them.
+
+    The paper's "PCA 100, the first 40" is 40 here: the first components do not depend on how many more are asked for.
+    """
     if components is None:
-        return train, aux, test
+        return lambda wide: wide * np.float32(1 / 255) if wide.dtype == np.uint8 else wide
     if not 1 <= components <= min(aux.shape):
         raise RequestError(
             f"{components} principal components of {aux.shape[0]:,} auxiliary rows with {aux.shape[1]:,} features",
             where="subpopulations.pca",
             next=f"ask for 1 to {min(aux.shape)}",
         )
+    if aux.size > FLOAT64_CELLS:
+        return principal.fit(aux, components, generator(seed, "pca")).project
     from sklearn.decomposition import PCA
 
     pca = PCA(components, random_state=seed_for(seed, "pca") % 2**32).fit(aux)
-    return pca.transform(train), pca.transform(aux), pca.transform(test)
+    return lambda wide: pca.transform(wide if wide.dtype != np.uint8 else wide / 255)
 
 
 def fit(aux: np.ndarray, clusters: int, seed: int) -> np.ndarray:
@@ -82,10 +127,11 @@ def fit(aux: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     from sklearn.exceptions import ConvergenceWarning
 
     some = aux if len(aux) <= FIT_ROWS else aux[np.sort(generator(seed, "k-means rows").permutation(len(aux))[: max(FIT_ROWS, clusters)])]
+    starts = STARTS if len(some) <= FEW_ROWS and some.size <= FLOAT64_CELLS else 1
     with warnings.catch_warnings():
         # fewer distinct rows than clusters: the surplus clusters are empty and dropped below
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = KMeans(clusters, n_init=STARTS if len(some) <= FEW_ROWS else 1, random_state=seed_for(seed, "k-means") % 2**32).fit(some)
+        found = KMeans(clusters, n_init=starts, random_state=seed_for(seed, "k-means") % 2**32).fit(some)
     centres = np.asarray(found.cluster_centers_, dtype=np.float64)
     for _ in range(10):  # renumbering can move a row that lies exactly between two centres, so look again until nothing changes
         sizes = np.bincount(nearest(aux, centres), minlength=len(centres))

@@ -3,6 +3,8 @@
 A description is a short list of conditions on the raw columns. Each is the one that, among the rows that meet the conditions before it,
 tells the cluster's rows best from the others: the largest divergence (nats) between the share of cluster rows that meet it and the share of
 the rest. A column that one already said settles (education, after education-num) is not said.
+
+Of pictures the classes come first ("mostly cat (62 %), dog"): what a cluster of pictures shows is the first thing that a reader asks.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ SUPPORT = 0.6  # least share of the cluster's rows that a condition must hold fo
 NEARLY_ALL = 0.95  # from this share on "mostly" is left out
 REST_PRIOR, CLUSTER_PRIOR = 10.0, 2.0  # rows; see `_condition`
 CLUSTER_ROWS, OTHER_ROWS = 1_000, 10_000  # at most so many of each are looked at, the first of one random order
+IDENTIFIERS = frozenset({"file", "filename", "file name", "path", "image", "picture", "id"})  # columns that name a row, whatever they hold
+SHOWN_CLASSES, CLASS_WORTH, CLASSES_SAY = 3, 0.1, 0.8  # classes named at most; the least share; enough are named from this share on
 MAX_COLUMNS = 60  # of a wider table, those whose means differ most between clusters
 
 
@@ -63,9 +67,13 @@ class Condition:
 def describe(dataset: Dataset, of_aux: np.ndarray, clusters: int) -> tuple[str, ...]:
     """One description for each cluster; of_aux int [aux rows] is each row's cluster.
 
-    No two are equal: equal ones are made longer, and what that leaves equal is numbered.
+    Of pictures `Rows.y` is the first column, whether or not the frame has one of the class. No two are equal: equal ones are made longer,
+    and what that leaves equal is numbered.
     """
     traits = traits_of(dataset.aux, of_aux)
+    pictures = dataset.aux.images is not None
+    if pictures:
+        traits = [Trait("class", names=dataset.classes, codes=dataset.aux.y.astype(np.int64)), *traits]
     twice = levels.ambiguous(trait.names for trait in traits)
     settled = twins.memory([(trait.codes, False) if trait.codes is not None else (np.asarray(trait.values), True) for trait in traits])
     order = generator(0, "describe").permutation(len(of_aux))
@@ -73,7 +81,7 @@ def describe(dataset: Dataset, of_aux: np.ndarray, clusters: int) -> tuple[str, 
     def words(cluster: int, fewest: int, most: int) -> str:
         mine = of_aux[order] == cluster
         others = order[~mine][:OTHER_ROWS]
-        return in_words(traits, twice, settled, Crowd(order[mine][:CLUSTER_ROWS], others, others), fewest, most)
+        return in_words(traits, twice, settled, Crowd(order[mine][:CLUSTER_ROWS], others, others), fewest, most, classes_first=pictures)
 
     said = [words(cluster, FEWEST, MOST) for cluster in range(clusters)]
     for more in (MOST, MOST + 1, MOST + 2):
@@ -87,13 +95,27 @@ def numbered(said: list[str]) -> tuple[str, ...]:
     return tuple(f"{text} ({said[: place + 1].count(text)})" if said.count(text) > 1 else text for place, text in enumerate(said))
 
 
-def in_words(traits: list[Trait], twice: frozenset[str], settled: Callable[[int, int], bool], crowd: Crowd, fewest: int, most: int) -> str:
-    """The conditions that tell the cluster from the rest, strongest first.
+def in_words(
+    traits: list[Trait],
+    twice: frozenset[str],
+    settled: Callable[[int, int], bool],
+    crowd: Crowd,
+    fewest: int,
+    most: int,
+    classes_first: bool = False,
+) -> str:
+    """The conditions that tell the cluster from the rest, strongest first. classes_first: the first trait is the class, said before them.
 
     The cluster keeps all its rows from one condition to the next: each is said of the cluster, not of what the ones before it left of it.
     """
     said: list[str] = []
     left = list(range(len(traits)))
+    if classes_first:
+        assert traits[0].codes is not None
+        words, named = class_mix(traits[0], twice, crowd.ours)
+        said.append(words)
+        left = [other for other in left[1:] if not settled(0, other)]
+        crowd = Crowd(crowd.ours, crowd.rest[np.isin(traits[0].codes[crowd.rest], named)], crowd.others)
     while left and len(said) < most:
         found = [(best, place) for place in left if (best := strongest(traits[place], twice, crowd)) is not None]
         if not found:
@@ -105,6 +127,24 @@ def in_words(traits: list[Trait], twice: frozenset[str], settled: Callable[[int,
         left = [other for other in left if other != place and not settled(place, other)]
         crowd = Crowd(crowd.ours, crowd.rest[best.holds], crowd.others)
     return ", ".join(said) if said else "much like the whole"
+
+
+def class_mix(classes: Trait, twice: frozenset[str], ours: np.ndarray) -> tuple[str, list[int]]:
+    """The classes of the rows `ours`, the commonest first, in words ("mostly cat (62 %), dog"), and which are named."""
+    assert classes.codes is not None
+    counts = np.bincount(classes.codes[ours], minlength=len(classes.names))
+    shares = counts / max(1, counts.sum())
+    order = [int(code) for code in np.argsort(-shares, kind="stable")]
+    named = order[:1]
+    for code in order[1:SHOWN_CLASSES]:
+        if shares[named].sum() >= CLASSES_SAY or shares[code] < CLASS_WORTH:
+            break
+        named.append(code)
+    names = [levels.phrase(classes.name, classes.names[code], twice) for code in named]
+    first = float(shares[named[0]])
+    if first < NEARLY_ALL:
+        names[0] = f"{'mostly ' if first >= SUPPORT else ''}{names[0]} ({100 * first:.0f} %)"
+    return ", ".join(names), named
 
 
 def strongest(trait: Trait, twice: frozenset[str], crowd: Crowd) -> Condition | None:
@@ -173,7 +213,8 @@ def _condition(words: str, column: np.ndarray, crowd: Crowd, holds: Callable[[np
 
 def traits_of(rows: Rows, of_row: np.ndarray) -> list[Trait]:
     """The raw columns worth asking about: neither constant nor identifiers."""
-    traits = [trait for name in rows.frame.columns if (trait := _trait(str(name), rows.frame[name])) is not None]
+    names = [name for name in rows.frame.columns if str(name).lower() not in IDENTIFIERS]
+    traits = [trait for name in names if (trait := _trait(str(name), rows.frame[name])) is not None]
     if len(traits) <= MAX_COLUMNS:
         return traits
     spread = [_between(trait, of_row) for trait in traits]
