@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import pandas as pd
     from torch import Tensor
@@ -31,6 +33,7 @@ class Rows:
     ids     int64 [rows], the row's number in the source, unique over all splits (test rows of another file are offset)
     frame   the rows as a person reads them: the raw columns, for descriptions, annotations and member previews
     images  uint8 [rows, height, width, 3], the pictures that x is (or was made of); None where there are none
+    texts   object [rows] of str, the texts that x is made of; None where there are none
     """
 
     x: np.ndarray
@@ -38,6 +41,7 @@ class Rows:
     ids: np.ndarray
     frame: pd.DataFrame
     images: np.ndarray | None = None
+    texts: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -46,7 +50,8 @@ class Rows:
         """The rows at `index`, in that order."""
         x = self.x[index]
         images = x if self.images is self.x else None if self.images is None else self.images[index]
-        return Rows(x, self.y[index], self.ids[index], self.frame.iloc[index].reset_index(drop=True), images)
+        texts = None if self.texts is None else self.texts[index]
+        return Rows(x, self.y[index], self.ids[index], self.frame.iloc[index].reset_index(drop=True), images, texts)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Dataset:
     notes       what a reader must know of how the rows were made ("missing values: 1,836 rows, kept as a category")
     deviations  what makes this not the paper's data ("4,000 of 7,841 train rows"); shown wherever a number is shown
     checksums   source file name -> "md5:..." or "sha256:..."
+    states      where the hidden states lie that x counts into, for a text encoder of which only the last layer is trained
     """
 
     kind: str
@@ -67,6 +73,17 @@ class Dataset:
     checksums: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     deviations: tuple[str, ...] = ()
+    states: States | None = None
+
+
+@dataclass(frozen=True)
+class States:
+    """Hidden states on disk, read through a memory map: [rows, tokens, width] of `dtype`; lengths int32 [rows], each row's real tokens."""
+
+    path: Path
+    shape: tuple[int, int, int]
+    dtype: str
+    lengths: np.ndarray
 
 
 # ---- subpopulations -------------------------------------------------------------------------------------------------
