@@ -2,13 +2,15 @@
 
 Threads would not do: a step is some forty short calls, and Python's lock lets one thread at a time make them (two threads measured
 slower than one; threads inside so small a product wait for each other more than they work). A fork shares the rows it reads without
-a copy and hands back its victims through memory mapped before it, so nothing is serialised.
+a copy and hands back its victims through a file in memory opened before it: their bytes, with shapes and types beside them, so nothing
+is pickled.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import mmap
 import os
 import select
@@ -16,8 +18,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,21 +41,14 @@ def can_fork() -> bool:
 
 @dataclass
 class _Shared:
-    """Memory that the parent and its parts map: where victims' parameters and progress arrive."""
+    """Memory that the parent and its parts map."""
 
-    params_VP: Tensor  # every victim's parameters, flattened
-    ends_V2: Tensor  # float64 [victims, 2]: epochs, training loss
     done_W: Tensor  # float64 [parts], victims done, counting parts of them
     hold: Tensor  # uint8 [1]: while it is not zero, parts stand still
 
     @classmethod
-    def of(cls, victims: int, numbers: int, parts: int, dtype: torch.dtype) -> _Shared:
-        return cls(
-            _mapped((victims, numbers), dtype),
-            _mapped((victims, 2), torch.float64),
-            _mapped((parts,), torch.float64),
-            _mapped((1,), torch.uint8),
-        )
+    def of(cls, parts: int) -> _Shared:
+        return cls(_mapped((parts,), torch.float64), _mapped((1,), torch.uint8))
 
 
 def _mapped(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -65,43 +61,44 @@ def _mapped(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 class _Part:
     pid: int
     words: int  # file descriptor: what it says, a JSON line each
+    tensors: int  # file descriptor: what its victims leave, one tensor after the other
 
 
 def train_in_parts(
-    train: TrainPart, shapes: Sequence[torch.Size], dtype: torch.dtype, parts: Sequence[Sequence[int]], control: Callable[[float], None],
-    on_halved: Callable[[int], None],
-) -> dict[int, Trained]:  # fmt: skip
+    train: TrainPart, parts: Sequence[Sequence[int]], control: Callable[[float], None], on_halved: Callable[[int], None]
+) -> dict[int, Trained]:
     """Train `parts` (lists of victim numbers) side by side; victim number -> what became of it.
 
-    shapes: of one victim's parameters. control is called by this process alone, often, with the victims done; while it holds, the parts
-    stand still, and what it raises ends them. Raises what a part raised: a SubpopError in its own words, else RunFailed.
+    control is called by this process alone, often, with the victims done; while it holds, the parts stand still, and what it raises
+    ends them. Raises what a part raised: a SubpopError in its own words, else RunFailed.
     """
-    victims = sum(map(len, parts))
-    shared = _Shared.of(victims, sum(s.numel() for s in shapes), len(parts), dtype)
+    shared = _Shared.of(len(parts))
+    done: dict[int, Trained] = {}
     running: list[_Part] = []
     try:
         for number, part in enumerate(parts):
             running.append(_start(number, part, train, shared))
-        _watch(running, shared, control, on_halved)
+        _watch(running, shared, control, on_halved, done)
     finally:
         for part_ in running:
-            os.close(part_.words)
             with contextlib.suppress(ChildProcessError, ProcessLookupError):
                 os.kill(part_.pid, signal.SIGKILL)  # nothing that it has is needed any more, and it may hang
                 os.waitpid(part_.pid, 0)
-    return {v: _read(shared, v, shapes) for part in parts for v in part}
+            _close(part_)
+    return done
 
 
 def _start(number: int, part: Sequence[int], train: TrainPart, shared: _Shared) -> _Part:
     parent = os.getpid()
     read, write = os.pipe()
+    tensors = os.memfd_create("victims")
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid:
         os.close(write)
         os.set_blocking(read, False)
-        return _Part(pid, read)
+        return _Part(pid, read, tensors)
     status = 1
     try:
         # the parent's handlers are about the parent; it alone decides when a part ends
@@ -118,8 +115,7 @@ def _start(number: int, part: Sequence[int], train: TrainPart, shared: _Shared) 
                 os._exit(0)
 
         for v, fit in zip(part, train(part, report, lambda size: _say(write, halved=size)), strict=True):
-            shared.params_VP[v] = torch.cat([p.flatten() for p in fit.params])
-            shared.ends_V2[v, 0], shared.ends_V2[v, 1] = fit.epochs, fit.train_loss
+            _hand_over(v, fit, tensors, write)
         _say(write, through=True)
         status = 0
     except SubpopError as error:
@@ -134,8 +130,44 @@ def _say(words: int, **message: object) -> None:
     os.write(words, json.dumps(message).encode() + b"\n")
 
 
-def _watch(running: list[_Part], shared: _Shared, control: Callable[[float], None], on_halved: Callable[[int], None]) -> None:
-    """Return when all parts are through."""
+def _close(part: _Part) -> None:
+    os.close(part.words)
+    os.close(part.tensors)
+
+
+def _hand_over(v: int, fit: Trained, tensors: int, words: int) -> None:
+    """Write a victim's tensors to the file and say where."""
+    places = []
+    for tensor in fit.params:
+        data = memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())  # type: ignore[arg-type]
+        start = os.lseek(tensors, 0, os.SEEK_CUR)
+        while data:
+            data = data[os.write(tensors, data) :]
+        places.append([start, list(tensor.shape), str(tensor.dtype).removeprefix("torch.")])
+    _say(words, victim=v, epochs=fit.epochs, train_loss=fit.train_loss, tensors=places)
+
+
+def _take_over(message: Mapping[str, Any], tensors: int) -> Trained:
+    """A victim as its part handed it over."""
+
+    def read(start: int, shape: list[int], name: str) -> Tensor:
+        dtype = getattr(torch, name)
+        tensor = torch.empty(math.prod(shape) * dtype.itemsize, dtype=torch.uint8)
+        data = memoryview(tensor.numpy())  # type: ignore[arg-type]
+        while data:
+            got = os.preadv(tensors, [data], start)
+            if not got:
+                raise RunFailed("what a victim left is shorter than its part said", next="resume the run")
+            data, start = data[got:], start + got
+        return tensor.view(dtype).view(shape)
+
+    return Trained([read(*place) for place in message["tensors"]], message["epochs"], message["train_loss"])
+
+
+def _watch(
+    running: list[_Part], shared: _Shared, control: Callable[[float], None], on_halved: Callable[[int], None], done: dict[int, Trained]
+) -> None:
+    """Return when all parts are through, with their victims in `done`."""
     heard = {part.pid: b"" for part in running}
     through = set()
     while running:
@@ -146,11 +178,14 @@ def _watch(running: list[_Part], shared: _Shared, control: Callable[[float], Non
                     heard[part.pid] += chunk
             *lines, heard[part.pid] = heard[part.pid].split(b"\n")
             for line in lines:
-                if _obey(json.loads(line), on_halved):
+                message = json.loads(line)
+                if "victim" in message:
+                    done[message["victim"]] = _take_over(message, part.tensors)
+                elif _obey(message, on_halved):
                     through.add(part.pid)
             if ended:
                 running.remove(part)
-                os.close(part.words)
+                _close(part)
                 if part.pid not in through:
                     raise RunFailed("a part of the stack ended without a word, perhaps killed for memory", next="resume with fewer threads")
         shared.hold[0] = 1
@@ -160,7 +195,7 @@ def _watch(running: list[_Part], shared: _Shared, control: Callable[[float], Non
             select.select([part.words for part in running], [], [], POLL_S)
 
 
-def _obey(message: dict[str, str], on_halved: Callable[[int], None]) -> bool:
+def _obey(message: Mapping[str, Any], on_halved: Callable[[int], None]) -> bool:
     """Act on what a part says; True where it says that it is through."""
     if "halved" in message:
         on_halved(int(message["halved"]))
@@ -169,9 +204,3 @@ def _obey(message: dict[str, str], on_halved: Callable[[int], None]) -> bool:
     elif "what" in message:
         raise RunFailed(message["what"], where=message["where"], next=message["next"])
     return "through" in message
-
-
-def _read(shared: _Shared, v: int, shapes: Sequence[torch.Size]) -> Trained:
-    pieces = shared.params_VP[v].split([s.numel() for s in shapes])
-    epochs, loss = shared.ends_V2[v].tolist()
-    return Trained([p.clone().view(s) for p, s in zip(pieces, shapes, strict=True)], int(epochs), loss)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from engine.training import augmentation
+from engine.training.dropout import dropout_draws
 from engine.training.recipe import Job, Plateau, Recipe, Trained, Training
 from engine.training.schedule import Schedule
 
@@ -21,7 +24,21 @@ class VictimModel(Protocol):
     def penalty(self, params: Sequence[Tensor]) -> Tensor: ...
 
 
+class NetworkModel(Protocol):
+    """What a trainer of single victims needs of a network that reads pictures; params[:trainable] are trained, the others are buffers."""
+
+    @property
+    def trainable(self) -> int: ...
+    @property
+    def has_dropout(self) -> bool: ...
+    def pixels(self, x: Tensor) -> Tensor: ...
+    def logits(self, params: Sequence[Tensor], pixels_BCHW: Tensor, *, training: bool = False) -> Tensor: ...
+    def losses(self, logits_BO: Tensor, y_B: Tensor) -> Tensor: ...
+    def penalty(self, params: Sequence[Tensor]) -> Tensor: ...
+
+
 Batches = Iterator[tuple[Tensor, Tensor]]
+Logits = Callable[[Sequence[Tensor], Tensor, int, int], Tensor]  # (params, x_BF, epoch, step) -> logits_BO
 
 
 def train_sequential(
@@ -43,30 +60,84 @@ def train_sequential(
     return fit(model, init, recipe, lambda epoch: shared_batches(schedule, data, job, epoch), max_steps)
 
 
+def train_network_sequential(
+    model: NetworkModel, init: Sequence[Tensor], data: Training, job: Job, recipe: Recipe,
+    *, seed: int, trial: int, max_steps: int | None = None,
+) -> Trained:  # fmt: skip
+    """`train_sequential` for a network on pictures, with their augmentation, moved points, dropout and buffers."""
+    schedule = Schedule(len(data.y_N), recipe.batch, seed, trial)
+    dtype, device = init[0].dtype, data.y_N.device
+
+    def logits(params: Sequence[Tensor], pixels_BCHW: Tensor, epoch: int, step: int) -> Tensor:
+        if not model.has_dropout:
+            return model.logits(params, pixels_BCHW, training=True)
+        with dropout_draws(seed, trial, epoch, step, device):
+            return model.logits(params, pixels_BCHW, training=True)
+
+    def batches(epoch: int) -> Batches:
+        for x_BHWC, y_B in picture_batches(schedule, data, job, epoch, recipe.augment, dtype):
+            yield model.pixels(x_BHWC), y_B
+
+    return fit(model, init, recipe, batches, max_steps, logits=logits, trainable=model.trainable)
+
+
 def shared_batches(schedule: Schedule, data: Training, job: Job, epoch: int) -> Batches:
     """The epoch's steps: the trial's clean batch, then the victim's own poison rows of that step."""
-    order = torch.from_numpy(schedule.order(epoch)).to(data.y_N.device)
     pool_rows, labels = (torch.from_numpy(a).to(data.y_N.device) for a in (job.rows, job.labels))
-    point_SVP, _ = schedule.places(epoch, np.array([len(job.rows)]))
-    for step in range(schedule.steps):
-        lo, hi = schedule.bounds(step)
-        clean = order[lo:hi]
-        own = torch.from_numpy(point_SVP[step, 0][point_SVP[step, 0] >= 0].astype(np.int64)).to(data.y_N.device)
+    for clean, own in step_rows(schedule, data, job, epoch):
         yield torch.cat([data.x_NF[clean], data.x_AF[pool_rows[own]]]), torch.cat([data.y_N[clean], labels[own]])
 
 
+def picture_batches(schedule: Schedule, data: Training, job: Job, epoch: int, augment: bool, dtype: torch.dtype) -> Batches:
+    """`shared_batches` of pictures, 0 to 1: float [rows of the step, height, width, 3]."""
+    device, image = data.y_N.device, (data.x_NF.shape[1], data.x_NF.shape[2])
+    labels = torch.from_numpy(job.labels).to(device)
+    poison = data.x_AF[torch.from_numpy(job.rows).to(device)].to(dtype) / 255
+    if job.delta is not None:
+        poison = (poison + torch.from_numpy(job.delta).to(device, dtype)).clamp(0, 1)
+    draws = partial(augmentation.draws, schedule.seed, schedule.trial, epoch, image=image, device=device)
+    how_clean, how_poison = draws(rows=len(data.y_N), of="clean rows"), draws(rows=len(job.rows), of="poison points")
+    for clean, own in step_rows(schedule, data, job, epoch):
+        x, x_own = data.x_NF[clean].to(dtype) / 255, poison[own]
+        if augment:
+            x, x_own = augmentation.apply(x, how_clean.take(clean)), augmentation.apply(x_own, how_poison.take(own))
+        yield torch.cat([x, x_own]), torch.cat([data.y_N[clean], labels[own]])
+
+
+def step_rows(schedule: Schedule, data: Training, job: Job, epoch: int) -> Batches:
+    """For each step of the epoch, its clean rows and the victim's own points, both int64."""
+    order = torch.from_numpy(schedule.order(epoch)).to(data.y_N.device)
+    point_SVP, _ = schedule.places(epoch, np.array([len(job.rows)]))
+    for step in range(schedule.steps):
+        lo, hi = schedule.bounds(step)
+        yield order[lo:hi], torch.from_numpy(point_SVP[step, 0][point_SVP[step, 0] >= 0].astype(np.int64)).to(data.y_N.device)
+
+
 def fit(
-    model: VictimModel, init: Sequence[Tensor], recipe: Recipe, batches_of: Callable[[int], Batches], max_steps: int | None = None
+    model: VictimModel | NetworkModel,
+    init: Sequence[Tensor],
+    recipe: Recipe,
+    batches_of: Callable[[int], Batches],
+    max_steps: int | None = None,
+    *,
+    logits: Logits | None = None,
+    trainable: int | None = None,
 ) -> Trained:
-    """The eager loop itself; `batches_of(epoch)` yields x_BF [rows of the step, features] and y_B, int64 [rows of the step]."""
-    params = [p.clone().requires_grad_() for p in init]
-    optimizer = torch.optim.Adam(params, lr=recipe.lr)
+    """The eager loop itself; `batches_of(epoch)` yields x_BF [rows of the step, features] and y_B, int64 [rows of the step].
+
+    logits: the forward pass where it is not the model's as it is. trainable: how many of the parameters are trained (the others are
+    buffers, which the forward pass changes); None: all.
+    """
+    logits = logits or (lambda params, x_BF, epoch, step: model.logits(params, x_BF))
+    params = [p.clone() for p in init]
+    trained = [p.requires_grad_() for p in params[:trainable]]
+    optimizer = torch.optim.Adam(trained, lr=recipe.lr)
     rule = Plateau(1, recipe)
     steps = 0
     for epoch in range(recipe.epochs):
         total, rows = 0.0, 0
-        for x_BF, y_B in batches_of(epoch):
-            loss = model.losses(model.logits(params, x_BF), y_B).mean()
+        for step, (x_BF, y_B) in enumerate(batches_of(epoch)):
+            loss = model.losses(logits(params, x_BF, epoch, step), y_B).mean()
             if recipe.weight_decay:
                 loss = loss + recipe.weight_decay / (len(y_B) if recipe.per_rows else 1) * model.penalty(params)
             optimizer.zero_grad()

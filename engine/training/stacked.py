@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.errors import RunFailed
 from engine.rows import StepRows
 from engine.training.adam import StackAdam
+from engine.training.halving import in_halves
 from engine.training.parts import can_fork, train_in_parts
 from engine.training.recipe import Job, Plateau, Recipe, Trained, Training
 from engine.training.schedule import Schedule
@@ -78,7 +78,10 @@ def train_stacked(
     shared = _Trial(make_stack, _with_constant_column(data), recipe, seed, trial, max_steps)
 
     def train(part: Sequence[int], report: Callable[[float], None], on_halved: Callable[[int], None]) -> list[Trained]:
-        return _train_part(shared, [inits[i] for i in part], [jobs[i] for i in part], report, on_halved)
+        def train_group(group: Sequence[int], report: Callable[[float], None]) -> list[Trained]:
+            return _train_group(shared, [inits[i] for i in group], [jobs[i] for i in group], report)
+
+        return in_halves(train_group, part, report, on_halved)
 
     def report(done: float) -> None:
         if control:
@@ -89,46 +92,8 @@ def train_stacked(
     if workers < 2 or data.x_NF.is_cuda or not can_fork():
         return train(range(len(jobs)), report, tell)
     parts = [range(first, len(jobs), workers) for first in range(workers)]  # dealt out: each part gets large and small poison alike
-    done = train_in_parts(train, [p.shape for p in inits[0]], inits[0][0].dtype, parts, report, tell)
+    done = train_in_parts(train, parts, report, tell)
     return [done[i] for i in range(len(jobs))]
-
-
-def _train_part(
-    shared: _Trial,
-    inits: Sequence[Sequence[Tensor]],
-    jobs: Sequence[Job],
-    report: Callable[[float], None],
-    on_halved: Callable[[int], None],
-) -> list[Trained]:
-    """Train a part, in halves where memory does not hold it whole."""
-    groups = [list(range(len(jobs)))]
-    done: dict[int, Trained] = {}
-    while groups:
-        group = groups.pop(0)
-        before = len(done)
-        try:
-            trained = _train_group(shared, [inits[i] for i in group], [jobs[i] for i in group], lambda n, before=before: report(before + n))  # type: ignore[misc]
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            if len(group) == 1:
-                raise RunFailed("one victim alone does not fit in this device's memory", next="use a smaller model.batch") from error
-            trained = None
-        if trained is None:
-            # outside the handler: while the exception lives, its traceback keeps the failed stack's tensors
-            half = len(group) // 2
-            groups[:0] = [group[:half], group[half:]]
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
-            on_halved(half)
-        else:
-            done.update(zip(group, trained, strict=True))
-    return [done[i] for i in range(len(jobs))]
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
 def _with_constant_column(data: Training) -> Training:
