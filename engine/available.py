@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 # The names in the registries of engine/datasets/, models/, attacks/ and victims.py, without their weight; a test holds them together.
 DATASETS = ("digits", "breast_cancer", "adult", "table")
-MODELS = ("mlp", "logistic")
+MODELS = ("mlp", "logistic", "conv", "vgg")
 ATTACKS = ("label_flip",)
-PRECISIONS = ("float32", "float64")
+PRECISIONS = ("float32", "float64", "bfloat16")
 
 
 def require(scenario: Scenario) -> None:

@@ -18,7 +18,7 @@ from engine.models.dense_stack import DenseStack
 
 @dataclass(frozen=True)
 class Mlp:
-    """ReLU layers, then one logit for two classes (as scikit-learn's MLPClassifier) or one per class.
+    """ReLU layers, then one logit for two classes (as scikit-learn's MLPClassifier, where `one_logit`) or one per class.
 
     Parameters of one victim are a list [W_1, b_1, ..., W_L, b_L] with W_l [fan in, fan out] and b_l [fan out].
     """
@@ -26,10 +26,11 @@ class Mlp:
     features: int
     hidden: tuple[int, ...]
     classes: int
+    one_logit: bool = True  # for two classes; a network's head has an output for each of them as well
 
     @property
     def outputs(self) -> int:
-        return 1 if self.classes == 2 else self.classes
+        return 1 if self.classes == 2 and self.one_logit else self.classes
 
     @property
     def sizes(self) -> tuple[int, ...]:
