@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
+from engine.attacks.draw import draw
 from engine.rows import Dataset, Subpopulation
 
 
+def prepare(*_: Any, **__: Any) -> dict[str, np.ndarray]:
+    """Nothing is to be prepared."""
+    return {}
+
+
+def choose(
+    subpopulation: Subpopulation, members: np.ndarray, points: int, arrays: Mapping[str, np.ndarray], *, seed: int, trial: int
+) -> tuple[np.ndarray, None]:
+    """Rows of aux drawn from the members with replacement, int64 [points]; none is moved."""
+    return draw(members, points, seed=seed, trial=trial, subpopulation=subpopulation.index), None
+
+
 def labels(subpopulation: Subpopulation, dataset: Dataset, rows: np.ndarray, proba_aux: np.ndarray | None) -> np.ndarray:
-    """int64 [points]: the label each poison point is given; rows int64 [points] into aux.
+    """int64 [points]: the label each poison point is given, whatever the attack; rows int64 [points] into aux.
 
     With a target label all points get it, also those that bear it already (counted by `Poison.already_target`: they are no poison).
     Without ("flip") each gets a label of its own that is not its true one: of two classes the other one; of more, the class that

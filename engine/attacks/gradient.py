@@ -1,0 +1,210 @@
+"""Poison points whose pixels are moved so that the gradient of their loss aligns with that of the attacker's loss (paper, section 5.6).
+
+Each starts as a label-flipped copy of an auxiliary picture and takes `steps` steps uphill: step_size times the gradient of its own
+alignment with respect to its pixels (0 to 1), or times the gradient's sign; after every step it is brought back to within `bound` of the
+original and to 0..1. What is kept of a point is how far each pixel moved in whole steps of bound / 127, and that is what every victim sees
+and what the reported alignment is of. Published as 50 steps of 0.2 within 1/100; whether the authors' steps were of a batch's mean is not
+known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.attacks import label_flip
+from engine.attacks.alignment import Alignment, alignment
+from engine.attacks.draw import draw
+from engine.attacks.points import Points, drawn
+from engine.attacks.protocol import Adversary, Control, Progress
+from engine.attacks.threads import all_cores
+from engine.errors import BadData, RequestError
+from engine.rows import Dataset, Membership, Subpopulation
+from engine.scenario import AttackSection
+
+LEVELS = 127  # of an int8, on either side of the original
+MOST_ROWS = {"cpu": 64, "cuda": 1024}  # pictures at a time
+CPU_BYTES = 2**29  # what a batch's activations may take; on a GPU a quarter of its memory. Not of what is free: same batches, same bits
+PROBED = 4  # pictures whose activations are measured
+PHASE = "optimising poison points"
+
+Report = Callable[[int], None]  # steps done of a batch
+
+
+def prepare(
+    attack: AttackSection,
+    subpopulations: Sequence[Subpopulation],
+    dataset: Dataset,
+    membership: Membership,
+    adversary: Adversary,
+    *,
+    seed: int,
+    trials: int,
+    proba_aux: np.ndarray | None,
+    progress: Progress,
+    control: Control | None,
+) -> dict[str, np.ndarray]:
+    """Every point that a victim of the run may draw, moved. Arrays, by point, sorted by subpopulation and row:
+
+    moved.rows           int64, its row of aux                     moved.subpopulation   int32
+    moved.delta          int8 [points, height, width, 3], pixels moved by delta * bound / 127
+    moved.before, .after float64, its alignment as a copy and as it is left    moved.share   float32, mean over pixels of |delta| / bound
+    """
+    images = dataset.aux.images
+    if images is None or adversary.differentiable is None:
+        raise RequestError(
+            "moves the pixels of pictures, and this dataset or the adversary's model has none",
+            where='attack.kind = "gradient"',
+            next='use "influence" or "label_flip"',
+        )
+    points = drawn(attack, subpopulations, dataset, membership, seed=seed, trials=trials, proba_aux=proba_aux)
+    labels_of = {}
+    for s in subpopulations:
+        rows = np.flatnonzero(membership.aux == s.index)
+        if s.attacked and len(rows) and (points.subpopulation == s.index).any():
+            labels_of[s.index] = rows, label_flip.labels(s, dataset, rows, proba_aux)
+    delta = np.zeros((len(points), *images.shape[1:]), np.int8)
+    before, after = np.zeros(len(points)), np.zeros(len(points))
+    if len(points):
+        progress(PHASE, 0.0)
+        with all_cores(adversary.params[0].device):
+            dtype = adversary.pixels(images[:1]).dtype
+            target = alignment(attack.layer, attack.objective == "cosine", adversary, labels_of, images, dtype)
+            _move_all(attack, points, images, adversary, target, delta, before, after, progress, control)
+    return {
+        "moved.rows": points.rows,
+        "moved.subpopulation": points.subpopulation,
+        "moved.delta": delta,
+        "moved.before": before,
+        "moved.after": after,
+        "moved.share": (np.abs(delta.astype(np.int16)).mean(axis=(1, 2, 3)) / LEVELS).astype(np.float32),
+    }
+
+
+def choose(
+    subpopulation: Subpopulation, members: np.ndarray, points: int, arrays: Mapping[str, np.ndarray], *, seed: int, trial: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that label flipping would draw, int64 [points], and which moved point stands for each, int64 [points]."""
+    rows = draw(members, points, seed=seed, trial=trial, subpopulation=subpopulation.index)
+    if "moved.rows" not in arrays:
+        raise BadData("the optimised poison points are missing", where="stored discovery", next="start the run anew")
+    own = np.flatnonzero(arrays["moved.subpopulation"] == subpopulation.index)
+    kept = arrays["moved.rows"][own]  # ascending
+    at = np.searchsorted(kept, rows)
+    if len(rows) and (at.max() >= len(kept) or (kept[at] != rows).any()):
+        raise BadData(
+            f"poison points of subpopulation {subpopulation.index} are missing", where="stored discovery", next="start the run anew"
+        )
+    return rows, own[at]
+
+
+def delta_of(attack: AttackSection, arrays: Mapping[str, np.ndarray], moved: np.ndarray) -> np.ndarray:
+    """How far the pixels (0 to 1) of these points were moved: float32 [points, height, width, 3]. moved: int64 [points]."""
+    return arrays["moved.delta"][moved].astype(np.float32) * np.float32(attack.bound / LEVELS)
+
+
+# ---- moving ---------------------------------------------------------------------------------------------------------
+
+
+def _move_all(
+    attack: AttackSection,
+    points: Points,
+    images: np.ndarray,
+    adversary: Adversary,
+    target: Alignment,
+    delta: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    progress: Progress,
+    control: Control | None,
+) -> None:
+    """Fill delta, before and after, batch by batch."""
+    total = len(points) * (attack.steps + 1)
+    most = _rows_at_once(points, images, adversary, target)
+    lo = 0
+    while lo < len(points):
+        here = slice(lo, _end(points, lo, most, target.one_target))
+
+        def report(steps: int, first: int = lo, rows: int = here.stop - lo) -> None:
+            so_far = first * (attack.steps + 1) + steps * rows
+            progress(PHASE, so_far / total)
+            if control is not None:
+                control()
+
+        try:
+            pixels_BCHW = adversary.pixels(images[points.rows[here]]).detach()
+            labels_B = torch.from_numpy(points.labels[here]).to(pixels_BCHW.device)
+            found = move(attack, pixels_BCHW, labels_B, points.subpopulation[here], target, report)
+        except torch.OutOfMemoryError:
+            if most == 1:
+                raise
+            most = max(1, most // 2)
+            continue
+        delta[here], before[here], after[here] = found
+        lo = here.stop
+
+
+def move(
+    attack: AttackSection, start_BCHW: Tensor, labels_B: Tensor, targets: np.ndarray, target: Alignment, report: Report = lambda steps: None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Move one batch of pictures. Returns delta int8 [batch, height, width, 3], and the alignment before and after, float64 [batch].
+
+    The first step's forward pass gives the alignment before; the one after costs one forward pass more.
+    """
+    low, high = (start_BCHW - attack.bound).clamp_min_(0), (start_BCHW + attack.bound).clamp_max_(1)
+    x_BCHW, before_B = start_BCHW, torch.zeros(len(start_BCHW))
+    for step in range(attack.steps):
+        x_BCHW = x_BCHW.detach().requires_grad_()
+        value_B = target.values(x_BCHW, labels_B, targets)
+        if step == 0:
+            before_B = value_B.detach()
+        [uphill] = torch.autograd.grad(value_B.sum(), x_BCHW)
+        with torch.no_grad():
+            uphill = uphill.sign() if attack.step_rule == "sign" else uphill
+            x_BCHW = torch.add(x_BCHW, uphill, alpha=attack.step_size).clamp_(low, high)
+        report(step + 1)
+    with torch.no_grad():
+        steps_BCHW = quantised(x_BCHW - start_BCHW, start_BCHW, attack.bound)
+        moved_BCHW = (start_BCHW + steps_BCHW.to(start_BCHW.dtype) * (attack.bound / LEVELS)).clamp_(0, 1)
+        after_B = target.values(moved_BCHW, labels_B, targets)
+    report(attack.steps + 1)
+    return steps_BCHW.permute(0, 2, 3, 1).cpu().numpy(), before_B.double().cpu().numpy(), after_B.double().cpu().numpy()
+
+
+def quantised(delta: Tensor, start: Tensor, bound: float) -> Tensor:
+    """delta in whole steps of bound / 127, int8, to the nearest that keeps start + delta within 0..1; start is in 0..1."""
+    unit, slack = bound / LEVELS, 1e-6  # of a step: rounding alone is no reason to give one up
+    least, most = -((start.double() / unit + slack).floor()), ((1 - start.double()) / unit + slack).floor()
+    return (delta.double() / unit).round_().clamp_(-LEVELS, LEVELS).clamp_(least, most).to(torch.int8)
+
+
+# ---- batches --------------------------------------------------------------------------------------------------------
+
+
+def _end(points: Points, lo: int, most: int, one_target: bool) -> int:
+    """Where the batch that starts at `lo` ends."""
+    end = min(lo + most, len(points))
+    if one_target:
+        end = min(end, int(np.searchsorted(points.subpopulation, points.subpopulation[lo], side="right")))
+    return end
+
+
+def _rows_at_once(points: Points, images: np.ndarray, adversary: Adversary, target: Alignment) -> int:
+    """How many pictures a batch may have: by what autograd keeps of a few, three times over for what it makes of it."""
+    few = slice(0, _end(points, 0, PROBED, target.one_target))
+    pixels = adversary.pixels(images[points.rows[few]]).detach().requires_grad_()
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.dim() and tensor.shape[0] == len(pixels):  # activations, not weights
+            kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        target.values(pixels, torch.from_numpy(points.labels[few]).to(pixels.device), points.subpopulation[few])
+    each = 3 * max(sum(kept.values()) / len(pixels), pixels[0].numel() * pixels.element_size())
+    budget = torch.cuda.get_device_properties(pixels.device).total_memory / 4 if pixels.is_cuda else CPU_BYTES
+    return max(1, min(int(budget / each), MOST_ROWS["cuda" if pixels.is_cuda else "cpu"]))

@@ -1,0 +1,119 @@
+"""Poison points chosen by damped influence functions on the last layer (Koh and Liang 2017): those that most lower the attacker's loss.
+
+The adversary's last layer is fitted to convergence on its own hidden features (`softmax_regression.py`). Adding a point z with weight 1/n
+to the n auxiliary rows moves the weights by -H^-1 grad_z / n to first order, H being the Hessian of the mean training loss with its weight
+decay and damping on the diagonal. So the attacker's loss, the mean cross-entropy of the subpopulation's points with their poison labels,
+falls by
+
+    score(z) = grad_attacker^T H^-1 grad_z / n        nats
+
+Candidates are the subpopulation's own rows with their poison labels, those that bear it already among them. A victim's poison is the best
+of them, again from the best when there are more points than rows: the same in every trial, a smaller alpha's the first of a larger one's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.attacks import label_flip, softmax
+from engine.attacks.draw import no_rows
+from engine.attacks.protocol import Adversary, Control, Progress
+from engine.attacks.softmax_regression import Regression, fit
+from engine.attacks.threads import all_cores
+from engine.errors import BadData
+from engine.rows import Dataset, Membership, Subpopulation
+from engine.scenario import AttackSection
+
+PHASE = "influence of every candidate"
+
+
+def prepare(
+    attack: AttackSection,
+    subpopulations: Sequence[Subpopulation],
+    dataset: Dataset,
+    membership: Membership,
+    adversary: Adversary,
+    *,
+    seed: int,
+    trials: int,
+    proba_aux: np.ndarray | None,
+    progress: Progress,
+    control: Control | None,
+) -> dict[str, np.ndarray]:
+    """Arrays: "influence.score" float64 [aux rows], the fall of the attacker's loss by the row with its poison label, nats; nan where the
+    row's subpopulation is not attacked. "influence.check" float64 [3]: norm of the fitted layer's gradient, Newton steps, residual of H^-1.
+    """
+    progress(PHASE, 0.0)
+    with all_cores(adversary.params[0].device):
+        regression = fitted(adversary, dataset.aux.y, attack.damping)
+        if control is not None:
+            control()
+        progress(PHASE, 0.4)
+        rows_of = {s: np.flatnonzero(membership.aux == s.index) for s in subpopulations if s.attacked}
+        candidates = [(rows, label_flip.labels(s, dataset, rows, proba_aux)) for s, rows in rows_of.items() if len(rows)]
+        scores, residual = scores_of(regression, candidates)
+        if control is not None:
+            control()
+        progress(PHASE, 1.0)
+    score_A = np.full(len(dataset.aux), np.nan)
+    for (rows, _), score in zip(candidates, scores, strict=True):
+        score_A[rows] = score
+    return {"influence.score": score_A, "influence.check": np.array([regression.gradient_norm, regression.steps, residual])}
+
+
+def fitted(adversary: Adversary, y_aux: np.ndarray, damping: float) -> Regression:
+    """The adversary's last layer, from where its training left it to convergence on aux."""
+
+    device = adversary.params[0].device
+
+    def there(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, np.float64)).to(device)
+
+    kernel_KO, bias_O = adversary.head()
+    start_KO = torch.cat([there(kernel_KO), there(bias_O)[None]])
+    labels = torch.from_numpy(np.asarray(y_aux, np.int64)).to(device)
+    return fit(softmax.with_one(there(adversary.hidden_aux)), labels, start_KO, weight_decay=adversary.weight_decay, damping=damping)
+
+
+def attacker_gradients(regression: Regression, candidates: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tensor:
+    """Gradient of each subpopulation's attacker's loss [subpopulations, width + 1, outputs]. candidates: (rows, poison labels) of each."""
+    parts = []
+    for rows, labels in candidates:
+        features, residual = _of(regression, rows, labels)
+        parts.append(features.T @ residual / len(rows))
+    return torch.stack(parts)
+
+
+def scores_of(regression: Regression, candidates: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[list[np.ndarray], float]:
+    """Score of every candidate, float64 [rows] a subpopulation, nats; and the residual of the solution."""
+    if not candidates:
+        return [], 0.0
+    toward_SKO, residual = regression.solve(attacker_gradients(regression, candidates))
+    scores = []
+    for toward_KO, (rows, labels) in zip(toward_SKO, candidates, strict=True):
+        features, residual_BO = _of(regression, rows, labels)
+        scores.append((((features @ toward_KO) * residual_BO).sum(1) / len(regression.labels_N)).cpu().numpy())
+    return scores, residual
+
+
+def _of(regression: Regression, rows: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Features and residuals of rows with these labels."""
+    device = regression.features_NK.device
+    features = regression.features_NK[torch.from_numpy(rows).to(device)]
+    return features, softmax.residuals(features @ regression.theta_KO, torch.from_numpy(labels).to(device))
+
+
+def choose(
+    subpopulation: Subpopulation, members: np.ndarray, points: int, arrays: Mapping[str, np.ndarray], *, seed: int, trial: int
+) -> tuple[np.ndarray, None]:
+    """The best rows, best first, ties by row, again from the best when they are used up: int64 [points]. Neither seed nor trial matters."""
+    if "influence.score" not in arrays:
+        raise BadData("the influence of poison candidates is missing", where="stored discovery", next="start the run anew")
+    if points and not len(members):
+        raise no_rows(subpopulation.index, points)
+    best = members[np.argsort(-arrays["influence.score"][members], kind="stable")]
+    return best[np.arange(points) % max(len(best), 1)].astype(np.int64), None
