@@ -53,8 +53,8 @@ def prepare(
         if control is not None:
             control()
         progress(PHASE, 0.4)
-        rows_of = {s: np.flatnonzero(membership.aux == s.index) for s in subpopulations if s.attacked}
-        candidates = [(rows, label_flip.labels(s, dataset, rows, proba_aux)) for s, rows in rows_of.items() if len(rows)]
+        members = [(s, np.flatnonzero(membership.aux == s.index)) for s in subpopulations if s.attacked]
+        candidates = [(rows, label_flip.labels(s, dataset, rows, proba_aux)) for s, rows in members if len(rows)]
         scores, residual = scores_of(regression, candidates)
         if control is not None:
             control()
