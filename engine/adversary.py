@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import cached_property
 
 import numpy as np
 import torch
 
+from engine import features, models
+from engine.errors import RequestError
 from engine.rows import Dataset, Rows
 from engine.scenario import ModelSection, Scenario
 from engine.seeds import generator, seed_for
 from engine.training.recipe import Job, Trained, Training
 from engine.training.stacked import Control
-from engine.victims import fit_stack, model_of
+from engine.victims import How, fit, logits_of, model_of
 
 
 class Adversary:
-    """Trained once on all of aux and once for every fold; asked for confidences, the representation and the choice of labels."""
+    """Trained once on all of aux and once for every fold; asked for confidences, the representation, labels and gradients.
+
+    dataset: as this model reads it (see `features.seen_by`).
+    """
 
     def __init__(
         self,
@@ -27,7 +34,8 @@ class Adversary:
         progress: Callable[[str, float], None],
         control: Control | None,
     ) -> None:
-        self.section, self.scenario, self.dataset, self.device = section, scenario, dataset, device
+        self.section, self.scenario, self.dataset = section, scenario, dataset
+        self.how = How(device, torch.float32)
         self.progress, self.control = progress, control
         self.model = model_of(section, dataset)
         progress("training the adversary's model", 0.1)
@@ -38,11 +46,12 @@ class Adversary:
         data = Training(torch.from_numpy(aux.x[index]), torch.from_numpy(aux.y[index]), torch.from_numpy(aux.x[:0]))
         seed = seed_for(self.scenario.seed, "adversary")
         clean = Job(np.empty(0, np.int64), np.empty(0, np.int64))
-        return fit_stack(self.model, self.section, data, [clean], seed, fold, self.device, torch.float32, self.control)[0]
+        return fit(self.model, self.section, data, [clean], seed, fold, self.how, self.control)[0]
 
     def _probabilities(self, trained: Trained, x: np.ndarray) -> np.ndarray:
-        x_BF = torch.from_numpy(x).to(self.device, trained.params[0].dtype)
-        return self.model.probabilities(self.model.logits(trained.params, x_BF)).float().cpu().numpy()
+        with features.all_cores() if isinstance(self.model, models.Network) else nullcontext():
+            logits = torch.cat(logits_of(self.model, trained.params, x, self.how))
+        return self.model.probabilities(logits).float().cpu().numpy()
 
     def fitted(self, x: np.ndarray) -> np.ndarray:
         """Probabilities [rows, classes] of the model that saw all of aux."""
@@ -61,10 +70,94 @@ class Adversary:
             proba[held_out] = self._probabilities(self._fit(np.flatnonzero(~held_out), fold + 1), aux.x[held_out])
         return proba
 
-    def representation(self, rows: Rows) -> np.ndarray:
-        """The last hidden layer [rows, width]."""
-        x_BF = torch.from_numpy(rows.x).to(self.device)
-        return self.model.hidden_of(self.whole.params, x_BF).float().cpu().numpy()
+    # ---- what subpopulations are formed in ------------------------------------------------------------------------------
+
+    def representation(self, layer: str) -> Callable[[Rows], np.ndarray]:
+        """Rows -> [rows, width], at a layer: "hidden" is what the last layer reads, "poolN" a pooling layer's output, flattened.
+
+        RequestError where this model has no such layer.
+        """
+        if layer == "hidden" and isinstance(self.model, models.Mlp):
+            return lambda rows: self._hidden(rows.x)
+        model = self._encoder if self.section.tune == "last_layer" else self.model
+        there = ("hidden", *getattr(model, "layers", ()))
+        if layer not in there:
+            raise RequestError(f"{self.section.kind} has no layer {layer!r}", where="subpopulations.layer", next=f"use {', '.join(there)}")
+        return lambda rows: self._at(layer, rows)
+
+    @torch.no_grad()
+    def _hidden(self, x: np.ndarray) -> np.ndarray:
+        """What the last layer reads, float32 [rows, width]."""
+        if isinstance(self.model, models.Mlp):
+            return self.model.hidden_of(self.whole.params, torch.from_numpy(x).to(self.how.device)).float().cpu().numpy()
+        return self._passes(x, lambda pixels: self.model.hidden_of(self.whole.params, pixels))
+
+    def _at(self, layer: str, rows: Rows) -> np.ndarray:
+        assert rows.images is not None
+        if self.section.tune == "last_layer":
+            return self._passes(rows.images, lambda pixels: self._encoder.layer_of(pixels, layer))
+        assert isinstance(self.model, models.Network)
+        network = self.model
+        return self._passes(rows.images, lambda pixels: network.layer_of(self.whole.params, pixels, layer))
+
+    @torch.no_grad()
+    def _passes(self, images: np.ndarray, ask: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
+        found = []
+        with features.all_cores():
+            for lo in range(0, len(images), 64):
+                self.progress("representing the images", lo / len(images))
+                found.append(ask(self.pixels(images[lo : lo + 64])).flatten(1).float().cpu().numpy())
+        return np.concatenate(found)
+
+    # ---- what attacks ask -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _encoder(self) -> models.Encoder:
+        assert self.dataset.train.images is not None
+        image = self.dataset.train.images.shape[1:3]
+        return models.encoder(self.section, classes=len(self.dataset.classes), image=image, seed=self.scenario.seed).to(self.how.device)
+
+    @cached_property
+    def hidden_aux(self) -> np.ndarray:
+        """What the last layer reads of every aux row: float32 [aux rows, width]."""
+        return self._hidden(self.dataset.aux.x)
+
+    def head(self) -> tuple[np.ndarray, np.ndarray]:
+        """The last layer: kernel float64 [width, outputs] and bias [outputs]; one output where two classes share a logit."""
+        if isinstance(self.model, models.Network):
+            kernel, bias = self.model.head_of(self.whole.params)
+        else:
+            kernel, bias = self.whole.params[-2], self.whole.params[-1]
+        return kernel.detach().double().cpu().numpy(), bias.detach().double().cpu().numpy()
+
+    @property
+    def weight_decay(self) -> float:
+        """w of the penalty w/2 |kernel|^2 on the mean loss, as the head was trained with; in scikit-learn's units divided by the batch."""
+        section = self.section
+        return section.weight_decay / (section.batch if section.weight_decay_per == "rows" else 1)
+
+    @property
+    def differentiable(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """Pixels 0..1 [B, 3, height, width] -> what the last layer reads, with gradients to the pixels; None where it reads no pictures."""
+        if isinstance(self.model, models.Network):
+            network, params = self.model, self.whole.params
+            return lambda pixels: network.hidden_of(params, pixels)
+        return self._encoder.features if self.section.tune == "last_layer" else None
+
+    def pixels(self, images: np.ndarray) -> torch.Tensor:
+        """Pictures uint8 [B, height, width, 3] -> pixels 0..1, float32 [B, 3, height, width], on the device."""
+        source = self._encoder if self.section.tune == "last_layer" else self.model
+        assert not isinstance(source, models.Mlp)
+        return source.pixels(torch.from_numpy(images).to(self.how.device)).float()
+
+    @property
+    def network(self) -> models.Network | None:
+        """The whole network, where it was trained whole; its weights are `params`."""
+        return self.model if isinstance(self.model, models.Network) else None
+
+    @property
+    def params(self) -> Sequence[torch.Tensor]:
+        return self.whole.params
 
 
 def _stratified_folds(y: np.ndarray, folds: int, seed: int) -> np.ndarray:

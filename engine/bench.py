@@ -84,7 +84,7 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
     section = scenario.model.model_copy(update={"epochs": epochs, "stop": "epochs"})
     scenario = scenario.model_copy(update={"model": section})
     where = torch.device(device)
-    dtype = victims.dtype_of(scenario.compute)
+    dtype = victims.how(scenario.compute, scenario.model, device).dtype
     model = victims.model_of(section, discovery.dataset)
     data = victims.training_of(discovery.dataset).to(where, dtype)
     jobs = [victims.job_of(pipeline.poison_of(scenario, discovery, spec)) for spec in specs]

@@ -19,7 +19,6 @@ from engine.scenario import Scenario, parse
 from engine.store import Store, StoredDiscovery
 
 QUEUE_POLL_S = 0.5
-PROBABILITIES = "proba_aux_AC"  # of the adversary's model on aux: poison rules ask it, so a resumed run must have the same to the bit
 
 
 class Status:
@@ -126,12 +125,12 @@ def _say_pauses(w: Work) -> None:
 
 def _discover(w: Work, device: str) -> tuple[Any, StoredDiscovery]:
     """The run's discovery: made and stored, or, in a run that is resumed, the stored one over the data loaded again."""
-    stored = w.store.discovery(w.run_id)
+    stored = w.store.discovery(w.run_id, bulk=True)
     if stored is not None:
         w.enter("loading data")
-        dataset = w.pipeline.load(w.scenario, w.data_dir, log=w.log, progress=w.at)
+        dataset = w.pipeline.load(w.scenario, w.data_dir, device=device, log=w.log, progress=w.at)
         _check_same(w, stored, dataset)
-        return w.pipeline.Discovery(dataset, stored.membership, stored.subpopulations, stored.arrays[PROBABILITIES]), stored
+        return w.pipeline.Discovery(dataset, stored.membership, stored.subpopulations, stored.arrays), stored
     w.enter("discovering subpopulations")
     found = w.pipeline.discover(
         w.scenario, w.data_dir, device=device, log=w.log, progress=w.at, control=lambda done, total: w.control.check()
@@ -147,7 +146,7 @@ def _discover(w: Work, device: str) -> tuple[Any, StoredDiscovery]:
         y_test=dataset.test.y,
         classes=dataset.classes,
         provenance=provenance(w.scenario, device, dataset.checksums),
-        arrays={PROBABILITIES: found.proba_aux_AC},
+        arrays=found.arrays,
     )
     stored = w.store.discovery(w.run_id)
     assert stored is not None

@@ -91,7 +91,7 @@ def discover(
     from engine import pipeline
 
     with cli_text.progress() as report:
-        found = pipeline.discover(loaded, root, device=plain_device(loaded), log=cli_text.note, progress=report)
+        found = pipeline.discover(loaded, root, device=plain_device(loaded), log=cli_text.note, progress=report, with_poison=False)
     for deviation in pipeline.deviations(loaded, found.dataset):
         cli_text.note(f"not the paper's: {deviation}")
     if json:

@@ -2,52 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from engine import attacks, datasets, subpopulations
+from engine import attacks, datasets, features, models, subpopulations
 from engine.adversary import Adversary
 from engine.rows import Arm, Dataset, Membership, Poison, StackPlan, Subpopulation, VictimResult, VictimSpec
 from engine.scenario import Scenario, changed_keys
+from engine.training.recipe import Job, Training
 from engine.training.sizing import STEPS_TIMED, free_bytes, measured_size, timed
 from engine.training.stacked import Control
-from engine.victims import dtype_of, fit_stack, job_of, model_of, one_thread_each, predict, training_of, workers
+from engine.victims import fit, how, job_of, model_of, one_thread_each, outcomes, training_of, workers
 
 Log = Callable[[str], None]
 Progress = Callable[[str, float], None]  # (what is being done, share done)
 
 
+PROBABILITIES, DISTANCES = "proba_aux_AC", "distance_A"
+MOVED_FEATURES = "moved.features"
+STACK_S = 60.0  # a stack of networks takes about so long: what a crash may lose
+FEW_STEPS = 3  # of a network, timed to work that out
+
+
 @dataclass(frozen=True)
 class Discovery:
-    """What is known before any victim is trained.
+    """What is known before any victim is trained. dataset: as the victims' model reads it (see `features.seen_by`).
 
-    proba_aux_AC   float32 [aux rows, classes], the adversary's model on aux, cross-fitted: poison rules may ask it
+    arrays, all that a resumed run must have again to the bit, by name:
+    proba_aux_AC     float32 [aux rows, classes], the adversary's model on aux, cross-fitted: poison rules may ask it
+    distance_A       float32 [aux rows], to the centre of its own cluster; ClusterMatch only
+    moved.*          the optimised points (see `attacks.prepare`); moved.features float32 [points, width], as a frozen network reads them
     """
 
     dataset: Dataset
     membership: Membership
     subpopulations: tuple[Subpopulation, ...]
-    proba_aux_AC: np.ndarray
+    arrays: Mapping[str, np.ndarray]
+
+    @property
+    def proba_aux_AC(self) -> np.ndarray:
+        return self.arrays[PROBABILITIES]
 
 
 def deviations(scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
     """What makes this run not the paper's; shown on every screen and in every export."""
     found = list(dataset.deviations)
+    section = scenario.model
+    if scenario.reproduces and section.weights == "random" and section.kind not in ("mlp", "logistic", "conv"):
+        found.insert(0, "random weights: the paper's networks start from ImageNet's")
+    elif scenario.reproduces and section.weights not in ("random", "imagenet"):
+        found.insert(0, f"weights of your own: {Path(section.weights).name}")
+    if changed := changed_keys(scenario):
+        found.insert(0, f"not as published: {', '.join(changed)}")
     if scenario.smoked:
         found.insert(0, "smoke: a sliver of the scenario, for testing the way, not for its numbers")
-    elif changed := changed_keys(scenario):
-        found.insert(0, f"not as published: {', '.join(changed)}")
     return tuple(found)
 
 
 # ---- split, represent, discover -------------------------------------------------------------------------------------
 
 
-def load(scenario: Scenario, data_dir: Path, *, log: Log, progress: Progress) -> Dataset:
+def rows(scenario: Scenario, data_dir: Path, *, log: Log, progress: Progress) -> Dataset:
     """The scenario's rows as the adversary and the defender hold them."""
     dataset = datasets.load(scenario.dataset, scenario.seed, data_dir, progress)
     dataset = subpopulations.adversary_view(dataset, scenario.adversary, scenario.seed)
@@ -56,26 +75,48 @@ def load(scenario: Scenario, data_dir: Path, *, log: Log, progress: Progress) ->
     return dataset
 
 
+def load(scenario: Scenario, data_dir: Path, *, device: str = "cpu", log: Log, progress: Progress) -> Dataset:
+    """The same as the victims' model reads them, which may cost frozen features."""
+    dataset = rows(scenario, data_dir, log=log, progress=progress)
+    return features.seen_by(scenario.model, dataset, scenario.seed, device=device, report=progress)
+
+
 def discover(
-    scenario: Scenario, data_dir: Path, *, device: str = "cpu", log: Log, progress: Progress, control: Control | None = None
+    scenario: Scenario,
+    data_dir: Path,
+    *,
+    device: str = "cpu",
+    log: Log,
+    progress: Progress,
+    control: Control | None = None,
+    with_poison: bool = True,
 ) -> Discovery:
-    """Load the data, train the adversary's model on aux, form the subpopulations and choose the targets."""
+    """Load the data, train the adversary's model on aux, form the subpopulations, choose the targets and work on their poison.
+
+    with_poison: the last of these too, which may take longest; a look at the subpopulations does without.
+    """
     one_thread_each()
-    dtype_of(scenario.compute)  # refused before any work is done
+    how(scenario.compute, scenario.model, device)  # refused before any work is done
     progress("loading data", 0.0)
-    dataset = load(scenario, data_dir, log=log, progress=progress)
+    dataset = load(scenario, data_dir, device=device, log=log, progress=progress)
     subpopulations.check_target(scenario.attack.target_label, dataset.classes)
-    hidden = scenario.subpopulations.layer == "hidden"
-    if not hidden:  # before the adversary is trained, so that a wrong feature or too many clusters cost no training
-        progress("forming subpopulations", 0.05)
-        membership, descriptions, _ = subpopulations.assign(scenario.subpopulations, dataset, None, scenario.seed)
     section = scenario.adversary.model or scenario.model
-    adversary = Adversary(section, scenario, dataset, torch.device(device), progress, control)
-    proba_in_sample, proba_test = adversary.fitted(dataset.aux.x), adversary.fitted(dataset.test.x)
+    seen = dataset if section == scenario.model else features.seen_by(section, dataset, scenario.seed, device=device, report=progress)
+    layer = scenario.subpopulations.layer
+    if layer == "input":  # before the adversary is trained, so that a wrong feature or too many clusters cost no training
+        progress("forming subpopulations", 0.05)
+        represent = None if dataset.train.images is None else features.flat_pixels
+        formed = subpopulations.assign(scenario.subpopulations, dataset, represent, scenario.seed)
+    adversary = Adversary(section, scenario, seen, torch.device(device), progress, control)
+    if isinstance(adversary.model, models.Network):
+        for note in adversary.model.notes():
+            log(note)
+    proba_in_sample, proba_test = adversary.fitted(seen.aux.x), adversary.fitted(seen.test.x)
     proba_aux = adversary.cross_fitted(scenario.evaluation.confidence_folds)
     progress("forming subpopulations", 0.9)
-    if hidden:
-        membership, descriptions, _ = subpopulations.assign(scenario.subpopulations, dataset, adversary.representation, scenario.seed)
+    if layer != "input":
+        formed = subpopulations.assign(scenario.subpopulations, seen, adversary.representation(layer), scenario.seed)
+    membership, descriptions, distance_A = formed
     summary = subpopulations.summarise(
         scenario.subpopulations,
         scenario.attack,
@@ -87,8 +128,27 @@ def discover(
         proba_in_sample,
         proba_test,
     )
+    arrays = {PROBABILITIES: proba_aux} | ({} if distance_A is None else {DISTANCES: distance_A})
     progress("forming subpopulations", 1.0)
-    return Discovery(dataset, membership, summary, proba_aux)
+    if not with_poison:
+        return Discovery(dataset, membership, summary, arrays)
+    # whatever the victims read, the attack is the adversary's: it works on what its own model reads
+    work = attacks.prepare(
+        scenario.attack, summary, seen, membership, adversary, seed=scenario.seed, trials=scenario.evaluation.trials, proba_aux=proba_aux,
+        progress=progress, control=lambda: control(0.0, 1.0) if control else None,
+    )  # fmt: skip
+    arrays |= work
+    if "moved.rows" in work and scenario.model.tune == "last_layer":
+        arrays[MOVED_FEATURES] = features.features_of(
+            scenario.model, dataset, scenario.seed, moved_pictures(scenario, dataset, work), device=device, report=progress
+        )
+    return Discovery(dataset, membership, summary, arrays)
+
+
+def moved_pictures(scenario: Scenario, dataset: Dataset, arrays: Mapping[str, np.ndarray]) -> features.Pictures:
+    """The run's optimised points as pictures."""
+    assert dataset.aux.images is not None
+    return features.Pictures(dataset.aux.images, arrays["moved.rows"], arrays["moved.delta"], scenario.attack.bound / 127)
 
 
 # ---- the plan -------------------------------------------------------------------------------------------------------
@@ -96,7 +156,8 @@ def discover(
 
 def victims_of_trial(scenario: Scenario, found: Sequence[Subpopulation], trial: int, first: int) -> list[VictimSpec]:
     """The trial's victims, the clean one first, numbered from `first`; those with the most poison next, so that padding is short."""
-    arms: list[Arm] = ["poisoned", "true_label"] if "true_label" in scenario.evaluation.controls else ["poisoned"]
+    controls: tuple[Arm, ...] = ("true_label", "label_flip")
+    arms: list[Arm] = ["poisoned", *(arm for arm in controls if arm in scenario.evaluation.controls)]
     per_train = scenario.attack.per == "train"
     targets = [
         (attacks.count(alpha, s.train_rows if per_train else s.aux_rows), arm, s.index, alpha)
@@ -128,21 +189,30 @@ def plan(scenario: Scenario, discovery: Discovery, device: str, *, log: Log) -> 
 
 
 def _best_size(scenario: Scenario, discovery: Discovery, device: torch.device, most: int) -> int:
-    """Time a few steps at doubling sizes on the scenario's own rows."""
+    """Time a few steps on the scenario's own rows: at doubling sizes where victims gain by company."""
     specs = victims_of_trial(scenario, discovery.subpopulations, 0, 0)
-    dtype = dtype_of(scenario.compute)
-    model, data = model_of(scenario.model, discovery.dataset), training_of(discovery.dataset).to(device, dtype)
-    jobs = [job_of(poison_of(scenario, discovery, spec)) for spec in specs]
-    seed = scenario.seed
+    model, data = model_of(scenario.model, discovery.dataset), _training(discovery)
+    jobs = [_job(scenario, discovery, poison_of(scenario, discovery, spec)) for spec in specs]
+    seed, on = scenario.seed, how(scenario.compute, scenario.model, str(device))
+    data = data.to(device, on.dtype)
 
-    def seconds(victims: int) -> float:
+    def seconds(victims: int, steps: int = STEPS_TIMED) -> float:
         few = jobs[:: max(1, len(jobs) // victims)][:victims]
-        return timed(lambda: fit_stack(model, scenario.model, data, few, seed, 0, device, dtype, None, max_steps=STEPS_TIMED), device)
+        return timed(lambda: fit(model, scenario.model, data, few, seed, 0, on, None, max_steps=steps), device)
 
-    widest = max(discovery.dataset.train.x.shape[1], sum(scenario.model.hidden), 1)
-    # parameters, gradient and two moments; then activations, deltas and logits of a step's rows and of a slice of the test rows
-    per_victim = 4 * (4 * widest * (sum(scenario.model.hidden) + len(discovery.dataset.classes)) + 8 * scenario.model.batch * widest)
     side_by_side = workers(scenario, device)
+    if isinstance(model, models.Network) and device.type == "cpu":  # there a victim gains nothing by company
+        steps = -(-len(discovery.dataset.train) // scenario.model.batch) * scenario.model.epochs
+        victim_s = seconds(1, FEW_STEPS) / FEW_STEPS * steps
+        return min(most, side_by_side * max(1, round(STACK_S / victim_s)))
+    if isinstance(model, models.Network):
+        numbers = sum(p.numel() for p in model.init(torch.Generator(), torch.float32))
+        pixels = model.image[0] * model.image[1]
+        return min(most, measured_size(lambda v: seconds(v, FEW_STEPS), 16 * numbers + 2048 * scenario.model.batch * pixels,
+                                       free_bytes(device), most, (1, 2, 4, 8, 16, 32, 64)))  # fmt: skip
+    widest = max(model.sizes[:-1])
+    # parameters, gradient and two moments; then activations, deltas and logits of a step's rows and of a slice of the test rows
+    per_victim = 4 * (4 * widest * sum(model.sizes[1:]) + 8 * scenario.model.batch * widest)
     parts = measured_size(seconds, per_victim * side_by_side, free_bytes(device), -(-most // side_by_side))
     return min(most, parts * side_by_side)
 
@@ -165,7 +235,22 @@ def poison_of(scenario: Scenario, discovery: Discovery, spec: VictimSpec) -> Poi
         seed=scenario.seed,
         proba_aux=discovery.proba_aux_AC,
         arm=spec.arm,
+        arrays=discovery.arrays,
     )
+
+
+def _training(discovery: Discovery) -> Training:
+    return training_of(discovery.dataset, discovery.arrays.get(MOVED_FEATURES))
+
+
+def _job(scenario: Scenario, discovery: Discovery, poison: Poison) -> Job:
+    """One victim's poison as its trainer takes it: points that were moved by their features, or by how far their pixels went."""
+    if poison.moved is None:
+        return job_of(poison)
+    if MOVED_FEATURES in discovery.arrays:
+        return Job(len(discovery.dataset.aux) + poison.moved, poison.labels)
+    unit = np.float32(scenario.attack.bound / 127)
+    return Job(poison.rows, poison.labels, discovery.arrays["moved.delta"][poison.moved] * unit)
 
 
 def train_stack(
@@ -178,24 +263,22 @@ def train_stack(
 ) -> list[VictimResult]:
     """Train the victims of one stack and say what each predicts for every test row."""
     one_thread_each()
-    where, dtype = torch.device(device), dtype_of(scenario.compute)
-    model = model_of(scenario.model, discovery.dataset)
+    on = how(scenario.compute, scenario.model, device)
     poisons = [poison_of(scenario, discovery, spec) for spec in stack.victims]
-    trained = fit_stack(
-        model,
+    found = outcomes(
+        model_of(scenario.model, discovery.dataset),
         scenario.model,
-        training_of(discovery.dataset).to(where, dtype),
-        [job_of(p) for p in poisons],
+        _training(discovery),
+        discovery.dataset.test.x,
+        [_job(scenario, discovery, p) for p in poisons],
         scenario.seed,
         stack.trial,
-        where,
-        dtype,
+        on,
         control,
-        workers=workers(scenario, where),
+        workers=workers(scenario, on.device),
         on_halved=lambda size: log(f"out of memory on {device}: going on with {size} victims at a time"),
     )
-    predictions = predict(model, [t.params for t in trained], discovery.dataset.test.x, where, dtype)
     return [
-        VictimResult(spec, predicted, len(poison), poison.already_target, t.epochs, t.train_loss)
-        for spec, poison, t, predicted in zip(stack.victims, poisons, trained, predictions, strict=True)
+        VictimResult(spec, victim.predictions, len(poison), poison.already_target, victim.epochs, victim.train_loss)
+        for spec, poison, victim in zip(stack.victims, poisons, found, strict=True)
     ]

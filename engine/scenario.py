@@ -43,7 +43,7 @@ class DatasetSection(Section):
     split_column: str | None = None  # table: a column that says train, aux or test
     rows: int | None = Field(None, ge=20, le=1_000_000_000)  # at most so many rows of train and of aux, and of test (a sliver; a deviation)
     balance: bool = True  # adult: subsample the negatives
-    image_size: int | None = Field(None, ge=8, le=1024)  # images: brought to so many pixels square; None: cifar10 32, utkface 100, yours 64
+    image_size: int | None = Field(None, ge=8, le=1024)  # images: brought to this square; None: cifar10 32, utkface 100, yours 64
     annotations_file: File | None = None  # image_folder: a CSV with a column `file` and one column for each annotation
 
 
@@ -89,7 +89,7 @@ class AttackSection(Section):
     step_rule: Literal["gradient", "sign"] = "gradient"  # gradient: a step is step_size times the gradient, or times its sign
     bound: float = Field(0.01, gt=0, le=1)  # gradient: how far a pixel may move, of 0 to 1
     objective: Literal["inner", "cosine"] = "inner"  # gradient: what of the two gradients is maximised
-    layer: str = Field("last", max_length=200)  # gradient: whose weights' gradients are aligned: last | all | a parameter's name or its start
+    layer: str = Field("last", max_length=200)  # gradient: of whose weights: last | all | a parameter's name or its start
     damping: float = Field(0.01, gt=0, le=1000)  # influence: added to the Hessian's diagonal
 
 

@@ -17,7 +17,8 @@ from engine.store_tables import put_tables
 if TYPE_CHECKING:
     import numpy as np
 
-DTYPES = frozenset(["uint8", "int32", "int64", "float32", "float64"])  # all that is ever stored
+DTYPES = frozenset(["uint8", "int8", "int32", "int64", "float32", "float64"])  # all that is ever stored
+BULK = ("moved.delta", "moved.features")  # hundreds of megabytes perhaps, and no table asks for them
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,15 @@ class Results(Database):
         rows = self.read("SELECT provenance FROM discoveries WHERE run_id = ?", (run_id,))
         return dict(json.loads(rows[0]["provenance"])) if rows else {}
 
-    def discovery(self, run_id: str) -> StoredDiscovery | None:
-        """All that was stored of a run's discovery, or None before it."""
+    def discovery(self, run_id: str, *, bulk: bool = False) -> StoredDiscovery | None:
+        """What was stored of a run's discovery, or None before it. bulk: the arrays too that only training needs (BULK)."""
         heads = self.read("SELECT classes, provenance FROM discoveries WHERE run_id = ?", (run_id,))
         if not heads:
             return None
         arrays = {}
-        for row in self.read("SELECT name, dtype, shape, data FROM arrays WHERE run_id = ?", (run_id,)):
+        left_out = () if bulk else BULK
+        wanted = f"SELECT name, dtype, shape, data FROM arrays WHERE run_id = ? AND name NOT IN ({', '.join('?' * len(left_out))})"
+        for row in self.read(wanted, (run_id, *left_out)):
             arrays[row["name"]] = decode(row["dtype"], row["shape"], row["data"], where=f"{self.path}, run {run_id}, {row['name']}")
         try:
             members = Membership(*(arrays.pop(f"membership.{split}") for split in ("train", "aux", "test")))

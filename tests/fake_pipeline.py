@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class Discovery:
     dataset: Dataset
     membership: Membership
     subpopulations: tuple[Subpopulation, ...]
-    proba_aux_AC: np.ndarray
+    arrays: Mapping[str, np.ndarray]
 
 
 class FakePipeline:
@@ -61,7 +61,7 @@ class FakePipeline:
         self.discovered = 0
         self.trained: list[int] = []
 
-    def load(self, scenario: Scenario, data_dir: Path, *, log: Any, progress: Any) -> Dataset:
+    def load(self, scenario: Scenario, data_dir: Path, *, device: str = "cpu", log: Any, progress: Any) -> Dataset:
         progress("loading data", 0.5)
         rng = generator(scenario.seed, "fake data")
 
@@ -82,7 +82,7 @@ class FakePipeline:
             Subpopulation(i, f"group {i}", 15, 15, TEST_ROWS // 4, {"no": 0.5, "yes": 0.5}, 0.75, 0.875, 0.9, "yes", True) for i in range(4)
         )
         log("four groups")
-        return Discovery(dataset, member, found, generator(scenario.seed, "fake proba").random((60, 2)).astype(np.float32))
+        return Discovery(dataset, member, found, {"proba_aux_AC": generator(scenario.seed, "fake proba").random((60, 2)).astype(np.float32)})
 
     def deviations(self, scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
         return dataset.deviations

@@ -195,7 +195,7 @@ def test_a_stop_ends_training_at_once(found: Discovery):
 
 
 def test_what_a_small_model_has_no_use_for_is_refused_in_words():
-    with pytest.raises(RequestError, match=r"compute\.precision: bfloat16 is not available for mlp and logistic"):
+    with pytest.raises(RequestError, match=r"compute\.precision: bfloat16 is for networks"):
         discover(scenario('compute.precision="bfloat16"'))
 
 
@@ -243,7 +243,7 @@ def test_adult_is_learned_as_scikit_learn_learns_it(shared_data: Path):
     no_poison = victims.Job(np.empty(0, np.int64), np.empty(0, np.int64))
     accuracies = []
     for trial in range(3):
-        fit = victims.fit_stack(model, given.model, victims.training_of(data), [no_poison], 0, trial, cpu, torch.float32, None)[0]
+        [fit] = victims.fit(model, given.model, victims.training_of(data), [no_poison], 0, trial, victims.How(cpu, torch.float32), None)
         [predicted] = victims.predict(model, [fit.params], data.test.x, cpu, torch.float32)
         accuracies.append(float((predicted == data.test.y).mean()))
     theirs = [
