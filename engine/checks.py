@@ -18,6 +18,7 @@ Problem = tuple[tuple[Path, ...], str]  # the keys that disagree, the one to bla
 
 TABLES = ("table", "text_table")
 FILES = (*TABLES, "image_folder")
+PICTURES = ("cifar10", "utkface", "image_folder")
 IMAGES = ("cifar10", "utkface", "image_folder", "digits")
 TEXTS = ("imdb", "text_table")
 TWO_CLASSES = ("adult", "breast_cancer", "imdb", "utkface")
@@ -47,9 +48,18 @@ def _dataset(s: Scenario) -> Iterator[Problem]:
         yield (("dataset", "path"), kind), f'is missing; kind "{d.kind}" reads a file or folder of yours: path = "..."'
     if d.kind in TABLES and not d.label:
         yield (("dataset", "label"), kind), f'is missing; kind "{d.kind}" needs the name of the column to predict: label = "..."'
-    for name, kinds in (("path", FILES), ("label", TABLES), ("positive", FILES), ("split_column", TABLES)):
+    for name, kinds in (
+        ("path", FILES),
+        ("label", TABLES),
+        ("positive", FILES),
+        ("split_column", TABLES),
+        ("image_size", PICTURES),
+        ("annotations_file", ("image_folder",)),
+    ):
         if d.kind is not None and d.kind not in kinds and getattr(d, name) is not None:
             yield (("dataset", name), kind), f'has no meaning for kind "{d.kind}"; take it out, or use kind "{kinds[0]}"'
+    if d.kind in PICTURES and d.scale == "standard":
+        yield (("dataset", "scale"), kind), f'is "standard", which columns of numbers can be; kind "{d.kind}" has pictures: take it out'
     if sum(d.split) > 1 + 1e-9:
         yield (("dataset", "split"),), f"sums to {sum(d.split):g}; train, aux and test are disjoint, so their shares sum to at most 1"
     if d.kind in TABLES:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LARGEST_BYTES = 1_000_000  # a scenario is a page of text; what is larger is another file given by mistake
 DEEPEST = 30  # levels of nesting
 TABLES = (".csv", ".tsv", ".parquet", ".pq")  # endings of what people give where a scenario is wanted
+PLACES = ("path", "annotations_file")  # keys of [dataset] that name files
 NOT_IN_SMOKE = ("smoke", "smoked")
 
 S = TypeVar("S", bound="Scenario")
@@ -102,7 +103,7 @@ def parse(model: type[S], text: str, *, where: str, overrides: Sequence[str], sm
             bad_overrides.append(Mistake(mistakes.name_key(path)[0], f"{mistakes.unknown(inner, schema)} (given on the command line)"))
             continue
         overridden.append(path)
-        if folder and path[-2:] == ("dataset", "path") and isinstance(value, str):
+        if folder and path[-2:-1] == ("dataset",) and path[-1] in PLACES and isinstance(value, str):
             value = str(Path(value).expanduser().absolute())  # on a command line a path is relative to where one stands
         if path[0] == "smoke":
             _put(raw, path, value)
@@ -267,11 +268,12 @@ def _touches(key: Keys, bad: Keys) -> bool:
 
 
 def _anchor(raw: dict[str, Any], folder: Path | None) -> None:
-    """Makes a relative `dataset.path` absolute: the worker that reads it may stand in another folder."""
+    """Makes relative files of [dataset] absolute: the worker that reads it may stand in another folder."""
     for tree in (raw, raw.get("smoke")):
         dataset = tree.get("dataset") if isinstance(tree, dict) else None
-        if folder and isinstance(dataset, dict) and isinstance(path := dataset.get("path"), str) and path:
-            dataset["path"] = str((folder / Path(path).expanduser()).absolute()) if "\0" not in path else path
+        for key in PLACES:
+            if folder and isinstance(dataset, dict) and isinstance(path := dataset.get(key), str) and path and "\0" not in path:
+                dataset[key] = str((folder / Path(path).expanduser()).absolute())
 
 
 def _view(model: type[BaseModel], raw: object, found: Found, at: Keys = ()) -> SimpleNamespace:

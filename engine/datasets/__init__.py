@@ -1,7 +1,7 @@
 """Data, as three disjoint sets of rows: what there is, whether it is here, how to get it, and how to load it.
 
-A dataset is a module with SUMMARY, `load` and `state` (and SOURCES where it is made of official files). Importing this
-package imports neither NumPy nor pandas; `load` does.
+A dataset is a module with SUMMARY, `load` and `state` (and SOURCES where it is made of official files, `fetch` where getting them
+is more than downloading those). Importing this package imports neither NumPy nor pandas; `load` does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from engine.datasets import adult, breast_cancer, digits, table
+from engine.datasets import adult, breast_cancer, cifar10, digits, image_folder, table, utkface
 from engine.datasets.fetching import Source, checked_path
 from engine.datasets.places import DataState, Progress, data_dir, silent
 from engine.errors import RequestError, UnknownName
@@ -26,7 +26,10 @@ REGISTRY: Mapping[str, ModuleType] = {
     "digits": digits,
     "breast_cancer": breast_cancer,
     "adult": adult,
+    "cifar10": cifar10,
+    "utkface": utkface,
     "table": table,
+    "image_folder": image_folder,
 }
 
 
@@ -49,7 +52,11 @@ def state(section: DatasetSection | str, data_dir: Path) -> DataState:
 
 def fetch(kind: str, data_dir: Path, progress: Progress | None = None, *, base_url: str | None = None) -> tuple[Path, ...]:
     """The dataset's official files, downloaded where missing, all checksums verified. Empty for one that needs none."""
-    sources: tuple[Source, ...] = getattr(_module(kind), "SOURCES", ())
+    module = _module(kind)
+    if hasattr(module, "fetch"):
+        got: tuple[Path, ...] = module.fetch(data_dir, progress or silent, base_url)
+        return got
+    sources: tuple[Source, ...] = getattr(module, "SOURCES", ())
     return tuple(checked_path(source, data_dir, progress or silent, base_url) for source in sources)
 
 
@@ -59,23 +66,24 @@ def summaries() -> dict[str, str]:
 
 
 # Named by the scenario's grammar; their loaders come with their models.
-LATER = ("cifar10", "utkface", "imdb", "image_folder", "text_table")
+LATER = ("imdb", "text_table")
 
 
-ONLY_FOR = {  # keys of [dataset] that mean nothing elsewhere: set there, they would be ignored in silence
-    "table": (
-        "path", "label", "positive", "numeric", "categorical", "annotations", "drop", "missing", "max_categories", "split_column",
-    ),
-    "adult": ("balance",),
-}  # fmt: skip
-PUBLISHED_SPLIT = ("adult",)
+PICTURES = ("cifar10", "utkface", "image_folder")
+READ_BY = {  # keys of [dataset] that mean nothing elsewhere: set there, they would be ignored in silence
+    **dict.fromkeys(("label", "numeric", "categorical", "annotations", "drop", "missing", "max_categories", "split_column"), ("table",)),
+    **dict.fromkeys(("path", "positive"), ("table", "image_folder")),
+    "balance": ("adult",),
+    "scale": ("digits", "breast_cancer", "adult", "table"),
+    "split": ("digits", "breast_cancer", "table", "image_folder"),  # the others have a published one
+    "image_size": PICTURES,
+    "annotations_file": ("image_folder",),
+}
 
 
 def _refuse_idle_keys(section: DatasetSection) -> None:
     """RequestError where a key is set that this kind does not read."""
-    idle = [key for kind, keys in ONLY_FOR.items() if kind != section.kind for key in keys]
-    if section.kind in PUBLISHED_SPLIT:
-        idle.append("split")
+    idle = [key for key, kinds in READ_BY.items() if section.kind not in kinds]
     fields = type(section).model_fields
     if said := [key for key in idle if getattr(section, key) != fields[key].default]:
         raise RequestError(

@@ -120,6 +120,10 @@ def checked(dataset: Dataset, where: str = "") -> Dataset:
             raise BadData(f"no rows for {name}", where=where or dataset.kind, next="give it a larger share in dataset.split, or more data")
         if not len(rows.x) == len(rows.y) == len(rows.ids) == len(rows.frame):
             raise AssertionError(f"{dataset.kind} {name}: x, y, ids and frame are not row-aligned")
+        if rows.images is not None and rows.x is rows.images:  # a network's input: pictures, and no features by name
+            if rows.x.dtype != np.uint8 or rows.x.ndim != 4 or rows.x.shape[3] != 3 or dataset.feature_names:
+                raise AssertionError(f"{dataset.kind} {name}: {rows.x.dtype} {rows.x.shape} are not pictures")
+            continue
         if rows.x.shape[1] != len(dataset.feature_names):
             raise AssertionError(f"{dataset.kind} {name}: {rows.x.shape[1]} features, {len(dataset.feature_names)} names")
         if not np.isfinite(rows.x).all():

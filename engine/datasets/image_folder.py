@@ -1,0 +1,153 @@
+"""One's own pictures: a folder with one folder of pictures a class, or with train, aux and test folders that each have these."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.datasets.picture_decoding import LeftOut, readable
+from engine.datasets.places import DataState, Progress
+from engine.datasets.splitting import SPLITS, cap_all, checked, split_by_fraction
+from engine.datasets.wording import counted, listed
+from engine.errors import BadData, MissingData, RequestError, nearest
+from engine.rows import Dataset
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from engine.datasets.pictures import Pictures
+    from engine.scenario import DatasetSection
+
+SUMMARY = "one's own pictures, a folder a class: set dataset.path"
+SIZE = 64
+MOST_CLASSES = 256  # a predicted class is stored in one byte
+SPLIT_WORDS = {"train": "train", "training": "train", "aux": "aux", "auxiliary": "aux", "test": "test", "testing": "test"}
+
+
+def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
+    """All pictures in class folders, split by `section.split` or by the folders they lie in. x is images, uint8 [rows, size, size, 3].
+
+    Classes are the folders' names, sorted. Where there are train and test folders and no aux, train is divided in the split's proportion.
+    ids: the picture's place among the sorted paths of all that can be used. The frame holds the annotations, if any, the class and traits.
+    """
+    import numpy as np
+
+    from engine.datasets.picture_annotations import read_annotations
+    from engine.datasets.picture_rows import rows_of
+    from engine.datasets.picture_sources import folder_of_pictures
+    from engine.datasets.pictures import decoded
+
+    path = _path(section)
+    homes = split_folders(path)
+    source = folder_of_pictures(path, _naming(bool(homes)), within=tuple(homes) or ("",))
+    pictures = decoded("image_folder-split" if homes else "image_folder", source, section.image_size or SIZE, progress)
+    classes, y = _classes(section, path, pictures, 1 if homes else 0)
+    splits, notes = _split(section, path, pictures, homes, y, seed)
+    columns: dict[str, np.ndarray] = {}
+    checksums = dict(pictures.checksums)
+    if section.annotations_file is not None:
+        columns, checksum, said = read_annotations(section.annotations_file.expanduser(), [readable(name) for name in pictures.names])
+        checksums[section.annotations_file.name] = checksum
+        notes += said
+    splits, deviations = cap_all(splits, [y, y, y], section.rows, seed)
+    absent = [
+        f"no {split} rows of class {listed([classes[c] for c in gone], 5)}"
+        for split, rows in zip(SPLITS, splits, strict=True)
+        if len(gone := np.setdiff1d(np.arange(len(classes)), y[rows]))
+    ]
+    rows = rows_of(pictures, y, classes, splits, columns)
+    notes = (f"{counted(len(pictures), 'picture')} of {len(classes)} classes in {path.name}", *notes, *absent, *pictures.notes)
+    dataset = Dataset("image_folder", classes, (), *rows, checksums=checksums, notes=notes, deviations=deviations)
+    return checked(dataset, where=str(path))
+
+
+def state(section: DatasetSection | None, data_dir: Path) -> DataState:
+    if section is None or section.path is None:
+        return DataState(False, "set dataset.path to a folder that has one folder of pictures a class")
+    path = _path(section)
+    if not path.is_dir():
+        return DataState(False, f"{path}: {'not a folder' if path.exists() else 'there is no such folder'}", (path,))
+    if section.annotations_file is not None and not (file := section.annotations_file.expanduser()).is_file():
+        return DataState(False, f"{file}: there is no such file (dataset.annotations_file)", (path, file))
+    return DataState(True, f"in {path}", (path,))
+
+
+def _path(section: DatasetSection) -> Path:
+    if section.path is None:
+        raise RequestError("which folder?", where="dataset.path", next="set it to a folder that has one folder of pictures a class")
+    return section.path.expanduser()
+
+
+def split_folders(path: Path) -> dict[str, str]:
+    """Folder name -> split, where the folder has train and test folders; empty where its folders are classes."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
+    except FileNotFoundError as error:
+        raise MissingData("there is no such folder", where=str(path), next="correct dataset.path") from error
+    except OSError as error:
+        raise BadData(f"cannot be read: {error.strerror}", where=str(path), next="set dataset.path to a folder of class folders") from error
+    homes = {name: SPLIT_WORDS[name.lower()] for name in names if name.lower() in SPLIT_WORDS}
+    if not {"train", "test"} <= set(homes.values()):
+        return {}
+    if others := [readable(name) for name in names if name not in homes and not name.startswith(".")]:
+        raise BadData(f"has, beside train and test, the folders {listed(others, 5)}", where=str(path),
+                      next="keep train, aux and test alone, or class folders alone")  # fmt: skip
+    if len(set(homes.values())) < len(homes):
+        raise BadData(f"has two folders for one split: {', '.join(homes)}", where=str(path), next="keep one of each")
+    return homes
+
+
+def _naming(in_splits: bool):  # type: ignore[no-untyped-def]  # -> Naming
+    """A picture's path below the folder is its name; LeftOut for what is hidden or in no class folder."""
+
+    def name(path: str) -> str:
+        parts = path.split("/")
+        if parts[-1].startswith(".") or parts[-1] in ("Thumbs.db", "desktop.ini"):
+            raise LeftOut("a hidden file")
+        if len(parts) < 2 + in_splits:
+            raise LeftOut("in no class folder")
+        return path
+
+    return name
+
+
+def _classes(section: DatasetSection, path: Path, pictures: Pictures, depth: int) -> tuple[tuple[str, ...], np.ndarray]:
+    """The classes, `positive` last, and each picture's, int64 [pictures]. depth: where in a picture's path its class is."""
+    import numpy as np
+
+    of_row = [readable(name.split("/")[depth]) for name in pictures.names]
+    classes = sorted(set(of_row))
+    if not 2 <= len(classes) <= MOST_CLASSES:
+        have = "no pictures in class folders" if not classes else f"pictures of {counted(len(classes), 'class')}"
+        have = have.replace("classs", "classes") + (f" only ({classes[0]!r})" if len(classes) == 1 else "")
+        said = f"; {'; '.join(pictures.notes[:3])}" if pictures.notes else ""
+        raise BadData(
+            f"has {have}", where=str(path), next=f"it needs 2 to {MOST_CLASSES} folders, one a class, with pictures in each{said}"
+        )
+    if section.positive is not None:
+        if section.positive not in classes:
+            near = nearest(section.positive, classes)
+            raise BadData(f"has no class {section.positive!r}", where=str(path),
+                          next=f"did you mean {near!r}?" if near else f"set dataset.positive to one of: {listed(classes)}")  # fmt: skip
+        classes = [name for name in classes if name != section.positive] + [section.positive]
+    number = {name: place for place, name in enumerate(classes)}
+    return tuple(classes), np.array([number[name] for name in of_row], np.int64)
+
+
+def _split(
+    section: DatasetSection, path: Path, pictures: Pictures, homes: dict[str, str], y: np.ndarray, seed: int
+) -> tuple[Sequence[np.ndarray], tuple[str, ...]]:
+    """Sorted positions of train, aux and test, int64 [rows] each."""
+    import numpy as np
+
+    if not homes:
+        return split_by_fraction(y, section.split, seed), ()
+    home = np.array([SPLITS.index(homes[name.split("/")[0]]) for name in pictures.names])
+    train, aux, test = (np.flatnonzero(home == place) for place in range(3))
+    if "aux" in homes.values():
+        return (train, aux, test), ("split by the folders train, aux and test",)
+    share = section.split[0] / (section.split[0] + section.split[1])
+    train, aux = (train[rows] for rows in split_by_fraction(y[train], (share, 1 - share), seed))
+    return (train, aux, test), (f"no aux folder: aux is {1 - share:.0%} of the train folder's pictures, stratified",)
