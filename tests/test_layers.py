@@ -26,7 +26,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "engine.cli", "engine.cli_bar", "engine.cli_data", "engine.cli_runs", "engine.cli_scenarios", "engine.cli_text", "engine.cli_watch",
     ),
     ("engine.run",),
-    ("engine.worker", "engine.carry_out", "engine.heart", "engine.progress", "engine.preview", "engine.bench"),
+    (
+        "engine.worker", "engine.carry_out", "engine.heart", "engine.progress", "engine.preview", "engine.bench", "engine.contact_sheet",
+        "engine.showing",
+    ),
     ("engine.executor",),
     ("engine.pipeline",),
     ("engine.adversary",),
@@ -44,7 +47,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "engine", "engine.scenario", "engine.reading", "engine.checks", "engine.mistakes", "engine.toml_text", "engine.catalog",
         "engine.rows", "engine.errors", "engine.seeds", "engine.control", "engine.processes", "engine.filesystem",
-        "engine.available",
+        "engine.available", "engine.weights_place",
     ),
 )  # fmt: skip
 CONCEPTS, PLAIN = LAYERS[-2], LAYERS[-1]  # concepts do not import each other; plain types import no torch

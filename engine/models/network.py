@@ -57,17 +57,16 @@ class Network:
 
     def __init__(self, blueprint: Blueprint, classes: int, image: tuple[int, int]) -> None:
         self.blueprint, self.classes, self.image = blueprint, classes, (int(image[0]), int(image[1]))
-        with _drawing_from(0), torch.device("meta"):
-            body = _without_counters(blueprint.make()).eval()
-            self.width = _width_of(body, blueprint.name, self.image)
-            whole = nn.Sequential(OrderedDict({BODY: body, HEAD: nn.Linear(self.width, classes)})).eval()
+        body, self.width = _skeleton(blueprint, self.image)
+        whole = nn.Sequential(OrderedDict({BODY: body, HEAD: nn.Linear(self.width, classes, device="meta")})).eval()
         self.parameter_names = tuple(name for name, _ in whole.named_parameters())
         self.trainable = len(self.parameter_names)
         self.names = (*self.parameter_names, *(name for name, buffer in whole.named_buffers() if buffer.is_floating_point()))
         self._body, self._whole, self._training = _part(body, self), _part(whole, self), _part(copy.deepcopy(whole).train(), self)
         self._pools = {name: _part(module, self) for name, module in _pools_of(body).items()}
         self.layers = ("hidden", *self._pools)
-        self._fixed: dict[torch.device, Mapping[str, Tensor]] = {}
+        tables = self._drawn(0) if self._whole.fixed else {}  # whole numbers, the same for every victim, as a windowed transformer has
+        self._fixed = {torch.device("cpu"): {name: table for name, table in tables.items() if not table.is_floating_point()}}
 
     # ---- weights ----------------------------------------------------------------------------------------------------
 
@@ -133,9 +132,8 @@ class Network:
         return found
 
     def _fixed_on(self, device: torch.device) -> Mapping[str, Tensor]:
-        """Buffers that are tables of whole numbers, the same for every victim."""
         if device not in self._fixed:
-            self._fixed[device] = {name: t.to(device) for name, t in self._drawn(0).items() if not t.is_floating_point()}
+            self._fixed[device] = {name: table.to(device) for name, table in self._fixed[torch.device("cpu")].items()}
         return self._fixed[device]
 
     # ---- loss -------------------------------------------------------------------------------------------------------
@@ -225,19 +223,26 @@ def _pools_of(body: nn.Module) -> dict[str, nn.Module]:
     return {f"pool{n}": nn.Sequential(OrderedDict(children[:end])).eval() for n, end in enumerate(ends, 1)}
 
 
-def _width_of(body: nn.Module, name: str, image: tuple[int, int]) -> int:
-    """How many numbers the body makes of a picture; RequestError where it cannot read pictures of that size."""
+def _skeleton(blueprint: Blueprint, image: tuple[int, int]) -> tuple[nn.Module, int]:
+    """The body on the meta device, and how many numbers it makes of a picture; RequestError where it cannot read pictures of that size."""
     try:
+        with _drawing_from(0):
+            try:
+                with torch.device("meta"):
+                    body = blueprint.make()
+            except NotImplementedError:  # it works with numbers while it is built
+                body = blueprint.make().to("meta")
+        body = _without_counters(body).eval()
         with torch.no_grad():
-            found = body(torch.empty(2, 3, *image))
+            found = body(torch.empty(2, 3, *image, device="meta"))
     except (RuntimeError, ValueError, AssertionError) as error:
         raise RequestError(
-            f"{name} cannot read pictures of {image[0]} x {image[1]} pixels ({' '.join(str(error).split())[:120]})",
+            f"{blueprint.name} cannot read pictures of {image[0]} x {image[1]} pixels ({' '.join(str(error).split())[:120]})",
             where="dataset.image_size",
-            next="set a larger dataset.image_size, or use another model",
+            next="set another dataset.image_size, most often a larger one, or use another model",
         ) from error
-    assert found.dim() == 2, f"{name}: the last dense layer reads {tuple(found.shape)}"
-    return int(found.shape[1])
+    assert found.dim() == 2, f"{blueprint.name}: the last dense layer reads {tuple(found.shape)}"
+    return body, int(found.shape[1])
 
 
 def _without_counters(module: nn.Module) -> nn.Module:

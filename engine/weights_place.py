@@ -1,0 +1,52 @@
+"""Where weights lie, and whether they are here, without reading them. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+RANDOM, IMAGENET = "random", "imagenet"
+URL = "https://download.pytorch.org/models/"
+VGG = {11: "vgg11-8a719046.pth", 13: "vgg13-19584684.pth", 16: "vgg16-397923af.pth", 19: "vgg19-dcbb9e9d.pth"}  # by depth
+
+
+@dataclass(frozen=True)
+class WeightsState:
+    """here: all that is needed is in place, as far as names tell. detail: one line for a person, where it is or what is missing."""
+
+    here: bool
+    detail: str
+
+
+def checkpoint_dir() -> Path:
+    """torch hub's folder of checkpoints, as torch finds it: in $TORCH_HOME, else $XDG_CACHE_HOME/torch, else ~/.cache/torch."""
+    cache = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
+    return Path(cache).expanduser() / "hub" / "checkpoints"
+
+
+def state(kind: str, weights: str, *, depth: int = 16, architecture: str | None = None, folder: Path | None = None) -> WeightsState:
+    """Whether a model's weights are on this machine.
+
+    weights: as a scenario's model.weights; a relative file is looked for in `folder`, else where one stands.
+    """
+    if weights == RANDOM:
+        return WeightsState(True, "random weights are drawn, never fetched")
+    if weights != IMAGENET:
+        file = (folder or Path()) / Path(weights).expanduser()
+        return WeightsState(True, f"at {file}") if file.is_file() else WeightsState(False, f"there is no file {file}")
+    if kind == "vgg":
+        file = checkpoint_dir() / VGG[depth]
+        return WeightsState(True, f"at {file}") if file.is_file() else WeightsState(False, f"{file.name} is missing (in {file.parent})")
+    found = _checkpoints(architecture or "")
+    return WeightsState(True, f"at {found[0]}") if found else WeightsState(False, f"{architecture} is missing (in {checkpoint_dir()})")
+
+
+def _checkpoints(architecture: str) -> list[Path]:
+    """Files that may be torchvision's of an architecture: `resnet50-11ad3fa6.pth`, `efficientnet_b0_rwightman-7f5810bc.pth`."""
+    pattern = re.compile(rf"{re.escape(architecture)}(_(?!bn)[a-z0-9_]+)?-[0-9a-f]{{8}}\.pth", re.IGNORECASE)
+    try:
+        return sorted(file for file in checkpoint_dir().iterdir() if pattern.fullmatch(file.name))
+    except OSError:
+        return []
