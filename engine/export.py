@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from engine.errors import RequestError, SubpopError, UnknownName
 from engine.export_formats import WRITERS
 from engine.rows import RunRow, Table, TableSpec, VictimResult
-from engine.tables import SPECS
+from engine.tables import OPTIONAL, SPECS
 
 if TYPE_CHECKING:
     from engine.store import StoredDiscovery
@@ -58,7 +58,7 @@ def export(
     provenance = provenance_of(run, store.provenance(run_id), table, shown)
     counted = _Count(rows)
     if isinstance(out, Path):
-        _to_path(out, lambda stream: WRITERS[format](spec, provenance, counted, stream))
+        write_file(out, lambda stream: WRITERS[format](spec, provenance, counted, stream))
     else:
         stream = sys.stdout.buffer if out is None else out
         with _in_words("standard output" if out is None else "the output"):
@@ -110,7 +110,13 @@ def _rows(store: Source, run: RunRow, name: str, only: Sequence[Key] | None) -> 
         if only is not None:
             raise RequestError("`predictions` is exported whole", where=f"run {run.id}", next="filter the file instead")
         return SPECS[name], predictions(store, run.id), ""
-    if name not in store.tables(run.id):
+    if name not in (there := store.tables(run.id)):
+        if there and name in OPTIONAL:
+            raise RequestError(
+                f"it has no `{name}`: that sets an optimised attack beside label flipping",
+                where=f"run {run.id}",
+                next='run attack.kind = "gradient" or "influence" with "label_flip" among evaluation.controls',
+            )
         raise RequestError(
             f"it has no `{name}` yet ({run.state}, {run.victims_done} of {run.victims_total} victims)",
             where=f"run {run.id}",
@@ -158,7 +164,7 @@ class _Count:
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 
-def _to_path(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """Write to a temporary file beside `path` and rename it; a device or pipe is written as it is."""
     with _in_words(str(path)):
         real = Path(os.path.realpath(path.expanduser()))

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import fsum, isnan
+from math import isnan
 
-from engine import paper
+from engine import paper, tables_optimization
 from engine.evaluation import confidence, vulnerable, worst
 from engine.evaluation.damage import collateral_of, ratio
 from engine.rows import Table
 from engine.tables import KS, SPECS, World
+from engine.tables_cells import Row, cell, line, mean
 from engine.tables_work import Work
-
-Row = tuple[object, ...]
 
 
 def build(world: World, names: Sequence[str]) -> Mapping[str, Table]:
     """See `engine.tables.build`."""
     work = Work(world)
     return {name: Table(SPECS[name], tuple(BUILDERS[name](work))) for name in names}
-
-
-def cell(value: float) -> float | None:
-    """A float for a table: None where it is not known."""
-    value = float(value)
-    return None if isnan(value) else value
-
-
-def mean(values: Sequence[float]) -> float | None:
-    """Their mean, the same whatever their order; None of none."""
-    return fsum(values) / len(values) if values else None
-
-
-def line(table: str, /, **cells: object) -> Row:
-    """One row: the cells by column name, put in the order of the table's spec."""
-    columns = SPECS[table].columns
-    if len(cells) != len(columns):
-        raise ValueError(f"{table}: {sorted(set(cells) ^ {column.name for column in columns})}")
-    return tuple(cells[column.name] for column in columns)
 
 
 def _subpopulations(work: Work) -> list[Row]:
@@ -238,4 +218,5 @@ BUILDERS: dict[str, Callable[[Work], list[Row]]] = {
     "worst": _worst,
     "collateral": _collateral,
     "confidence": _confidence,
+    "optimization": tables_optimization.rows,
 }

@@ -55,6 +55,11 @@ class Work:
         return off_target(self.layout)
 
     @cached_property
+    def label_flip(self) -> Layout:
+        """The control of an optimised attack: as many points, drawn and flipped."""
+        return lay_out(self.world.counts, self.world.facts.alphas, self.labels, arm="label_flip")
+
+    @cached_property
     def true_label(self) -> np.ndarray | None:
         if not any(v.spec.arm == "true_label" for v in self.world.counts.victims.values()):
             return None

@@ -7,10 +7,13 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from engine import paper, tables
-from engine.rows import Table
+from engine.rows import Dataset, Rows, Table
+from engine.scenario import SubpopulationsSection
+from engine.subpopulations import feature_match
 from engine.tables import MATERIALISED, SPECS, World, build
 from tests.evaluation_world import FACTS, discovered, victims
 
@@ -218,6 +221,25 @@ def test_published_worst_k_fall_with_k_and_rise_with_alpha_as_far_as_the_paper_s
     assert set(entry.worst) == {(alpha, k) for alpha in (0.5, 1.0, 2.0) for k in (1, 5, 10)}
     for alpha in (0.5, 1.0, 2.0):
         assert entry.worst[alpha, 1].value >= entry.worst[alpha, 5].value >= entry.worst[alpha, 10].value
+
+
+def test_utkfaces_single_subpopulations_are_named_as_feature_match_names_them() -> None:
+    frame = pd.DataFrame({"race": ["White", "Black", "Asian", "Indian", "Other"], "age": [30, 16, 45, 59, 60]})
+    rows = Rows(np.zeros((5, 1), np.float32), np.zeros(5, int), np.arange(5), frame)
+    section = SubpopulationsSection(kind="feature_match", features=("race", "age"), bins={"age": (30, 45, 60)})
+    _, names = feature_match.assign(section, Dataset("utkface", ("male", "female"), (), rows, rows, rows), None, 0)
+    for name in ("Section 5.5, UTKFace", "section 5.5, utkface vgg-ll", "Section 5.5, UTKFace VGG-FT"):
+        published = paper.published(name)
+        assert published is not None
+        assert {description for description, _ in published.single} <= set(names)
+        assert [reading.value for reading in published.single.values()] == [0.40, 0.152]
+
+
+@pytest.mark.parametrize("system", ["VGG-LL", "VGG-FT"])
+def test_table_8_is_known_and_holds_no_numbers(system: str) -> None:
+    entry = paper.published(f"Table 8, UTKFace {system}")
+    assert entry is not None
+    assert (entry.worst, entry.single, entry.clean_accuracy) == ({}, {}, None)
 
 
 def test_the_estimand_stands_in_the_help() -> None:

@@ -8,6 +8,8 @@ spread.py      variances over trials, moderated across subpopulations
 vulnerable.py  Benjamini-Hochberg
 worst.py       the worst k, as published and corrected
 interval.py    the interval of the corrected worst k
+paired.py      one attack against another
+optimised.py   what optimising the poison gained by its own measure
 confidence.py  groups by the adversary's confidence, rank correlation
 simulate.py    whether that interval covers, in worlds of known damage
 """
