@@ -29,8 +29,9 @@ class Section(BaseModel):
 
 class DatasetSection(Section):
     kind: DatasetKind
-    path: File | None = None  # table: a CSV or Parquet file, relative to the scenario's own folder
+    path: File | None = None  # table: a CSV or Parquet file, text_table: also JSON Lines; relative to the scenario's own folder
     label: str | None = None  # table: the label column
+    text: str | None = None  # text_table: the column of texts
     positive: str | None = None  # table: class put last
     numeric: tuple[str, ...] = ()  # table: columns forced to numbers
     categorical: tuple[str, ...] = ()  # table: columns forced to categories
@@ -182,7 +183,7 @@ def changed_keys(scenario: Scenario) -> tuple[str, ...]:
     """The keys in which a scenario that claims to reproduce something differs from the preset that does; empty where it claims nothing."""
     found: list[tuple[str, ...]] = []
     for name in presets() if scenario.reproduces is not None else ():
-        preset = load(name)
+        preset = load(name, smoke=scenario.smoked)
         if preset.reproduces == scenario.reproduces:
             mine, theirs = _leaves(scenario), _leaves(preset)
             found.append(tuple(key for key in mine if mine[key] != theirs.get(key)))
