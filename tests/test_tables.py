@@ -227,7 +227,7 @@ def test_utkfaces_single_subpopulations_are_named_as_feature_match_names_them() 
     frame = pd.DataFrame({"race": ["White", "Black", "Asian", "Indian", "Other"], "age": [30, 16, 45, 59, 60]})
     rows = Rows(np.zeros((5, 1), np.float32), np.zeros(5, int), np.arange(5), frame)
     section = SubpopulationsSection(kind="feature_match", features=("race", "age"), bins={"age": (30, 45, 60)})
-    _, names = feature_match.assign(section, Dataset("utkface", ("male", "female"), (), rows, rows, rows), None, 0)
+    names = feature_match.assign(section, Dataset("utkface", ("male", "female"), (), rows, rows, rows), None, 0)[1]
     for name in ("Section 5.5, UTKFace", "section 5.5, utkface vgg-ll", "Section 5.5, UTKFace VGG-FT"):
         published = paper.published(name)
         assert published is not None
