@@ -6,12 +6,18 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine import weights_place
+from engine.weights_place import WeightsState
+
 FIRST = "quickstart"  # what a newcomer should see first
 
 
 @dataclass(frozen=True)
 class Preset:
-    """What a list of presets shows. cost: the preset's own `# cost:` comment, in words; empty where it has none."""
+    """What a list of presets shows.
+
+    weights_state: whether its model's weights are on this machine. cost: the preset's own `# cost:` comment, in words; empty where none.
+    """
 
     name: str
     path: Path
@@ -19,6 +25,7 @@ class Preset:
     dataset: str
     model: str
     weights: str
+    weights_state: WeightsState
     subpopulations: str
     reproduces: str
     cost: str
@@ -45,13 +52,21 @@ def describe(name: str, path: Path) -> Preset:
     raw = tomllib.loads(text)
     cost = next((line.removeprefix("# cost:").strip() for line in text.splitlines() if line.startswith("# cost:")), "")
     model = raw.get("model", {})
+    weights = model.get("weights", weights_place.RANDOM)
     return Preset(
         name=name,
         path=path,
         title=raw.get("title", name),
         dataset=raw.get("dataset", {}).get("kind", ""),
         model=model.get("kind", ""),
-        weights=model.get("weights", "random"),
+        weights=weights,
+        weights_state=weights_place.state(
+            model.get("kind", ""),
+            weights,
+            depth=model.get("depth", 16),
+            architecture=model.get("architecture"),
+            folder=path.parent,
+        ),
         subpopulations=raw.get("subpopulations", {}).get("kind", ""),
         reproduces=raw.get("reproduces", ""),
         cost=cost,

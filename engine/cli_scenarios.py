@@ -43,7 +43,8 @@ def presets(data: DataOption = None, json: JsonOption = False) -> None:
                 "data_here": here,
                 "data": detail,
                 "weights": preset.weights,
-                "weights_here": preset.weights == "random",  # random weights are made, never fetched
+                "weights_here": preset.weights_state.here,
+                "weights_detail": preset.weights_state.detail,
                 "cost": preset.cost,
                 "path": str(preset.path),
             }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from engine import catalog, checks, mistakes, toml_text
+from engine import catalog, checks, mistakes, toml_text, weights_place
 from engine.errors import Mistake, RequestError, ScenarioError, UnknownName
 from engine.mistakes import Found
 from engine.toml_text import Path as Keys
@@ -24,6 +24,7 @@ LARGEST_BYTES = 1_000_000  # a scenario is a page of text; what is larger is ano
 DEEPEST = 30  # levels of nesting
 TABLES = (".csv", ".tsv", ".parquet", ".pq")  # endings of what people give where a scenario is wanted
 PLACES = ("path", "annotations_file")  # keys of [dataset] that name files
+MODELS = (("model",), ("adversary", "model"))  # whose `weights` may be a file
 NOT_IN_SMOKE = ("smoke", "smoked")
 
 S = TypeVar("S", bound="Scenario")
@@ -103,8 +104,11 @@ def parse(model: type[S], text: str, *, where: str, overrides: Sequence[str], sm
             bad_overrides.append(Mistake(mistakes.name_key(path)[0], f"{mistakes.unknown(inner, schema)} (given on the command line)"))
             continue
         overridden.append(path)
-        if folder and path[-2:-1] == ("dataset",) and path[-1] in PLACES and isinstance(value, str):
-            value = str(Path(value).expanduser().absolute())  # on a command line a path is relative to where one stands
+        if folder and isinstance(value, str) and "\0" not in value:  # on a command line a path is relative to where one stands
+            names_file = (path[-2:-1] == ("dataset",) and path[-1] in PLACES) or (
+                path[-2:] == ("model", "weights") and weights_place.is_file(value, Path())
+            )
+            value = str(Path(value).expanduser().absolute()) if names_file else value
         if path[0] == "smoke":
             _put(raw, path, value)
         else:
@@ -268,12 +272,24 @@ def _touches(key: Keys, bad: Keys) -> bool:
 
 
 def _anchor(raw: dict[str, Any], folder: Path | None) -> None:
-    """Makes relative files of [dataset] absolute: the worker that reads it may stand in another folder."""
+    """Makes relative files of data and weights absolute: the worker that reads them may stand in another folder."""
+    if folder is None:
+        return
     for tree in (raw, raw.get("smoke")):
-        dataset = tree.get("dataset") if isinstance(tree, dict) else None
+        dataset = _section_at(tree, ("dataset",))
         for key in PLACES:
-            if folder and isinstance(dataset, dict) and isinstance(path := dataset.get(key), str) and path and "\0" not in path:
+            if isinstance(path := dataset.get(key), str) and path and "\0" not in path:
                 dataset[key] = str((folder / Path(path).expanduser()).absolute())
+        for at in MODELS:
+            section = _section_at(tree, at)
+            if isinstance(path := section.get("weights"), str) and "\0" not in path and weights_place.is_file(path, folder):
+                section["weights"] = str((folder / Path(path).expanduser()).absolute())
+
+
+def _section_at(tree: object, at: Keys) -> dict[str, Any]:
+    for part in at:
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree if isinstance(tree, dict) else {}
 
 
 def _view(model: type[BaseModel], raw: object, found: Found, at: Keys = ()) -> SimpleNamespace:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RANDOM, IMAGENET = "random", "imagenet"
+ENDINGS = (".pt", ".pth", ".safetensors")
 URL = "https://download.pytorch.org/models/"
 VGG = {11: "vgg11-8a719046.pth", 13: "vgg13-19584684.pth", 16: "vgg16-397923af.pth", 19: "vgg19-dcbb9e9d.pth"}  # by depth
 
@@ -18,6 +19,16 @@ class WeightsState:
 
     here: bool
     detail: str
+
+
+def is_file(weights: str, folder: Path) -> bool:
+    """Whether a scenario's model.weights names a file, and not one of the words or, in what reads text, a published model."""
+    if not weights or weights in (RANDOM, IMAGENET):
+        return False
+    try:
+        return Path(weights).suffix.lower() in ENDINGS or (folder / Path(weights).expanduser()).exists()
+    except (OSError, ValueError):  # longer than a name may be
+        return False
 
 
 def checkpoint_dir() -> Path:
