@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import available
+from engine import available, scenario
 from engine.attacks import ATTACKS, count, poison, prepare, require
-from engine.errors import RequestError
+from engine.errors import RequestError, ScenarioError
 from engine.rows import Arm, Dataset, Membership, Poison, Rows, Subpopulation
 from engine.scenario import AttackSection
 
@@ -142,3 +142,35 @@ def test_a_subpopulation_without_aux_rows_makes_no_poison():
     data, membership = world()
     with pytest.raises(RequestError, match="subpopulation 9 has no auxiliary rows to make 25 poison points of"):
         poison(AttackSection(per="train"), target(9), data, membership, alpha=1.0, trial=0, seed=0, proba_aux=None, arm="poisoned")
+
+
+# ---- what a scenario may ask ----------------------------------------------------------------------------------------
+
+
+VGG = 'title = "t"\n[dataset]\nkind = "utkface"\n[model]\nkind = "vgg"\n[subpopulations]\nkind = "cluster_match"\n'
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["attack.kind=gradient", "attack.layer=all", "attack.objective=cosine"], 'attack.objective is "cosine", which is for the last'),
+        (["attack.kind=gradient", "attack.layer=conv1", "model.tune=last_layer"], 'attack.layer is "conv1"; with tune = "last_layer" no'),
+        (['evaluation.controls=["label_flip"]'], 'evaluation.controls names "label_flip", which is the attack itself'),
+    ],
+)
+def test_keys_of_optimised_points_that_disagree(overrides: list[str], message: str):
+    with pytest.raises(ScenarioError) as caught:
+        scenario.parse(VGG, overrides=overrides)
+    assert message in str(caught.value).replace(":", "")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["attack.kind=gradient", "attack.layer=all"],
+        ["attack.kind=gradient", "attack.objective=cosine", "model.tune=last_layer"],
+        ["attack.kind=influence", 'evaluation.controls=["label_flip", "true_label"]'],
+    ],
+)
+def test_keys_of_optimised_points_that_agree(overrides: list[str]):
+    scenario.parse(VGG, overrides=overrides)
