@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One cache for the whole session, workers included, that nobody else sees: pictures are decoded once, and nothing stays."""
+    if not hasattr(config, "workerinput"):
+        os.environ["SUBPOP_CACHE"] = tempfile.mkdtemp(prefix="subpop-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["SUBPOP_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
