@@ -170,14 +170,14 @@ def delete(
 def export(
     run: RunArgument,
     table: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--table",
             metavar="TABLE",
             help="subpopulations, victims, predictions, damage, worst, collateral or confidence.",
             autocompletion=lambda incomplete: [name for name in _tables() if name.startswith(incomplete)],
         ),
-    ],
+    ] = None,
     format_: Annotated[
         str | None,
         typer.Option(
@@ -188,7 +188,14 @@ def export(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PATH", help="A file to write. Default, and `-`: stdout.")] = None,
+    contact_sheet: Annotated[
+        bool,
+        typer.Option(
+            "--contact-sheet", help="Instead of a table a PNG (with -o): each subpopulation's most typical pictures and its poison."
+        ),
+    ] = False,
     store: StoreOption = None,
+    data: DataOption = None,
 ) -> None:
     """Write a table of a run, with its provenance. Works while the run is at work: what is not there yet is empty.
 
@@ -200,6 +207,11 @@ def export(
     """
     from engine import export as export_
 
+    if contact_sheet:
+        _contact_sheet(run, table, out, store, data)
+        return
+    if table is None:
+        raise RequestError("which table?", where="--table", next=f"there are: {', '.join(_tables())}")
     chosen = format_ or _format_of(out)
     with opened_store(store) as opened:
         row = opened.find(run)
@@ -212,6 +224,21 @@ def export(
         sys.stdout.flush()
         export_.export(opened, row.id, table, chosen, sys.stdout.buffer)
         sys.stdout.buffer.flush()
+
+
+def _contact_sheet(run: str, table: str | None, out: Path | None, store: Path | None, data: Path | None) -> None:
+    """The pictures of a run's subpopulations, from the store and the data."""
+    from engine import contact_sheet, datasets
+
+    if table is not None:
+        raise RequestError("a contact sheet is no table", where="--contact-sheet", next="take out --table, or this")
+    if out is None or str(out) == "-":
+        raise RequestError("a contact sheet is a PNG", where="--contact-sheet", next="give a file with -o")
+    with opened_store(store) as opened, cli_text.progress() as report:
+        row = opened.find(run)
+        found = opened.discovery(row.id, bulk=True)
+        count = contact_sheet.write(row, found, datasets.data_dir(data), out, progress=report)
+    cli_text.note(f"wrote {out}: {count} subpopulations")
 
 
 def _format_of(out: Path | None) -> str:

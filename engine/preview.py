@@ -3,14 +3,19 @@
     {"fetch": "adult", "data": "/where"}                              the official files, downloaded
     {"discover": "<scenario TOML>", "data": "/where"}                 its subpopulations, nothing stored
     {"run": "5b1e0c", "store": "/runs.db", "data": "/where"}          the data of a run that has its subpopulations
-    {"members": 17, "split": "aux", "limit": 200}                     after either of the two: rows of one subpopulation
+    {"members": 17, "split": "aux", "first": 0, "limit": 200, "pixels": 24}      after either of the two: rows of one subpopulation
+    {"poison": 17, "alpha": 1.0, "trial": 0, "first": 0, "limit": 60, "pixels": 24}       ... the points that a victim is fed
 
 Answers: {"progress": [what, share]}, {"log": text}, {"found": [subpopulations], "deviations": [...]}, {"ready": true},
-{"fetched": [paths]}, {"members": {index, split, total, columns, rows}}, {"error": text}. It ends when its input does.
+{"fetched": [paths]}, {"error": text} (with "asked": "members" where the data are there all the same), and
+{"members": {index, split, total, first, columns, rows, alphas, trials}}; of poison with split "poison", alpha, trial and note. Of
+pictures that also holds "pictures", one base64 string a row, of pixels x pixels x RGB bytes, and their "order" in words: aux comes
+nearest its cluster's centre first. It ends when its input does.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import queue
@@ -24,9 +29,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 from engine.errors import RequestError, SubpopError
 
 if TYPE_CHECKING:
-    from engine.rows import Dataset, Membership
+    import numpy as np
 
-LIMIT = 500  # rows told of one subpopulation, however many are asked for
+    from engine.rows import Dataset, Rows
+    from engine.scenario import Scenario
+
+LIMIT, PICTURES = 500, 60  # rows told at once, and those with pictures, however many are asked for
+LOOKS = {"members", "poison"}  # questions of which several may wait, and only the last matters
+PIXELS = (8, 64)  # least and most of a thumbnail's side
 
 
 class Answers:
@@ -47,12 +57,13 @@ class Answers:
 
 
 class Preview:
-    """Holds the data and membership that members are asked of."""
+    """Holds the data and what was found of them: a pipeline.Discovery and its scenario, that members and poison are asked of."""
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
-        self.dataset: Dataset | None = None
-        self.membership: Membership | None = None
+        self.scenario: Scenario | None = None
+        self.found: Any = None
+        self.bulk: tuple[str, Path] | None = None  # the run whose moved points are read when they are first asked for
 
     def answer(self, question: dict[str, Any]) -> None:
         """Answer one question; what goes wrong is an answer too."""
@@ -64,13 +75,14 @@ class Preview:
             elif "run" in question:
                 self._run(str(question["run"]), Path(question["store"]), Path(question["data"]))
             elif "members" in question:
-                self._members(int(question["members"]), str(question.get("split", "aux")), int(question.get("limit", LIMIT)))
+                self._members(int(question["members"]), str(question.get("split", "aux")), question)
+            elif "poison" in question:
+                self._poison(int(question["poison"]), float(question["alpha"]), int(question.get("trial", 0)), question)
             else:
                 raise RequestError(f"no such question: {', '.join(question)}")
-        except SubpopError as error:
-            self.answers.say(error=str(error))
         except Exception as error:
-            self.answers.say(error=f"{type(error).__name__}: {error}")
+            looked = {"asked": "members"} if question.keys() & LOOKS else {}
+            self.answers.say(error=str(error) if isinstance(error, SubpopError) else f"{type(error).__name__}: {error}", **looked)
 
     def _fetch(self, kind: str, data: Path) -> None:
         from engine import datasets
@@ -81,8 +93,8 @@ class Preview:
         from engine import pipeline, scenario
 
         wanted = scenario.parse(text, folder=Path(folder) if folder else None)
-        found = pipeline.discover(wanted, data, device="cpu", log=self.answers.log, progress=self.answers.progress)
-        self.dataset, self.membership = found.dataset, found.membership
+        found = pipeline.discover(wanted, data, device="cpu", log=self.answers.log, progress=self.answers.progress, with_poison=False)
+        self.scenario, self.found, self.bulk = wanted, found, None
         told = [{**asdict(s), "class_mix": dict(s.class_mix)} for s in found.subpopulations]
         self.answers.say(found=told, deviations=list(pipeline.deviations(wanted, found.dataset)))
 
@@ -91,33 +103,106 @@ class Preview:
         from engine.store import Store
 
         with Store.open(store_path, create=False) as store:
-            found, text = store.discovery(run_id), store.run(run_id).scenario_toml
-        if found is None:
+            stored, text = store.discovery(run_id), store.run(run_id).scenario_toml
+        if stored is None:
             raise RequestError("its subpopulations are not known yet", where=f"run {run_id}", next="wait for its discovery")
-        self.dataset = pipeline.load(scenario.parse(text), data, log=self.answers.log, progress=self.answers.progress)
-        self.membership = found.membership
-        if len(self.membership.aux) != len(self.dataset.aux):
-            self.dataset = None
+        self.found = None
+        wanted = scenario.parse(text)
+        dataset = pipeline.rows(wanted, data, log=self.answers.log, progress=self.answers.progress)
+        if len(stored.membership.aux) != len(dataset.aux):
             raise RequestError("the data here are not the run's", where=f"run {run_id}", next="point --data at the data it was made with")
+        self.scenario, self.bulk = wanted, (run_id, store_path)
+        self.found = pipeline.Discovery(dataset, stored.membership, stored.subpopulations, stored.arrays)
         self.answers.say(ready=True)
 
-    def _members(self, index: int, split: str, limit: int) -> None:
-        import numpy as np
+    def _members(self, index: int, split: str, question: dict[str, Any]) -> None:
+        from engine import showing
 
-        if self.dataset is None or self.membership is None:
-            raise RequestError("no data are loaded", next="ask for a discovery or a run first")
+        dataset = self._dataset()
         if split not in ("train", "aux", "test"):
             raise RequestError(f"no split called {split!r}", next="train, aux or test")
-        rows = getattr(self.dataset, split)
-        where = np.flatnonzero(getattr(self.membership, split) == index)
-        some = where[: max(0, min(limit, LIMIT))]
-        frame = rows.frame.iloc[some]
-        columns = [str(name) for name in frame.columns]
-        values = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
-        classes = self.dataset.classes
-        heads = zip(rows.ids[some].tolist(), rows.y[some].tolist(), strict=True)
-        told = [[row_id, classes[y], *(_plain(cell) for cell in cells)] for (row_id, y), cells in zip(heads, values, strict=True)]
-        self.answers.say(members={"index": index, "split": split, "total": len(where), "columns": ["row", "class", *columns], "rows": told})
+        rows: Rows = getattr(dataset, split)
+        where, nearest = showing.members(dataset, self.found.membership, self.found.arrays, index, split)
+        part = _part(question, len(where), rows)
+        some = where[part]
+        heads = [[row_id, dataset.classes[y]] for row_id, y in zip(rows.ids[some].tolist(), rows.y[some].tolist(), strict=True)]
+        columns, told = _beside(["row", "class"], heads, rows, some)
+        shown = self._shown(None if rows.images is None else rows.images[some], question)
+        order = {"order": "nearest the centre first"} if nearest else {}
+        head = {"index": index, "split": split, "total": len(where), "first": part.start}
+        self.answers.say(members={**head, "columns": columns, "rows": told, **shown, **order, **self._rates()})
+
+    def _poison(self, index: int, alpha: float, trial: int, question: dict[str, Any]) -> None:
+        from engine import showing
+
+        dataset = self._dataset()
+        assert self.scenario is not None
+        if self.scenario.attack.kind == "gradient" and self.bulk is not None:
+            self._read_bulk()
+        points = showing.poison_points(self.scenario, self.found, index, alpha, trial)
+        poison, classes = points.poison, dataset.classes
+        part = _part(question, len(poison), dataset.aux)
+        some = poison.rows[part]
+        marks = zip(dataset.aux.ids[some].tolist(), poison.labels[part].tolist(), poison.true_labels[part].tolist(), strict=True)
+        heads: list[list[object]] = [[part.start + at, row, classes[given], classes[true]] for at, (row, given, true) in enumerate(marks)]
+        names = ["point", "row", "given", "true"]
+        if points.share is not None:
+            heads = [[*head, round(float(share), 3)] for head, share in zip(heads, points.share[part], strict=True)]
+            names.append("moved")
+        columns, told = _beside(names, heads, dataset.aux, some)
+        shown = self._shown(points.images(part), question)
+        head = {"index": index, "split": "poison", "alpha": alpha, "trial": trial, "note": points.note}
+        size = {"total": len(poison), "first": part.start}
+        self.answers.say(members={**head, **size, "columns": columns, "rows": told, **shown, **self._rates()})
+
+    def _dataset(self) -> Dataset:
+        if self.found is None:
+            raise RequestError("no data are loaded", next="ask for a discovery or a run first")
+        dataset: Dataset = self.found.dataset
+        return dataset
+
+    def _rates(self) -> dict[str, object]:
+        """Of which alphas and how many trials poison can be asked."""
+        if self.scenario is None:
+            return {}
+        return {"alphas": list(self.scenario.attack.alphas), "trials": self.scenario.evaluation.trials}
+
+    def _read_bulk(self) -> None:
+        """The run's moved points, which only poison is asked of."""
+        from dataclasses import replace
+
+        from engine.store import Store
+
+        assert self.bulk is not None
+        run_id, path = self.bulk
+        with Store.open(path, create=False) as store:
+            stored = store.discovery(run_id, bulk=True)
+        if stored is not None:
+            self.found, self.bulk = replace(self.found, arrays=stored.arrays), None
+
+    def _shown(self, images: np.ndarray | None, question: dict[str, Any]) -> dict[str, object]:
+        """Thumbnails of the pictures [rows, height, width, 3] told of; nothing where there are none or none were asked for."""
+        if images is None or not question.get("pixels"):
+            return {}
+        from engine.showing import thumbnails
+
+        side = max(PIXELS[0], min(int(question["pixels"]), PIXELS[1]))
+        return {"pixels": side, "pictures": [base64.b64encode(small.tobytes()).decode() for small in thumbnails(images, side)]}
+
+
+def _part(question: dict[str, Any], total: int, rows: Rows) -> slice:
+    """Which of `total` are told of: those from `first`, at most `limit` of them."""
+    first = max(0, min(int(question.get("first", 0)), total))
+    most = PICTURES if rows.images is not None and question.get("pixels") else LIMIT
+    return slice(first, min(total, first + max(0, min(int(question.get("limit", LIMIT)), most))))
+
+
+def _beside(names: list[str], heads: list[list[object]], rows: Rows, some: np.ndarray) -> tuple[list[str], list[list[object]]]:
+    """(columns, cells): the heads, and beside them the raw columns of these rows."""
+    frame = rows.frame.iloc[some]
+    values = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
+    told = [[*head, *(_plain(cell) for cell in cells)] for head, cells in zip(heads, values, strict=True)]
+    return [*names, *(str(name) for name in frame.columns)], told
 
 
 def _plain(cell: Any) -> object:
@@ -130,7 +215,7 @@ def _plain(cell: Any) -> object:
 
 
 def questions(source: TextIO) -> Iterator[dict[str, Any]]:
-    """Questions as they come, of several waiting ones about members only the last. The process ends at once when its input ends."""
+    """Questions as they come, of several waiting ones about members or poison the last. The process ends at once when its input does."""
     waiting: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def read() -> None:
@@ -141,7 +226,7 @@ def questions(source: TextIO) -> Iterator[dict[str, Any]]:
     threading.Thread(target=read, daemon=True).start()
     while True:
         question = waiting.get()
-        while "members" in question and not waiting.empty():
+        while question.keys() & LOOKS and not waiting.empty():
             question = waiting.get()
         yield question
 

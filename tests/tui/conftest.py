@@ -75,6 +75,8 @@ def still_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
     """The same clock, ids, presets and machine everywhere."""
     from engine import catalog
 
+    monkeypatch.setenv("COLORTERM", "truecolor")  # pictures need colours, wherever the tests run
+    monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     numbers = itertools.count(0xA1B2C3, 0x1357)

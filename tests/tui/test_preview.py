@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import queue
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from engine.pipeline import Discovery
 from engine.preview import Answers, Preview, questions
 from engine.rows import Dataset, Membership, Rows
+from engine.scenario import parse
+from tests.tui import picture_world, worlds
+from tests.tui.worlds import subpopulations
+from tui import members
+from tui.members import columns_of, found_cells
 from tui.preview import PreviewProcess
-from tui.screens.subpopulations import columns_of, found_cells
 
 
 def rows(count: int, first: int) -> Rows:
@@ -30,9 +38,9 @@ def rows(count: int, first: int) -> Rows:
 def preview() -> tuple[Preview, io.StringIO]:
     out = io.StringIO()
     made = Preview(Answers(out))
-    made.dataset = Dataset("toy", ("no", "yes"), ("x",), rows(6, 0), rows(6, 100), rows(6, 200))
     half = np.array([0, 0, 0, 1, 1, 1], np.int32)
-    made.membership = Membership(half, half, half)
+    dataset = Dataset("toy", ("no", "yes"), ("x",), rows(6, 0), rows(6, 100), rows(6, 200))
+    made.found = SimpleNamespace(dataset=dataset, membership=Membership(half, half, half), arrays={})
     return made, out
 
 
@@ -51,13 +59,87 @@ def test_members_are_the_rows_as_a_person_reads_them(preview: tuple[Preview, io.
     assert kinds == ["text", "text", "float", "text"]
 
 
+@pytest.fixture
+def pictured() -> tuple[Preview, io.StringIO]:
+    """Twelve faces a split in two subpopulations; the distances to the centre fall with the row."""
+    out = io.StringIO()
+    made = Preview(Answers(out))
+    half = (np.arange(24) % 2).astype(np.int32)
+    arrays = {"distance_A": np.arange(24, 0, -1, dtype=np.float32), "proba_aux_AC": np.full((24, 3), 1 / 3, np.float32)}
+    found = subpopulations(2)
+    made.found = Discovery(
+        picture_world.dataset(), Membership(half, half, half), tuple(replace(s, target_label="cat", aux_rows=12) for s in found), arrays
+    )
+    made.scenario = parse(worlds.SCENARIO)
+    return made, out
+
+
+def test_pictures_come_as_thumbnails_the_most_typical_first(pictured: tuple[Preview, io.StringIO]) -> None:
+    asked, out = pictured
+    asked.answer({"members": 1, "split": "aux", "limit": 2, "pixels": 8})
+    asked.answer({"members": 1, "split": "aux", "first": 2, "limit": 500, "pixels": 8})
+    asked.answer({"members": 1, "split": "train", "limit": 1, "pixels": 16})
+    asked.answer({"members": 1, "split": "test", "limit": 1})
+    near, rest, train, plain = (answer["members"] for answer in told(out))
+    assert [row[0] for row in near["rows"]] == [1023, 1021]
+    assert near["order"] == "nearest the centre first"
+    assert (near["total"], near["first"], near["pixels"]) == (12, 0, 8)
+    assert [row[0] for row in rest["rows"]] == list(range(1019, 1000, -2))
+    assert train["rows"][0][0] == 1
+    assert "order" not in train
+    image = np.frombuffer(base64.b64decode(train["pictures"][0]), np.uint8).reshape(16, 16, 3)
+    assert np.array_equal(image, picture_world.face(1, 16))
+    assert "pictures" not in plain
+    cards = members.cards(near)
+    assert cards[0].captions == ("cat", "36, Indian", "row 1023")
+    assert (cards[0].side, len(cards[0].pixels)) == (8, 8 * 8 * 3)
+
+
+def test_poison_is_shown_as_a_victim_is_fed_it(pictured: tuple[Preview, io.StringIO]) -> None:
+    asked, out = pictured
+    asked.answer({"poison": 1, "alpha": 2.0, "trial": 1, "limit": 500, "pixels": 8})
+    asked.answer({"poison": 1, "alpha": 0.25, "trial": 1})
+    first, wrong = told(out)
+    poison = first["members"]
+    assert (poison["split"], poison["alpha"], poison["trial"], poison["total"]) == ("poison", 2.0, 1, 24)
+    assert poison["columns"][:4] == ["point", "row", "given", "true"]
+    assert {row[2] for row in poison["rows"]} == {"cat"}
+    assert {row[1] % 2 for row in poison["rows"]} == {1}
+    assert poison["alphas"] == [0.5, 1.0, 2.0]
+    assert members.cards(poison)[0].captions[0] == "given cat"
+    assert "there is no alpha 0.25; there are: 0.5, 1.0, 2.0" in wrong["error"]
+    assert wrong["asked"] == "members"
+
+
+def test_moved_points_are_shown_as_they_were_moved(pictured: tuple[Preview, io.StringIO]) -> None:
+    asked, out = pictured
+    attack = {"kind": "gradient", "bound": 0.5, "alphas": (1.0,)}
+    asked.scenario = asked.scenario.model_copy(update={"attack": asked.scenario.attack.model_copy(update=attack)})  # type: ignore[union-attr]
+    asked.answer({"poison": 1, "alpha": 1.0, "limit": 1, "pixels": 16})
+    rows = np.flatnonzero(asked.found.membership.aux == 1)
+    moved = {
+        "moved.rows": rows.astype(np.int64),
+        "moved.subpopulation": np.ones(len(rows), np.int32),
+        "moved.delta": np.full((len(rows), 16, 16, 3), 127, np.int8),
+        "moved.share": np.full(len(rows), 0.75, np.float32),
+    }
+    asked.found = replace(asked.found, arrays={**asked.found.arrays, **moved})
+    asked.answer({"poison": 1, "alpha": 1.0, "limit": 1, "pixels": 16})
+    before, after = (answer["members"] for answer in told(out))
+    assert before["note"] == "as they are drawn: a run moves their pixels"
+    assert after["note"] == "pixels moved by ≤ 0.5"
+    assert after["rows"][0][:5] == [*before["rows"][0][:4], 0.75]
+    pixels = [np.frombuffer(base64.b64decode(one["pictures"][0]), np.uint8).astype(int) for one in (before, after)]
+    np.testing.assert_allclose(pixels[1], np.minimum(pixels[0] + 127.5, 255), atol=1)
+
+
 def test_what_goes_wrong_is_an_answer_in_words(preview: tuple[Preview, io.StringIO], tmp_path: Path) -> None:
     asked, out = preview
     asked.answer({"members": 1, "split": "everything"})
     asked.answer({"juggle": 3})
     asked.answer({"discover": "title = 3", "data": str(tmp_path)})
     asked.answer({"run": "nobody", "store": str(tmp_path / "none.db"), "data": str(tmp_path)})
-    asked.dataset = None
+    asked.found = None
     asked.answer({"members": 1})
     said = [answer["error"] for answer in told(out)]
     assert len(said) == 5
@@ -82,7 +164,6 @@ def test_of_members_asked_for_in_a_hurry_only_the_last_is_answered(monkeypatch: 
 
 def test_a_discovered_subpopulation_becomes_a_row_of_the_table() -> None:
     from engine.tables import SPECS
-    from tests.tui.worlds import subpopulations
 
     one = subpopulations(1)[0]
     names = [column.name for column in SPECS["subpopulations"].columns]

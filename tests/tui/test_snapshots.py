@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.store import Store
-from tests.tui import worlds
+from tests.tui import picture_world, worlds
 from tests.tui.conftest import running
 from tests.tui.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
@@ -101,6 +101,37 @@ def test_subpopulations(app: SubpopApp, store: Store, snap_compare: Snap) -> Non
 
 def test_subpopulations_narrow(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
     subpopulations_at(app, store, snap_compare, NARROW)
+
+
+def pictures_at(app: SubpopApp, store: Store, snap_compare: Snap, size: tuple[int, int], split: str, pixels: int, *keys: str) -> None:
+    worlds.make_run(store, deviations=("random weights: the paper's networks start from ImageNet's",))
+
+    async def with_pictures(pilot: Pilot[int]) -> None:
+        await settled(pilot, "2", "down", "down", "down")
+        screen = pilot.app.screen
+        screen.subject.stage = "ready"  # type: ignore[attr-defined]
+        screen.look.split, screen.look.pixels = split, pixels  # type: ignore[attr-defined]
+        screen._answered(picture_world.told(3, pixels, split))  # type: ignore[attr-defined]
+        await settled(pilot, *keys)
+
+    assert snap_compare(app, terminal_size=size, run_before=with_pictures)
+
+
+def test_pictures(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    pictures_at(app, store, snap_compare, WIDE, "aux", 16, "tab", "right", "down")
+
+
+def test_pictures_narrow(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    pictures_at(app, store, snap_compare, NARROW, "aux", 16)
+
+
+def test_poison(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    pictures_at(app, store, snap_compare, NARROW, "poison", 24, "w", "right")
+
+
+def test_pictures_without_colours(app: SubpopApp, store: Store, snap_compare: Snap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.widgets.picture_grid.shows_pictures", lambda app: False)
+    pictures_at(app, store, snap_compare, NARROW, "aux", 16, "tab")
 
 
 def test_discovering(app: SubpopApp, snap_compare: Snap, monkeypatch: pytest.MonkeyPatch) -> None:

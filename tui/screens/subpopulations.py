@@ -16,17 +16,18 @@ from textual.containers import Container
 from engine.rows import Column, TableSpec
 from engine.tables import SPECS
 from tui import format as fmt
-from tui import run_words
+from tui import members, run_words
 from tui.feeds import TableFeed
 from tui.messages import StoreMoved
 from tui.preview import PreviewProcess
 from tui.screens.base import ModeScreen
 from tui.widgets.lines import Lines
 from tui.widgets.live_table import LiveTable
+from tui.widgets.picture_grid import PictureGrid
+from tui.widgets.picture_pane import PicturePane
 from tui.widgets.table_pane import TablePane
 
 NO_MEMBERS = TableSpec("members", (Column("row", "int"), Column("class", "text")), ("row",))
-SPLITS = ("aux", "train", "test")
 
 
 @dataclass
@@ -50,7 +51,11 @@ class SubpopulationsScreen(ModeScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a,enter", "attack", "Attack", id="subpopulations.attack"),
         Binding("m", "members", "Members", id="subpopulations.members"),
-        Binding("v", "split", "Aux/train/test", id="subpopulations.split"),
+        Binding("v", "split", "Which rows", id="subpopulations.split"),
+        Binding("n", "rate('alpha')", "Alpha", id="subpopulations.alpha"),
+        Binding("N", "rate('trial')", "Trial", id="subpopulations.trial"),
+        Binding("z", "size", "Size", id="subpopulations.size"),
+        Binding("w", "wide", "Wide", id="subpopulations.wide"),
         Binding("c", "cancel", "Cancel", id="subpopulations.cancel"),
     ]
 
@@ -65,13 +70,18 @@ class SubpopulationsScreen(ModeScreen):
                 id="subpopulations",
             )
             yield TablePane("Members", NO_MEMBERS, empty="m loads the data", id="members")
+            yield PicturePane(id="pictures")
 
     def on_mount(self) -> None:
         self.subject = Subject()
         self.process = PreviewProcess(self._answered)
-        self.split = self.host.settings.get("split", "aux")
+        split, pixels = self.host.settings.get("split", "aux"), self.host.settings.get("pixels", members.SIZES[0])
+        self.look = members.Look(
+            split if split in members.SPLITS else "aux", pixels=pixels if pixels in members.SIZES else members.SIZES[0]
+        )
         self.pane = self.query_one("#subpopulations", TablePane)
         self.members = self.query_one("#members", TablePane)
+        self.pictures = self.query_one(PicturePane)
         self.feed = TableFeed(self.pane.table, "subpopulations")
         self.pane.table.focus()
         self.set_interval(0.5, self._head)
@@ -94,7 +104,7 @@ class SubpopulationsScreen(ModeScreen):
     def _open(self, subject: Subject) -> None:
         self.process.close()
         self.subject = subject
-        self.set_class(False, "-members")
+        self.set_class(False, "-members", "-pictures", "-wide-members")
         self.feed.follow(None)
         self.feed.follow(subject.run_id)
         self.pane.table.load(())
@@ -167,7 +177,7 @@ class SubpopulationsScreen(ModeScreen):
             subject.said, subject.share = str(answer["progress"][0]), float(answer["progress"][1])
         elif "found" in answer:
             subject.stage, subject.deviations = "ready", tuple(answer["deviations"])
-            self.pane.table.load([found_cells(one) for one in answer["found"]])
+            self.pane.table.load([members.found_cells(one) for one in answer["found"]])
             self.pane.caption()
             self._ask_members()
         elif "ready" in answer:
@@ -175,6 +185,8 @@ class SubpopulationsScreen(ModeScreen):
             self._ask_members()
         elif "members" in answer:
             self._show_members(answer["members"])
+        elif answer.get("asked"):  # a look that came to nothing; the data are there all the same
+            self.notify(str(answer["error"]), severity="error", timeout=8)
         elif "error" in answer and not (answer.get("ended") and subject.stage == "failed"):
             subject.stage, subject.said = "failed", str(answer["error"])
         self._head()
@@ -185,22 +197,39 @@ class SubpopulationsScreen(ModeScreen):
         self._ask_members()
 
     @work(exclusive=True, group="ask", exit_on_error=False)
-    async def _ask_members(self) -> None:
+    async def _ask_members(self, first: int = 0) -> None:
         key = self.pane.table.cursor_key
         if key is not None and self.subject.stage == "ready" and self.process.alive:
-            await self.process.ask({"members": key[0], "split": self.split, "limit": 200})
+            await self.process.ask(self.look.question(key[0], first))
+
+    @on(PictureGrid.Wanted)
+    def _more_pictures(self, event: PictureGrid.Wanted) -> None:
+        self._ask_members(event.first)
 
     def _show_members(self, told: dict[str, Any]) -> None:
-        spec = TableSpec("members", tuple(columns_of(told["columns"], told["rows"])), ("row",))
-        total, rows = told["total"], told["rows"]
+        self.look.learn(told)
+        pictured = "pictures" in told
+        if self.look.split == "poison" and told["split"] != "poison" and self.look.alphas:
+            self._ask_members()  # which alphas there are is known from this answer on
+        had_focus = self.members.table.has_focus or self.pictures.grid.has_focus
         self.set_class(True, "-members")
-        some = f", the first {len(rows)}" if len(rows) < total else ""
+        self.set_class(pictured, "-pictures")
+        if pictured:
+            self.pictures.show(told)
+        else:
+            self._show_table(told)
+        if had_focus:
+            (self.pictures.grid if pictured else self.members.table).focus()
+
+    def _show_table(self, told: dict[str, Any]) -> None:
+        key = "point" if told["split"] == "poison" else "row"
+        spec = TableSpec("members", tuple(members.columns_of(told["columns"], told["rows"])), (key,))
         self.members.say_empty("none in this split")
-        title = f"Members of {told['index']}: {total:,} in {told['split']}{some}"
+        title = members.title(told, len(told["rows"]))
         if self.members.table.spec != spec:
             self.members.setup(title, spec)
         self.members.title = title
-        self.members.table.load([tuple(row) for row in rows])
+        self.members.table.load([tuple(row) for row in told["rows"]])
         self.members.caption()
 
     # ---- what can be done ----
@@ -213,8 +242,13 @@ class SubpopulationsScreen(ModeScreen):
             return self.subject.stage == "loading"
         if action == "members":
             return bool(self.subject.run_id) and here and self.subject.stage in ("", "failed")
-        if action == "split":
-            return self.subject.stage == "ready"
+        ready = self.subject.stage == "ready"
+        if action == "rate":
+            return ready and self.look.split == "poison" and (len(self.look.alphas) if parameters == ("alpha",) else self.look.trials) > 1
+        if action == "size":
+            return ready and self.has_class("-pictures")
+        if action in ("split", "wide"):
+            return ready
         return here if action == "attack" else True
 
     def action_members(self) -> None:
@@ -223,9 +257,28 @@ class SubpopulationsScreen(ModeScreen):
         self._load_run()
 
     def action_split(self) -> None:
-        self.split = SPLITS[(SPLITS.index(self.split) + 1) % 3] if self.split in SPLITS else "aux"
-        self.host.settings.put("split", self.split)
+        self.look.next_split()
+        self.host.settings.put("split", self.look.split)
         self._ask_members()
+        self.refresh_bindings()
+
+    def action_rate(self, what: str) -> None:
+        """Another alpha, or another trial, of the poison."""
+        self.look.next_alpha() if what == "alpha" else self.look.next_trial()
+        self._ask_members()
+
+    def action_size(self) -> None:
+        self.look.next_size()
+        self.host.settings.put("pixels", self.look.pixels)
+        self._ask_members()
+
+    def action_wide(self) -> None:
+        """The members alone, or beside the subpopulations again."""
+        self.toggle_class("-wide-members")
+        if self.has_class("-wide-members"):
+            (self.pictures.grid if self.has_class("-pictures") else self.members.table).focus()
+        else:
+            self.pane.table.focus()
 
     def action_cancel(self) -> None:
         self.process.close()
@@ -246,21 +299,3 @@ class SubpopulationsScreen(ModeScreen):
     def on_unmount(self) -> None:
         if hasattr(self, "process"):
             self.process.close()
-
-
-def found_cells(one: dict[str, Any]) -> tuple[object, ...]:
-    """A discovered subpopulation as a row of the `subpopulations` table."""
-    mix = ", ".join(f"{name} {share:.2f}" for name, share in one["class_mix"].items())
-    said = {**one, "subpopulation": one["index"], "class_mix": mix, "adversary_accuracy": one["clean_accuracy"], "clean_accuracy": None}
-    return tuple(said.get(column.name) if said.get(column.name) != "" else None for column in SPECS["subpopulations"].columns)
-
-
-def columns_of(names: list[str], rows: list[list[object]]) -> list[Column]:
-    """Columns of the data's own rows: numbers where every cell is one."""
-    columns = []
-    for at, name in enumerate(names):
-        cells = [row[at] for row in rows if row[at] is not None]
-        numeric = bool(cells) and all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells)
-        whole = numeric and all(isinstance(cell, int) for cell in cells)
-        columns.append(Column(name, ("int" if whole else "float") if numeric and name != "row" else "text"))
-    return columns
