@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from engine.scenario import Scenario
 
 # The names in the registries of engine/datasets/, models/, attacks/ and victims.py, without their weight; a test holds them together.
-DATASETS = ("digits", "breast_cancer", "adult", "cifar10", "utkface", "table", "image_folder")
+DATASETS = ("digits", "breast_cancer", "adult", "cifar10", "utkface", "imdb", "table", "image_folder", "text_table")
 MODELS = ("mlp", "logistic", "conv", "vgg", "torchvision")
 ATTACKS = ("label_flip", "gradient", "influence")
 PRECISIONS = ("float32", "float64", "bfloat16")

@@ -55,6 +55,8 @@ def _dataset(s: Scenario) -> Iterator[Problem]:
         yield (("dataset", "label"), kind), f'is missing; kind "{d.kind}" needs the name of the column to predict: label = "..."'
     if d.kind == "text_table" and not d.text:
         yield (("dataset", "text"), kind), 'is missing; kind "text_table" needs the name of the column that holds the texts: text = "..."'
+    elif d.kind == "text_table" and d.text == d.label:
+        yield (("dataset", "text"), ("dataset", "label")), f"and label both name {d.text!r}; it can be only one of them"
     for name, kinds in (
         ("path", FILES),
         ("text", ("text_table",)),

@@ -131,11 +131,7 @@ def test_importing_and_asking_for_state_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
-def test_kinds_that_are_not_here_are_said_so() -> None:
-    for kind in ("imdb", "text_table"):
-        assert kind not in datasets.summaries()
-        with pytest.raises(RequestError, match=f"{kind} is not available in this version"):
-            datasets.load(section(kind), 0, NOWHERE)
+def test_a_kind_misspelt_is_told_the_nearest() -> None:
     with pytest.raises(UnknownName, match="did you mean 'adult'"):
         datasets.state("adlut", NOWHERE)
 

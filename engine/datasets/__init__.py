@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from engine.datasets import adult, breast_cancer, cifar10, digits, image_folder, table, utkface
+from engine.datasets import adult, breast_cancer, cifar10, digits, image_folder, imdb, table, text_table, utkface
 from engine.datasets.fetching import Source, checked_path
 from engine.datasets.places import DataState, Progress, data_dir, silent
 from engine.errors import RequestError, UnknownName
@@ -28,8 +28,10 @@ REGISTRY: Mapping[str, ModuleType] = {
     "adult": adult,
     "cifar10": cifar10,
     "utkface": utkface,
+    "imdb": imdb,
     "table": table,
     "image_folder": image_folder,
+    "text_table": text_table,
 }
 
 
@@ -65,17 +67,16 @@ def summaries() -> dict[str, str]:
     return {kind: module.SUMMARY for kind, module in REGISTRY.items()}
 
 
-# Named by the scenario's grammar; their loaders come with their models.
-LATER = ("imdb", "text_table")
-
-
+TABLES = ("table", "text_table")
 PICTURES = ("cifar10", "utkface", "image_folder")
 READ_BY = {  # keys of [dataset] that mean nothing elsewhere: set there, they would be ignored in silence
-    **dict.fromkeys(("label", "numeric", "categorical", "annotations", "drop", "missing", "max_categories", "split_column"), ("table",)),
-    **dict.fromkeys(("path", "positive"), ("table", "image_folder")),
+    **dict.fromkeys(("numeric", "categorical", "drop", "missing", "max_categories"), ("table",)),
+    **dict.fromkeys(("label", "annotations", "split_column"), TABLES),
+    **dict.fromkeys(("path", "positive"), (*TABLES, "image_folder")),
+    "text": ("text_table",),
     "balance": ("adult",),
     "scale": ("digits", "breast_cancer", "adult", "table"),
-    "split": ("digits", "breast_cancer", "table", "image_folder"),  # the others have a published one
+    "split": ("digits", "breast_cancer", *TABLES, "image_folder"),  # the others have a published one
     "image_size": PICTURES,
     "annotations_file": ("image_folder",),
 }
@@ -94,8 +95,6 @@ def _refuse_idle_keys(section: DatasetSection) -> None:
 
 
 def _module(kind: str) -> ModuleType:
-    if kind in LATER:
-        raise RequestError(f"{kind} is not available in this version", where="dataset.kind", next=f"there are: {', '.join(REGISTRY)}")
     if kind not in REGISTRY:
         raise UnknownName("dataset", kind, REGISTRY)
     return REGISTRY[kind]
