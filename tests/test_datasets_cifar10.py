@@ -139,6 +139,10 @@ def test_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert datasets.state("cifar10", tmp_path).detail.startswith("an image tree, packed, in ")
     (tmp_path / "cifar10" / cifar10_batches.FOLDER).mkdir()
     assert "lacks data_batch_1" in datasets.state("cifar10", tmp_path).detail
+    with pytest.raises(BadData, match=r"lacks data_batch_1.*unpack the official archive again"):
+        datasets.load(CIFAR, 0, tmp_path)
+    with pytest.raises(MissingData):
+        datasets.fetch("cifar10", tmp_path, base_url="http://127.0.0.1:1")
     unpacked(official_files(1), tmp_path / "cifar10")
     assert datasets.state("cifar10", tmp_path).detail.startswith("the unpacked archive, in ")
     assert [path.name for path in datasets.fetch("cifar10", tmp_path)] == list(cifar10_batches.MD5)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from engine.datasets import fetching
-from engine.datasets.cifar10_batches import CLASSES, FOLDER, MD5, SIDE, OfficialBatches, unpacked
+from engine.datasets.cifar10_batches import CLASSES, FOLDER, MD5, SIDE, OfficialBatches, missing_in, unpacked
 from engine.datasets.picture_decoding import LeftOut
 from engine.datasets.places import DataState, Progress
 from engine.datasets.splitting import cap_all, checked, split_by_fraction
@@ -101,7 +101,7 @@ def state(section: DatasetSection | None, data_dir: Path) -> DataState:
         told = fetching.state_of(SOURCES, data_dir)
         also = "" if told.here else "; an image tree, train/<class>/ and test/<class>/, will do"
         return DataState(told.here, told.detail + also, told.files)
-    if layout.kind == "unpacked" and (missing := [name for name in MD5 if not (layout.path / name).is_file()]):
+    if layout.kind == "unpacked" and (missing := missing_in(layout.path)):
         return DataState(False, f"{layout.path} lacks {', '.join(missing)}", tuple(layout.path / name for name in MD5))
     what = {"unpacked": "the unpacked archive", "packed tree": "an image tree, packed", "tree": "an image tree"}[layout.kind]
     return DataState(True, f"{what}, in {layout.path}", (layout.path,))
@@ -110,12 +110,12 @@ def state(section: DatasetSection | None, data_dir: Path) -> DataState:
 def fetch(data_dir: Path, progress: Progress, base_url: str | None = None) -> tuple[Path, ...]:
     """The official archive, verified, or the folder that it unpacks to. A tree does not stand in for it: its pixels are others."""
     layout = found(data_dir)
-    if layout is not None and layout.kind == "unpacked":
+    if layout is not None and layout.kind == "unpacked" and not missing_in(layout.path):
         return tuple(layout.path / name for name in MD5)
     try:
         return (fetching.checked_path(ARCHIVE, data_dir, progress, base_url),)
     except MissingData as error:
-        if layout is None:
+        if layout is None or "tree" not in layout.kind:
             raise
         raise MissingData(error.what, where=error.where, next=f"{error.next}; until then {layout.path} is used, an image tree") from error
 

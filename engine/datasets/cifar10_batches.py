@@ -82,8 +82,15 @@ class OfficialBatches:
                 raise BadData(what, where=where, next="unpack the official archive again") from error
 
 
+def missing_in(folder: Path) -> list[str]:
+    """The batches that an unpacked folder lacks."""
+    return [name for name in MD5 if not (folder / name).is_file()]
+
+
 def unpacked(folder: Path) -> tuple[OfficialBatches, tuple[str, ...]]:
     """The unpacked folder, its checksum that of all its batches, and the batches that are not the official ones (a deviation)."""
+    if missing := missing_in(folder):
+        raise BadData(f"lacks {', '.join(missing)}", where=str(folder), next="unpack the official archive again, or delete the folder")
     found = {name: md5_of(folder / name) for name in MD5}
     whole = md5("".join(found.values()).encode()).hexdigest()
     return OfficialBatches(folder, f"md5:{whole} (of its batches' MD5)"), tuple(name for name in MD5 if found[name] != MD5[name])
