@@ -37,13 +37,17 @@ class Mlp:
         return (self.features, *self.hidden, self.outputs)
 
     def init(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-        """Glorot uniform, weights and biases alike, as scikit-learn draws them (its factor is 6 for ReLU at every layer)."""
+        """Glorot uniform, weights and biases alike, as scikit-learn draws them (its factor is 6 for ReLU at every layer).
+
+        A network's head starts as Keras' dense layer does: the same, with biases of zero.
+        """
         params = []
         for fan_in, fan_out in zip(self.sizes, self.sizes[1:], strict=False):
             bound = math.sqrt(6.0 / (fan_in + fan_out))
             for shape in ((fan_in, fan_out), (fan_out,)):
                 # drawn in float64 so that both precisions start from the same weights
-                params.append(((torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1) * bound).to(dtype))
+                drawn = (torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1) * bound
+                params.append((drawn if self.one_logit or len(shape) == 2 else torch.zeros_like(drawn)).to(dtype))
         return params
 
     def logits(self, params: Sequence[Tensor], x_BF: Tensor) -> Tensor:
