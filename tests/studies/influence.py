@@ -1,0 +1,78 @@
+"""Whether influence foretells retraining on a preset's own rows, and how long it takes.
+
+    uv run python -m tests.studies.influence [adult-clustermatch] [--subpopulations 8] [--groups 5] [--set model.epochs=5]...
+
+The last layer is fitted anew, to convergence, with random groups of poison points added; the fall of the attacker's loss is set beside the sum
+of their scores (Koh and Liang 2017, figure 2).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import torch
+
+from engine import attacks, features
+from engine.adversary import Adversary
+from engine.attacks import influence, label_flip
+from engine.attacks.checking import changes
+from engine.evaluation.confidence import spearman
+from engine.processes import cores
+from engine.rows import Dataset
+from engine.scenario import Scenario
+from tests.studies.common import discovered, quiet
+
+SHARES = (0.1, 0.25, 0.5, 1.0)  # of the subpopulation's aux rows
+
+
+def adversary_of(given: Scenario, dataset: Dataset) -> tuple[Dataset, Adversary]:
+    """The rows as the adversary's model reads them, and that model, trained again."""
+    section = given.adversary.model or given.model
+    seen = dataset if section == given.model else features.seen_by(section, dataset, given.seed, device="cpu", report=quiet)
+    return seen, Adversary(section, given, seen, torch.device("cpu"), quiet, None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset", nargs="?", default="adult-clustermatch")
+    parser.add_argument("--subpopulations", type=int, default=8)
+    parser.add_argument("--groups", type=int, default=5)
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    options = parser.parse_args()
+    given, found = discovered(options.preset, *options.overrides)
+    seen, adversary = adversary_of(given, found.dataset)
+    attack = given.attack.model_copy(update={"kind": "influence"})
+    proba = found.arrays["proba_aux_AC"]
+    began = time.perf_counter()
+    prepared = attacks.prepare(attack, found.subpopulations, seen, found.membership, adversary, seed=given.seed, trials=1, proba_aux=proba)
+    norm, steps, residual = prepared["influence.check"]
+    print(f"{len(seen.aux)} rows, width {adversary.hidden_aux.shape[1]}: {time.perf_counter() - began:.1f} s")
+    print(f"gradient norm {norm:.1e} after {steps:.0f} Newton steps, residual of the solution {residual:.1e}")
+    torch.set_num_threads(cores())
+    regression = influence.fitted(adversary, seen.aux.y, attack.damping)
+    chosen = [s for s in found.subpopulations if s.attacked][: options.subpopulations]
+    everything: list[tuple[np.ndarray, np.ndarray]] = []
+    for s in chosen:
+        rows = np.flatnonzero(found.membership.aux == s.index)
+        candidates = [(rows, label_flip.labels(s, seen, rows, proba))]
+        sizes = sorted({max(1, int(share * len(rows))) for share in SHARES})
+        predicted, true = changes(
+            regression,
+            candidates,
+            sizes=sizes,
+            groups=options.groups,
+            seed=s.index,
+            weight_decay=adversary.weight_decay,
+            damping=attack.damping,
+        )
+        everything.append((predicted, true))
+        print(f"subpopulation {s.index}, {len(rows)} rows, groups of {sizes}: Spearman {spearman(predicted.tolist(), true.tolist()):.3f}")
+    predicted, true = (np.concatenate(side) for side in zip(*everything, strict=True))
+    slope = float((predicted * true).sum() / (predicted**2).sum())
+    print(f"{len(predicted)} groups: Spearman {spearman(predicted.tolist(), true.tolist()):.3f}, true = {slope:.2f} predicted")
+
+
+if __name__ == "__main__":
+    main()
