@@ -198,6 +198,41 @@ class StepRows:
     rows_V: Tensor  # [victims], how many rows each victim's step really has
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What dropout leaves of some rows' numbers, each 0 or 1/(1 - p). attention [rows, heads, tokens]; hidden [rows, 3, width]: after the
+    attention's dense layer, after the last dense layer of the block, and before the classifier.
+    """
+
+    attention: Tensor
+    hidden: Tensor
+
+
+@dataclass(frozen=True)
+class EncoderPoison:
+    """The poison rows that there are in a step of a stack, of all its victims; whose each is and which of its places in the step it has."""
+
+    x_QTW: Tensor  # [poison rows, tokens, width]
+    real_QT: Tensor  # bool: a token, not padding
+    y_Q: Tensor  # int64
+    victim_Q: Tensor  # int64
+    place_Q: Tensor  # int64, under `places`
+    places: int  # the most that any victim has
+    kept: Kept | None = None
+
+
+@dataclass(frozen=True)
+class EncoderRows:
+    """The rows of one step of victims that share an encoder up to its last layer; x are the hidden states that this layer reads."""
+
+    x_BTW: Tensor  # [clean rows, tokens, width]
+    real_BT: Tensor  # bool
+    y_B: Tensor  # int64
+    rows_V: Tensor  # [victims], how many rows each victim's step really has
+    poison: EncoderPoison | None = None
+    kept: Kept | None = None  # of the clean rows, the same for all victims; None without dropout
+
+
 # ---- runs -----------------------------------------------------------------------------------------------------------
 
 
