@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -64,12 +65,10 @@ def _joined(shared: NetworkTrial, rows: NetworkStep) -> tuple[Tensor, Tensor]:
 
 def _loss(shared: NetworkTrial, params: list[Tensor], x_BCHW: Tensor, y_B: Tensor, epoch: int, step: int) -> Tensor:
     model, recipe = shared.model, shared.recipe
-    with shared.precision():
-        if model.has_dropout:
-            with dropout_draws(shared.seed, shared.trial, epoch, step, shared.device):
-                logits_BO = model.logits(params, x_BCHW, training=True)
-        else:
-            logits_BO = model.logits(params, x_BCHW, training=True)
+    training = len(y_B) > 1 or model.trainable == len(params)  # as `sequential.py` has it
+    dropout = dropout_draws(shared.seed, shared.trial, epoch, step, shared.device) if model.has_dropout else nullcontext()
+    with shared.precision(), dropout:
+        logits_BO = model.logits(params, x_BCHW, training=training)
     loss = model.losses(logits_BO.to(shared.dtype), y_B).mean()
     if recipe.weight_decay:
         loss = loss + recipe.weight_decay / (len(y_B) if recipe.per_rows else 1) * model.penalty(params)

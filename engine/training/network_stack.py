@@ -25,7 +25,7 @@ def train_vmapped(
 ) -> list[Trained]:
     """Train the jobs' victims together; results in their order. report is called after every step with the victims done."""
     recipe, schedule = shared.recipe, shared.schedule
-    tensors = [p.detach().expand(len(jobs), *p.shape).contiguous() for p in shared.init]  # [victims, ...] each
+    tensors = [torch.stack([p.detach()] * len(jobs)) for p in shared.init]  # [victims, ...] each
     optimizer, rule = StackAdam(tensors, recipe.lr), Plateau(len(jobs), recipe)
     pictures = StackPictures(shared.data, jobs, schedule, recipe.augment, shared.dtype)
     still = np.arange(len(jobs))  # which job each place of the stack trains

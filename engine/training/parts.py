@@ -9,6 +9,7 @@ is pickled.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import math
 import mmap
@@ -106,6 +107,7 @@ def _start(number: int, part: Sequence[int], train: TrainPart, shared: _Shared) 
             signal.signal(name, signal.SIG_IGN)
         os.close(read)
         torch.set_num_threads(1)
+        _keep_freed_memory()
 
         def report(done: float) -> None:
             shared.done_W[number] = done
@@ -128,6 +130,15 @@ def _start(number: int, part: Sequence[int], train: TrainPart, shared: _Shared) 
 
 def _say(words: int, **message: object) -> None:
     os.write(words, json.dumps(message).encode() + b"\n")
+
+
+def _keep_freed_memory() -> None:
+    """Have the allocator keep what a step frees for the next one: fresh from the system it costs a page fault per 4 KiB, a tenth of a
+    convolutional network's step. For a process that ends with its part."""
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        tune = ctypes.CDLL(None).mallopt
+        tune(-3, 32 * 2**20)  # M_MMAP_THRESHOLD, at its highest
+        tune(-1, 2**30)  # M_TRIM_THRESHOLD
 
 
 def _close(part: _Part) -> None:

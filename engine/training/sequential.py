@@ -69,10 +69,10 @@ def train_network_sequential(
     dtype, device = init[0].dtype, data.y_N.device
 
     def logits(params: Sequence[Tensor], pixels_BCHW: Tensor, epoch: int, step: int) -> Tensor:
-        if not model.has_dropout:
-            return model.logits(params, pixels_BCHW, training=True)
+        # a row alone has no variance for batch norm to divide by: it is run as a test row is
+        training = len(pixels_BCHW) > 1 or model.trainable == len(params)
         with dropout_draws(seed, trial, epoch, step, device):
-            return model.logits(params, pixels_BCHW, training=True)
+            return model.logits(params, pixels_BCHW, training=training)
 
     def batches(epoch: int) -> Batches:
         for x_BHWC, y_B in picture_batches(schedule, data, job, epoch, recipe.augment, dtype):
