@@ -222,7 +222,10 @@ def test_500_broken_scenarios_each_get_one_message_in_words(subpop: Cli, tmp_pat
         (["discover", "quickstart", "--set", "dataset.kind=imdb", "--set", "model.kind=bert"], "imdb is not available in this version"),
         (["run", "quickstart", "--device", "cuda:97"], "compute.device: this machine has no cuda:97"),
         (["discover", "quickstart", "--device", "cuda:97"], "compute.device: this machine has no cuda:97"),
-        (["run", "quickstart", "--set", "attack.kind=gradient"], "attack.kind: gradient is not available in this version; use label_flip"),
+        (
+            ["run", "quickstart", "--set", "attack.kind=gradient"],
+            'attack.kind: is "gradient", which needs an adversary\'s model that reads images',
+        ),
         (["run", "quickstart", "--set", "model.kind=conv"], "model.kind: conv is not available in this version; use mlp or logistic"),
         (["run", "quickstart", "--set", "compute.precision=bfloat16"], "compute.precision: bfloat16 is not available"),
         (["watch", "latest"], "there is no results store here"),

@@ -2,8 +2,9 @@
 
     uv run python -m tests.studies.influence [adult-clustermatch] [--subpopulations 8] [--groups 5] [--set model.epochs=5]...
 
-The last layer is fitted anew, to convergence, with random groups of poison points added; the fall of the attacker's loss is set beside the sum
-of their scores (Koh and Liang 2017, figure 2).
+The last layer is fitted anew, to convergence, with random groups of poison points added; the fall of the attacker's loss is set beside
+the sum of their scores (Koh and Liang 2017, figure 2). On Adult, 96 groups of 5 to 96 points in six subpopulations: Spearman 0.999, and the
+true fall is 0.11 of what is predicted, for the loss of whole groups saturates: scores rank groups, they do not measure them.
 """
 
 from __future__ import annotations
