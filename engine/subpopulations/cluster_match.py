@@ -15,6 +15,7 @@ from engine.scenario import SubpopulationsSection
 from engine.seeds import generator, seed_for
 from engine.subpopulations import principal
 from engine.subpopulations.describe import describe
+from engine.subpopulations.words import describe_texts
 
 STARTS = 10  # k-means restarts, the best kept: scikit-learn's default when the paper was written
 FEW_ROWS = 30_000  # beyond so many rows one start: ten would cost minutes (as they would on raw pixels)
@@ -47,7 +48,8 @@ def assign(
             of_rest.append(nearest(reduce(wide), centres))
         del wide
     membership = Membership(of_rest[0], of_aux, of_rest[1])
-    return membership, describe(dataset, membership.aux, len(centres)), distance_A
+    in_words = describe if dataset.aux.texts is None else describe_texts
+    return membership, in_words(dataset, membership.aux, len(centres)), distance_A
 
 
 def _matrix(rows: Rows, represent: Callable[[Rows], np.ndarray] | None) -> np.ndarray:
