@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from unittest import mock
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.models.bert_last_layer import LastLayer
@@ -38,10 +38,11 @@ def kept(layer: LastLayer, rows: int, tokens: int, seed: int, dtype: torch.dtype
     return Kept(attention, (torch.rand(rows, 3, layer.width, generator=draw) > 0.2).to(dtype) / 0.8)
 
 
-class Transformers:
-    """transformers' BertLayer, pooler and classifier with a victim's weights."""
+class Transformers(nn.Module):
+    """transformers' BertLayer, pooler and classifier with a victim's weights; params, and their names here, in the order of its list."""
 
     def __init__(self, layer: LastLayer, params: Sequence[Tensor]) -> None:
+        super().__init__()
         from transformers import BertConfig, BertForSequenceClassification
 
         config = BertConfig(
@@ -49,24 +50,25 @@ class Transformers:
             hidden_act="gelu" if layer.gelu == "none" else "gelu_new", layer_norm_eps=layer.eps, num_labels=layer.classes,
         )  # fmt: skip
         config._attn_implementation = "eager"
-        whole = BertForSequenceClassification(config).to(params[0].dtype).train()
-        self.layer, self.of = layer, whole.bert.encoder.layer[0]
-        self.pooler, self.dropout, self.classifier = whole.bert.pooler if layer.pooler else None, whole.dropout, whole.classifier
-        named = {**dict(self.of.named_parameters()), **{f"classifier.{n}": p for n, p in self.classifier.named_parameters()}}
-        if self.pooler is not None:
-            named |= {f"pooler.{n}": p for n, p in self.pooler.named_parameters()}
-        self.params = [named[name] for name in layer.names]
+        whole = BertForSequenceClassification(config).to(params[0].dtype)
+        self.shape, self.layer, self.dropout, self.classifier = layer, whole.bert.encoder.layer[0], whole.dropout, whole.classifier
+        self.pooler = whole.bert.pooler if layer.pooler else None
+        self.names = [name if name.split(".")[0] in ("pooler", "classifier") else f"layer.{name}" for name in layer.names]
+        own = dict(self.train().named_parameters())
+        self.params = [own[name] for name in self.names]
         with torch.no_grad():
             for mine, given in zip(self.params, params, strict=True):
                 mine.copy_(given)
 
-    def logits(self, x_BTW: Tensor, real_BT: Tensor, kept: Kept | None = None) -> Tensor:
+    def forward(self, x_BTW: Tensor, real_BT: Tensor, kept: Kept | None = None) -> Tensor:
         mask = torch.zeros(real_BT.shape, dtype=x_BTW.dtype).masked_fill(~real_BT, -torch.inf)[:, None, None]
-        with given_masks(self.layer, x_BTW, kept):
-            out_BTW = self.of(x_BTW, mask)
+        with given_masks(self.shape, x_BTW, kept):
+            out_BTW = self.layer(x_BTW, mask)
             hidden = out_BTW[:, 0] if self.pooler is None else self.pooler(out_BTW)
             logits: Tensor = self.classifier(self.dropout(hidden))
             return logits
+
+    logits = forward
 
 
 @contextmanager

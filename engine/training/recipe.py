@@ -15,6 +15,7 @@ class Recipe:
     """Adam on the mean loss of a step plus the penalty weight_decay * |kernels|^2 / 2 (divided by the step's rows where `per_rows`).
 
     Units of the published frameworks: scikit-learn's alpha is weight_decay with per_rows; Keras' l2(x) on a kernel is weight_decay 2 x.
+    optimizer "adamw", of text encoders: no penalty; the kernels shrink by lr * weight_decay at each step (Loshchilov and Hutter, 2019).
     """
 
     epochs: int
@@ -26,6 +27,7 @@ class Recipe:
     tol: float = 1e-4
     patience: int = 10
     augment: bool = False
+    optimizer: Literal["adam", "adamw"] = "adam"
 
 
 @dataclass(frozen=True)
