@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine import executor, processes
+from engine import executor, finding, processes
 from engine.control import STOPPING, Control
 from engine.errors import BadData, RunFailed
 from engine.progress import Progress
@@ -17,6 +17,9 @@ from engine.provenance import provenance
 from engine.rows import RunState, StackPlan, VictimResult
 from engine.scenario import Scenario, parse
 from engine.store import Store, StoredDiscovery
+
+if TYPE_CHECKING:
+    from engine.tables import World
 
 QUEUE_POLL_S = 0.5
 
@@ -78,9 +81,17 @@ def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: Module
         from engine import pipeline as real
 
         w = replace(w, pipeline=real)
+    finding.check(scenario)
     found, stored = _discover(w, device)
     stacks = _plan(w, found, device)
-    _train(w, found, stored, stacks, device)
+    world = _train(w, found, stored, stacks, device)
+    # a search goes on from what it saw: each further plan is a function of the victims committed so far, so a resume makes the same
+    while more := finding.further(scenario, stacks, world):
+        w.enter("planning further stacks")
+        w.store.extend_plan(w.run_id, more)
+        w.log(finding.said(scenario, more))
+        stacks = (*stacks, *more)
+        world = _train(w, found, stored, stacks, device)
 
 
 def _wait_for_device(w: Work, device: str) -> None:
@@ -179,7 +190,8 @@ def _plan(w: Work, found: Any, device: str) -> tuple[StackPlan, ...]:
     return stacks
 
 
-def _train(w: Work, found: Any, stored: StoredDiscovery, stacks: tuple[StackPlan, ...], device: str) -> None:
+def _train(w: Work, found: Any, stored: StoredDiscovery, stacks: tuple[StackPlan, ...], device: str) -> World:
+    """Train what of the plan is not committed yet; the run's world with all of its victims."""
     from engine import tables
 
     world = tables.World.start(w.scenario, stored, w.store.victims(w.run_id))
@@ -210,3 +222,4 @@ def _train(w: Work, found: Any, stored: StoredDiscovery, stacks: tuple[StackPlan
         progress.finish()
         number = f"{trained.stack.index + 1} of {len(stacks)}"
         w.log(f"committed stack {number}: {len(trained.victims)} victims in {trained.duration_s:.1f} s")
+    return world

@@ -38,6 +38,7 @@ class Published:
     spearman     alpha -> rank correlation of confidence and damage
     shares       (share of subpopulations, damage that they reach at least), at alpha 2
     single       (description as FeatureMatch gives it, alpha) -> target damage of that one subpopulation
+    trials       over how many trials its damages were averaged
     """
 
     key: str
@@ -50,6 +51,7 @@ class Published:
     spearman: Mapping[float, Reading] = field(default_factory=dict)
     shares: tuple[tuple[float, Reading], ...] = ()
     single: Mapping[tuple[str, float], Reading] = field(default_factory=dict)
+    trials: int = 3
 
 
 def published(reproduces: str | None) -> Published | None:
@@ -70,6 +72,8 @@ def _table(
     size: tuple[float, float, float],
     certainty: Certainty,
     remarks: Mapping[tuple[float, int], str] | None = None,
+    *,
+    trials: int = 3,
     **more: Mapping[tuple[float, int], Reading] | Mapping[str, Reading] | Mapping[float, Reading] | tuple[tuple[float, Reading], ...],
 ) -> Published:
     worst = {
@@ -84,6 +88,7 @@ def _table(
         clean_accuracy=None if clean is None else Reading(clean, table, certainty),
         worst=worst,
         size={k: Reading(value, table, certainty) for k, value in zip(KS, size, strict=True)},
+        trials=trials,
         **more,  # type: ignore[arg-type]
     )
 
@@ -142,6 +147,7 @@ _ALL = (
         (158.4, 171.3, 207.3),
         "sure",
         {(0.5, 10): _BERT_LL_FILE.format(".008"), (2.0, 1): _BERT_LL_FILE.format(".130")},
+        trials=1,
         collateral=_collateral(-0.0029, "sure"),
         confidence=_confidence(0.011, 0.002, "reading"),
         spearman=_spearman(0.08, -0.27, -0.40),
@@ -184,6 +190,7 @@ _ALL = (
         ((0.024, 0.035, 0.051), (0.080, 0.129, 0.204), (0.206, 0.303, 0.506)),
         (148.5, 136.2, 129.0),
         "sure",
+        trials=1,
         collateral=_collateral(0.0053, "sure"),
         confidence=_confidence(0.030, 0.142, "reading"),
         spearman=_spearman(-0.60, -0.22, 0.30),

@@ -11,6 +11,7 @@ import torch
 
 from engine import attacks, datasets, features, models, subpopulations
 from engine.adversary import Adversary
+from engine.evaluation.annotations import Annotations
 from engine.rows import Arm, Dataset, Membership, Poison, StackPlan, Subpopulation, VictimResult, VictimSpec
 from engine.scenario import Scenario, changed_keys
 from engine.training.recipe import Job, Training
@@ -35,6 +36,7 @@ class Discovery:
     arrays, all that a resumed run must have again to the bit, by name:
     proba_aux_AC     float32 [aux rows, classes], the adversary's model on aux, cross-fitted: poison rules may ask it
     distance_A       float32 [aux rows], to the centre of its own cluster; ClusterMatch only
+    groups, group.*  the test rows' annotations, of which tables of groups are made
     moved.*          the optimised points (see `attacks.prepare`); moved.features float32 [points, width], as a frozen network reads them
     """
 
@@ -132,6 +134,7 @@ def discover(
     progress("forming subpopulations", 1.0)
     if not with_poison:
         return Discovery(dataset, membership, summary, arrays)
+    arrays |= Annotations(*subpopulations.annotated(scenario.subpopulations, dataset)).arrays()
     # whatever the victims read, the attack is the adversary's: it works on what its own model reads
     work = attacks.prepare(
         scenario.attack, summary, seen, membership, adversary, seed=scenario.seed, trials=scenario.evaluation.trials, proba_aux=proba_aux,

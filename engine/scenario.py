@@ -104,6 +104,8 @@ class EvaluationSection(Section):
     controls: tuple[Literal["off_target", "true_label", "label_flip"], ...] = ("off_target",)
     min_test_rows: int = Field(30, ge=1, le=1_000_000_000)
     confidence_folds: int = Field(5, ge=1, le=100)
+    dose_level: Fraction = 0.2  # the damage of which the table `dose` says how much poison it takes
+    find: Fraction | None = None  # search for the alpha that does so much damage: refine the grid once, then fresh trials there
 
 
 class DefenseSection(Section):

@@ -111,6 +111,17 @@ class Results(Database):
             total = sum(len(stack.victims) for stack in stacks)
             db.execute("UPDATE runs SET victims_total = ?, victims_done = 0 WHERE id = ?", (total, run_id))
 
+    def extend_plan(self, run_id: str, stacks: Sequence[StackPlan]) -> None:
+        """Add stacks to a stored plan, numbered on from its last; what a run has trained decides what it trains next."""
+        rows = [(run_id, stack.index, stack.trial, _json([_spec_list(spec) for spec in stack.victims])) for stack in stacks]
+        with self.write() as db:
+            last = db.execute("SELECT max(number) FROM stacks WHERE run_id = ?", (run_id,)).fetchone()[0]
+            if last is None or [stack.index for stack in stacks] != list(range(last + 1, last + 1 + len(stacks))):
+                raise StoreError("its plan is not the one to be gone on from", where=f"run {run_id}", next="start a new run")
+            db.executemany("INSERT INTO stacks (run_id, number, trial, victims) VALUES (?, ?, ?, ?)", rows)
+            more = sum(len(stack.victims) for stack in stacks)
+            db.execute("UPDATE runs SET victims_total = victims_total + ? WHERE id = ?", (more, run_id))
+
     def plan(self, run_id: str) -> tuple[StackPlan, ...] | None:
         """The stored plan, or None before there is one."""
         rows = self.read("SELECT number, trial, victims FROM stacks WHERE run_id = ? ORDER BY number", (run_id,))

@@ -16,6 +16,7 @@ from engine.tables_specs import ESTIMAND, KS, MATERIALISED, OPTIONAL, SPECS
 if TYPE_CHECKING:
     import numpy as np
 
+    from engine.evaluation.annotations import Annotations
     from engine.evaluation.counts import Counts
     from engine.evaluation.optimised import Optimised
     from engine.scenario import Scenario
@@ -25,7 +26,10 @@ OPTIMISED_ATTACKS = ("gradient", "influence")
 
 @dataclass(frozen=True)
 class Facts:
-    """What tables need to know of the scenario. Sizes are aux rows, inclusive."""
+    """What tables need to know of the scenario. Sizes are aux rows, inclusive; trials beyond `trials` are a search's own, None: there are none.
+
+    per: of which size alpha is a share; dose_level: the damage that `dose` asks for; finds: a search for its alpha goes on after the grid.
+    """
 
     seed: int
     alphas: tuple[float, ...]
@@ -35,6 +39,11 @@ class Facts:
     max_size: int | None
     reproduces: str | None
     attack: str = "label_flip"
+    trials: int | None = None
+    per: str = "aux"
+    dose_level: float = 0.2
+    finds: bool = False
+    features: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, scenario: Scenario) -> Facts:
@@ -47,6 +56,11 @@ class Facts:
             max_size=scenario.subpopulations.max_size,
             reproduces=scenario.reproduces,
             attack=scenario.attack.kind,
+            trials=scenario.evaluation.trials,
+            per=scenario.attack.per,
+            dose_level=scenario.evaluation.find or scenario.evaluation.dose_level,
+            finds=scenario.evaluation.find is not None,
+            features=scenario.subpopulations.features,
         )
 
 
@@ -76,10 +90,12 @@ class World:
     train_rows: int
     counts: Counts
     optimised: Optimised
+    annotations: Annotations
 
     @classmethod
     def start(cls, scenario: Scenario | Facts, discovered: Discovered, victims: Iterable[VictimResult] = ()) -> World:
         """A run's world with the victims it has so far. Raises BadData where what is stored does not fit together."""
+        from engine.evaluation.annotations import Annotations
         from engine.evaluation.counts import Counts
         from engine.evaluation.optimised import Optimised
 
@@ -92,8 +108,10 @@ class World:
             subpopulations=1 + max((s.index for s in subpopulations), default=-1),
             seed=facts.seed,
         )
-        optimised = Optimised.of(getattr(discovered, "arrays", None) or {}, discovered.membership.aux)
-        world = cls(facts, subpopulations, tuple(discovered.classes), len(discovered.membership.train), counts, optimised)
+        arrays = getattr(discovered, "arrays", None) or {}
+        optimised, annotations = Optimised.of(arrays, discovered.membership.aux), Annotations.of(arrays)
+        classes, train_rows = tuple(discovered.classes), len(discovered.membership.train)
+        world = cls(facts, subpopulations, classes, train_rows, counts, optimised, annotations)
         world.add(victims)
         return world
 
@@ -105,14 +123,15 @@ class World:
 def materialised(facts: Facts) -> tuple[str, ...]:
     """The tables that such a run has: `optimization` where an optimised attack has label flipping beside it as a control."""
     compared = facts.attack in OPTIMISED_ATTACKS and "label_flip" in facts.controls
-    return (*MATERIALISED, *OPTIONAL) if compared else MATERIALISED
+    return (*MATERIALISED, "optimization") if compared else MATERIALISED
 
 
 def build(world: World, names: Sequence[str] | None = None) -> Mapping[str, Table]:
     """The named tables of a run (None: all that it has), finished or not, in stable order."""
     from engine import tables_rows
 
-    return tables_rows.build(world, materialised(world.facts) if names is None else names)
+    there = (*materialised(world.facts), *(("attributes",) if world.annotations.levels else ()))
+    return tables_rows.build(world, there if names is None else names)
 
 
 __all__ = ["ESTIMAND", "KS", "MATERIALISED", "OPTIONAL", "SPECS", "Discovered", "Facts", "World", "build", "materialised"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import fsum, isnan
 
+from engine import paper
 from engine.tables_specs import SPECS
 
 Row = tuple[object, ...]
@@ -27,3 +28,10 @@ def line(table: str, /, **cells: object) -> Row:
     if len(cells) != len(columns):
         raise ValueError(f"{table}: {sorted(set(cells) ^ {column.name for column in columns})}")
     return tuple(cells[column.name] for column in columns)
+
+
+def reading(entry: paper.Reading | None) -> tuple[float | None, str | None]:
+    """A published value and where it stands: ("Table 4, sure")."""
+    if entry is None:
+        return None, None
+    return entry.value, ", ".join(part for part in (entry.table, entry.certainty, entry.remark) if part)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import isnan
 
-from engine import paper, tables_optimization
+from engine import tables_attributes, tables_distribution, tables_dose, tables_optimization
 from engine.evaluation import confidence, vulnerable, worst
-from engine.evaluation.damage import collateral_of, ratio
+from engine.evaluation.damage import Collateral, collateral_of, ratio
+from engine.evaluation.prediction import NONE, Interval, of_half, of_mean
 from engine.rows import Table
 from engine.tables import KS, SPECS, World
-from engine.tables_cells import Row, cell, line, mean
+from engine.tables_cells import Row, cell, line, mean, reading
 from engine.tables_work import Work
 
 
@@ -106,9 +107,24 @@ def _damage(work: Work) -> list[Row]:
                     test_rows=s.test_rows,
                     published=value,
                     published_as=told,
+                    **_one_more(work, at, value),
                 )
             )
     return rows
+
+
+def _one_more(work: Work, at: tuple[int, int], published: float | None) -> dict[str, object]:
+    """What the paper's trials would show of one subpopulation's damage; worked out where they did."""
+    if published is None:
+        return predicted(NONE, None)
+    d = work.damages
+    low, centre, high = float(d.low_AS[at]), float(d.damage_AS[at]), float(d.high_AS[at])
+    return predicted(of_half(centre, max(centre - low, high - centre), int(d.trials_AS[at]), work.others), published)
+
+
+def predicted(interval: Interval, published: float | None) -> dict[str, object]:
+    """The cells of an interval that a published value is held against."""
+    return {"predicted_low": interval.low, "predicted_high": interval.high, "outside": interval.outside(published)}
 
 
 def _worst(work: Work) -> list[Row]:
@@ -140,6 +156,7 @@ def _worst(work: Work) -> list[Row]:
                     chosen=_list(w.published_picks),
                     chosen_corrected=_list(w.picks),
                     note=w.note,
+                    **predicted(work.replications[a].worst(k), value),
                 )
             )
     return rows
@@ -169,9 +186,23 @@ def _collateral(work: Work) -> list[Row]:
                     trials=interval.trials,
                     published=value,
                     published_as=told,
+                    **predicted(_other_groups(interval, each, work.others), value),
                 )
             )
     return rows
+
+
+def _other_groups(interval: Collateral, each: Sequence[float], others: int) -> Interval:
+    """What as large a group of other subpopulations would show of their collateral, over so many trials."""
+    centre = mean(each)
+    if centre is None or interval.high is None or interval.low is None:
+        return NONE
+    spread = of_mean(each, len(each))
+    apart = 0.0 if spread.low is None else (centre - spread.low) / 2**0.5  # that of one mean, not of the difference of two
+    trials = of_half(centre, (interval.high - interval.low) / 2, interval.trials, others)
+    assert trials.low is not None
+    reach = ((centre - trials.low) ** 2 + apart**2) ** 0.5
+    return Interval.around(centre, reach)
 
 
 def _confidence(work: Work) -> list[Row]:
@@ -182,6 +213,9 @@ def _confidence(work: Work) -> list[Row]:
             values = [float(d.damage_AS[a, s.index]) for s in known]
             value, told = reading(None if published is None else published.confidence.get(group.name))
             rank, _ = reading(None if published is None or group.name != "all" else published.spearman.get(alpha))
+            rho = confidence.spearman([s.confidence for s in known], values)
+            pairs = sum(s.confidence is not None for s in known)
+            told_rho, others = confidence.spearman_interval(rho, pairs), confidence.spearman_interval(rho, pairs, pairs)
             rows.append(
                 line(
                     "confidence",
@@ -191,20 +225,17 @@ def _confidence(work: Work) -> list[Row]:
                     confidence=mean([s.confidence for s in known if s.confidence is not None]),
                     confidence_in_sample=mean([s.confidence_in_sample for s in known if s.confidence_in_sample is not None]),
                     damage=mean(values),
-                    spearman=confidence.spearman([s.confidence for s in known], values),
+                    spearman=rho,
                     published=value,
                     published_as=told,
                     published_spearman=rank,
+                    spearman_low=told_rho.low,
+                    spearman_high=told_rho.high,
+                    **predicted(of_mean(values, confidence.GROUP), value),
+                    spearman_outside=others.outside(rank),
                 )
             )
     return rows
-
-
-def reading(entry: paper.Reading | None) -> tuple[float | None, str | None]:
-    """A published value and where it stands: ("Table 4, sure")."""
-    if entry is None:
-        return None, None
-    return entry.value, ", ".join(part for part in (entry.table, entry.certainty, entry.remark) if part)
 
 
 def _list(indices: Sequence[int]) -> str:
@@ -218,5 +249,8 @@ BUILDERS: dict[str, Callable[[Work], list[Row]]] = {
     "worst": _worst,
     "collateral": _collateral,
     "confidence": _confidence,
+    "distribution": tables_distribution.rows,
+    "dose": tables_dose.rows,
+    "attributes": tables_attributes.rows,
     "optimization": tables_optimization.rows,
 }

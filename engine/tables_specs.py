@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from engine.rows import Column, TableSpec
+from engine.tables_columns import ALPHA as _ALPHA
+from engine.tables_columns import DESCRIPTION as _DESCRIPTION
+from engine.tables_columns import INTERVAL as _INTERVAL
+from engine.tables_columns import PREDICTED as _PREDICTED
+from engine.tables_columns import PUBLISHED as _PUBLISHED
+from engine.tables_columns import SUBPOPULATION as _SUBPOPULATION
+from engine.tables_specs_analyses import ANALYSES
 
 KS = (1, 5, 10)
 
@@ -11,18 +18,9 @@ ESTIMAND = (
     "expected damage of an adversary who picks targets from past trials, given this split and clustering"
 )
 
-_SUBPOPULATION = Column("subpopulation", "int", "its index")
-_DESCRIPTION = Column("description", "text", "what its rows have in common")
-_ALPHA = Column("alpha", "float", "poison rate")
-_INTERVAL = (Column("low", "fraction", "lower end of the 95 % interval"), Column("high", "fraction", "upper end of the 95 % interval"))
 _OBJECTIVE = (
     "mean agreement of the points' gradients with the attacker's (influence: fall of the attacker's loss that a point foretells, nats)"
 )
-_PUBLISHED = (
-    Column("published", "fraction", "the paper's value"),
-    Column("published_as", "text", "its table, and how sure its reading is"),
-)
-
 SPECS: dict[str, TableSpec] = {
     "subpopulations": TableSpec(
         "subpopulations",
@@ -93,6 +91,7 @@ SPECS: dict[str, TableSpec] = {
             Column("aux_rows", "int"),
             Column("test_rows", "int"),
             *_PUBLISHED,
+            *_PREDICTED,
         ),
         ("alpha", "subpopulation"),
         "target damage of every attacked subpopulation at every poison rate",
@@ -116,6 +115,7 @@ SPECS: dict[str, TableSpec] = {
             Column("chosen", "text", "those chosen as published, worst first"),
             Column("chosen_corrected", "text", "those of enough test rows, by all trials, worst first"),
             Column("note", "text", "why a value is missing"),
+            *_PREDICTED,
         ),
         ("alpha", "k"),
         "mean target damage of the worst k, as published and corrected",
@@ -132,6 +132,7 @@ SPECS: dict[str, TableSpec] = {
             Column("damage", "fraction", "target damage of the same"),
             Column("trials", "int"),
             *_PUBLISHED,
+            *_PREDICTED,
         ),
         ("alpha", "group"),
         "what the attack does to everyone else",
@@ -149,10 +150,17 @@ SPECS: dict[str, TableSpec] = {
             Column("published", "fraction", "the paper's mean damage; its alpha could not be read"),
             Column("published_as", "text", "its table, and how sure its reading is"),
             Column("published_spearman", "float"),
+            Column("spearman_low", "float", "lower end of its 95 % interval"),
+            Column("spearman_high", "float", "upper end"),
+            *_PREDICTED,
+            Column(
+                "spearman_outside", "text", "above or below, where the published correlation lies outside what as many others would show"
+            ),
         ),
         ("alpha", "group"),
         "whether confidence foretells damage",
     ),
+    **ANALYSES,
     "optimization": TableSpec(
         "optimization",
         (
@@ -199,6 +207,6 @@ SPECS: dict[str, TableSpec] = {
     ),
 }
 
-MADE_AT_EXPORT = ("predictions",)
-OPTIONAL = ("optimization",)  # of some runs only: see `tables.materialised`
+MADE_AT_EXPORT = ("predictions", "groups", "matchers")
+OPTIONAL = ("optimization", "attributes")  # of some runs only: see `tables.materialised` and `tables.World`
 MATERIALISED = tuple(name for name in SPECS if name not in (*MADE_AT_EXPORT, *OPTIONAL))  # of every run

@@ -10,7 +10,9 @@ import numpy as np
 
 from engine import paper
 from engine.evaluation.damage import Damages, damages, off_target, ratio
+from engine.evaluation.deconvolve import Mixture
 from engine.evaluation.layout import Layout, lay_out
+from engine.evaluation.prediction import Replications, mixture_of, replications
 from engine.rows import Subpopulation
 from engine.tables import World
 
@@ -44,7 +46,7 @@ class Work:
 
     @cached_property
     def layout(self) -> Layout:
-        return lay_out(self.world.counts, self.world.facts.alphas, self.labels)
+        return lay_out(self.world.counts, self.world.facts.alphas, self.labels, trials=self.world.facts.trials)
 
     @cached_property
     def damages(self) -> Damages:
@@ -83,3 +85,19 @@ class Work:
     @cached_property
     def enough_test_rows(self) -> np.ndarray:
         return self.mask(lambda s: s.test_rows >= self.world.facts.min_test_rows)
+
+    @property
+    def others(self) -> int:
+        """Over how many trials the paper's damages were averaged; where nothing is published, as many as there are here."""
+        return self.published.trials if self.published is not None else len(self.layout.trials)
+
+    def mixtures(self, among: np.ndarray) -> tuple[tuple[np.ndarray, Mixture] | None, ...]:
+        """Of each alpha: which subpopulations among those, and how their true damages are distributed. See `mixture_of`."""
+        d = self.damages
+        return tuple(mixture_of(damage_S, se_S, among) for damage_S, se_S in zip(d.damage_AS, d.se_AS, strict=True))
+
+    @cached_property
+    def replications(self) -> tuple[Replications, ...]:
+        """Of each alpha: what the same protocol would show as published, run by another."""
+        found = self.mixtures(self.published_sizes)
+        return tuple(replications(self.layout, a, each, self.others) for a, each in enumerate(found))

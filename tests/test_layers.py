@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine.run",),
     (
         "engine.worker", "engine.carry_out", "engine.heart", "engine.progress", "engine.preview", "engine.bench", "engine.contact_sheet",
-        "engine.showing",
+        "engine.showing", "engine.finding",
     ),
     ("engine.executor",),
     ("engine.pipeline",),
@@ -37,7 +37,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine.features", "engine.pictures", "engine.texts_tokens", "engine.texts_tokenizer"),
     (
         "engine.store", "engine.store_db", "engine.store_results", "engine.store_runs", "engine.store_tables", "engine.migrations",
-        "engine.tables", "engine.tables_rows", "engine.tables_work", "engine.export", "engine.export_formats", "engine.paper",
+        "engine.tables", "engine.tables_specs", "engine.tables_cells", "engine.tables_rows", "engine.tables_work",
+        "engine.tables_optimization", "engine.tables_attributes", "engine.tables_columns", "engine.tables_distribution", "engine.tables_dose",
+        "engine.tables_specs_analyses", "engine.export", "engine.export_formats", "engine.paper",
         "engine.provenance",
     ),
     (

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.evaluation.prediction import Interval
 from engine.rows import Subpopulation
 
 GROUP = 10
@@ -42,6 +43,19 @@ def spearman(left: Sequence[float | None], right: Sequence[float]) -> float | No
     centred = [rank - rank.mean() for rank in ranks]
     size = float(np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
     return None if size == 0.0 else float((centred[0] * centred[1]).sum() / size)
+
+
+def spearman_interval(rho: float | None, pairs: int, others: int | None = None) -> Interval:
+    """95 % of a rank correlation of so many pairs, by Fisher's z with Bonett and Wright's (2000) variance; none below five pairs.
+
+    others: of the correlation that so many other pairs, drawn like these, would show.
+    """
+    if rho is None or pairs < 5 or (others is not None and others < 5):
+        return Interval()
+    z = float(np.arctanh(np.clip(rho, -0.999999, 0.999999)))
+    variance = (1 + rho * rho / 2) * (1 / (pairs - 3) + (1 / (others - 3) if others is not None else 0.0))
+    reach = 1.959964 * variance**0.5
+    return Interval(float(np.tanh(z - reach)), float(np.tanh(z + reach)))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

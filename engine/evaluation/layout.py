@@ -46,30 +46,33 @@ class Layout:
     n_all: int
 
 
-def lay_out(counts: Counts, alphas: Sequence[float], labels: Sequence[int | None], *, arm: Arm = "poisoned") -> Layout:
+def lay_out(
+    counts: Counts, alphas: Sequence[float], labels: Sequence[int | None], *, arm: Arm = "poisoned", trials: int | None = None
+) -> Layout:
     """The victims of one arm, paired with the clean victim of their trial (the first, should there be two).
 
-    labels: for each subpopulation the class index its poison is given, or None. Victims of an alpha not in `alphas` are left out.
+    labels: for each subpopulation the class index its poison is given, or None. Victims of an alpha not in `alphas` are left out, and so
+    are trials from number `trials` on: those that a search for the alpha needed trained beyond the scenario's.
     """
     S, rows = counts.subpopulations, int(counts.ends_S[-2]) if counts.subpopulations else 0
     victims = counts.in_order()
     clean = {v.spec.trial: v for v in reversed(victims) if v.spec.arm == "clean"}
-    trials = tuple(sorted(clean))
-    trial_at, alpha_at = {t: i for i, t in enumerate(trials)}, {a: i for i, a in enumerate(alphas)}
+    there = tuple(sorted(t for t in clean if trials is None or t < trials))
+    trial_at, alpha_at = {t: i for i, t in enumerate(there)}, {a: i for i, a in enumerate(alphas)}
     label_S = np.array([-1 if label is None else label for label in labels], dtype=np.int64)
-    ATS = (len(alphas), len(trials), S)
+    ATS = (len(alphas), len(there), S)
     have_ATS = np.zeros(ATS, dtype=bool)
     right_ATS, all_ATS, label_ATS, points_ATS, already_ATS, sum_ATS = (np.zeros(ATS, dtype=np.int64) for _ in range(6))
     aimed_AT = np.zeros(ATS[:2], dtype=np.int64)
-    clean_TR = np.zeros((len(trials), rows), dtype=np.int8)
-    clean_TS, clean_label_TS = (np.zeros((len(trials), S), dtype=np.int64) for _ in range(2))
-    clean_all_T = np.zeros(len(trials), dtype=np.int64)
-    for t, trial in enumerate(trials):
+    clean_TR = np.zeros((len(there), rows), dtype=np.int8)
+    clean_TS, clean_label_TS = (np.zeros((len(there), S), dtype=np.int64) for _ in range(2))
+    clean_all_T = np.zeros(len(there), dtype=np.int64)
+    for t, trial in enumerate(there):
         victim = clean[trial]
         clean_TR[t] = victim.right_rows[:rows]
         clean_TS[t], clean_all_T[t] = victim.right_S[:S], victim.right_S.sum()
         clean_label_TS[t] = np.where(label_S < 0, 0, victim.given_SC[np.arange(S), label_S])
-    diff_ATR = np.zeros((len(alphas), len(trials), rows), dtype=np.int8)
+    diff_ATR = np.zeros((len(alphas), len(there), rows), dtype=np.int8)
     for victim in victims:
         spec = victim.spec
         a, t, s = alpha_at.get(spec.alpha, -1) if spec.alpha is not None else -1, trial_at.get(spec.trial, -1), spec.subpopulation
@@ -86,7 +89,7 @@ def lay_out(counts: Counts, alphas: Sequence[float], labels: Sequence[int | None
         aimed_AT[a, t] += 1
     return Layout(
         alphas=tuple(alphas),
-        trials=trials,
+        trials=there,
         have_ATS=have_ATS,
         diff_ATR=diff_ATR,
         right_ATS=right_ATS,

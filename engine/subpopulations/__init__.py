@@ -10,6 +10,7 @@ from engine.rows import Dataset, Membership, Rows
 from engine.scenario import SubpopulationsSection
 from engine.subpopulations import cluster_match, feature_match
 from engine.subpopulations.adversary import adversary_rows, adversary_view
+from engine.subpopulations.annotated import annotated
 from engine.subpopulations.summary import summarise
 from engine.subpopulations.target_label import check_target
 
@@ -28,4 +29,4 @@ def assign(
     return MATCHERS[section.kind].assign(section, dataset, represent, seed)
 
 
-__all__ = ["MATCHERS", "adversary_rows", "adversary_view", "assign", "check_target", "summarise"]
+__all__ = ["MATCHERS", "adversary_rows", "adversary_view", "annotated", "assign", "check_target", "summarise"]
