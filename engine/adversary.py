@@ -80,7 +80,7 @@ class Adversary:
         if layer == "hidden" and isinstance(self.model, models.Mlp):
             return lambda rows: self._hidden(rows.x)
         model = self._encoder if self.section.tune == "last_layer" else self.model
-        there = ("hidden", *getattr(model, "layers", ()))
+        there = getattr(model, "layers", ("hidden",))
         if layer not in there:
             raise RequestError(f"{self.section.kind} has no layer {layer!r}", where="subpopulations.layer", next=f"use {', '.join(there)}")
         return lambda rows: self._at(layer, rows)
