@@ -2,7 +2,9 @@
 
 one by one, eager      a plain PyTorch loop (`training/sequential.py`), at its best thread count
 one by one, sklearn    scikit-learn's MLPClassifier on train + poison, at its best split of processes and threads
-stacked                what `subpop run` does
+stacked, or subpop     what `subpop run` does
+
+Of networks that are trained whole a few steps are timed, and an hour's victims worked out from them: whole epochs would take hours.
 """
 
 from __future__ import annotations
@@ -19,15 +21,20 @@ import torch
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from engine import pipeline, victims
+from engine import models, pipeline, victims
 from engine.models import Mlp
 from engine.processes import cores
 from engine.scenario import ModelSection, Scenario
+from engine.seeds import generator
+from engine.training.networks import way_for
 from engine.training.recipe import Job, Training
-from engine.training.sequential import train_sequential
+from engine.training.sequential import train_network_sequential, train_sequential
 
 EPOCHS = 20  # where the scenario stops on a plateau: the ratio does not depend on it
 ROUNDS = 3  # each way in turn, so that a change in the machine's speed falls on all of them
+
+ROUND_S = 4.0  # networks: of each way
+VMAPPED = 16  # victims together on a GPU, where they gain by company
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,10 @@ class Way:
 
 @dataclass(frozen=True)
 class Bench:
-    """Ratios are medians over rounds of the ratio within a round. gflops and matrix_gflops in 1e9 operations a second, float32."""
+    """Ratios are medians over rounds of the ratio within a round. gflops and matrix_gflops in 1e9 operations a second, of `precision`.
+
+    steps_timed: how many steps the times were worked out from; None where victims were trained whole.
+    """
 
     device: str
     rows: int
@@ -56,6 +66,8 @@ class Bench:
     times_sklearn: float | None
     gflops: float
     matrix_gflops: float
+    precision: str = "float32"
+    steps_timed: int | None = None
 
     @property
     def matrix_share(self) -> float:
@@ -68,16 +80,21 @@ class Bench:
             f"{way.name:<8} {way.victims_per_hour:10,.0f} victims an hour, {way.seconds_per_victim * 1e3:7.1f} ms each ({way.setup})"
             for way in self.ways
         ]
-        ratios = [f"stacked is {self.times_eager:.1f} times the eager loop"]
+        ratios = [f"{self.ways[-1].name} is {self.times_eager:.1f} times the eager loop"]
         if self.times_sklearn is not None:
             ratios.append(f"{self.times_sklearn:.1f} times scikit-learn")
-        rate = f"{self.gflops:.0f} of {self.matrix_gflops:.0f} GFLOP/s, {self.matrix_share:.0%} of this device's own float32 matrix rate"
+        rate = f"{self.gflops:.0f} of {self.matrix_gflops:.0f} GFLOP/s, {self.matrix_share:.0%} of this device's own matrix rate"
+        rate += f" in {self.precision}"
         head = f"{self.victims} victims on {self.device}: {self.rows:,} rows x {self.features}, {recipe}"
+        if self.steps_timed is not None:
+            head += f"; worked out from {self.steps_timed} steps in {self.precision}, training alone, poison drawn at random"
         return [head, *ways, f"{' and '.join(ratios)}; it reaches {rate}"]
 
 
 def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Callable[[str], None] = lambda line: None) -> Bench:
     """Measure the scenario's first trial; takes one to three minutes. scikit-learn is left out on CUDA and for other models than mlp."""
+    if scenario.model.kind in models.NETWORKS and scenario.model.tune == "all":
+        return _run_network(scenario, data_dir, device, report)
     discovery = pipeline.discover(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
     specs = pipeline.victims_of_trial(scenario, discovery.subpopulations, 0, 0)
     epochs = EPOCHS if scenario.model.stop == "plateau" else min(scenario.model.epochs, EPOCHS)
@@ -86,6 +103,7 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
     where = torch.device(device)
     dtype = victims.how(scenario.compute, scenario.model, device).dtype
     model = victims.model_of(section, discovery.dataset)
+    assert isinstance(model, Mlp)
     data = victims.training_of(discovery.dataset).to(where, dtype)
     jobs = [victims.job_of(pipeline.poison_of(scenario, discovery, spec)) for spec in specs]
     few = _spread(jobs, 4)
@@ -131,17 +149,88 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
     return bench
 
 
+def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callable[[str], None]) -> Bench:
+    """The same for a network trained whole, on rows of the scenario with poison drawn at random: no adversary is trained to choose it."""
+    section, on = scenario.model, victims.how(scenario.compute, scenario.model, device)
+    dataset = pipeline.load(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
+    model = victims.model_of(section, dataset)
+    assert isinstance(model, models.Network)
+    data, init = victims.training_of(dataset).to(on.device, on.dtype), victims.initial(model, scenario.seed, 0, on.dtype)
+    side_by_side = victims.workers(scenario, on.device)
+    together = side_by_side if on.device.type == "cpu" else VMAPPED if way_for(model, init, on.device) == "vmapped" else 1
+    points = int(max(scenario.attack.alphas) * len(dataset.aux)) // scenario.subpopulations.clusters
+    draw = generator(scenario.seed, "bench poison")
+    jobs = [Job(draw.integers(len(dataset.aux), size=points), draw.integers(len(dataset.classes), size=points)) for _ in range(together)]
+    eager = [p.to(on.device) for p in init]
+    settings = victims.recipe(section)
+
+    def product(steps: int) -> None:
+        victims.fit(model, section, data, jobs, scenario.seed, 0, on, None, workers=side_by_side, max_steps=steps)
+
+    def plain(steps: int, threads: int) -> None:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        with torch.autocast(on.device.type, torch.bfloat16, enabled=on.autocast):
+            train_network_sequential(model, eager, data, jobs[0], settings, seed=scenario.seed, trial=0, max_steps=steps)
+        torch.set_num_threads(before)
+
+    per_epoch = -(-len(data.y_N) // section.batch)
+    all_steps = per_epoch * section.epochs
+    product(1)  # the first of a process also pays for its start
+    threads = min(sorted({1, cores()}), key=lambda n: _seconds_a_step(lambda steps: plain(steps, n), 1)) if device == "cpu" else 1
+    steps = min(per_epoch - 1, max(2, int(ROUND_S / _seconds_a_step(product, 2))))
+    taken: dict[str, list[float]] = {"eager": [], "subpop": []}
+    rates = []
+    for round_ in range(ROUNDS):
+        taken["subpop"].append(_seconds_a_step(product, steps) / together * all_steps)
+        taken["eager"].append(_seconds_a_step(lambda n: plain(n, threads), steps) * all_steps)
+        rates.append(matrix_rate(on.device, dtype=torch.bfloat16 if on.autocast else on.dtype))
+        report(
+            f"round {round_ + 1} of {ROUNDS}: "
+            + ", ".join(f"{n} {t[-1] / all_steps * 1e3:.1f} ms a victim's step" for n, t in taken.items())
+        )
+    per_victim = statistics.median(taken["subpop"])
+    company = f"{together} {'side by side' if device == 'cpu' else 'together'}"
+    setups = {"eager": f"{threads} thread{'s' if threads > 1 else ''}" if device == "cpu" else device, "subpop": company}
+    bench = Bench(
+        device=device,
+        rows=len(data.y_N),
+        features=int(np.prod(dataset.train.x.shape[1:])),
+        victims=together,
+        poison_points=points,
+        batch=section.batch,
+        epochs=section.epochs,
+        ways=tuple(Way(n, 3600 / statistics.median(t), statistics.median(t), setups[n]) for n, t in taken.items()),
+        times_eager=_median_ratio(taken["eager"], taken["subpop"]),
+        times_sklearn=None,
+        # forward, and twice as much backward
+        gflops=3 * model.operations(len(data.y_N) + points) * section.epochs / per_victim / 1e9,
+        matrix_gflops=statistics.median(rates),
+        precision=scenario.compute.precision,
+        steps_timed=steps,
+    )
+    for line in bench.lines():
+        report(line)
+    return bench
+
+
+def _seconds_a_step(train: Callable[[int], None], steps: int) -> float:
+    """What a step takes, start and end left out: one step, and that many more."""
+    one = _seconds(lambda: train(1))
+    return max((_seconds(lambda: train(1 + steps)) - one) / steps, 1e-6)
+
+
 def operations(model: Mlp, rows: int) -> float:
     """Multiply-adds, counted as two, of one epoch over `rows`: forward, and backward without a gradient for the input."""
     first, *later = [2.0 * a * b for a, b in zip(model.sizes, model.sizes[1:], strict=False)]
     return rows * (2 * first + 3 * sum(later))
 
 
-def matrix_rate(device: torch.device, n: int = 2048, repeats: int = 8) -> float:
-    """This device's own rate of a square float32 matrix product, 1e9 operations a second: the best of a few."""
+def matrix_rate(device: torch.device, n: int = 2048, repeats: int = 8, dtype: torch.dtype = torch.float32) -> float:
+    """This device's own rate of a square matrix product, 1e9 operations a second: the best of a few."""
     before = torch.get_num_threads()
     torch.set_num_threads(cores())
-    a, b = torch.randn(n, n, device=device), torch.randn(n, n, device=device)
+    a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
     out = torch.empty_like(a)
     best_s = min(_seconds(lambda: torch.mm(a, b, out=out)) for _ in range(repeats))
     torch.set_num_threads(before)
