@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
+from engine import export_together
 from engine.errors import RequestError, SubpopError, UnknownName
 from engine.export_formats import WRITERS
 from engine.rows import RunRow, Table, TableSpec, VictimResult
-from engine.tables import OPTIONAL, SPECS
+from engine.tables_specs import MADE_AT_EXPORT, OPTIONAL, SPECS
 
 if TYPE_CHECKING:
     from engine.store import StoredDiscovery
+    from engine.tables_groups import Choice
 
 Key = tuple[object, ...]
 Row = tuple[object, ...]
@@ -40,12 +42,20 @@ class Source(Protocol):
 
 
 def export(
-    store: Source, run_id: str, table: str, format: str, out: BinaryIO | Path | None = None, *, only: Sequence[Key] | None = None
+    store: Source,
+    run_id: str | Sequence[str],
+    table: str,
+    format: str,
+    out: BinaryIO | Path | None = None,
+    *,
+    only: Sequence[Key] | None = None,
+    choice: Choice | None = None,
 ) -> int:
-    """Write one table of a run; returns how many rows were written.
+    """Write one table of a run, or of several together behind their systems' names; returns how many rows were written.
 
     out: a path (replaced whole, or left as it was), a binary stream, or None for standard output.
-    only: keys of the rows to write, in the order to write them (what a screen shows); None: all, in stable order. Not for `predictions`.
+    only: keys of the rows to write, in the order to write them (what a screen shows); None: all, in stable order.
+    choice: for `groups`, which attack and groups; None: the attack of largest damage.
     Raises UnknownName (table, format), RequestError (nothing there yet, a path that cannot be written, a full disk), StoreError.
     A closed pipe is left to the caller as BrokenPipeError.
     """
@@ -53,9 +63,7 @@ def export(
         raise UnknownName("table", table, SPECS)
     if format not in WRITERS:
         raise UnknownName("format", format, WRITERS)
-    run = store.run(run_id)
-    spec, rows, shown = _rows(store, run, table, only)
-    provenance = provenance_of(run, store.provenance(run_id), table, shown)
+    spec, rows, provenance = prepared(store, [run_id] if isinstance(run_id, str) else run_id, table, only=only, choice=choice)
     counted = _Count(rows)
     if isinstance(out, Path):
         write_file(out, lambda stream: WRITERS[format](spec, provenance, counted, stream))
@@ -65,6 +73,31 @@ def export(
             WRITERS[format](spec, provenance, counted, stream)
             stream.flush()
     return counted.count
+
+
+def prepared(
+    store: Source, run_ids: Sequence[str], table: str, *, only: Sequence[Key] | None = None, choice: Choice | None = None
+) -> tuple[TableSpec, Iterable[Row], dict[str, str]]:
+    """(spec, rows, provenance) of a table as it is exported; a table of several runs has their names before its own columns."""
+    runs = [store.run(run_id) for run_id in dict.fromkeys(run_ids)]
+    if not runs:
+        raise RequestError("of which run?", where=table, next="give a run's id, or `latest`")
+    if len(runs) == 1:
+        spec, rows, shown = _rows(store, runs[0], table, only, choice)
+        return spec, rows, provenance_of(runs[0], store.provenance(runs[0].id), table, shown)
+    if only is not None:
+        raise RequestError("rows are chosen of one run at a time", where=table, next="export the runs one by one")
+    told = {"table": table, "runs": "; ".join(run.id for run in runs)}
+    for run in runs:
+        own = provenance_of(run, store.provenance(run.id), table)
+        told |= {f"{run.id}.{key}": value for key, value in own.items() if key not in ("table", "run")}
+    told |= {"deviations": said} if (said := "; ".join(f"{run.id}: {d}" for run in runs for d in run.deviations)) else {}
+    if table == "matchers":
+        made = export_together.matchers(store, runs)
+        return made.spec, made.rows, told
+    parts = [(run, *_rows(store, run, table, None, choice)[:2]) for run in runs]
+    spec, rows = export_together.together(parts)
+    return spec, rows, told
 
 
 def provenance_of(run: RunRow, stored: Mapping[str, Any], table: str, shown: str = "") -> dict[str, str]:
@@ -104,19 +137,19 @@ def _prediction_rows(
             yield (*head, row, own[row], true[row], classes[given])
 
 
-def _rows(store: Source, run: RunRow, name: str, only: Sequence[Key] | None) -> tuple[TableSpec, Iterable[Row], str]:
+def _rows(store: Source, run: RunRow, name: str, only: Sequence[Key] | None, choice: Choice | None) -> tuple[TableSpec, Iterable[Row], str]:
     """(spec, rows, what part of the table they are, in words; empty for all of it)."""
-    if name == "predictions":
+    if name in MADE_AT_EXPORT:
         if only is not None:
-            raise RequestError("`predictions` is exported whole", where=f"run {run.id}", next="filter the file instead")
-        return SPECS[name], predictions(store, run.id), ""
+            raise RequestError(f"`{name}` is exported whole", where=f"run {run.id}", next="filter the file instead")
+        if name == "predictions":
+            return SPECS[name], predictions(store, run.id), ""
+        made = export_together.groups(store, run, choice) if name == "groups" else export_together.matchers(store, [run])
+        return made.spec, made.rows, ""
     if name not in (there := store.tables(run.id)):
         if there and name in OPTIONAL:
-            raise RequestError(
-                f"it has no `{name}`: that sets an optimised attack beside label flipping",
-                where=f"run {run.id}",
-                next='run attack.kind = "gradient" or "influence" with "label_flip" among evaluation.controls',
-            )
+            what, then = _ABSENT[name]
+            raise RequestError(f"it has no `{name}`: that {what}", where=f"run {run.id}", next=then)
         raise RequestError(
             f"it has no `{name}` yet ({run.state}, {run.victims_done} of {run.victims_total} victims)",
             where=f"run {run.id}",
@@ -137,6 +170,18 @@ def _rows(store: Source, run: RunRow, name: str, only: Sequence[Key] | None) -> 
     rows = [by_key[tuple(key)] for key in only]
     whole = tuple(rows) == table.rows
     return table.spec, rows, "" if whole else f"{len(rows)} of {len(table.rows)}, filtered and ordered by the reader"
+
+
+_ABSENT = {
+    "optimization": (
+        "sets an optimised attack beside label flipping",
+        'run attack.kind = "gradient" or "influence" with "label_flip" among evaluation.controls',
+    ),
+    "attributes": (
+        "needs annotations of the test rows, which were not stored with it",
+        "run data that has them (columns of few levels) with this version",
+    ),
+}
 
 
 def _flat(values: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """The search for the alpha that does a chosen damage (`subpop run ... --find 0.2`): what to train once the grid is trained.
 
-Three plans, each a pure function of the plan so far and of its victims: the scenario's grid; then, once, alphas inside the two between which
-each subpopulation's curve reaches the level; then fresh trials at the alpha found, with clean victims of their own, which had no part in
+Three plans, each a pure function of the plan so far and of its victims: the scenario's grid; then, once, alphas between the two at which
+each subpopulation's curve crosses the level; then fresh trials at the alpha found, with clean victims of their own, which had no part in
 finding it. Where the largest alpha does not reach the level there is nothing to look for.
 """
 

@@ -26,9 +26,10 @@ OPTIMISED_ATTACKS = ("gradient", "influence")
 
 @dataclass(frozen=True)
 class Facts:
-    """What tables need to know of the scenario. Sizes are aux rows, inclusive; trials beyond `trials` are a search's own, None: there are none.
+    """What tables need to know of the scenario. Sizes are aux rows, inclusive.
 
-    per: of which size alpha is a share; dose_level: the damage that `dose` asks for; finds: a search for its alpha goes on after the grid.
+    trials: its own, those beyond are a search's; None: all. per: of which size alpha is a share. dose_level: the damage that `dose` asks
+    for. finds: a search for its alpha goes on after the grid. features: those that FeatureMatch crosses.
     """
 
     seed: int

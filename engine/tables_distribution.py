@@ -58,11 +58,14 @@ def _of_alpha(work: Work, a: int, found: tuple[np.ndarray, Mixture] | None) -> I
 
     for at in sorted({*THRESHOLDS, *published}):
         reached = None if not len(seen) else int((seen >= at if at > 0 else seen > 0).sum()) / len(seen)
-        yield row("share", at, reached, mixture and mixture.share(at), copies and copies.share(at), others.share(at))
+        value, interval = (None if mixture is None else mixture.share(at)), (None if copies is None else copies.share(at))
+        yield row("share", at, reached, value, interval, others.share(at))
     for q in QUANTILES:
         raw = float(np.quantile(seen, q)) if len(seen) else None
-        yield row("quantile", q, raw, mixture and mixture.quantile(q), copies and copies.quantile(q), others.quantile(q))
-    yield row("mean", None, mean(seen.tolist()), mixture and mixture.mean(), copies and copies.mean(), others.mean())
+        value, interval = (None if mixture is None else mixture.quantile(q)), (None if copies is None else copies.quantile(q))
+        yield row("quantile", q, raw, value, interval, others.quantile(q))
+    value, interval = (None if mixture is None else mixture.mean()), (None if copies is None else copies.mean())
+    yield row("mean", None, mean(seen.tolist()), value, interval, others.mean())
 
 
 def _note(work: Work, mixture: Mixture | None, seen: int) -> str | None:

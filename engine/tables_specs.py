@@ -153,9 +153,7 @@ SPECS: dict[str, TableSpec] = {
             Column("spearman_low", "float", "lower end of its 95 % interval"),
             Column("spearman_high", "float", "upper end"),
             *_PREDICTED,
-            Column(
-                "spearman_outside", "text", "above or below, where the published correlation lies outside what as many others would show"
-            ),
+            Column("spearman_outside", "text", "above or below, where the published one lies outside what as many others would show"),
         ),
         ("alpha", "group"),
         "whether confidence foretells damage",

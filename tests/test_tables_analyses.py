@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
+from engine.errors import RequestError, UnknownName
 from engine.evaluation import dose
 from engine.evaluation.annotations import Annotations
 from engine.evaluation.association import association
@@ -21,6 +22,9 @@ from engine.rows import Dataset, Rows
 from engine.scenario import SubpopulationsSection
 from engine.subpopulations import annotated
 from engine.tables import World, build
+from engine.tables_groups import Choice
+from engine.tables_groups import groups as made_groups
+from engine.tables_matchers import Side, matchers
 from tests.evaluation_world import FACTS, discovered, victims
 
 
@@ -232,3 +236,49 @@ def test_attributes_tell_how_clusters_and_annotations_agree() -> None:
     assert rows[0]["nmi"] > rows[0]["nmi_by_chance"]
     assert rows[0]["strongest"].endswith(")")
     assert "attributes" not in build(World.start(FACTS, found))
+
+
+# ---- made at export -------------------------------------------------------------------------------------------------
+
+
+def test_groups_of_a_chosen_attack_hardest_hit_first() -> None:
+    found, results = discovered(), victims(discovered())
+    member = found.membership.test
+    codes = {"half": np.where(member == 3, 0, 1), "dice": np.arange(len(member)) % 3}
+
+    class Annotated:
+        subpopulations, membership, y_test, classes = found.subpopulations, found.membership, found.y_test, found.classes
+        arrays = Annotations({"half": ("the third", "the rest"), "dice": ("a", "b", "c")}, codes).arrays()
+
+    rows = rows_of(made_groups(FACTS, Annotated, results))
+    assert {(row["subpopulation"], row["alpha"]) for row in rows} == {(3, 1.0)}  # the worst at the largest alpha
+    assert (rows[0]["attribute"], rows[0]["group"], rows[0]["inside"]) == ("half", "the third", 1.0)
+    damage = {row["subpopulation"]: row for row in rows_of(build(World.start(FACTS, found, results))["damage"]) if row["alpha"] == 1.0}
+    assert rows[0]["damage"] == pytest.approx(damage[3]["damage"], abs=1e-12)
+    assert rows[0]["hit"] is True
+    assert rows[0]["looked_at"] == 5
+    crossed = rows_of(made_groups(FACTS, Annotated, results, Choice(1, 0.5, (("half", "dice"),))))
+    assert {row["attribute"] for row in crossed} == {"half", "dice", "half × dice"}
+    assert {(row["subpopulation"], row["alpha"]) for row in crossed} == {(1, 0.5)}
+    with pytest.raises(RequestError, match="no attack on subpopulation 6"):
+        made_groups(FACTS, Annotated, results, Choice(6))
+    with pytest.raises(UnknownName, match="did you mean 'dice'"):
+        made_groups(FACTS, Annotated, results, Choice(by=(("half", "dic"),)))
+    with pytest.raises(RequestError, match="no annotations"):
+        made_groups(FACTS, found, results)
+
+
+def test_matchers_stand_side_by_side(built) -> None:
+    def side(run_id: str, kind: str, **more: object) -> Side:
+        scenario = {"subpopulations": {"kind": kind}, "dataset": {"kind": "a"}, "model": {}, "adversary": {}, "seed": 0}
+        return Side(run_id, {**scenario, "attack": {"kind": "label_flip", "per": "aux"}, **more}, built["worst"], built["damage"])
+
+    rows = rows_of(matchers([side("c", "cluster_match"), side("f", "feature_match"), side("x", "cluster_match", dataset={"kind": "b"})]))
+    assert {(row["feature_run"], row["cluster_run"]) for row in rows} == {("f", "c"), (None, "x")}
+    pair = next(row for row in rows if row["cluster_run"] == "c" and row["k"] == 1)
+    assert (pair["difference"], pair["published"], pair["note"]) == (0, None, None)
+    assert pair["low"] < 0 < pair["high"]
+    assert pair["cluster_attacked"] == 6
+    alone = next(row for row in rows if row["cluster_run"] == "x")
+    assert alone["note"].startswith("alone")
+    assert alone["difference"] is None

@@ -45,9 +45,13 @@ def tried(counts: Counts, grid: Sequence[float], trials: int | None) -> Tried:
             alpha_JS[j, s], place[s, alpha] = alpha, float(j)
     for s in range(counts.subpopulations):
         place |= {(s, alpha): float(j) for j, alpha in enumerate(grid)}
-    return _laid_out(
-        counts, places, alpha_JS, lambda spec: None if _of_search(spec, trials) else place.get((spec.subpopulation, spec.alpha))
-    )
+
+    def place_of(spec: VictimSpec) -> float | None:
+        if spec.subpopulation is None or spec.alpha is None or _of_search(spec, trials):
+            return None
+        return place.get((spec.subpopulation, spec.alpha))
+
+    return _laid_out(counts, places, alpha_JS, place_of)
 
 
 def fresh(counts: Counts, trials: int | None) -> Tried | None:
@@ -58,9 +62,11 @@ def fresh(counts: Counts, trials: int | None) -> Tried | None:
     alpha_JS = np.full((1, counts.subpopulations), np.nan)
     for spec in specs:
         alpha_JS[0, spec.subpopulation] = spec.alpha
-    return _laid_out(
-        counts, 1, alpha_JS, lambda spec: 0.0 if _of_search(spec, trials) else None, keep=lambda spec: _of_search(spec, trials)
-    )
+
+    def keep(spec: VictimSpec) -> bool:
+        return _of_search(spec, trials)
+
+    return _laid_out(counts, 1, alpha_JS, lambda spec: 0.0 if keep(spec) else None, keep)
 
 
 def _of_search(spec: VictimSpec, trials: int | None) -> bool:
