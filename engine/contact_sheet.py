@@ -26,6 +26,7 @@ SIDE, GAP = 64, 6  # pixels of a thumbnail, and between two
 WORDS = 300  # pixels of the column of descriptions
 HEAD, LINE = 64, 15  # pixels of the lines above the first row, and of one line of text
 MOST_PIXELS = 2**28  # of the whole sheet
+LACKING = {"×": "x", "≤": "<=", "≥": ">=", "…": "..."}  # signs that PIL's own font lacks
 INK, QUIET, WRONG, PAPER = (24, 28, 32), (110, 116, 124), (176, 40, 34), (255, 255, 255)
 
 
@@ -77,7 +78,7 @@ def write(
         progress("contact sheet", at / len(shown))
         strips.append(strip_of(wanted, found, one, pictures, points, rate, trial))
     head = [f"{run.title}  ·  run {run.id}  ·  {run.name}", "; ".join(run.deviations)]
-    sheet = draw(strips, head, pictures, points, f"poison, alpha {rate:g}, trial {trial + 1}")
+    sheet = draw(strips, head, pictures, points, f"poison, alpha {rate:g}, trial {trial + 1}: the label given, red where wrong")
     write_file(out, lambda stream: sheet.save(stream, "PNG"))
     return len(strips)
 
@@ -132,7 +133,7 @@ def draw(strips: Sequence[Strip], head: Sequence[str], pictures: int, points: in
         for k, picture in enumerate(strip.points):
             given, true = strip.labels[k]
             ink = QUIET if given == true else WRONG
-            _card(sheet, pen, (left + k * (SIDE + GAP), top + GAP), picture, f"given {given}", ink, small)
+            _card(sheet, pen, (left + k * (SIDE + GAP), top + GAP), picture, given, ink, small)
     return sheet
 
 
@@ -167,7 +168,9 @@ def _font(size: int) -> FreeTypeFont | ImageFont:
 
 
 def _fit(text: str, font: Any, width: float) -> str:
-    """The text, cut to a width in pixels."""
+    """The text, cut to a width in pixels, in characters that PIL's font has."""
+    for sign, plain in LACKING.items():
+        text = text.replace(sign, plain)
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:

@@ -3,11 +3,12 @@
     {"fetch": "adult", "data": "/where"}                              the official files, downloaded
     {"discover": "<scenario TOML>", "data": "/where"}                 its subpopulations, nothing stored
     {"run": "5b1e0c", "store": "/runs.db", "data": "/where"}          the data of a run that has its subpopulations
+    {"sheet": "/x.png", "run": "5b1e0c", "store": "/runs.db", "data": "/where"}          its contact sheet, written
     {"members": 17, "split": "aux", "first": 0, "limit": 200, "pixels": 24}      after either of the two: rows of one subpopulation
     {"poison": 17, "alpha": 1.0, "trial": 0, "first": 0, "limit": 60, "pixels": 24}       ... the points that a victim is fed
 
 Answers: {"progress": [what, share]}, {"log": text}, {"found": [subpopulations], "deviations": [...]}, {"ready": true},
-{"fetched": [paths]}, {"error": text} (with "asked": "members" where the data are there all the same), and
+{"fetched": [paths]}, {"written": path, "rows": 17}, {"error": text} (with "asked": "members" where the data are there all the same), and
 {"members": {index, split, total, first, columns, rows, alphas, trials}}; of poison with split "poison", alpha, trial and note. Of
 pictures that also holds "pictures", one base64 string a row, of pixels x pixels x RGB bytes, and their "order" in words: aux comes
 nearest its cluster's centre first. It ends when its input does.
@@ -72,6 +73,8 @@ class Preview:
                 self._fetch(str(question["fetch"]), Path(question["data"]))
             elif "discover" in question:
                 self._discover(str(question["discover"]), Path(question["data"]), question.get("folder"))
+            elif "sheet" in question:
+                self._sheet(Path(question["sheet"]), str(question["run"]), Path(question["store"]), Path(question["data"]))
             elif "run" in question:
                 self._run(str(question["run"]), Path(question["store"]), Path(question["data"]))
             elif "members" in question:
@@ -114,6 +117,14 @@ class Preview:
         self.scenario, self.bulk = wanted, (run_id, store_path)
         self.found = pipeline.Discovery(dataset, stored.membership, stored.subpopulations, stored.arrays)
         self.answers.say(ready=True)
+
+    def _sheet(self, path: Path, run_id: str, store_path: Path, data: Path) -> None:
+        from engine import contact_sheet
+        from engine.store import Store
+
+        with Store.open(store_path, create=False) as store:
+            stored, run = store.discovery(run_id, bulk=True), store.run(run_id)
+        self.answers.say(rows=contact_sheet.write(run, stored, data, path, progress=self.answers.progress), written=str(path))
 
     def _members(self, index: int, split: str, question: dict[str, Any]) -> None:
         from engine import showing

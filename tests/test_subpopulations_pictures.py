@@ -140,10 +140,17 @@ def test_a_cluster_of_one_class_or_of_several_reads_well():
 
 def test_a_column_that_repeats_the_class_is_not_said_again():
     data = pictures()
-    frame = pd.DataFrame({"gender": np.array(["male", "female", "other one"])[data.aux.y], "age": data.aux.frame["age"]})
+    frame = pd.DataFrame(
+        {
+            "kind of": np.array(CLASSES)[data.aux.y],
+            "gender": np.array(["male", "female", "other one"])[data.aux.y],
+            "age": data.aux.frame["age"],
+        }
+    )
     data = replace(data, aux=replace(data.aux, frame=frame))
     _, words, _ = subpopulations.assign(clusters(3), data, None, 0)
-    assert all("male" not in text and "other one" not in text for text in words)
+    assert all("male" not in text and "other one" not in text and "kind of" not in text for text in words)
+    assert {text.split()[1] for text in words} == set(CLASSES)  # bare, though a column has the same levels
 
 
 # ---- FeatureMatch ---------------------------------------------------------------------------------------------------

@@ -12,18 +12,30 @@ Tree = dict[str, Any]
 
 @dataclass(frozen=True)
 class Field:
-    """One key of a scenario. when: shown only where these keys have one of these values."""
+    """One key of a scenario. when: shown only where these keys have one of these values. suggests: what a line of text may say."""
 
     key: str
     label: str
     help: str
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    suggests: tuple[str, ...] = ()
 
 
 TABLE = {"dataset.kind": ("table",)}
+TABLES = {"dataset.kind": ("table", "text_table")}
+FILES = {"dataset.kind": ("table", "text_table", "image_folder")}
+FOLDER = {"dataset.kind": ("image_folder",)}
+PICTURES = {"dataset.kind": ("cifar10", "utkface", "image_folder")}
+NETWORKS = {"model.kind": ("conv", "vgg", "torchvision")}
+TUNED = {"model.kind": ("conv", "vgg", "torchvision", "bert")}
+SPLIT = {"dataset.kind": ("table", "text_table", "image_folder", "digits", "breast_cancer")}
+MOVED = {"attack.kind": ("gradient",)}
 CLUSTERS = {"subpopulations.kind": ("cluster_match",)}
 FEATURES = {"subpopulations.kind": ("feature_match",)}
 PLATEAU = {"model.stop": ("plateau",)}
+
+LAYERS = ("input", "hidden", *(f"pool{number}" for number in range(1, 6)))
+ARCHITECTURES = ("resnet18", "resnet50", "densenet121", "efficientnet_b0", "mobilenet_v3_small", "convnext_tiny", "vit_b_16")
 
 SECTIONS: dict[str, tuple[Field, ...]] = {
     "Scenario": (
@@ -33,25 +45,31 @@ SECTIONS: dict[str, tuple[Field, ...]] = {
     ),
     "Dataset": (
         Field("dataset.kind", "Dataset", ""),
-        Field("dataset.path", "File", "a CSV or Parquet file", TABLE),
-        Field("dataset.label", "Label column", "the class to predict", TABLE),
-        Field("dataset.positive", "Last class", "which class is put last", TABLE),
-        Field("dataset.annotations", "Annotations", "columns for FeatureMatch, not fed to the model", TABLE),
+        Field("dataset.path", "File", "a CSV or Parquet file; of pictures their folder", FILES),
+        Field("dataset.annotations_file", "Annotations", "a CSV with a column `file` and one for each annotation", FOLDER),
+        Field("dataset.image_size", "Pixels", "a picture's side; blank: as published, 64 of yours", PICTURES),
+        Field("dataset.text", "Text column", "what the model reads", {"dataset.kind": ("text_table",)}),
+        Field("dataset.label", "Label column", "the class to predict", TABLES),
+        Field("dataset.positive", "Last class", "which class is put last", FILES),
+        Field("dataset.annotations", "Annotations", "columns for FeatureMatch, not fed to the model", TABLES),
         Field("dataset.numeric", "Numbers", "columns forced to numbers", TABLE),
         Field("dataset.categorical", "Categories", "columns forced to categories", TABLE),
         Field("dataset.drop", "Left out", "columns not used", TABLE),
         Field("dataset.missing", "Missing", "rows with missing values", TABLE),
-        Field("dataset.split", "Split", "train, aux, test shares", {"dataset.kind": ("table", "digits", "breast_cancer")}),
-        Field("dataset.split_column", "Split column", "says train, aux or test", TABLE),
-        Field("dataset.scale", "Scale", "how features are scaled"),
+        Field("dataset.split", "Split", "train, aux, test shares", SPLIT),
+        Field("dataset.split_column", "Split column", "says train, aux or test", TABLES),
+        Field("dataset.scale", "Scale", "how features are scaled", {"dataset.kind": ("table", "digits", "breast_cancer", "adult")}),
         Field("dataset.balance", "Balance", "negatives subsampled, as published", {"dataset.kind": ("adult",)}),
         Field("dataset.rows", "At most", "rows of each part; blank: all"),
     ),
     "Model": (
         Field("model.kind", "Model", ""),
         Field("model.hidden", "Hidden", "units of each layer", {"model.kind": ("mlp",)}),
-        Field("model.tune", "Tuned", "which weights are trained", {"model.kind": ("conv", "vgg", "bert")}),
-        Field("model.weights", "Weights", "random, or a file", {"model.kind": ("conv", "vgg", "bert")}),
+        Field("model.depth", "Depth", "VGG11 to VGG19", {"model.kind": ("vgg",)}),
+        Field("model.architecture", "Network", "one of torchvision's classifiers", {"model.kind": ("torchvision",)}, ARCHITECTURES),
+        Field("model.tune", "Tuned", "last_layer: the rest is frozen, its features computed once", TUNED),
+        Field("model.weights", "Weights", "random, imagenet, or a file of weights", TUNED, ("random", "imagenet")),
+        Field("model.augment", "Augment", "random shifts and flips of the pictures", NETWORKS | {"model.tune": ("all",)}),
         Field("model.epochs", "Epochs", "passes over train; a limit where it stops on a plateau"),
         Field("model.batch", "Batch", "rows a step"),
         Field("model.lr", "Rate", "learning rate of Adam"),
@@ -65,7 +83,7 @@ SECTIONS: dict[str, tuple[Field, ...]] = {
         Field("subpopulations.kind", "Found by", "clusters, or equal annotations"),
         Field("subpopulations.clusters", "Clusters", "k of k-means", CLUSTERS),
         Field("subpopulations.pca", "PCA", "components kept; blank: none", CLUSTERS),
-        Field("subpopulations.layer", "Clustered on", "the input, or the hidden layer", CLUSTERS),
+        Field("subpopulations.layer", "Clustered on", "input, hidden, or pool1, pool2 ... of a network", CLUSTERS, LAYERS),
         Field("subpopulations.features", "Features", "annotations that must be equal", FEATURES),
         Field("subpopulations.bins", "Bins", "cuts of numbers, as {age = [30, 45, 60]}", FEATURES),
         Field("subpopulations.select", "Attacked", "which of them"),
@@ -82,13 +100,20 @@ SECTIONS: dict[str, tuple[Field, ...]] = {
     "Attack": (
         Field("attack.kind", "Attack", ""),
         Field("attack.alphas", "Alphas", "poison rates"),
-        Field("attack.target_label", "Target label", "rarest, least_likely, flip, or a class"),
+        Field("attack.target_label", "Target label", "rarest, least_likely, flip, or a class", suggests=("rarest", "least_likely", "flip")),
         Field("attack.per", "Alpha of", "the size in aux, or in train"),
+        Field("attack.steps", "Steps", "of gradient ascent on the pixels", MOVED),
+        Field("attack.step_size", "Step size", "pixels are 0 to 1", MOVED),
+        Field("attack.step_rule", "Step", "along the gradient, or its sign", MOVED),
+        Field("attack.bound", "Bound", "how far a pixel may move, of 0 to 1", MOVED),
+        Field("attack.objective", "Objective", "of the two gradients, what is maximised", MOVED),
+        Field("attack.layer", "Gradient of", "last, all, or a parameter's name", MOVED, ("last", "all")),
+        Field("attack.damping", "Damping", "added to the Hessian's diagonal", {"attack.kind": ("influence",)}),
         Field("adversary.rows", "Aux share", "of the aux data that the adversary holds"),
     ),
     "Evaluation": (
         Field("evaluation.trials", "Trials", "3 or more for intervals, 2 for the corrected worst-k"),
-        Field("evaluation.controls", "Controls", "off_target, true_label"),
+        Field("evaluation.controls", "Controls", "off_target, true_label, label_flip"),
         Field("evaluation.min_test_rows", "Test rows", "least for the corrected worst-k"),
         Field("evaluation.confidence_folds", "Folds", "of the confidence; 1: in-sample, as published"),
     ),
@@ -168,7 +193,7 @@ def to_value(text: str, kind: str, boolean: bool = False) -> Any:
     if not text:
         return None
     if kind == "choice":
-        return text == "yes" if boolean else text
+        return text == "yes" if boolean else _number(text)
     if kind == "list":
         return (
             [_number(part) for part in text.replace(",", " ").split()]

@@ -112,7 +112,7 @@ def in_words(
     left = list(range(len(traits)))
     if classes_first:
         assert traits[0].codes is not None
-        words, named = class_mix(traits[0], twice, crowd.ours)
+        words, named = class_mix(traits[0], crowd.ours)
         said.append(words)
         left = [other for other in left[1:] if not settled(0, other)]
         crowd = Crowd(crowd.ours, crowd.rest[np.isin(traits[0].codes[crowd.rest], named)], crowd.others)
@@ -129,7 +129,7 @@ def in_words(
     return ", ".join(said) if said else "much like the whole"
 
 
-def class_mix(classes: Trait, twice: frozenset[str], ours: np.ndarray) -> tuple[str, list[int]]:
+def class_mix(classes: Trait, ours: np.ndarray) -> tuple[str, list[int]]:
     """The classes of the rows `ours`, the commonest first, in words ("mostly cat (62 %), dog"), and which are named."""
     assert classes.codes is not None
     counts = np.bincount(classes.codes[ours], minlength=len(classes.names))
@@ -140,7 +140,7 @@ def class_mix(classes: Trait, twice: frozenset[str], ours: np.ndarray) -> tuple[
         if shares[named].sum() >= CLASSES_SAY or shares[code] < CLASS_WORTH:
             break
         named.append(code)
-    names = [levels.phrase(classes.name, classes.names[code], twice) for code in named]
+    names = [levels.phrase(classes.name, classes.names[code]) for code in named]
     first = float(shares[named[0]])
     if first < NEARLY_ALL:
         names[0] = f"{'mostly ' if first >= SUPPORT else ''}{names[0]} ({100 * first:.0f} %)"

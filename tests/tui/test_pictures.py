@@ -127,3 +127,25 @@ def test_a_look_at_a_table_asks_what_it_always_did() -> None:
     look.next_split()
     assert look.split == "aux"  # no poison without rates to ask it at
     assert title({"index": 3, "split": "aux", "total": 300}, 200) == "Members of 3: 300 in aux, the first 200"
+
+
+async def test_the_export_screen_draws_a_contact_sheet(app: SubpopApp, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tui.preview import PreviewProcess
+    from tui.screens.export import ExportDialog
+
+    run_id = worlds.make_run(store)
+    asked: list[dict[str, Any]] = []
+
+    async def ask(self: PreviewProcess, question: dict[str, Any]) -> None:
+        asked.append(question)
+        self.answered({"progress": ["contact sheet", 0.5]})
+        self.answered({"rows": 17, "written": question["sheet"]})
+
+    monkeypatch.setattr(PreviewProcess, "ask", ask)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot, "4", "x", "ctrl+k")
+        dialog = app.screen
+        assert isinstance(dialog, ExportDialog)
+        assert (asked[0]["run"], asked[0]["store"]) == (run_id, str(app.store_file))
+        assert asked[0]["sheet"].endswith(f"-{run_id}-pictures.png")
+        assert "17 subpopulations drawn in" in str(dialog.query_one("#outcome").render())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -14,6 +14,7 @@ from textual.widgets import Input, Label, Static
 
 from engine.rows import RunRow
 from tui import format as fmt
+from tui.preview import PreviewProcess
 from tui.screens.base import Dialog
 from tui.widgets.choice import Choice
 
@@ -25,12 +26,14 @@ class ExportDialog(Dialog[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "write", "Write the file", id="export.write", priority=True),
+        Binding("ctrl+k", "sheet", "Contact sheet", id="export.sheet", priority=True),
         Binding("escape", "close", "Close", id="export.close"),
     ]
 
     def __init__(self, run: RunRow, table: str, only: Sequence[tuple[object, ...]] | None, rows: int) -> None:
         super().__init__()
         self.run, self.table, self.only, self.rows = run, table, only, rows
+        self.process = PreviewProcess(self._answered)  # draws contact sheets: it needs the data, which the app never loads
 
     def body(self) -> ComposeResult:
         last = self.host.settings.get("export_format", "csv")
@@ -82,6 +85,38 @@ class ExportDialog(Dialog[None]):
         self.host.settings.put("export_folder", str(path.parent))
         self._say("writing…", good=None)
         self._write(path, format)
+
+    def action_sheet(self) -> None:
+        """Pictures of the run's subpopulations, beside the file named: the same as `subpop export RUN --contact-sheet`."""
+        text = self.query_one(Input).value.strip()
+        if not text:
+            self._say("name a file to write", good=False)
+            return
+        path = Path(text).expanduser().absolute()
+        path = path.with_name(f"{path.name.removesuffix(path.suffix).removesuffix(f'-{self.table}')}-pictures.png")
+        self._say("drawing the contact sheet…", good=None)
+        self._draw(path)
+
+    @work(exclusive=True, group="sheet", exit_on_error=False)
+    async def _draw(self, path: Path) -> None:
+        host = self.host
+        self.process.close()
+        await self.process.ask({"sheet": str(path), "run": self.run.id, "store": str(host.store_file), "data": str(host.data_dir)})
+        await self.process.listen()
+
+    def _answered(self, answer: dict[str, Any]) -> None:
+        if "progress" in answer:
+            if self.is_attached:
+                self._say(f"drawing the contact sheet: {answer['progress'][0]} {int(100 * answer['progress'][1])} %", good=None)
+        elif "written" in answer:
+            self._done(f"✓ {fmt.plural(int(answer['rows']), 'subpopulation')} drawn in {answer['written']}", True)
+            self.process.close()
+        elif "error" in answer:
+            self._done(f"✗ {answer['error']}", False)
+            self.process.close()
+
+    def on_unmount(self) -> None:
+        self.process.close()
 
     @work(thread=True, exclusive=True, group="export", exit_on_error=False)
     def _write(self, path: Path, format: str) -> None:

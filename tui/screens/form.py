@@ -129,8 +129,9 @@ class FormScreen(ModeScreen):
                 key = next(
                     (k for k in sorted(rows, key=len, reverse=True) if mistake.key == k or mistake.key.startswith((f"{k}.", f"{k}["))), ""
                 )
-                if key and key not in complaints and rows[key].display:
+                if key and key not in complaints:
                     complaints[key] = mistake.what
+                    rows[key].display = True  # what has no meaning here but is set can only be put right where it is seen
                 else:
                     others.append(f"{mistake.key}: {mistake.what}" if mistake.key else mistake.what)
         except SubpopError as error:
@@ -158,13 +159,20 @@ class FormScreen(ModeScreen):
         self.query_one(Detail).show(f"{self.scenario_name}{' (changed)' if self.changed else ''}", facts)
 
     def _data_facts(self, found: Scenario) -> list[Fact]:
-        from engine import datasets
+        from engine import datasets, weights_place
 
         try:
             state = datasets.state(found.dataset, self.host.data_dir)
         except RequestError as error:
             return [Fact("Data", f"✗ {error}", "bad")]
-        return [Fact("Data", ("✓ " if state.here else "✗ ") + state.detail, "good" if state.here else "warn")]
+        facts = [Fact("Data", ("✓ " if state.here else "✗ ") + state.detail, "good" if state.here else "warn")]
+        model, folder = found.model, self.path.parent if self.path else None
+        if model.weights != weights_place.RANDOM and model.kind in ("conv", "vgg", "torchvision"):
+            held = weights_place.state(model.kind, model.weights, depth=model.depth, architecture=model.architecture, folder=folder)
+            facts.append(Fact("Weights", ("✓ " if held.here else "✗ ") + held.detail, "good" if held.here else "warn"))
+            if not held.here:
+                facts.append(Fact("", "Weights random starts from nothing, and says so beside every number", "quiet"))
+        return facts
 
     # ---- remembering ----
 

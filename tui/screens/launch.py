@@ -99,8 +99,20 @@ class LaunchDialog(Dialog[str]):
             lines.append("! smoke: the same way on a sliver of the data, for trying it out; its numbers mean little")
         elif self.cost and not self.only:
             lines.append(f"takes {self.cost}")
+        if missing := self._weights(found):
+            lines.append(f"! its weights are not here: {missing}. They are fetched where the network allows; else e, Weights random")
         lines.append("It goes on when the app is closed.")
         return "\n".join(lines)
+
+    def _weights(self, found: Scenario) -> str:
+        """What is missing of the weights that its network starts from; "" where nothing is."""
+        from engine import weights_place
+
+        model = found.model
+        if model.kind not in ("conv", "vgg", "torchvision"):
+            return ""
+        state = weights_place.state(model.kind, model.weights, depth=model.depth, architecture=model.architecture, folder=self.folder)
+        return "" if state.here else state.detail
 
     def _say(self, said: str, *, good: bool) -> None:
         verdict = self.query_one("#verdict", Static)

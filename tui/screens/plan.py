@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 
+from engine.catalog import Preset
 from tui import format as fmt
 from tui import presets
 from tui.messages import StoreMoved
@@ -86,7 +87,7 @@ class PlanScreen(ModeScreen):
             Fact("", presets.remarks(preset.path), "quiet"),
             Fact("Data", ("✓ " if item.here else "✗ ") + item.detail, "good" if item.here else "warn"),
         ]
-        facts += [Fact("Weights", preset.weights), Fact("Cost", f"{preset.cost or 'not said'}; here: {presets.machine()}")]
+        facts += [weights_fact(preset), Fact("Cost", f"{preset.cost or 'not said'}; here: {presets.machine()}")]
         facts += said(presets.raw(preset.path))
         if preset.reproduces:
             facts += [Fact("Sets out to reproduce"), Fact("", preset.reproduces)]
@@ -150,6 +151,17 @@ class PlanScreen(ModeScreen):
             from tui.screens.fetch import FetchDialog
 
             self.host.push_screen(FetchDialog(item.preset.dataset), lambda _: self.action_reload())
+
+
+def weights_fact(preset: Preset) -> Fact:
+    """Whether what a network starts from is here, and what to do where it is not."""
+    if preset.weights == "random":
+        return Fact("Weights", preset.weights)
+    state = preset.weights_state
+    if state.here:
+        return Fact("Weights", f"✓ {preset.weights}, {state.detail}", "good")
+    return Fact("Weights", f"✗ {state.detail}. A run fetches them where the network allows; e and Weights random (model.weights=random) "
+                "starts from nothing, and says so beside every number", "warn")  # fmt: skip
 
 
 def said(raw: dict[str, Any]) -> list[Fact]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.suggester import SuggestFromList
 from textual.widgets import Input, Label, Static
 
 from tui.form_fields import Field
@@ -38,7 +39,10 @@ class FieldRow(Horizontal):
             choice.add_class("field")
             yield choice
         else:
-            yield Input(self.value, placeholder=self.default, max_length=LIMIT, compact=True, select_on_focus=False, classes="field")
+            known = SuggestFromList(self.field.suggests) if self.field.suggests else None
+            line = Input(self.value, placeholder=self.default, max_length=LIMIT, compact=True, select_on_focus=False, suggester=known)
+            line.add_class("field")
+            yield line
         yield Static(self.field.help, classes="note", markup=False)
 
     def focus_field(self) -> None:
