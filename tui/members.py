@@ -80,7 +80,8 @@ def cards(told: dict[str, Any]) -> list[Card]:
     found = []
     for picture, row in zip(told["pictures"], told["rows"], strict=True):
         of = dict(zip(names, row, strict=True))
-        said = ", ".join(fmt.cell(row[at]) for at in notes if row[at] is not None)
+        known = (None, of.get("class", of.get("true")))  # a column that repeats the class says nothing more
+        said = ", ".join(fmt.cell(row[at]) for at in notes if row[at] not in known)
         if told["split"] == "poison":
             same = of["given"] == of["true"]
             lines = [f"given {of['given']}", "its true label" if same else f"is {of['true']}"]
