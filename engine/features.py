@@ -179,7 +179,7 @@ class FeatureFile:
             return
         with contextlib.suppress(OSError):
             self.rows_path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(self.lock_path):
+            with locked(self.lock_path):
                 whole = min(_size_of(self.keys_path) // HASH_BYTES, _size_of(self.rows_path) // (4 * self.width))
                 self._write(self.rows_path, whole * 4 * self.width, np.concatenate(rows).tobytes())
                 self._write(self.keys_path, whole * HASH_BYTES, keys)
@@ -200,7 +200,7 @@ def _size_of(path: Path) -> int:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """One writer at a time, where the system has such locks."""
     with path.open("a") as file:
         if fcntl is not None:

@@ -54,7 +54,13 @@ class ModelSection(Section):
     tune: Literal["all", "last_layer"] = "all"  # last_layer: the rest is frozen, its features are computed once
     weights: str = "random"  # random | imagenet | a file of weights
     depth: Literal[11, 13, 16, 19] = 16  # vgg
-    architecture: str | None = None  # torchvision: the name of one of its classifiers
+    architecture: str | None = None  # torchvision: the name of one of its classifiers; bert with random weights: its sizes, bert-base
+    name: str | None = None  # bert: of a model of the Hugging Face hub, with weights = "hub"
+    length: int = Field(256, ge=3, le=100_000)  # bert: tokens of a text
+    attention_dropout: float | None = Field(None, ge=0, lt=1)  # bert: None: as the model's own configuration says
+    dropout: float | None = Field(None, ge=0, lt=1)  # bert: of dense layers and the classifier, None as above
+    states: Literal["float32", "bfloat16"] = "float32"  # bert, last_layer: how the frozen layers' outputs are kept on disk
+    optimizer: Literal["adam", "adamw"] = "adam"  # adamw: bert alone; weight_decay then shrinks the kernels, apart from the loss
     augment: bool = False  # images: random shifts of up to an eighth and horizontal flips
     epochs: int = Field(100, ge=1, le=1_000_000)
     batch: int = Field(200, ge=1, le=1_000_000)

@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine.pipeline",),
     ("engine.adversary",),
     ("engine.victims",),
-    ("engine.features", "engine.pictures", "engine.texts_tokens", "engine.texts_tokenizer"),
+    ("engine.features", "engine.pictures", "engine.texts", "engine.texts_tokens", "engine.texts_tokenizer"),
     (
         "engine.store", "engine.store_db", "engine.store_results", "engine.store_runs", "engine.store_tables", "engine.migrations",
         "engine.tables", "engine.tables_specs", "engine.tables_cells", "engine.tables_rows", "engine.tables_work",
