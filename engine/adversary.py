@@ -9,14 +9,16 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from engine import features, models
+from engine import features, models, texts
 from engine.errors import RequestError
+from engine.models.bert import LAYERS, Bert
 from engine.rows import Dataset, Rows
 from engine.scenario import ModelSection, Scenario
 from engine.seeds import generator, seed_for
+from engine.training.encoder_states import StateRows
 from engine.training.recipe import Job, Trained, Training
 from engine.training.stacked import Control
-from engine.victims import How, fit, logits_of, model_of
+from engine.victims import TEXTS_AT_ONCE, How, TextHead, Whole, fit, logits_of, model_of, tensor
 
 
 class Adversary:
@@ -43,13 +45,13 @@ class Adversary:
 
     def _fit(self, index: np.ndarray, fold: int) -> Trained:
         aux = self.dataset.aux
-        data = Training(torch.from_numpy(aux.x[index]), torch.from_numpy(aux.y[index]), torch.from_numpy(aux.x[:0]))
+        data = Training(torch.from_numpy(aux.x[index]), torch.from_numpy(aux.y[index]), tensor(aux.x[:0]))
         seed = seed_for(self.scenario.seed, "adversary")
         clean = Job(np.empty(0, np.int64), np.empty(0, np.int64))
         return fit(self.model, self.section, data, [clean], seed, fold, self.how, self.control)[0]
 
     def _probabilities(self, trained: Trained, x: np.ndarray) -> np.ndarray:
-        with features.all_cores() if isinstance(self.model, models.Network) else nullcontext():
+        with nullcontext() if isinstance(self.model, models.Mlp) else features.all_cores():
             logits = torch.cat(logits_of(self.model, trained.params, x, self.how))
         return self.model.probabilities(logits).float().cpu().numpy()
 
@@ -73,10 +75,13 @@ class Adversary:
     # ---- what subpopulations are formed in ------------------------------------------------------------------------------
 
     def representation(self, layer: str) -> Callable[[Rows], np.ndarray]:
-        """Rows -> [rows, width], at a layer: "hidden" is what the last layer reads, "poolN" a pooling layer's output, flattened.
+        """Rows -> [rows, width], at a layer: "hidden" is what the last layer reads, "poolN" a pooling layer's output, flattened;
+        of a text encoder "hidden" is the mean of the tokens before its last layer, "tokens" all of them, flattened.
 
         RequestError where this model has no such layer.
         """
+        if self.section.kind == "bert":
+            return self._text_representation(layer)
         if layer == "hidden" and isinstance(self.model, models.Mlp):
             return lambda rows: self._hidden(rows.x)
         model = self._encoder if self.section.tune == "last_layer" else self.model
@@ -85,12 +90,41 @@ class Adversary:
             raise RequestError(f"{self.section.kind} has no layer {layer!r}", where="subpopulations.layer", next=f"use {', '.join(there)}")
         return lambda rows: self._at(layer, rows)
 
+    def _text_representation(self, layer: str) -> Callable[[Rows], np.ndarray]:
+        if layer not in LAYERS:
+            raise RequestError(f"bert has no layer {layer!r}", where="subpopulations.layer", next=f"use {' or '.join(LAYERS)}")
+        model = self.model
+        if isinstance(model, TextHead):
+            states = model.states
+            return lambda rows: texts.representation(states, rows.x[:, 0], layer, self.progress)
+        assert isinstance(model, Bert)
+        return lambda rows: self._texts(rows.x, lambda tokens: model.layer_of(self.whole.params, tokens, layer))
+
+    @torch.no_grad()
+    def _texts(self, tokens: np.ndarray, ask: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
+        assert isinstance(self.model, Bert)
+        found = []
+        with features.all_cores():
+            for lo in range(0, len(tokens), TEXTS_AT_ONCE):
+                self.progress("representing the texts", lo / len(tokens))
+                found.append(ask(self.model.pixels(tensor(tokens[lo : lo + TEXTS_AT_ONCE]).to(self.how.device))).float().cpu().numpy())
+        return np.concatenate(found)
+
     @torch.no_grad()
     def _hidden(self, x: np.ndarray) -> np.ndarray:
         """What the last layer reads, float32 [rows, width]."""
         if isinstance(self.model, models.Mlp):
             return self.model.hidden_of(self.whole.params, torch.from_numpy(x).to(self.how.device)).float().cpu().numpy()
-        return self._passes(x, lambda pixels: self.model.hidden_of(self.whole.params, pixels))
+        params = self.whole.params
+        if isinstance(self.model, TextHead):
+            states, layer = StateRows(self.model.states, self.how.device, self.how.dtype), self.model.layer
+            parts = [layer.hidden_of(params, *states.take(x[lo : lo + TEXTS_AT_ONCE, 0])) for lo in range(0, len(x), TEXTS_AT_ONCE)]
+            return torch.cat(parts).float().cpu().numpy()
+        if isinstance(self.model, Bert):
+            bert = self.model
+            return self._texts(x, lambda tokens: bert.hidden_of(params, tokens))
+        network = self.model
+        return self._passes(x, lambda pixels: network.hidden_of(params, pixels))
 
     def _at(self, layer: str, rows: Rows) -> np.ndarray:
         assert rows.images is not None
@@ -124,8 +158,10 @@ class Adversary:
 
     def head(self) -> tuple[np.ndarray, np.ndarray]:
         """The last layer: kernel float64 [width, outputs] and bias [outputs]; one output where two classes share a logit."""
-        if isinstance(self.model, models.Network):
+        if isinstance(self.model, Whole):
             kernel, bias = self.model.head_of(self.whole.params)
+        elif isinstance(self.model, TextHead):
+            kernel, bias = self.model.layer.head_of(self.whole.params)
         else:
             kernel, bias = self.whole.params[-2], self.whole.params[-1]
         return kernel.detach().double().cpu().numpy(), bias.detach().double().cpu().numpy()
@@ -142,12 +178,12 @@ class Adversary:
         if isinstance(self.model, models.Network):
             network, params = self.model, self.whole.params
             return lambda pixels: network.hidden_of(params, pixels)
-        return self._encoder.features if self.section.tune == "last_layer" else None
+        return self._encoder.features if self.section.tune == "last_layer" and self.dataset.train.images is not None else None
 
     def pixels(self, images: np.ndarray) -> torch.Tensor:
         """Pictures uint8 [B, height, width, 3] -> pixels 0..1, float32 [B, 3, height, width], on the device."""
         source = self._encoder if self.section.tune == "last_layer" else self.model
-        assert not isinstance(source, models.Mlp)
+        assert isinstance(source, models.Network | models.Encoder)
         return source.pixels(torch.from_numpy(images).to(self.how.device)).float()
 
     @property

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # The names in the registries of engine/datasets/, models/, attacks/ and victims.py, without their weight; a test holds them together.
 DATASETS = ("digits", "breast_cancer", "adult", "cifar10", "utkface", "imdb", "table", "image_folder", "text_table")
-MODELS = ("mlp", "logistic", "conv", "vgg", "torchvision")
+MODELS = ("mlp", "logistic", "conv", "vgg", "torchvision", "bert")
 ATTACKS = ("label_flip", "gradient", "influence")
 PRECISIONS = ("float32", "float64", "bfloat16")
 

@@ -65,6 +65,7 @@ def describe(name: str, path: Path) -> Preset:
             weights,
             depth=model.get("depth", 16),
             architecture=model.get("architecture"),
+            name=model.get("name"),
             folder=path.parent,
         ),
         subpopulations=raw.get("subpopulations", {}).get("kind", ""),

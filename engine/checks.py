@@ -106,7 +106,7 @@ def _model(s: Scenario) -> Iterator[Problem]:
         if m.kind == "torchvision" and not m.architecture:
             what = 'is missing; kind "torchvision" needs the name of one of its classifiers: architecture = "resnet18"'
             yield ((*at, "architecture"), kind), what
-        if m.kind != "torchvision" and m.architecture is not None:
+        if m.kind not in ("torchvision", "bert") and m.architecture is not None:
             yield ((*at, "architecture"), kind), f'has no meaning for kind "{m.kind}"; take it out, or use kind "torchvision"'
         if s.dataset.kind is None:
             continue
@@ -120,6 +120,17 @@ def _model(s: Scenario) -> Iterator[Problem]:
 
 def _weights(m: ModelSection, at: Path) -> Iterator[Problem]:
     path, kind = (*at, "weights"), (*at, "kind")
+    if m.kind == "bert":
+        if m.weights == weights_place.HUB and not m.name:
+            yield ((*at, "name"), path), 'is missing; weights = "hub" needs a model of the hub: name = "bert-base-uncased"'
+        elif m.weights == weights_place.IMAGENET:
+            yield (path, kind), 'is "imagenet", which is of pictures; expected "random", "hub" or a folder'
+        if m.stop == "plateau" and m.tune == "last_layer":
+            yield ((*at, "stop"), kind), 'is "plateau"; the last layer of a text encoder is trained for a number of epochs'
+    elif m.name is not None:
+        yield ((*at, "name"), kind), f'has no meaning for kind "{m.kind}"; it names a text encoder of the hub'
+    if m.optimizer == "adamw" and m.kind != "bert":
+        yield ((*at, "optimizer"), kind), f'is "adamw", which kind "{m.kind}" is not trained with; use "adam"'
     if m.kind in DENSE and m.weights != weights_place.RANDOM:
         yield (path, kind), f'is "{m.weights}"; kind "{m.kind}" always starts from "random" weights'
     elif m.kind == "conv" and m.weights == weights_place.IMAGENET:
@@ -181,8 +192,10 @@ def _subpopulations(s: Scenario) -> Iterator[Problem]:
 
 def _layer(layer: str, own: ModelSection) -> Iterator[Problem]:
     """Only where clusters are formed: what the adversary's own model has to form them in."""
-    if own.kind in (*DENSE, *NETWORKS):
+    if own.kind is not None:
         there = ["input", "hidden", *(f"pool{n + 1}" for n in range(POOLS.get(own.kind, 0)))]
+        if own.kind == "bert":
+            there = ["hidden", "tokens"]
         if layer not in there:
             named = ", ".join(f'"{name}"' for name in there)
             near = nearest(layer, there)

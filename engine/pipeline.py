@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from engine import attacks, datasets, features, models, subpopulations
+from engine import attacks, datasets, features, models, subpopulations, texts
 from engine.adversary import Adversary
 from engine.evaluation.annotations import Annotations
+from engine.models.bert import LAST_LAYER_DEVIATION
 from engine.rows import Arm, Dataset, Membership, Poison, StackPlan, Subpopulation, VictimResult, VictimSpec
-from engine.scenario import Scenario, changed_keys
+from engine.scenario import ModelSection, Scenario, changed_keys
+from engine.training.encoder_stack import bytes_a_victim
 from engine.training.recipe import Job, Training
 from engine.training.sizing import STEPS_TIMED, free_bytes, measured_size, timed
 from engine.training.stacked import Control
-from engine.victims import fit, how, job_of, model_of, one_thread_each, outcomes, training_of, workers
+from engine.victims import TextHead, Whole, fit, how, job_of, model_of, one_thread_each, outcomes, training_of, workers
 
 Log = Callable[[str], None]
 Progress = Callable[[str, float], None]  # (what is being done, share done)
@@ -54,10 +56,12 @@ def deviations(scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
     """What makes this run not the paper's; shown on every screen and in every export."""
     found = list(dataset.deviations)
     section = scenario.model
-    if scenario.reproduces and section.weights == "random" and section.kind not in ("mlp", "logistic", "conv"):
-        found.insert(0, "random weights: the paper's networks start from ImageNet's")
-    elif scenario.reproduces and section.weights not in ("random", "imagenet"):
-        found.insert(0, f"weights of your own: {Path(section.weights).name}")
+    if section.kind == "bert" and section.tune == "last_layer":
+        found.insert(0, LAST_LAYER_DEVIATION)
+    if scenario.reproduces and section.kind not in ("mlp", "logistic", "conv") and section.weights not in ("imagenet", "hub"):
+        theirs = "bert-base-uncased" if section.kind == "bert" else "ImageNet's weights"
+        ours = "random weights" if section.weights == "random" else f"weights of your own ({Path(section.weights).name})"
+        found.insert(0, f"{ours}: the paper starts from {theirs}")
     if changed := changed_keys(scenario):
         found.insert(0, f"not as published: {', '.join(changed)}")
     if scenario.smoked:
@@ -80,7 +84,16 @@ def rows(scenario: Scenario, data_dir: Path, *, log: Log, progress: Progress) ->
 def load(scenario: Scenario, data_dir: Path, *, device: str = "cpu", log: Log, progress: Progress) -> Dataset:
     """The same as the victims' model reads them, which may cost frozen features."""
     dataset = rows(scenario, data_dir, log=log, progress=progress)
-    return features.seen_by(scenario.model, dataset, scenario.seed, device=device, report=progress)
+    return seen_by(scenario.model, dataset, scenario.seed, data_dir, device=device, progress=progress)
+
+
+def seen_by(section: ModelSection, dataset: Dataset, seed: int, data_dir: Path, *, device: str, progress: Progress) -> Dataset:
+    """The dataset as a model reads it. Weights that it starts from count among the data: a resumed run must have the same."""
+    if dataset.train.texts is not None:
+        seen = texts.seen_by(section, dataset, seed, device=device, report=progress, data_dir=data_dir)
+        return replace(seen, checksums={**seen.checksums, **texts.source_of(section).checksums()})
+    seen = features.seen_by(section, dataset, seed, device=device, report=progress)
+    return replace(seen, checksums={**seen.checksums, **models.weights_checksum(section)}) if dataset.train.images is not None else seen
 
 
 def discover(
@@ -103,14 +116,16 @@ def discover(
     dataset = load(scenario, data_dir, device=device, log=log, progress=progress)
     subpopulations.check_target(scenario.attack.target_label, dataset.classes)
     section = scenario.adversary.model or scenario.model
-    seen = dataset if section == scenario.model else features.seen_by(section, dataset, scenario.seed, device=device, report=progress)
+    seen = dataset
+    if section != scenario.model:
+        seen = seen_by(section, dataset, scenario.seed, data_dir, device=device, progress=progress)
     layer = scenario.subpopulations.layer
     if layer == "input":  # before the adversary is trained, so that a wrong feature or too many clusters cost no training
         progress("forming subpopulations", 0.05)
         represent = None if dataset.train.images is None else features.flat_pixels
         formed = subpopulations.assign(scenario.subpopulations, dataset, represent, scenario.seed)
     adversary = Adversary(section, scenario, seen, torch.device(device), progress, control)
-    if isinstance(adversary.model, models.Network):
+    if isinstance(adversary.model, Whole):
         for note in adversary.model.notes():
             log(note)
     proba_in_sample, proba_test = adversary.fitted(seen.aux.x), adversary.fitted(seen.test.x)
@@ -204,14 +219,20 @@ def _best_size(scenario: Scenario, discovery: Discovery, device: torch.device, m
         return timed(lambda: fit(model, scenario.model, data, few, seed, 0, on, None, max_steps=steps), device)
 
     side_by_side = workers(scenario, device)
-    if isinstance(model, models.Network) and device.type == "cpu":  # there a victim gains nothing by company
+    if isinstance(model, TextHead):
+        init = model.init(torch.Generator(), torch.float32)
+        each = bytes_a_victim(model.layer, init, scenario.model.batch, torch.float32) * side_by_side
+        sizes = (4, 8, 16, 32, 64, 128)
+        parts = measured_size(lambda v: seconds(v, FEW_STEPS), each, free_bytes(device), -(-most // side_by_side), sizes)
+        return min(most, parts * side_by_side)
+    if isinstance(model, Whole) and device.type == "cpu":  # there a victim gains nothing by company
         steps = -(-len(discovery.dataset.train) // scenario.model.batch) * scenario.model.epochs
         victim_s = seconds(1, FEW_STEPS) / FEW_STEPS * steps
         return min(most, side_by_side * max(1, round(STACK_S / victim_s)))
-    if isinstance(model, models.Network):
+    if isinstance(model, Whole):
         numbers = sum(p.numel() for p in model.init(torch.Generator(), torch.float32))
-        pixels = model.image[0] * model.image[1]
-        return min(most, measured_size(lambda v: seconds(v, FEW_STEPS), 16 * numbers + 2048 * scenario.model.batch * pixels,
+        row = 2048 * model.image[0] * model.image[1] if isinstance(model, models.Network) else 64 * model.length * model.width * 12
+        return min(most, measured_size(lambda v: seconds(v, FEW_STEPS), 16 * numbers + scenario.model.batch * row,
                                        free_bytes(device), most, (1, 2, 4, 8, 16, 32, 64)))  # fmt: skip
     widest = max(model.sizes[:-1])
     # parameters, gradient and two moments; then activations, deltas and logits of a step's rows and of a slice of the test rows

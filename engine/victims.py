@@ -8,20 +8,47 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from engine import models
+from engine import models, texts
 from engine.errors import RequestError
+from engine.models.bert import Bert, last_layer_init, last_layer_of
+from engine.models.bert_files import BertSource
+from engine.models.bert_last_layer import LastLayer
 from engine.processes import cores
-from engine.rows import Dataset, Poison
+from engine.rows import Dataset, Poison, States
 from engine.scenario import ComputeSection, ModelSection, Scenario
 from engine.seeds import seed_for
+from engine.training.encoder_stack import EncoderStack, logits_of_rows, train_encoder_stack
+from engine.training.encoder_states import StateRows
 from engine.training.networks import train_networks
 from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.stacked import Control, train_stacked
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}  # bfloat16: products only, weights in float32
 ROWS_AT_ONCE = 2**20  # pixels of the pictures that a network is asked about at a time: 1,024 of 32 x 32
+TEXTS_AT_ONCE = 64
 
-Model = models.Mlp | models.Network
+
+@dataclass(frozen=True)
+class TextHead:
+    """The last layer of a text encoder, trained on the states below it; its rows are numbers of rows of `states`."""
+
+    layer: LastLayer
+    source: BertSource
+    states: States
+
+    def init(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+        """A trial's initial weights."""
+        return last_layer_init(self.source, self.layer, generator, dtype)
+
+    def predict(self, logits: torch.Tensor) -> torch.Tensor:
+        return self.layer.predict(logits)
+
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        return self.layer.probabilities(logits)
+
+
+Model = models.Mlp | models.Network | Bert | TextHead
+Whole = models.Network | Bert  # trained whole, one victim a program
 
 
 @dataclass(frozen=True)
@@ -58,9 +85,16 @@ def how(compute: ComputeSection, section: ModelSection, device: str) -> How:
 
 def model_of(section: ModelSection, dataset: Dataset) -> Model:
     """The scenario's model, as wide as the dataset's rows and classes ask for."""
+    classes = len(dataset.classes)
+    if section.kind == "bert":
+        source = texts.source_of(section)
+        if section.tune == "all":
+            return Bert(source, classes, section.length)
+        assert dataset.states is not None
+        return TextHead(last_layer_of(source, classes), source, dataset.states)
     shape = dataset.train.x.shape
     image = (int(shape[1]), int(shape[2])) if len(shape) == 4 else None
-    return models.build(section, features=int(np.prod(shape[1:])), classes=len(dataset.classes), image=image)
+    return models.build(section, features=int(np.prod(shape[1:])), classes=classes, image=image)
 
 
 def initial(model: Model, seed: int, trial: int, dtype: torch.dtype) -> list[torch.Tensor]:
@@ -80,6 +114,7 @@ def recipe(section: ModelSection) -> Recipe:
         tol=section.tol,
         patience=section.patience,
         augment=section.augment,
+        optimizer=section.optimizer,
     )
 
 
@@ -92,7 +127,12 @@ def training_of(dataset: Dataset, extra: np.ndarray | None = None) -> Training:
     extra: further rows of the pool, after those of aux (the frozen features of points that were moved).
     """
     pool = dataset.aux.x if extra is None else np.concatenate([dataset.aux.x, extra])
-    return Training(torch.from_numpy(dataset.train.x), torch.from_numpy(dataset.train.y), torch.from_numpy(pool))
+    return Training(tensor(dataset.train.x), tensor(dataset.train.y), tensor(pool))
+
+
+def tensor(rows: np.ndarray) -> torch.Tensor:
+    """The rows as a tensor, sharing their memory where that may be written to (PyTorch asks for it, though nothing is written)."""
+    return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
 
 
 def job_of(poison: Poison) -> Job:
@@ -114,14 +154,34 @@ def fit(
     max_steps: int | None = None,
     on_halved: Callable[[int], None] | None = None,
     finish: Callable[[list[torch.Tensor]], list[torch.Tensor]] | None = None,
+    finish_stack: Callable[[EncoderStack], list[list[torch.Tensor]]] | None = None,
 ) -> list[Trained]:
     """Train one victim for each job, all from the trial's initial weights; results in the order of `jobs`.
 
-    finish: for networks alone, what is kept of a victim instead of its weights. See `train_stacked` and `train_networks`.
+    finish: what is kept of a network instead of its weights; finish_stack: of each text encoder's last layer in a stack.
+    See `train_stacked`, `train_networks` and `train_encoder_stack`.
     """
     init = initial(model, seed, trial, how.dtype)
+    if isinstance(model, TextHead):
+        states = StateRows(model.states, how.device, how.dtype)
+        states.settle(torch.cat([data.x_NF, data.x_AF]).numpy()[:, 0])
+        return train_encoder_stack(
+            model.layer,
+            init,
+            data,
+            states,
+            jobs,
+            recipe(section),
+            seed=seed,
+            trial=trial,
+            workers=workers,
+            control=control,
+            max_steps=max_steps,
+            on_halved=on_halved,
+            finish=finish_stack,
+        )
     data = data.to(how.device, how.dtype)
-    if isinstance(model, models.Network):
+    if isinstance(model, Whole):
         return train_networks(
             model,
             init,
@@ -170,7 +230,16 @@ def outcomes(
     on_halved: Callable[[int], None] | None = None,
 ) -> list[Outcome]:
     """Train one victim for each job and ask each about every test row."""
-    if isinstance(model, models.Network):
+    if isinstance(model, TextHead):
+        head = model
+
+        def finish_stack(stack: EncoderStack) -> list[list[torch.Tensor]]:
+            states = StateRows(head.states, how.device, how.dtype)
+            return [[p.cpu()] for p in head.predict(logits_of_rows(stack, head.layer, states, x_test[:, 0]))]
+
+        fits = fit(model, section, data, jobs, seed, trial, how, control, workers=workers, on_halved=on_halved, finish_stack=finish_stack)
+        return [Outcome(t.params[0].numpy(), t.epochs, t.train_loss) for t in fits]
+    if isinstance(model, Whole):
         network = model
 
         def finish(params: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -204,23 +273,20 @@ def predict(
         rows //= 2
 
 
-def slices(model: Model, x: np.ndarray, how: How) -> list[torch.Tensor]:
-    """The rows as tensors that the model can be asked about at a time: pictures a few at once, anything else whole."""
-    if not isinstance(model, models.Network):
-        return [torch.from_numpy(x).to(how.device, how.dtype)]
-    step = max(1, ROWS_AT_ONCE // (x.shape[1] * x.shape[2]))
-    return [torch.from_numpy(x[lo : lo + step]) for lo in range(0, len(x), step)]
-
-
 @torch.no_grad()
 def logits_of(model: Model, params: Sequence[torch.Tensor], x: np.ndarray, how: How) -> list[torch.Tensor]:
-    """Logits [rows of a slice, outputs] of one victim, a slice at a time."""
-    if not isinstance(model, models.Network):
-        return [model.logits(params, chunk) for chunk in slices(model, x, how)]
+    """Logits [rows of a slice, outputs] of one victim, a slice at a time: pictures and texts a few at once, anything else whole."""
+    if isinstance(model, models.Mlp):
+        return [model.logits(params, tensor(x).to(how.device, how.dtype))]
+    if isinstance(model, TextHead):
+        stack = model.layer.stack([params], how.device, how.dtype)
+        return [logits_of_rows(stack, model.layer, StateRows(model.states, how.device, how.dtype), x[:, 0])[0]]
+    step = max(1, ROWS_AT_ONCE // (x.shape[1] * x.shape[2])) if x.ndim == 4 else TEXTS_AT_ONCE
     found = []
-    for chunk in slices(model, x, how):
+    for lo in range(0, len(x), step):
+        read = model.pixels(tensor(x[lo : lo + step]).to(how.device))
         with torch.autocast(how.device.type, torch.bfloat16, enabled=how.autocast):
-            found.append(model.logits(params, model.pixels(chunk.to(how.device)).to(how.dtype)).to(how.dtype))
+            found.append(model.logits(params, read.to(how.dtype) if read.is_floating_point() else read).to(how.dtype))
     return found
 
 

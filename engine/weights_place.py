@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-RANDOM, IMAGENET = "random", "imagenet"
+RANDOM, IMAGENET, HUB = "random", "imagenet", "hub"
 ENDINGS = (".pt", ".pth", ".safetensors")
 URL = "https://download.pytorch.org/models/"
 VGG = {11: "vgg11-8a719046.pth", 13: "vgg13-19584684.pth", 16: "vgg16-397923af.pth", 19: "vgg19-dcbb9e9d.pth"}  # by depth
@@ -23,7 +23,7 @@ class WeightsState:
 
 def is_file(weights: str, folder: Path) -> bool:
     """Whether a scenario's model.weights names a file, and not one of the words or, in what reads text, a published model."""
-    if not weights or weights in (RANDOM, IMAGENET):
+    if not weights or weights in (RANDOM, IMAGENET, HUB):
         return False
     try:
         return Path(weights).suffix.lower() in ENDINGS or (folder / Path(weights).expanduser()).exists()
@@ -37,13 +37,30 @@ def checkpoint_dir() -> Path:
     return Path(cache).expanduser() / "hub" / "checkpoints"
 
 
-def state(kind: str, weights: str, *, depth: int = 16, architecture: str | None = None, folder: Path | None = None) -> WeightsState:
+def hub_dir() -> Path:
+    """The Hugging Face hub's folder of models, as its client finds it."""
+    if cache := os.environ.get("HF_HUB_CACHE"):
+        return Path(cache).expanduser()
+    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    return Path(home).expanduser() / "hub"
+
+
+def state(
+    kind: str, weights: str, *, depth: int = 16, architecture: str | None = None, name: str | None = None, folder: Path | None = None
+) -> WeightsState:
     """Whether a model's weights are on this machine.
 
-    weights: as a scenario's model.weights; a relative file is looked for in `folder`, else where one stands.
+    weights, name: as a scenario's; a relative file or folder is looked for in `folder`, else where one stands.
     """
     if weights == RANDOM:
         return WeightsState(True, "random weights are drawn, never fetched")
+    if weights == HUB:
+        there = hub_dir() / f"models--{(name or '').replace('/', '--')}"
+        whole = any(there.glob("snapshots/*/*.safetensors")) if name else False
+        return WeightsState(True, f"at {there}") if whole else WeightsState(False, f"{name} is missing (in {hub_dir()})")
+    if kind == "bert":
+        place = (folder or Path()) / Path(weights).expanduser()
+        return WeightsState(True, f"at {place}") if place.is_dir() else WeightsState(False, f"there is no folder {place}")
     if weights != IMAGENET:
         file = (folder or Path()) / Path(weights).expanduser()
         return WeightsState(True, f"at {file}") if file.is_file() else WeightsState(False, f"there is no file {file}")
