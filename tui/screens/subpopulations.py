@@ -275,10 +275,8 @@ class SubpopulationsScreen(ModeScreen):
     def action_wide(self) -> None:
         """The members alone, or beside the subpopulations again."""
         self.toggle_class("-wide-members")
-        if self.has_class("-wide-members"):
-            (self.pictures.grid if self.has_class("-pictures") else self.members.table).focus()
-        else:
-            self.pane.table.focus()
+        beside = self.pictures.grid if self.has_class("-pictures") else self.members.table
+        (beside if self.has_class("-wide-members") else self.pane.table).focus()
 
     def action_cancel(self) -> None:
         self.process.close()
