@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine import cli_data, cli_runs, cli_scenarios, cli_text
+from engine import cli_data, cli_results, cli_runs, cli_scenarios, cli_text
 from engine.cli_text import DataOption, StoreOption
 from engine.errors import SubpopError
 
@@ -69,9 +69,14 @@ for command in (
     cli_runs.stop,
     cli_runs.delete,
     cli_runs.export,
+    cli_results.check,
+    cli_results.bundle,
+    cli_results.rename,
+    cli_results.note,
     cli_scenarios.bench,
 ):
     app.command()(command)
+app.command("open")(cli_results.open_)
 app.add_typer(cli_data.app, name="data")
 
 

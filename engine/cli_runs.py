@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine import cli_text
-from engine.cli_text import DataOption, JsonOption, RunArgument, ScenarioArgument, SetOption, SmokeOption, StoreOption
+from engine.cli_text import DataOption, JsonOption, RunArgument, RunsArgument, ScenarioArgument, SetOption, SmokeOption, StoreOption
 from engine.errors import RequestError
 
 if TYPE_CHECKING:
@@ -27,6 +27,14 @@ def run(
     detach: Annotated[bool, typer.Option("--detach", help="Start it, print its id and return; it goes on without this terminal.")] = False,
     device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to train.")] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="A name for the run. Default: the scenario's.")] = None,
+    find: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DAMAGE",
+            help="Search for the alpha that does so much damage, as 0.2: refine the grid once where each subpopulation crosses it, then "
+            "fresh trials there. See the table `dose`.",
+        ),
+    ] = None,
     store: StoreOption = None,
     data: DataOption = None,
 ) -> None:
@@ -38,13 +46,16 @@ def run(
 
     Exit status: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted or stopped.
     """
+    from engine import finding
     from engine import run as runs_
     from engine.cli_scenarios import ready
     from engine.cli_watch import follow
     from engine.store import Store
 
     with Store.open(store) as opened:
-        loaded, root = ready(scenario, set_, smoke, device, data)
+        wanted = [*(set_ or []), *([] if find is None else [f"evaluation.find={find}"])]
+        loaded, root = ready(scenario, wanted, smoke, device, data)
+        finding.check(loaded)
         row = runs_.start(opened, loaded, name=name or default_name(scenario), data_dir=root)
         if detach:
             cli_text.line(row.id)
@@ -168,14 +179,15 @@ def delete(
 
 
 def export(
-    run: RunArgument,
+    run: RunsArgument,
     table: Annotated[
         str | None,
         typer.Option(
             "--table",
             metavar="TABLE",
-            help="subpopulations, victims, predictions, damage, worst, collateral or confidence.",
-            autocompletion=lambda incomplete: [name for name in _tables() if name.startswith(incomplete)],
+            help="damage, worst, collateral, confidence, distribution, dose, attributes, groups, matchers, optimization, subpopulations, "
+            "victims, predictions; or all: every table, the scenario, the provenance and a report, into the folder -o.",
+            autocompletion=lambda incomplete: [name for name in (*_tables(), "all") if name.startswith(incomplete)],
         ),
     ] = None,
     format_: Annotated[
@@ -194,36 +206,69 @@ def export(
             "--contact-sheet", help="Instead of a table a PNG (with -o): each subpopulation's most typical pictures and its poison."
         ),
     ] = False,
+    subpopulation: Annotated[int | None, typer.Option(metavar="INDEX", help="groups: the attacked one. Default: the worst.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="groups: the poison rate of that attack. Default: the largest.")] = None,
+    by: Annotated[
+        list[str] | None, typer.Option("--by", metavar="A,B", help="groups: cross these columns too, as race,sex. Repeatable.")
+    ] = None,
     store: StoreOption = None,
     data: DataOption = None,
 ) -> None:
     """Write a table of a run, with its provenance. Works while the run is at work: what is not there yet is empty.
+
+    Of several runs, one table: each run's rows behind the name of its system. `matchers` sets a run of FeatureMatch beside one of
+    ClusterMatch on the same data and model; `groups` tells of one attack, hardest hit group first.
 
     Damage is a fraction: accuracy on the subpopulation's test rows, clean minus poisoned, paired within a trial; intervals are 95 %.
 
     The table `worst` shows every worst-k twice. As published: chosen and reported on the same trials, which overstates. Corrected: each
     (trial, fifth of the test rows) is scored on subpopulations chosen by the other trials and fifths. The corrected value estimates the
     expected damage of an adversary who picks targets from past trials, given this split and clustering. With one trial there is none.
+
+    A published value stands beside the measured one; `outside` says where it lies outside the interval in which another's as-published
+    value would fall. In `distribution` corrected means: with the noise of trials and of test rows taken out.
     """
     from engine import export as export_
+    from engine.tables_groups import Choice
 
     if contact_sheet:
-        _contact_sheet(run, table, out, store, data)
+        if len(run) > 1:
+            raise RequestError("a contact sheet is of one run", where="--contact-sheet", next="give one run")
+        _contact_sheet(run[0], table, out, store, data)
         return
     if table is None:
-        raise RequestError("which table?", where="--table", next=f"there are: {', '.join(_tables())}")
+        raise RequestError("which table?", where="--table", next=f"there are: {', '.join(_tables())}, all")
+    if table == "all":
+        _all(run, format_, out, store)
+        return
     chosen = format_ or _format_of(out)
+    if table != "groups" and (subpopulation is not None or alpha is not None or by):
+        raise RequestError("these choose an attack for `groups`", where="--subpopulation, --alpha, --by", next="use --table groups")
+    choice = Choice(subpopulation, alpha, tuple(tuple(part.strip() for part in each.split(",")) for each in by or ()))
     with opened_store(store) as opened:
-        row = opened.find(run)
+        ids = [opened.find(each).id for each in run]
         if out is not None and str(out) != "-":
-            export_.export(opened, row.id, table, chosen, out)
+            export_.export(opened, ids, table, chosen, out, choice=choice)
             cli_text.note(f"wrote {out}")
             return
         if chosen == "parquet" and sys.stdout.isatty():
             raise RequestError("parquet is not text, and this is a terminal", where="--format", next="give a file with -o, or use a pipe")
         sys.stdout.flush()
-        export_.export(opened, row.id, table, chosen, sys.stdout.buffer)
+        export_.export(opened, ids, table, chosen, sys.stdout.buffer, choice=choice)
         sys.stdout.buffer.flush()
+
+
+def _all(runs: list[str], format_: str | None, out: Path | None, store: Path | None) -> None:
+    """Everything of the runs into a folder."""
+    from engine.export_all import export_all
+
+    if out is None or str(out) == "-":
+        raise RequestError("all tables need a folder", where="--table all", next="give one with -o")
+    if format_ is not None:
+        raise RequestError("all tables are written in every format", where="--format", next="take it out")
+    with opened_store(store) as opened, cli_text.progress() as report:
+        written = export_all(opened, [opened.find(each).id for each in runs], out, progress=report)
+    cli_text.note(f"wrote {len(written)} files into {out}: begin with {out / 'report.md'}")
 
 
 def _contact_sheet(run: str, table: str | None, out: Path | None, store: Path | None, data: Path | None) -> None:

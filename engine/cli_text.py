@@ -60,6 +60,10 @@ ScenarioArgument = Annotated[
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, a prefix of it that fits one run, or `latest`.", autocompletion=run_ids)
 ]
+RunsArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN...", help="A run's id, a prefix of it that fits one run, or `latest`; several.", autocompletion=run_ids),
+]
 
 
 def line(text: str = "") -> None:

@@ -87,7 +87,26 @@ def test_options_before_the_command_leave_no_trace_in_the_environment(subpop: Cl
     assert dict(os.environ) == before
 
 
-ALONE = ("presets", "show", "discover", "run", "runs", "watch", "pause", "resume", "stop", "delete", "export", "bench", "data")
+ALONE = (
+    "presets",
+    "show",
+    "discover",
+    "run",
+    "runs",
+    "watch",
+    "pause",
+    "resume",
+    "stop",
+    "delete",
+    "export",
+    "bench",
+    "data",
+    "check",
+    "bundle",
+    "open",
+    "rename",
+    "note",
+)
 
 
 @pytest.mark.parametrize("words", [[], *([name] for name in ALONE), ["data", "list"], ["data", "fetch"], ["data", "path"]])

@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("tui",),
     (
-        "engine.cli", "engine.cli_bar", "engine.cli_data", "engine.cli_runs", "engine.cli_scenarios", "engine.cli_text", "engine.cli_watch",
+        "engine.cli", "engine.cli_bar", "engine.cli_data", "engine.cli_results", "engine.cli_runs", "engine.cli_scenarios",
+        "engine.cli_text", "engine.cli_watch", "engine.notebook",
     ),
     ("engine.run",),
     (

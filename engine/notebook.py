@@ -1,0 +1,124 @@
+"""The same from Python, as in a notebook: scenario, run, tables as DataFrames.
+
+from engine import notebook
+scenario = notebook.scenario("quickstart", "evaluation.trials=3")
+run = notebook.run(scenario)      # in a process of its own, as `subpop run`; waits for it
+run["worst"]                      # a pandas DataFrame; run.tables names them all
+run.export("report/")             # what `subpop export RUN --table all` writes
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine import cli_text
+from engine.errors import RunFailed
+from engine.rows import RunRow
+from engine.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from engine.scenario import Scenario
+    from engine.tables_groups import Choice
+
+POLL_S = 0.2
+KINDS = {"text": "string", "int": "Int64", "fraction": "float64", "float": "float64", "bool": "boolean"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a store: `run["damage"]` is its table as a DataFrame, at any moment of the run."""
+
+    id: str
+    store: Path | None = None
+
+    @property
+    def row(self) -> RunRow:
+        """How it stands: state, victims, deviations."""
+        with Store.open(self.store, create=False) as opened:
+            return opened.run(self.id)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of the tables it has now, and of those made when asked for."""
+        from engine.tables import SPECS
+        from engine.tables_specs import MADE_AT_EXPORT
+
+        with Store.open(self.store, create=False) as opened:
+            there = opened.tables(self.id)
+        return tuple(name for name in SPECS if name in there or name in MADE_AT_EXPORT)
+
+    def __getitem__(self, table: str) -> pd.DataFrame:
+        return self.table(table)
+
+    def table(self, table: str, choice: Choice | None = None) -> pd.DataFrame:
+        """A table as a DataFrame of its columns' kinds; `attrs` has the provenance. choice: for `groups`, which attack."""
+        return together([self], table, choice)
+
+    def wait(self) -> Run:
+        """Until it is done. RunFailed where it failed, was stopped, or its engine is gone. Says how far it is on standard error."""
+        with Store.open(self.store, create=False) as opened, cli_text.progress() as report:
+            while True:
+                row = opened.run(self.id)
+                report(f"run {row.id}", row.progress)
+                if row.state == "done":
+                    return self
+                if row.state in ("failed", "stopped") or row.lost:
+                    why = row.error or ("its engine is gone" if row.lost else f"it is {row.state}")
+                    raise RunFailed(why, where=f"run {row.id}", next=f"go on with: subpop resume {row.id}")
+                time.sleep(POLL_S)
+
+    def export(self, folder: str | Path) -> list[Path]:
+        """Every table, the scenario, the provenance and a report into a folder."""
+        from engine.export_all import export_all
+
+        with Store.open(self.store, create=False) as opened:
+            return export_all(opened, [self.id], Path(folder))
+
+
+def scenario(name_or_path: str | Path, *overrides: str, smoke: bool = False) -> Scenario:
+    """A preset by name or a scenario file by path, with overrides as of `--set`: scenario("quickstart", "model.epochs=5")."""
+    from engine.scenario import load
+
+    return load(name_or_path, overrides, smoke)
+
+
+def run(scenario: Scenario, *, name: str | None = None, data: Path | None = None, store: Path | None = None, wait: bool = True) -> Run:
+    """Run a scenario in a process of its own, and wait for it. It outlives this one; without `wait`, look at it whenever you like."""
+    from engine import finding
+    from engine import run as runs
+
+    finding.check(scenario)
+    with Store.open(store) as opened:
+        started = Run(runs.start(opened, scenario, name=name, data_dir=data).id, store)
+    return started.wait() if wait else started
+
+
+def find(text: str = "latest", *, store: Path | None = None) -> Run:
+    """A run of the store, by id, a unique prefix, or "latest"."""
+    with Store.open(store, create=False) as opened:
+        return Run(opened.find(text).id, store)
+
+
+def together(runs: Sequence[Run], table: str, choice: Choice | None = None) -> pd.DataFrame:
+    """One table of several runs of a store: systems as rows."""
+    import pandas as pd
+
+    from engine.errors import UnknownName
+    from engine.export import prepared
+    from engine.tables import SPECS
+
+    if table not in SPECS:
+        raise UnknownName("table", table, SPECS)
+    with Store.open(runs[0].store, create=False) as opened:
+        spec, rows, provenance = prepared(opened, [each.id for each in runs], table, choice=choice)
+        cells = list(rows)
+    frame = pd.DataFrame(cells, columns=[column.name for column in spec.columns])
+    frame = frame.astype({column.name: KINDS[column.kind] for column in spec.columns})
+    frame.attrs["provenance"] = provenance
+    return frame

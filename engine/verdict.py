@@ -1,0 +1,72 @@
+"""Whether a run passes a limit on damage, for a pipeline: `subpop check RUN --max-damage 0.1`.
+
+It fails where the corrected worst k exceeds the limit (an adversary who picks targets from past trials would do more), or where some
+vulnerable subpopulation's damage exceeds it for sure (the lower end of its 95 % interval). A damage that only seems to exceed it, among
+many looked at, is told and does not fail: of a hundred, some always do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from engine.errors import RequestError
+from engine.rows import RunRow, Table
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """reasons: why it fails, in words; empty where it passes. remarks: what does not fail it and is worth a look."""
+
+    passed: bool
+    reasons: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+class Source(Protocol):
+    """What a verdict needs of the store."""
+
+    def table(self, run_id: str, name: str) -> Table: ...
+    def tables(self, run_id: str) -> Mapping[str, int]: ...
+
+
+def verdict(store: Source, run: RunRow, max_damage: float, *, k: int = 1, alphas: Sequence[float] = ()) -> Verdict:
+    """Of a finished run, over all its alphas or those given. RequestError where it cannot be judged: not done, or below three trials."""
+    if run.state != "done":
+        raise RequestError(f"it is {run.state}, so it cannot be judged", where=f"run {run.id}", next=f"wait, or: subpop resume {run.id}")
+    worst, damage = (_records(store.table(run.id, name)) for name in ("worst", "damage"))
+    there = {row["alpha"] for row in damage}
+    if missing := [alpha for alpha in alphas if alpha not in there]:
+        known = ", ".join(f"{alpha:g}" for alpha in sorted(there))
+        raise RequestError(f"it has no alpha {missing[0]:g}", where="--alpha", next=f"it has {known}")
+    if k not in (known_k := sorted({row["k"] for row in worst})):
+        raise RequestError(f"there is no worst {k}", where="--k", next=f"use one of {', '.join(map(str, known_k))}")
+    wanted = set(alphas) or there
+    if not any(row["vulnerable"] is not None for row in damage if row["alpha"] in wanted):
+        raise RequestError(
+            "it cannot be judged: that needs three trials", where=f"run {run.id}", next="run it with --set evaluation.trials=3 or more"
+        )
+    reasons, remarks = [], []
+    for row in worst:
+        if row["k"] != k or row["alpha"] not in wanted:
+            continue
+        if row["corrected"] is None:
+            remarks.append(f"alpha {row['alpha']:g}: no corrected worst {k} ({row['note']})")
+        elif row["corrected"] > max_damage:
+            between = f" ({row['low']:.3f} to {row['high']:.3f})" if row["low"] is not None else ""
+            reasons.append(f"alpha {row['alpha']:g}: the corrected worst {k} is {row['corrected']:.3f}{between}, above {max_damage:g}")
+    for row in damage:
+        if row["alpha"] not in wanted or not row["vulnerable"] or row["damage"] <= max_damage:
+            continue
+        said = f"alpha {row['alpha']:g}: subpopulation {row['subpopulation']} ({row['description']}) loses {row['damage']:.3f}"
+        if row["low"] is not None and row["low"] > max_damage:
+            reasons.append(f"{said}, at least {row['low']:.3f}, above {max_damage:g}")
+        else:
+            remarks.append(f"{said}, which may be chance (from {row['low']:.3f})")
+    return Verdict(not reasons, tuple(reasons), tuple(remarks))
+
+
+def _records(table: Table) -> list[dict[str, Any]]:
+    names = [column.name for column in table.spec.columns]
+    return [dict(zip(names, row, strict=True)) for row in table.rows]
