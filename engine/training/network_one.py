@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.training.adam import StackAdam
+from engine.training.adamw import DecayedAdam
 from engine.training.dropout import dropout_draws
 from engine.training.network_rows import NetworkStep, StackPictures
 from engine.training.network_trial import NetworkTrial
@@ -23,7 +23,9 @@ def train_one(
     recipe, model = shared.recipe, shared.model
     params = [_laid_out(p) for p in shared.init]
     trained = [p.requires_grad_() for p in params[: model.trainable]]
-    optimizer, rule = StackAdam(trained, recipe.lr), Plateau(1, recipe)
+    # Adam's decay is a term of the loss, which knows what it is on; AdamW's is the optimiser's
+    decayed = getattr(model, "kernels", ()) if recipe.optimizer == "adamw" else ()
+    optimizer, rule = DecayedAdam(trained, recipe, decayed), Plateau(1, recipe)
     schedule = shared.schedule
     pictures = StackPictures(shared.data, [job], schedule, recipe.augment, shared.dtype)
     steps, epoch, stopped, mean = 0, 0, False, 0.0
@@ -70,6 +72,6 @@ def _loss(shared: NetworkTrial, params: list[Tensor], x_BCHW: Tensor, y_B: Tenso
     with shared.precision(), dropout:
         logits_BO = model.logits(params, x_BCHW, training=training)
     loss = model.losses(logits_BO.to(shared.dtype), y_B).mean()
-    if recipe.weight_decay:
+    if recipe.weight_decay and recipe.optimizer == "adam":
         loss = loss + recipe.weight_decay / (len(y_B) if recipe.per_rows else 1) * model.penalty(params)
     return loss

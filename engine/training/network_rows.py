@@ -36,7 +36,7 @@ class StackPictures:
     def __init__(self, data: Training, jobs: Sequence[Job], schedule: Schedule, augment: bool, dtype: torch.dtype) -> None:
         self.data, self.schedule, self.augment, self.dtype = data, schedule, augment, dtype
         self.device = data.y_N.device
-        self.image = (data.x_NF.shape[1], data.x_NF.shape[2])
+        self.image = (int(data.x_NF.shape[1]), int(data.x_NF.shape[-2]))  # of tokens, which have no delta and are not augmented, no matter
         self.points_V = np.array([len(job.rows) for job in jobs], np.int64)
         first_V = np.cumsum(self.points_V) - self.points_V
         self.first_V = torch.from_numpy(first_V).to(self.device)  # where each victim's points begin in what follows
@@ -113,7 +113,9 @@ class EpochPictures:
         )
 
     def _numbers(self, x_BHWC: Tensor, moved_B: Tensor | None, how: augmentation.Draws | None, number_B: Tensor) -> Tensor:
-        """Bytes as numbers from 0 to 1, moved by the deltas at `moved_B`, then augmented by the draws at `number_B`."""
+        """Bytes as numbers from 0 to 1, moved by the deltas at `moved_B`, then augmented by the draws at `number_B`; tokens as they are."""
+        if x_BHWC.dtype != torch.uint8:
+            return x_BHWC
         if moved_B is None or self.stack.delta_M is None:  # bytes are augmented before they are made numbers: less to copy
             x_BHWC = augmentation.apply(x_BHWC, how.take(number_B)) if how else x_BHWC
             return x_BHWC.to(self.stack.dtype).div_(255)

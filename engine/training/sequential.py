@@ -75,10 +75,17 @@ def train_network_sequential(
             return model.logits(params, pixels_BCHW, training=training)
 
     def batches(epoch: int) -> Batches:
-        for x_BHWC, y_B in picture_batches(schedule, data, job, epoch, recipe.augment, dtype):
-            yield model.pixels(x_BHWC), y_B
+        of_pictures = data.x_NF.dtype == torch.uint8
+        steps = (
+            picture_batches(schedule, data, job, epoch, recipe.augment, dtype)
+            if of_pictures
+            else shared_batches(schedule, data, job, epoch)
+        )
+        for x, y_B in steps:
+            yield model.pixels(x), y_B
 
-    return fit(model, init, recipe, batches, max_steps, logits=logits, trainable=model.trainable)
+    kernels = getattr(model, "kernels", ())
+    return fit(model, init, recipe, batches, max_steps, logits=logits, trainable=model.trainable, kernels=kernels)
 
 
 def shared_batches(schedule: Schedule, data: Training, job: Job, epoch: int) -> Batches:
@@ -122,23 +129,28 @@ def fit(
     *,
     logits: Logits | None = None,
     trainable: int | None = None,
+    kernels: Sequence[int] = (),
 ) -> Trained:
     """The eager loop itself; `batches_of(epoch)` yields x_BF [rows of the step, features] and y_B, int64 [rows of the step].
 
     logits: the forward pass where it is not the model's as it is. trainable: how many of the parameters are trained (the others are
-    buffers, which the forward pass changes); None: all.
+    buffers, which the forward pass changes); None: all. kernels: those that AdamW shrinks.
     """
     logits = logits or (lambda params, x_BF, epoch, step: model.logits(params, x_BF))
     params = [p.clone() for p in init]
     trained = [p.requires_grad_() for p in params[:trainable]]
-    optimizer = torch.optim.Adam(trained, lr=recipe.lr)
+    optimizer: torch.optim.Optimizer = torch.optim.Adam(trained, lr=recipe.lr)
+    if recipe.optimizer == "adamw":
+        decayed, others = [trained[i] for i in kernels], [p for i, p in enumerate(trained) if i not in kernels]
+        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=recipe.lr)
     rule = Plateau(1, recipe)
     steps = 0
     for epoch in range(recipe.epochs):
         total, rows = 0.0, 0
         for step, (x_BF, y_B) in enumerate(batches_of(epoch)):
             loss = model.losses(logits(params, x_BF, epoch, step), y_B).mean()
-            if recipe.weight_decay:
+            if recipe.weight_decay and recipe.optimizer == "adam":
                 loss = loss + recipe.weight_decay / (len(y_B) if recipe.per_rows else 1) * model.penalty(params)
             optimizer.zero_grad()
             loss.backward()
