@@ -82,7 +82,9 @@ class FakePipeline:
             Subpopulation(i, f"group {i}", 15, 15, TEST_ROWS // 4, {"no": 0.5, "yes": 0.5}, 0.75, 0.875, 0.9, "yes", True) for i in range(4)
         )
         log("four groups")
-        return Discovery(dataset, member, found, {"proba_aux_AC": generator(scenario.seed, "fake proba").random((60, 2)).astype(np.float32)})
+        return Discovery(
+            dataset, member, found, {"proba_aux_AC": generator(scenario.seed, "fake proba").random((60, 2)).astype(np.float32)}
+        )
 
     def deviations(self, scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
         return dataset.deviations
