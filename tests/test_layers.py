@@ -41,7 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "engine.tables", "engine.tables_specs", "engine.tables_cells", "engine.tables_rows", "engine.tables_work",
         "engine.tables_optimization", "engine.tables_attributes", "engine.tables_columns", "engine.tables_distribution",
         "engine.tables_dose", "engine.tables_specs_analyses", "engine.tables_groups", "engine.tables_matchers", "engine.export_together",
-        "engine.export_all", "engine.report", "engine.plots", "engine.verdict", "engine.store_bundle", "engine.export",
+        "engine.export_all", "engine.report", "engine.verdict", "engine.store_bundle", "engine.export",
         "engine.export_formats", "engine.paper",
         "engine.provenance",
     ),
