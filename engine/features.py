@@ -55,6 +55,11 @@ def flat_pixels(rows: Rows) -> np.ndarray:
     return np.subtract(_images(rows).reshape(len(rows), -1) / np.float32(255), np.float32(0.5), dtype=np.float32)
 
 
+def flat_moved(pictures: Pictures) -> np.ndarray:
+    """float32 [pictures, height x width x 3]: the same of pictures that are in no dataset."""
+    return pictures[:].reshape(len(pictures), -1) - np.float32(0.5)
+
+
 def features_of(section: ModelSection, dataset: Dataset, seed: int, pictures: Pictures, *, device: str, report: Report) -> np.ndarray:
     """float32 [pictures, width]: the frozen features of pictures that are in no dataset, as pixels 0..1. Not kept on disk."""
     encoder = models.encoder(section, classes=len(dataset.classes), image=_size(dataset.train), seed=seed).to(torch.device(device))

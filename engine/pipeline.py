@@ -209,13 +209,14 @@ def plan(scenario: Scenario, discovery: Discovery, device: str, *, log: Log) -> 
 def _best_size(scenario: Scenario, discovery: Discovery, device: torch.device, most: int) -> int:
     """Time a few steps on the scenario's own rows: at doubling sizes where victims gain by company."""
     specs = victims_of_trial(scenario, discovery.subpopulations, 0, 0)
-    model, data = model_of(scenario.model, discovery.dataset), _training(discovery)
-    jobs = [_job(scenario, discovery, poison_of(scenario, discovery, spec)) for spec in specs]
+    model, data = model_of(scenario.model, discovery.dataset), _training(scenario, discovery)
     seed, on = scenario.seed, how(scenario.compute, scenario.model, str(device))
     data = data.to(device, on.dtype)
 
     def seconds(victims: int, steps: int = STEPS_TIMED) -> float:
-        few = jobs[:: max(1, len(jobs) // victims)][:victims]
+        # of these alone: moved points are pictures of floats, gigabytes for all victims of a trial
+        some = specs[:: max(1, len(specs) // victims)][:victims]
+        few = [_job(scenario, discovery, poison_of(scenario, discovery, spec)) for spec in some]
         return timed(lambda: fit(model, scenario.model, data, few, seed, 0, on, None, max_steps=steps), device)
 
     side_by_side = workers(scenario, device)
@@ -263,15 +264,23 @@ def poison_of(scenario: Scenario, discovery: Discovery, spec: VictimSpec) -> Poi
     )
 
 
-def _training(discovery: Discovery) -> Training:
-    return training_of(discovery.dataset, discovery.arrays.get(MOVED_FEATURES))
+def _reads_features(scenario: Scenario) -> bool:
+    """Whether victims see a moved point as a row of numbers, beside aux in the pool, instead of moving its pixels as they go."""
+    return scenario.model.tune == "last_layer" or scenario.model.kind in models.DENSE
+
+
+def _training(scenario: Scenario, discovery: Discovery) -> Training:
+    moved = discovery.arrays.get(MOVED_FEATURES)
+    if moved is None and "moved.rows" in discovery.arrays and _reads_features(scenario):
+        moved = features.flat_moved(moved_pictures(scenario, discovery.dataset, discovery.arrays))
+    return training_of(discovery.dataset, moved)
 
 
 def _job(scenario: Scenario, discovery: Discovery, poison: Poison) -> Job:
     """One victim's poison as its trainer takes it: points that were moved by their features, or by how far their pixels went."""
     if poison.moved is None:
         return job_of(poison)
-    if MOVED_FEATURES in discovery.arrays:
+    if _reads_features(scenario):
         return Job(len(discovery.dataset.aux) + poison.moved, poison.labels)
     unit = np.float32(scenario.attack.bound / 127)
     return Job(poison.rows, poison.labels, discovery.arrays["moved.delta"][poison.moved] * unit)
@@ -292,7 +301,7 @@ def train_stack(
     found = outcomes(
         model_of(scenario.model, discovery.dataset),
         scenario.model,
-        _training(discovery),
+        _training(scenario, discovery),
         discovery.dataset.test.x,
         [_job(scenario, discovery, p) for p in poisons],
         scenario.seed,
