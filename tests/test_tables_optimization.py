@@ -221,6 +221,20 @@ def test_mean_difference_of_nobody() -> None:
     assert mean_difference(pair, 0, [0]).trials == 0
 
 
+def test_trials_that_lose_and_win_the_same_rows_leave_an_interval(results: list[VictimResult]) -> None:
+    """Means of trials are equal and what rows lose cancels: the variance of both is nothing."""
+    world = World.start(FACTS, found_with(MOVED), results)
+    pair = paired(Work(world).label_flip, Work(world).layout)
+    diff_ATR = np.zeros_like(pair.attack.diff_ATR)
+    diff_ATR[0, :2, :2] = [[1, -1], [-1, 1]]  # the first rows are subpopulation 0's
+    same = replace(pair.attack, diff_ATR=diff_ATR)
+    pair = replace(pair, attack=same, control=replace(same, diff_ATR=np.zeros_like(diff_ATR)))
+    found = mean_difference(pair, 0, [0])
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < 0 < found.high
+
+
 def test_a_run_without_it_says_what_would_have_it(results: list[VictimResult]) -> None:
     with Store.open(MEMORY) as store:
         for facts, has in ((FACTS, True), (replace(FACTS, controls=()), False)):

@@ -92,6 +92,8 @@ def mean_difference(pair: Paired, alpha: int, members: Sequence[int]) -> MeanDif
         return MeanDifference(None, None, trials)
     part = components((pair.attack.diff_ATR - pair.control.diff_ATR)[alpha], pair.attack.have_ATS[alpha], pair.attack.n_S).take(picks)
     trials2, rows2 = float(per_T.var(ddof=1)) / trials, float((part.row_S / part.n_S).sum()) / len(picks) ** 2
+    if not trials2 + rows2:  # every trial's mean is the same, and rows differ no more than rows by trials would have them: that is left
+        rows2 = float((part.cell_S / part.n_S).sum()) / (len(picks) ** 2 * trials)
     # Satterthwaite: the degrees of freedom of a sum of two variances
     df = (trials2 + rows2) ** 2 / (trials2**2 / (trials - 1) + rows2**2 / max(int(part.n_S.sum()) - len(picks), 1))
     reach, centre = float(stdtrit(df, (1 + LEVEL) / 2)) * (trials2 + rows2) ** 0.5, float(per_T.mean())
