@@ -69,6 +69,8 @@ class Adversary:
         for fold in range(folds):
             self.progress(f"confidence, fold {fold + 1} of {folds}", 0.2 + 0.7 * fold / folds)
             held_out = fold_A == fold
+            if not held_out.any():  # more folds than rows
+                continue
             proba[held_out] = self._probabilities(self._fit(np.flatnonzero(~held_out), fold + 1), aux.x[held_out])
         return proba
 

@@ -164,7 +164,7 @@ def fit(
     init = initial(model, seed, trial, how.dtype)
     if isinstance(model, TextHead):
         states = StateRows(model.states, how.device, how.dtype)
-        states.settle(torch.cat([data.x_NF, data.x_AF]).numpy()[:, 0])
+        states.settle(torch.cat([data.x_NF, data.x_AF]).cpu().numpy()[:, 0])
         return train_encoder_stack(
             model.layer,
             init,

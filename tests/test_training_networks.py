@@ -227,6 +227,11 @@ def test_the_way_follows_the_device_and_the_network():
     for alone in (vgg(), resnet(), Small(norm=True), Small(has_dropout=True)):
         assert way_for(alone, init_of(alone), cuda) == "one_by_one"
 
+    class Text(Small):
+        length = 16  # what it reads of a batch is as long as the longest
+
+    assert way_for(Text(), init_of(Text()), cuda) == "one_by_one"
+
 
 def test_bfloat16_learns_what_float32_learns():
     model, recipe, jobs = Small(), Recipe(epochs=8, batch=12, lr=1e-2), world.jobs([0, 7])

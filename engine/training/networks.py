@@ -1,4 +1,4 @@
-"""Victims that are networks on pictures. The same schedule as `sequential.py`, the way of training chosen for the device.
+"""Victims that are networks on pictures or texts. The same schedule as `sequential.py`, the way of training chosen for the device.
 
 one_by_one   a victim after the other; on a CPU side by side, a forked process and a core each (see `parts.py`)
 vmapped      many victims in one program (see `network_stack.py`)
@@ -29,6 +29,7 @@ MOST_VMAPPED = 4_000_000  # numbers of a victim's parameters; a larger network f
 def way_for(model: NetworkModel, init: Sequence[Tensor], device: torch.device) -> Way:
     """The way that suits the device: many small victims together on a GPU, where none of their layers looks across a batch."""
     alone = device.type != "cuda" or model.has_dropout or model.trainable < len(init) or sum(p.numel() for p in init) > MOST_VMAPPED
+    alone = alone or hasattr(model, "length")  # texts are cut to a batch's longest, which no program of many victims can ask for
     return "one_by_one" if alone else "vmapped"
 
 
