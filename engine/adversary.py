@@ -18,7 +18,7 @@ from engine.seeds import generator, seed_for
 from engine.training.encoder_states import StateRows
 from engine.training.recipe import Job, Trained, Training
 from engine.training.stacked import Control
-from engine.victims import TEXTS_AT_ONCE, How, TextHead, Whole, fit, logits_of, model_of, tensor
+from engine.victims import TEXTS_AT_ONCE, How, TextHead, Whole, fit, logits_of, model_of, tensor, workers
 
 
 class Adversary:
@@ -48,7 +48,9 @@ class Adversary:
         data = Training(torch.from_numpy(aux.x[index]), torch.from_numpy(aux.y[index]), tensor(aux.x[:0]))
         seed = seed_for(self.scenario.seed, "adversary")
         clean = Job(np.empty(0, np.int64), np.empty(0, np.int64))
-        return fit(self.model, self.section, data, [clean], seed, fold, self.how, self.control)[0]
+        # one network alone has all of the machine's cores as threads
+        cores = workers(self.scenario, self.how.device)
+        return fit(self.model, self.section, data, [clean], seed, fold, self.how, self.control, workers=cores)[0]
 
     def _probabilities(self, trained: Trained, x: np.ndarray) -> np.ndarray:
         with nullcontext() if isinstance(self.model, models.Mlp) else features.all_cores():

@@ -165,8 +165,9 @@ class FeatureFile:
             rows = self.rows_path.stat().st_size // (4 * self.width)
         except OSError:
             return {}
-        whole = min(len(keys) // HASH_BYTES, rows)  # the same image twice, written by two processes, has two places: either will do
-        return {keys[i * HASH_BYTES : (i + 1) * HASH_BYTES]: i for i in range(whole)}
+        whole = min(len(keys) // HASH_BYTES, rows)
+        # an image that two processes wrote has two places: always the first, so that a resumed run reads what it read before
+        return {keys[i * HASH_BYTES : (i + 1) * HASH_BYTES]: i for i in reversed(range(whole))}
 
     def _read(self) -> np.ndarray:
         try:

@@ -119,6 +119,7 @@ def discover(
     seen = dataset
     if section != scenario.model:
         seen = seen_by(section, dataset, scenario.seed, data_dir, device=device, progress=progress)
+        log(f"the adversary's model is {section.kind}, from {section.weights} weights; the victims' is {scenario.model.kind}")
     layer = scenario.subpopulations.layer
     if layer == "input":  # before the adversary is trained, so that a wrong feature or too many clusters cost no training
         progress("forming subpopulations", 0.05)

@@ -193,7 +193,9 @@ class StateFile:
         return np.frombuffer(data, np.dtype([("key", f"V{HASH_BYTES}"), ("length", "<i4")]))
 
     def _kept(self) -> dict[bytes, int]:
-        return {bytes(key): at for at, key in enumerate(self._records()["key"])}
+        keys = self._records()["key"]
+        # a text that two processes wrote has two places: always the first, so that a resumed run reads what it read before
+        return {bytes(keys[at]): at for at in reversed(range(len(keys)))}
 
     def _states(self) -> States:
         lengths = self._records()["length"].astype(np.int32)
