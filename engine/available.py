@@ -24,6 +24,12 @@ def require(scenario: Scenario) -> None:
         _one_of("adversary.model.kind", scenario.adversary.model.kind, MODELS)
     _one_of("attack.kind", scenario.attack.kind, ATTACKS)
     _one_of("compute.precision", scenario.compute.precision, PRECISIONS)
+    if scenario.compute.precision == "bfloat16" and (scenario.model.kind in ("mlp", "logistic") or scenario.model.tune == "last_layer"):
+        raise RequestError(
+            "bfloat16 is for networks that are trained whole: so small a model loses accuracy and gains no speed by it",
+            where="compute.precision",
+            next="use float32 or float64",
+        )
 
 
 def _one_of(key: str, value: str, there: tuple[str, ...]) -> None:

@@ -101,7 +101,7 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
     section = scenario.model.model_copy(update={"epochs": epochs, "stop": "epochs"})
     scenario = scenario.model_copy(update={"model": section})
     where = torch.device(device)
-    dtype = victims.how(scenario.compute, scenario.model, device).dtype
+    dtype = victims.how(scenario.compute, device).dtype
     model = victims.model_of(section, discovery.dataset)
     assert isinstance(model, Mlp)
     data = victims.training_of(discovery.dataset).to(where, dtype)
@@ -151,7 +151,7 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
 
 def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callable[[str], None]) -> Bench:
     """The same for a network trained whole, on rows of the scenario with poison drawn at random: no adversary is trained to choose it."""
-    section, on = scenario.model, victims.how(scenario.compute, scenario.model, device)
+    section, on = scenario.model, victims.how(scenario.compute, device)
     dataset = pipeline.load(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
     model = victims.model_of(section, dataset)
     assert isinstance(model, models.Network)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import attacks, datasets, features, models, subpopulations, texts
+from engine import attacks, available, datasets, features, models, subpopulations, texts
 from engine.adversary import Adversary
 from engine.evaluation.annotations import Annotations
 from engine.models.bert import LAST_LAYER_DEVIATION
@@ -111,7 +111,7 @@ def discover(
     with_poison: the last of these too, which may take longest; a look at the subpopulations does without.
     """
     one_thread_each()
-    how(scenario.compute, scenario.model, device)  # refused before any work is done
+    available.require(scenario)  # before any work is done
     progress("loading data", 0.0)
     dataset = load(scenario, data_dir, device=device, log=log, progress=progress)
     subpopulations.check_target(scenario.attack.target_label, dataset.classes)
@@ -211,7 +211,7 @@ def _best_size(scenario: Scenario, discovery: Discovery, device: torch.device, m
     """Time a few steps on the scenario's own rows: at doubling sizes where victims gain by company."""
     specs = victims_of_trial(scenario, discovery.subpopulations, 0, 0)
     model, data = model_of(scenario.model, discovery.dataset), _training(scenario, discovery)
-    seed, on = scenario.seed, how(scenario.compute, scenario.model, str(device))
+    seed, on = scenario.seed, how(scenario.compute, str(device))
     data = data.to(device, on.dtype)
 
     def seconds(victims: int, steps: int = STEPS_TIMED) -> float:
@@ -297,7 +297,7 @@ def train_stack(
 ) -> list[VictimResult]:
     """Train the victims of one stack and say what each predicts for every test row."""
     one_thread_each()
-    on = how(scenario.compute, scenario.model, device)
+    on = how(scenario.compute, device)
     poisons = [poison_of(scenario, discovery, spec) for spec in stack.victims]
     found = outcomes(
         model_of(scenario.model, discovery.dataset),

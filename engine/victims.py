@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from engine import models, texts
-from engine.errors import RequestError
 from engine.models.bert import Bert, last_layer_init, last_layer_of
 from engine.models.bert_files import BertSource
 from engine.models.bert_last_layer import LastLayer
@@ -69,14 +68,8 @@ class Outcome:
     train_loss: float
 
 
-def how(compute: ComputeSection, section: ModelSection, device: str) -> How:
-    """RequestError for a precision that these models have no use for."""
-    if compute.precision == "bfloat16" and (section.kind in ("mlp", "logistic") or section.tune == "last_layer"):
-        raise RequestError(
-            "bfloat16 is for networks that are trained whole: so small a model loses accuracy and gains no speed by it",
-            where="compute.precision",
-            next="use float32 or float64",
-        )
+def how(compute: ComputeSection, device: str) -> How:
+    """What the scenario's words come to; whether a model has any use for a precision is said by `available.require`."""
     return How(torch.device(device), DTYPES[compute.precision], compute.precision == "bfloat16")
 
 

@@ -238,15 +238,21 @@ def test_500_broken_scenarios_each_get_one_message_in_words(subpop: Cli, tmp_pat
         (["run", "quickstart", "--set", "model.epoch=5"], "did you mean 'epochs'? (given on the command line)"),
         (["run", "quickstart", "--device", "gpu"], 'compute.device: is "gpu"; expected "auto", "cpu"'),
         (["run", "quickstart", "--set"], "option '--set' requires an argument"),
-        (["discover", "quickstart", "--set", "dataset.kind=imdb", "--set", "model.kind=bert"], "imdb is not available in this version"),
+        (
+            ["discover", "quickstart", "--set", "dataset.kind=imdb", "--set", "model.kind=bert"],
+            'kind "bert" does not have; use "hidden", "tokens"',
+        ),
         (["run", "quickstart", "--device", "cuda:97"], "compute.device: this machine has no cuda:97"),
         (["discover", "quickstart", "--device", "cuda:97"], "compute.device: this machine has no cuda:97"),
         (
             ["run", "quickstart", "--set", "attack.kind=gradient"],
-            'attack.kind: is "gradient", which needs an adversary\'s model that reads images',
+            'attack.kind: is "gradient", which moves pixels; dataset "digits" has no images',
         ),
-        (["run", "quickstart", "--set", "model.kind=conv"], "model.kind: conv is not available in this version; use mlp or logistic"),
-        (["run", "quickstart", "--set", "compute.precision=bfloat16"], "compute.precision: bfloat16 is not available"),
+        (["run", "quickstart", "--set", "model.kind=conv"], 'model.kind: is "conv", which reads images; dataset "digits" has none'),
+        (
+            ["run", "quickstart", "--set", "compute.precision=bfloat16"],
+            "compute.precision: bfloat16 is for networks that are trained whole",
+        ),
         (["watch", "latest"], "there is no results store here"),
         (["data", "fetch", "adlt"], "no dataset called 'adlt'; did you mean 'adult'?"),
     ],
@@ -274,7 +280,7 @@ def test_an_unknown_table_and_format(subpop: Cli) -> None:
     assert "no table called 'wrst'; did you mean 'worst'?" in subpop("export", "latest", "--table", "wrst").err
     assert subpop("export", "latest", "--table", "worst", "--format", "xml").status == 2
     assert subpop("export", "latest", "--table", "worst").status == 2  # nothing there yet, said in words
-    assert "missing option '--table'" in subpop("export", "latest").err
+    assert "--table: which table?" in subpop("export", "latest").err
 
 
 @pytest.mark.parametrize("words", [["run", "quickstart", "--detach"], ["runs"], ["watch", "latest"]])
