@@ -74,7 +74,14 @@ class Terminal:
         env = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(environment or {})}
         for name in {"NO_COLOR", "COLUMNS", "LINES"} - set(environment or {}):  # a test runner's, not this terminal's
             env.pop(name, None)
-        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True, close_fds=True)
+        # where the tests run under nohup, the program would inherit that a hang-up means nothing
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        try:
+            self.process = subprocess.Popen(
+                command, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True, close_fds=True
+            )
+        finally:
+            signal.signal(signal.SIGHUP, before)
         os.close(slave)
 
     def __enter__(self) -> Self:
