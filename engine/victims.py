@@ -238,6 +238,8 @@ def outcomes(
         def finish(params: list[torch.Tensor]) -> list[torch.Tensor]:
             return [torch.cat([network.predict(z) for z in logits_of(network, params, x_test, how)]).cpu()]
 
+        # the last victim of a trial may be alone in its stack: with one thread, as in company, so that its bits do not depend on the plan
+        workers = workers if len(jobs) > 1 else 1
         fits = fit(model, section, data, jobs, seed, trial, how, control, workers=workers, on_halved=on_halved, finish=finish)
         return [Outcome(t.params[0].numpy(), t.epochs, t.train_loss) for t in fits]
     fits = fit(model, section, data, jobs, seed, trial, how, control, workers=workers, on_halved=on_halved)
