@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from engine.errors import RequestError
+from engine.rates import count, exact, points_of
 from engine.rows import StackPlan, Subpopulation, VictimSpec
 
 if TYPE_CHECKING:
@@ -37,17 +38,17 @@ def further(scenario: Scenario, stacks: Sequence[StackPlan], world: World) -> tu
     """What to train next, all of `stacks` being trained; nothing where the search is over, or the scenario asks for none."""
     if scenario.evaluation.find is None:
         return ()
-    trials, grid = scenario.evaluation.trials, set(scenario.attack.alphas)
+    own, grid = scenario.evaluation.trial_numbers, set(scenario.attack.alphas)
     poisoned = [v for stack in stacks for v in stack.victims if v.alpha is not None]
-    if any(v.trial >= trials for v in poisoned):
+    if any(v.trial >= own.stop for v in poisoned):
         return ()
     first, size = 1 + max(v.index for stack in stacks for v in stack.victims), max(len(stack.victims) for stack in stacks)
     if all(v.alpha in grid for v in poisoned) and (inside := _inside(scenario, world)):
-        specs = [VictimSpec(0, trial, "poisoned", s, alpha) for trial in range(trials) for s, alpha in inside]
+        specs = [VictimSpec(0, trial, "poisoned", s, alpha) for trial in own for s, alpha in inside]
         return _stacked(specs, first, size, len(stacks))
     found = _found(scenario, world)
     specs = []
-    for trial in range(trials, 2 * trials if found else trials):
+    for trial in range(own.stop, own.stop + len(own)) if found else ():
         specs += [VictimSpec(0, trial, "clean"), *(VictimSpec(0, trial, "poisoned", s, alpha) for s, alpha in found)]
     return _stacked(specs, first, size, len(stacks))
 
@@ -57,16 +58,13 @@ def said(scenario: Scenario, stacks: Sequence[StackPlan]) -> str:
     victims = [v for stack in stacks for v in stack.victims]
     targets = len({v.subpopulation for v in victims if v.subpopulation is not None})
     many = f"{len(victims)} victims in {len(stacks)} stacks"
-    if victims[0].trial >= scenario.evaluation.trials:
+    if victims[0].trial >= scenario.evaluation.trial_numbers.stop:
         return f"found the alpha that does {scenario.evaluation.find:g} to {targets} subpopulations; fresh trials there: {many}"
     return f"looking closer at where {targets} subpopulations lose {scenario.evaluation.find:g}: {many}"
 
 
 def _inside(scenario: Scenario, world: World) -> list[tuple[int, float]]:
     """(subpopulation, alpha) to look at between the alphas where each curve crosses, each with another number of points."""
-    from engine.attacks.draw import count
-    from engine.tables_dose import points_of
-
     pairs: list[tuple[int, float]] = []
     for s, found, size in _curves(scenario, world):
         at = next(i for i, damage in enumerate(found.fitted) if damage >= scenario.evaluation.find)
@@ -78,8 +76,6 @@ def _inside(scenario: Scenario, world: World) -> list[tuple[int, float]]:
 
 
 def _found(scenario: Scenario, world: World) -> list[tuple[int, float]]:
-    from engine.tables_dose import points_of
-
     return [(s.index, exact(points_of(found.alpha, size), size)) for s, found, size in _curves(scenario, world)]
 
 
@@ -92,17 +88,6 @@ def _curves(scenario: Scenario, world: World) -> list[tuple[Subpopulation, Neede
     assert level is not None
     curves = [(s, needed_of(seen, s.index, level), size_of(s, scenario.attack.per)) for s in world.subpopulations if s.attacked]
     return [(s, found, size) for s, found, size in curves if found is not None and found.alpha < inf and size > 0]
-
-
-def exact(points: int, size: int) -> float:
-    """The shortest alpha that gives so many poison points of the size: floor(alpha * size) = points."""
-    from engine.attacks.draw import count
-
-    for digits in range(2, 17):
-        for alpha in (round(points / size, digits), round(points / size + 10.0**-digits, digits)):
-            if count(alpha, size) == points:
-                return alpha
-    raise ValueError(f"no alpha gives {points} of {size}")
 
 
 def _stacked(specs: Sequence[VictimSpec], first: int, size: int, stacks: int) -> tuple[StackPlan, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import attacks, available, datasets, features, models, subpopulations, texts
+from engine import attacks, available, datasets, features, models, rates, subpopulations, texts
 from engine.adversary import Adversary
 from engine.evaluation.annotations import Annotations
 from engine.models.bert import LAST_LAYER_DEVIATION
@@ -153,8 +153,8 @@ def discover(
     arrays |= Annotations(*subpopulations.annotated(scenario.subpopulations, dataset)).arrays()
     # whatever the victims read, the attack is the adversary's: it works on what its own model reads
     work = attacks.prepare(
-        scenario.attack, summary, seen, membership, adversary, seed=scenario.seed, trials=scenario.evaluation.trials, proba_aux=proba_aux,
-        progress=progress, control=lambda: control(0.0, 1.0) if control else None,
+        scenario.attack, summary, seen, membership, adversary, seed=scenario.seed, trials=scenario.evaluation.trial_numbers,
+        proba_aux=proba_aux, progress=progress, control=lambda: control(0.0, 1.0) if control else None,
     )  # fmt: skip
     arrays |= work
     if "moved.rows" in work and scenario.model.tune == "last_layer":
@@ -179,7 +179,7 @@ def victims_of_trial(scenario: Scenario, found: Sequence[Subpopulation], trial: 
     arms: list[Arm] = ["poisoned", *(arm for arm in controls if arm in scenario.evaluation.controls)]
     per_train = scenario.attack.per == "train"
     targets = [
-        (attacks.count(alpha, s.train_rows if per_train else s.aux_rows), arm, s.index, alpha)
+        (rates.count(alpha, s.train_rows if per_train else s.aux_rows), arm, s.index, alpha)
         for s in found
         if s.attacked
         for alpha in scenario.attack.alphas
@@ -200,8 +200,8 @@ def plan(scenario: Scenario, discovery: Discovery, device: str, *, log: Log) -> 
         parts = workers(scenario, torch.device(device))
         log(f"{size} victims a stack, by memory and measured speed on {device}, {parts} {'part' if parts == 1 else 'parts'} side by side")
     stacks: list[StackPlan] = []
-    for trial in range(scenario.evaluation.trials):
-        specs = victims_of_trial(scenario, discovery.subpopulations, trial, trial * per_trial)
+    for at, trial in enumerate(scenario.evaluation.trial_numbers):
+        specs = victims_of_trial(scenario, discovery.subpopulations, trial, at * per_trial)
         for lo in range(0, len(specs), size):
             stacks.append(StackPlan(len(stacks), trial, tuple(specs[lo : lo + size])))
     return tuple(stacks)
@@ -209,7 +209,7 @@ def plan(scenario: Scenario, discovery: Discovery, device: str, *, log: Log) -> 
 
 def _best_size(scenario: Scenario, discovery: Discovery, device: torch.device, most: int) -> int:
     """Time a few steps on the scenario's own rows: at doubling sizes where victims gain by company."""
-    specs = victims_of_trial(scenario, discovery.subpopulations, 0, 0)
+    specs = victims_of_trial(scenario, discovery.subpopulations, scenario.evaluation.first_trial, 0)
     model, data = model_of(scenario.model, discovery.dataset), _training(scenario, discovery)
     seed, on = scenario.seed, how(scenario.compute, str(device))
     data = data.to(device, on.dtype)

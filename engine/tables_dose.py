@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from math import ceil, inf
+from math import inf
 
 import numpy as np
 
 from engine.evaluation import dose
 from engine.evaluation.dose import Needed
 from engine.evaluation.tried import Tried, fresh, tried
+from engine.rates import count, points_of
 from engine.rows import Subpopulation
 from engine.tables_cells import Row, cell, line
 from engine.tables_work import Work
@@ -38,11 +39,6 @@ def _df(seen: Tried, s: int) -> np.ndarray:
 def size_of(s: Subpopulation, per: str) -> int:
     """The size that alpha is a share of."""
     return s.train_rows if per == "train" else s.aux_rows
-
-
-def points_of(alpha: float, size: int) -> int:
-    """The fewest poison points that are at least alpha times the size."""
-    return max(1, ceil(alpha * size - 1e-9))
 
 
 def _row(work: Work, s: Subpopulation, seen: Tried, later: Tried | None) -> Row:
@@ -78,7 +74,7 @@ def _row(work: Work, s: Subpopulation, seen: Tried, later: Tried | None) -> Row:
         trials=trials,
         test_rows=s.test_rows,
         found_alpha=later_alpha,
-        found_points=None if later_alpha is None else points_of(later_alpha, size),
+        found_points=None if later_alpha is None else count(later_alpha, size),
         fresh_damage=None if later is None else cell(later.damages.damage_AS[0, at]),
         fresh_low=None if later is None else cell(later.damages.low_AS[0, at]),
         fresh_high=None if later is None else cell(later.damages.high_AS[0, at]),

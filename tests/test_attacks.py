@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import available, scenario
-from engine.attacks import ATTACKS, count, poison, prepare, require
+from engine.attacks import ATTACKS, poison, prepare, require
 from engine.errors import RequestError, ScenarioError
+from engine.rates import count
 from engine.rows import Arm, Dataset, Membership, Poison, Rows, Subpopulation
 from engine.scenario import AttackSection
 
@@ -135,7 +136,7 @@ def test_every_attack_of_the_grammar_is_here():
 
 def test_label_flipping_needs_nothing_worked_out_before():
     data, membership = world()
-    assert prepare(AttackSection(), [target()], data, membership, None, seed=0, trials=3) == {}
+    assert prepare(AttackSection(), [target()], data, membership, None, seed=0, trials=range(3)) == {}
 
 
 def test_a_subpopulation_without_aux_rows_makes_no_poison():

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from engine import run
-from engine.attacks.draw import count
 from engine.errors import RequestError
-from engine.finding import check, exact
+from engine.finding import check
+from engine.rates import count, exact
 from engine.rows import StackPlan, VictimResult, VictimSpec
 from engine.scenario import Scenario, parse
 from engine.seeds import generator
@@ -119,3 +119,8 @@ def test_an_alpha_gives_exactly_its_points() -> None:
     for size in (1, 3, 7, 15, 41, 99, 160, 2999):
         for points in (1, 2, size // 2 or 1, size, 2 * size + 1):
             assert count(exact(points, size), size) == points
+
+
+def test_the_points_at_an_alpha_found_are_those_it_gives() -> None:
+    assert exact(100, 88) == 1.14  # 1.14 of 88 is 100.32: a hundred points were trained, not 101
+    assert count(1.14, 88) == 100

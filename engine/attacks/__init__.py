@@ -16,10 +16,10 @@ from types import MappingProxyType, ModuleType
 import numpy as np
 
 from engine.attacks import gradient, influence, label_flip
-from engine.attacks.draw import count
 from engine.attacks.points import size_of
 from engine.attacks.protocol import Adversary, Control, Progress
 from engine.errors import RequestError
+from engine.rates import count
 from engine.rows import Arm, Dataset, Membership, Poison, Subpopulation
 from engine.scenario import AttackSection
 
@@ -35,7 +35,7 @@ def prepare(
     adversary: Adversary,
     *,
     seed: int,
-    trials: int,
+    trials: Sequence[int],
     proba_aux: np.ndarray | None = None,
     progress: Progress = lambda what, share: None,
     control: Control | None = None,
@@ -106,4 +106,4 @@ def require(attack: AttackSection) -> ModuleType:
     return ATTACKS[attack.kind]
 
 
-__all__ = ["ATTACKS", "Adversary", "Control", "Progress", "count", "delta", "poison", "prepare", "require"]
+__all__ = ["ATTACKS", "Adversary", "Control", "Progress", "delta", "poison", "prepare", "require"]

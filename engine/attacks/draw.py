@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 
 from engine.errors import RequestError
 from engine.seeds import generator
-
-
-def count(alpha: float, size: int) -> int:
-    """floor(alpha × size) of the alpha that was written: 0.29 of 100 is 29, though the float product is 28.999999999999996."""
-    return int(Fraction(repr(float(alpha))) * size)
 
 
 def draw(members: np.ndarray, points: int, *, seed: int, trial: int, subpopulation: int) -> np.ndarray:

@@ -39,7 +39,7 @@ def prepare(
     adversary: Adversary,
     *,
     seed: int,
-    trials: int,
+    trials: Sequence[int],
     proba_aux: np.ndarray | None,
     progress: Progress,
     control: Control | None,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.attacks import label_flip
-from engine.attacks.draw import count, draw
+from engine.attacks.draw import draw
+from engine.rates import count
 from engine.rows import Dataset, Membership, Subpopulation
 from engine.scenario import AttackSection
 
@@ -37,7 +38,7 @@ def drawn(
     membership: Membership,
     *,
     seed: int,
-    trials: int,
+    trials: Sequence[int],
     proba_aux: np.ndarray | None,
 ) -> Points:
     """What the attacked subpopulations draw in any of the trials at the largest alpha; a smaller alpha's points are among them."""
@@ -46,7 +47,7 @@ def drawn(
         if not s.attacked:
             continue
         members, points = np.flatnonzero(membership.aux == s.index), count(max(attack.alphas), size_of(attack, s))
-        draws = [draw(members, points, seed=seed, trial=trial, subpopulation=s.index) for trial in range(trials)]
+        draws = [draw(members, points, seed=seed, trial=trial, subpopulation=s.index) for trial in trials]
         parts.append((s, np.unique(np.concatenate(draws))))
     parts.sort(key=lambda part: part[0].index)
     return Points(
