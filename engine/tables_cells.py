@@ -35,3 +35,14 @@ def reading(entry: paper.Reading | None) -> tuple[float | None, str | None]:
     if entry is None:
         return None, None
     return entry.value, ", ".join(part for part in (entry.table, entry.certainty, entry.remark) if part)
+
+
+def mover(one: Sequence[float | None], other: Sequence[float | None]) -> tuple[float | None, float | None, float | None]:
+    """(difference, low, high) of one minus other, each (value, low, high) of its own run: each side's own reach counted (MOVER)."""
+    a, b = one[0], other[0]
+    if a is None or b is None:
+        return None, None, None
+    (low_a, high_a), (low_b, high_b) = one[1:], other[1:]
+    if low_a is None or high_a is None or low_b is None or high_b is None:
+        return a - b, None, None
+    return a - b, a - b - ((a - low_a) ** 2 + (high_b - b) ** 2) ** 0.5, a - b + ((high_a - a) ** 2 + (b - low_b) ** 2) ** 0.5

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.rows import Table
-from engine.tables_cells import Row, line
+from engine.tables_cells import Row, line, mover
 from engine.tables_specs import SPECS
 
 MATCHERS = {"feature_match": "feature", "cluster_match": "cluster"}
@@ -90,15 +90,12 @@ def _rows(feature: Side | None, cluster: Side | None) -> Iterator[Row]:
 
 
 def _difference(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> tuple[float | None, float | None, float | None]:
-    """one minus other with its interval from theirs, each side's own reach counted (MOVER)."""
+    """one minus other with its interval from theirs."""
     if not one or not other or one["corrected"] is None or other["corrected"] is None:
         return None, None, None
-    a, b = one["corrected"], other["corrected"]
-    if None in (one["low"], one["high"], other["low"], other["high"]):
-        return a - b, None, None
-    low = a - b - ((a - one["low"]) ** 2 + (other["high"] - b) ** 2) ** 0.5
-    high = a - b + ((one["high"] - a) ** 2 + (b - other["low"]) ** 2) ** 0.5
-    return a - b, max(low, -1.0), min(high, 1.0)
+    parts = ("corrected", "low", "high")
+    difference, low, high = mover([one[part] for part in parts], [other[part] for part in parts])
+    return difference, None if low is None else max(low, -1.0), None if high is None else min(high, 1.0)
 
 
 def _records(table: Table) -> list[dict[str, Any]]:

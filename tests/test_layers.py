@@ -24,12 +24,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("tui",),
     (
         "engine.cli", "engine.cli_bar", "engine.cli_data", "engine.cli_results", "engine.cli_runs", "engine.cli_scenarios",
-        "engine.cli_text", "engine.cli_watch", "engine.notebook",
+        "engine.cli_text", "engine.cli_watch", "engine.cli_again", "engine.notebook",
     ),
-    ("engine.run",),
+    ("engine.run", "engine.again"),
     (
         "engine.worker", "engine.carry_out", "engine.heart", "engine.progress", "engine.preview", "engine.bench", "engine.contact_sheet",
-        "engine.showing", "engine.finding",
+        "engine.showing", "engine.finding", "engine.reuse",
     ),
     ("engine.executor",),
     ("engine.pipeline",),
