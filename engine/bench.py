@@ -96,7 +96,8 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
     if scenario.model.kind in models.NETWORKS and scenario.model.tune == "all":
         return _run_network(scenario, data_dir, device, report)
     discovery = pipeline.discover(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
-    specs = pipeline.victims_of_trial(scenario, discovery.subpopulations, 0, 0)
+    first = scenario.evaluation.first_trial
+    specs = pipeline.victims_of_trial(scenario, discovery.subpopulations, first, 0)
     epochs = EPOCHS if scenario.model.stop == "plateau" else min(scenario.model.epochs, EPOCHS)
     section = scenario.model.model_copy(update={"epochs": epochs, "stop": "epochs"})
     scenario = scenario.model_copy(update={"model": section})
@@ -111,7 +112,7 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
     report(f"{len(jobs)} victims, {len(data.y_N)} rows x {data.x_NF.shape[1]}, {points:.0f} poison points on average, {epochs} epochs")
 
     plan = pipeline.plan(scenario, discovery, device, log=report)
-    stacks = [stack for stack in plan if stack.trial == 0]
+    stacks = [stack for stack in plan if stack.trial == first]
     eager = _Eager(model, data, scenario, device)
     eager.choose_threads(few[:1])
     sklearn = _Sklearn(discovery, scenario) if device == "cpu" and section.kind == "mlp" else None

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine import cli_data, cli_results, cli_runs, cli_scenarios, cli_text
+from engine import cli_again, cli_data, cli_results, cli_runs, cli_scenarios, cli_text
 from engine.cli_text import DataOption, StoreOption
 from engine.errors import SubpopError
 
@@ -62,6 +62,7 @@ for command in (
     cli_scenarios.show,
     cli_scenarios.discover,
     cli_runs.run,
+    cli_again.again,
     cli_runs.runs,
     cli_runs.watch,
     cli_runs.pause,
@@ -69,6 +70,7 @@ for command in (
     cli_runs.stop,
     cli_runs.delete,
     cli_runs.export,
+    cli_results.compare,
     cli_results.check,
     cli_results.bundle,
     cli_results.rename,

@@ -88,7 +88,7 @@ def runs(store: StoreOption = None, json: JsonOption = False) -> None:
     cells = [
         (
             row.id,
-            row.name + ("*" if row.deviations else ""),
+            row.name + ("*" if row.deviations else "") + (f", again: of {row.parent}" if row.parent else ""),
             state_word(row),
             f"{row.victims_done}/{row.victims_total}" if row.victims_total else None,
             cli_text.duration(row.eta_s) if row.eta_s is not None and row.state == "running" else None,

@@ -79,7 +79,12 @@ def _001_runs_results_tables(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX result_rows_by_revision ON result_rows (run_id, name, revision)")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_001_runs_results_tables,)
+def _002_parent_of_a_run(db: sqlite3.Connection) -> None:
+    """Which run a run attacks again. No reference: what was reused is copied, so the parent may go."""
+    db.execute("ALTER TABLE runs ADD COLUMN parent TEXT NOT NULL DEFAULT ''")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_001_runs_results_tables, _002_parent_of_a_run)
 
 
 def version(db: sqlite3.Connection) -> int:

@@ -176,7 +176,8 @@ class Preview:
         """Of which alphas and how many trials poison can be asked."""
         if self.scenario is None:
             return {}
-        return {"alphas": list(self.scenario.attack.alphas), "trials": self.scenario.evaluation.trials}
+        evaluation = self.scenario.evaluation
+        return {"alphas": list(self.scenario.attack.alphas), "trials": evaluation.trials, "first_trial": evaluation.first_trial}
 
     def _read_bulk(self) -> None:
         """The run's moved points, which only poison is asked of."""

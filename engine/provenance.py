@@ -54,4 +54,5 @@ def provenance(scenario: Scenario, device: str, checksums: Mapping[str, str]) ->
         "precision": scenario.compute.precision,
         "seed": scenario.seed,
         "trials": scenario.evaluation.trials,
+        **({"first trial": scenario.evaluation.first_trial} if scenario.evaluation.first_trial else {}),
     }

@@ -264,6 +264,7 @@ class RunRow:
     note: str = ""
     alive: bool = False
     pid_start: str = ""  # tells the worker's process from a later one with its number
+    parent: str = ""  # the run of which this one attacks some subpopulations again; it may be gone by now
 
     @property
     def lost(self) -> bool:

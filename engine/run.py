@@ -32,11 +32,14 @@ def start(
     data_dir: Path | None = None,
     spawn: bool = True,
     worker: Sequence[str] = WORKER,
+    parent: str = "",
+    deviations: Sequence[str] = (),
 ) -> RunRow:
     """A new run of a scenario, with a worker at work on it in a session of its own (or, without `spawn`, waiting to be resumed).
 
     data_dir: as given by --data; kept with the run for its resumes. Where None, $SUBPOP_DATA as it is now is kept.
     worker: the command that carries runs out; tests have their own.
+    parent, deviations: of a run that attacks another's subpopulations again, see `engine.again`.
     Raises RequestError for what this version cannot do yet.
     """
     from engine import available
@@ -50,6 +53,8 @@ def start(
         scenario_toml=scenarios.dump(scenario),
         scenario_hash=scenarios.digest(scenario),
         data_dir=str(Path(given).expanduser().absolute()) if given else "",
+        parent=parent,
+        deviations=deviations,
     )
     if spawn:
         _spawn(store, row.id, worker)

@@ -107,11 +107,17 @@ class AdversarySection(Section):
 
 class EvaluationSection(Section):
     trials: int = Field(3, ge=1, le=1000)
+    first_trial: int = Field(0, ge=0, le=1_000_000)  # its number; another number is another seed: fresh trials of what was looked at
     controls: tuple[Literal["off_target", "true_label", "label_flip"], ...] = ("off_target",)
     min_test_rows: int = Field(30, ge=1, le=1_000_000_000)
     confidence_folds: int = Field(5, ge=1, le=100)
     dose_level: Fraction = 0.2  # the damage of which the table `dose` says how much poison it takes
     find: Fraction | None = None  # search for the alpha that does so much damage: refine the grid once, then fresh trials there
+
+    @property
+    def trial_numbers(self) -> range:
+        """The scenario's own trials; those beyond are a search's."""
+        return range(self.first_trial, self.first_trial + self.trials)
 
 
 class DefenseSection(Section):

@@ -69,7 +69,7 @@ def poison_points(scenario: Scenario, discovery: Any, index: int, alpha: float, 
     """
     from engine import pipeline
 
-    wanted = {"alpha": (alpha, scenario.attack.alphas), "trial": (trial, range(scenario.evaluation.trials))}
+    wanted = {"alpha": (alpha, scenario.attack.alphas), "trial": (trial, scenario.evaluation.trial_numbers)}
     wanted["subpopulation"] = (index, range(len(discovery.subpopulations)))
     for name, (value, known) in wanted.items():
         if value not in known:

@@ -31,18 +31,29 @@ class RunRows(Database):
     # ---- a run's row ------------------------------------------------------------------------------------------------
 
     def create_run(
-        self, *, name: str, title: str, scenario_toml: str, scenario_hash: str, deviations: Sequence[str] = (), data_dir: str = ""
+        self,
+        *,
+        name: str,
+        title: str,
+        scenario_toml: str,
+        scenario_hash: str,
+        deviations: Sequence[str] = (),
+        data_dir: str = "",
+        parent: str = "",
     ) -> RunRow:
-        """A new run, queued, with nobody at work on it yet. data_dir: where its data was said to be; empty: the usual places."""
+        """A new run, queued, with nobody at work on it yet. data_dir: where its data was said to be; empty: the usual places.
+
+        parent: the run that it attacks again, or empty.
+        """
         with self.write() as db:
             while True:
                 run_id = secrets.token_hex(3)
                 if not db.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone():
                     break
             db.execute(
-                "INSERT INTO runs (id, name, title, state, phase, scenario_toml, scenario_hash, created_at, deviations, data_dir) "
-                "VALUES (?, ?, ?, 'queued', 'waiting for its engine', ?, ?, ?, ?, ?)",
-                (run_id, name, title, scenario_toml, scenario_hash, self.now(), json.dumps(list(deviations)), data_dir),
+                "INSERT INTO runs (id, name, title, state, phase, scenario_toml, scenario_hash, created_at, deviations, data_dir, parent) "
+                "VALUES (?, ?, ?, 'queued', 'waiting for its engine', ?, ?, ?, ?, ?, ?)",
+                (run_id, name, title, scenario_toml, scenario_hash, self.now(), json.dumps(list(deviations)), data_dir, parent),
             )
         return self.run(run_id)
 

@@ -28,8 +28,9 @@ OPTIMISED_ATTACKS = ("gradient", "influence")
 class Facts:
     """What tables need to know of the scenario. Sizes are aux rows, inclusive.
 
-    trials: its own, those beyond are a search's; None: all. per: of which size alpha is a share. dose_level: the damage that `dose` asks
-    for. finds: a search for its alpha goes on after the grid. features: those that FeatureMatch crosses.
+    trials: one more than the number of its last own trial, those beyond are a search's; None: all. per: of which size alpha is a share.
+    dose_level: the damage that `dose` asks for. finds: a search for its alpha goes on after the grid. features: those that FeatureMatch
+    crosses.
     """
 
     seed: int
@@ -57,7 +58,7 @@ class Facts:
             max_size=scenario.subpopulations.max_size,
             reproduces=scenario.reproduces,
             attack=scenario.attack.kind,
-            trials=scenario.evaluation.trials,
+            trials=scenario.evaluation.trial_numbers.stop,
             per=scenario.attack.per,
             dose_level=scenario.evaluation.find or scenario.evaluation.dose_level,
             finds=scenario.evaluation.find is not None,

@@ -26,7 +26,7 @@ def moved(
 ) -> dict[str, np.ndarray]:
     data, membership, found = pictures()
     adversary = ConvAdversary(data.aux.images, outputs, dtype)
-    return attacks.prepare(attack, found, data, membership, adversary, seed=0, trials=trials, **more)
+    return attacks.prepare(attack, found, data, membership, adversary, seed=0, trials=range(trials), **more)
 
 
 def naive(
@@ -143,7 +143,7 @@ def test_a_step_costs_one_pass_and_the_end_one_more() -> None:
     data, membership, found = pictures()
     adversary = ConvAdversary(data.aux.images)
     before = torch.get_num_threads()
-    attacks.prepare(section(steps=9), found, data, membership, adversary, seed=0, trials=1)
+    attacks.prepare(section(steps=9), found, data, membership, adversary, seed=0, trials=range(1))
     assert adversary.passes == 2 + 9 + 1  # the hidden features of aux, and a probe of a few pictures for the size of a batch
     assert torch.get_num_threads() == before
 
@@ -233,7 +233,7 @@ def test_what_cannot_be_moved_is_refused() -> None:
 
     def refused(attack: AttackSection, what: str, kind: type[Exception] = RequestError) -> None:
         with pytest.raises(kind, match=what):
-            attacks.prepare(attack, found, data, membership, adversary, seed=0, trials=1)
+            attacks.prepare(attack, found, data, membership, adversary, seed=0, trials=range(1))
 
     refused(section(layer="conv"), "no layer called 'conv'; did you mean 'conv[12]'", UnknownName)
     refused(section(layer="all", objective="cosine"), "is for the last layer alone")

@@ -122,7 +122,7 @@ def test_conjugate_gradients_are_the_factored_solution(monkeypatch: pytest.Monke
 
 def scores(**more: object) -> tuple[np.ndarray, Membership, tuple[Subpopulation, ...], Dataset, DenseAdversary]:
     data, membership, found, adversary = world(**more)  # type: ignore[arg-type]
-    got = attacks.prepare(ATTACK, found, data, membership, adversary, seed=0, trials=2)
+    got = attacks.prepare(ATTACK, found, data, membership, adversary, seed=0, trials=range(2))
     assert {name: array.dtype.name for name, array in got.items()} == {"influence.score": "float64", "influence.check": "float64"}
     assert got["influence.check"][0] < 1e-8
     return got["influence.score"], membership, found, data, adversary
@@ -132,7 +132,7 @@ def test_a_score_is_the_derivative_of_the_attackers_loss_with_respect_to_the_poi
     """By central differences: refit with the point's loss added at weight +-eps / n."""
     data, membership, found, adversary = world()
     adversary.weight_decay = 0.0  # then what is damped is what is fitted
-    got = attacks.prepare(ATTACK, found, data, membership, adversary, seed=0, trials=1)["influence.score"]
+    got = attacks.prepare(ATTACK, found, data, membership, adversary, seed=0, trials=range(1))["influence.score"]
     r = influence.fitted(adversary, data.aux.y, ATTACK.damping)
     rows = np.flatnonzero(membership.aux == 2)
     wrong = torch.from_numpy(1 - data.aux.y)
@@ -192,7 +192,7 @@ def test_the_best_points_lower_the_attackers_loss_more_than_a_draw() -> None:
 
 def chosen(alpha: float, arm: Arm = "poisoned", trial: int = 0, index: int = 3) -> Poison:
     data, membership, found, adversary = world()
-    arrays = attacks.prepare(ATTACK, found, data, membership, adversary, seed=0, trials=2)
+    arrays = attacks.prepare(ATTACK, found, data, membership, adversary, seed=0, trials=range(2))
     return attacks.poison(ATTACK, found[index], data, membership, alpha=alpha, trial=trial, seed=0, proba_aux=None, arm=arm, arrays=arrays)
 
 

@@ -33,7 +33,7 @@ def discovered(scenario: Scenario) -> pipeline.Discovery:
     dataset, membership, subpopulations = pictures()
     seen = features.seen_by(scenario.model, dataset, 0, report=lambda what, share: None)
     adversary = ConvAdversary(dataset.aux.images)
-    arrays = attacks.prepare(scenario.attack, subpopulations, dataset, membership, adversary, seed=scenario.seed, trials=2)
+    arrays = attacks.prepare(scenario.attack, subpopulations, dataset, membership, adversary, seed=scenario.seed, trials=range(2))
     proba = np.full((len(dataset.aux), 3), 1 / 3, np.float32)
     return pipeline.Discovery(seen, membership, subpopulations, {pipeline.PROBABILITIES: proba, **arrays})
 

@@ -29,6 +29,7 @@ class Look:
     pixels: int = SIZES[0]
     alphas: tuple[float, ...] = ()
     trials: int = 0
+    first_trial: int = 0
 
     @classmethod
     def remembered(cls, split: str, pixels: int) -> Look:
@@ -43,9 +44,10 @@ class Look:
     def learn(self, told: dict[str, Any]) -> None:
         """Take what an answer says of the rates there are."""
         self.alphas, self.trials = tuple(told.get("alphas", ())), int(told.get("trials", 0))
+        self.first_trial = int(told.get("first_trial", 0))
         if self.alphas and self.alpha not in self.alphas:
             self.alpha = 1.0 if 1.0 in self.alphas else self.alphas[0]
-        self.trial = self.trial if self.trial < max(1, self.trials) else 0
+        self.trial = self.trial if 0 <= self.trial - self.first_trial < max(1, self.trials) else self.first_trial
 
     def next_split(self) -> None:
         there = SPLITS if self.alphas else SPLITS[:3]
@@ -56,7 +58,7 @@ class Look:
             self.alpha = self.alphas[(self.alphas.index(self.alpha) + 1) % len(self.alphas)]
 
     def next_trial(self) -> None:
-        self.trial = (self.trial + 1) % max(1, self.trials)
+        self.trial = self.first_trial + (self.trial - self.first_trial + 1) % max(1, self.trials)
 
     def next_size(self) -> None:
         self.pixels = SIZES[(SIZES.index(self.pixels) + 1) % len(SIZES)] if self.pixels in SIZES else SIZES[0]
