@@ -157,15 +157,18 @@ class Results(Database):
             put_tables(db, run_id, tables)
             db.execute("UPDATE runs SET victims_done = (SELECT count(*) FROM victims WHERE run_id = ?1) WHERE id = ?1", (run_id,))
 
-    def victims(self, run_id: str, with_predictions: bool = True) -> list[VictimResult]:
-        """Every committed victim by number; predictions uint8 [test rows], or an empty array where not asked for."""
+    def victims(self, run_id: str, with_predictions: bool = True, *, of: int | None = None) -> list[VictimResult]:
+        """Every committed victim by number; predictions uint8 [test rows], or an empty array where not asked for.
+
+        of: only those that aim at this subpopulation, and the clean ones.
+        """
         import numpy as np
 
         blob = "predictions" if with_predictions else "NULL AS predictions"
         rows = self.read(
             "SELECT number, trial, arm, subpopulation, alpha, poison_points, already_target, epochs, train_loss, test_rows, "
-            f"{blob} FROM victims WHERE run_id = ? ORDER BY number",
-            (run_id,),
+            f"{blob} FROM victims WHERE run_id = ?1 AND (?2 IS NULL OR subpopulation IS NULL OR subpopulation = ?2) ORDER BY number",
+            (run_id, of),
         )
         results = []
         for row in rows:
