@@ -1,17 +1,101 @@
-"""Commands about results: check, bundle, open, rename, note."""
+"""Commands about results: compare, check, bundle, open, rename, note."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from engine import cli_text
-from engine.cli_text import RunArgument, StoreOption
-from engine.errors import RequestError
+from engine.cli_text import RunArgument, RunsArgument, StoreOption
+from engine.errors import RequestError, UnknownName
+from engine.rows import TableSpec
 
 FAILED = 3
+FORMATS = ("csv", "parquet", "json", "md", "tex")
+
+
+TABLES = ("compare", "compare_worst")
+SHOWN = {
+    "compare": "subpopulation description alpha baseline_damage other_damage matched difference low high differs note",
+    "compare_worst": "alpha k baseline_as_published other_as_published baseline_corrected other_corrected difference low high note",
+}
+
+
+def compare(
+    run: RunsArgument,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            "--table",
+            metavar="|".join(TABLES),
+            help="Default: both, to read; of a file or a format, compare.",
+            autocompletion=lambda incomplete: [name for name in TABLES if name.startswith(incomplete)],
+        ),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", metavar="csv|parquet|json|md|tex", help="Default: columns to read; with -o its ending, else csv."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PATH", help="A file to write. Default, and `-`: stdout.")] = None,
+    store: StoreOption = None,
+) -> None:
+    """Hold runs against the first of them: how much more damage each other attack does, and how sure that is.
+
+    compare: one row per subpopulation that both attack and alpha. A difference is the other's damage minus the baseline's, paired within
+    a trial where both have it (same seed and number, same test rows); two victims of a trial share initial weights and batch order only
+    where model and dataset agree. `differs` allows for how many rows were looked at, and is withheld below three matched trials.
+
+    compare_worst: the worst k of each run, its own, as published and corrected, with the interval of the corrected values' difference.
+
+    Clusters of another clustering hold other rows: of such runs there is compare_worst alone. What differs between the scenarios, and why
+    something is not paired, is said below the tables, and stands in every file.
+    """
+    from engine import comparing
+    from engine.export import export
+
+    if table is not None and table not in TABLES:
+        raise UnknownName("table", table, TABLES)
+    with _store(store) as opened:
+        ids = [opened.find(each).id for each in run]
+        if format_ is None and (out is None or str(out) == "-"):
+            notes: tuple[str, ...] = ()
+            for name in TABLES if table is None else (table,):
+                spec, rows, said = comparing.MADE[name](opened, ids)
+                notes = tuple(dict.fromkeys((*notes, *said)))
+                _show(spec, rows)
+            for each in notes:
+                cli_text.line(f"- {each}")
+            return
+        if out is not None and str(out) != "-":
+            ending = out.suffix.lower().removeprefix(".")
+            export(opened, ids, table or TABLES[0], format_ or (ending if ending in FORMATS else "csv"), out)
+            cli_text.note(f"wrote {out}")
+            return
+        if format_ == "parquet" and sys.stdout.isatty():
+            raise RequestError("parquet is not text, and this is a terminal", where="--format", next="give a file with -o, or use a pipe")
+        sys.stdout.flush()
+        export(opened, ids, table or TABLES[0], format_ or "csv", sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def _show(spec: TableSpec, rows: Sequence[tuple[object, ...]]) -> None:
+    """One table of each pair of runs, the columns that a reader needs first."""
+    names = [column.name for column in spec.columns]
+    shown = [names.index(name) for name in SHOWN[spec.name].split()]
+    right = [column.name for column in spec.columns if column.kind in ("int", "float", "fraction")]
+    for baseline, other in dict.fromkeys((row[0], row[1]) for row in rows):
+        cli_text.line(f"{spec.name}: baseline {baseline}, other {other}")
+        cells = [[_number(row[at], spec.columns[at].kind) for at in shown] for row in rows if row[:2] == (baseline, other)]
+        cli_text.table([names[at] for at in shown], cells, right=right)
+        cli_text.line()
+
+
+def _number(cell: object, kind: str) -> object:
+    return f"{cell:g}" if kind == "float" and isinstance(cell, float) else cell
 
 
 def check(

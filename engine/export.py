@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from engine import export_together
+from engine import comparing, export_together
 from engine.errors import RequestError, SubpopError, UnknownName
 from engine.export_formats import WRITERS
 from engine.rows import RunRow, Table, TableSpec, VictimResult
+from engine.tables_compare import COMPARISONS
 from engine.tables_specs import MADE_AT_EXPORT, OPTIONAL, SPECS
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def export(
     Raises UnknownName (table, format), RequestError (nothing there yet, a path that cannot be written, a full disk), StoreError.
     A closed pipe is left to the caller as BrokenPipeError.
     """
-    if table not in SPECS:
-        raise UnknownName("table", table, SPECS)
+    if table not in SPECS and table not in COMPARISONS:
+        raise UnknownName("table", table, (*SPECS, *COMPARISONS))
     if format not in WRITERS:
         raise UnknownName("format", format, WRITERS)
     spec, rows, provenance = prepared(store, [run_id] if isinstance(run_id, str) else run_id, table, only=only, choice=choice)
@@ -82,22 +83,34 @@ def prepared(
     runs = [store.run(run_id) for run_id in dict.fromkeys(run_ids)]
     if not runs:
         raise RequestError("of which run?", where=table, next="give a run's id, or `latest`")
+    if table in COMPARISONS:
+        if only is not None:
+            raise RequestError(f"`{table}` is exported whole", where=table, next="filter the file instead")
+        held, compared, notes = comparing.MADE[table](store, [run.id for run in runs])
+        return held, compared, provenance_together(store, runs, table, notes)
     if len(runs) == 1:
         spec, rows, shown = _rows(store, runs[0], table, only, choice)
         return spec, rows, provenance_of(runs[0], store.provenance(runs[0].id), table, shown)
     if only is not None:
         raise RequestError("rows are chosen of one run at a time", where=table, next="export the runs one by one")
-    told = {"table": table, "runs": "; ".join(run.id for run in runs)}
-    for run in runs:
-        own = provenance_of(run, store.provenance(run.id), table)
-        told |= {f"{run.id}.{key}": value for key, value in own.items() if key not in ("table", "run")}
-    told |= {"deviations": said} if (said := "; ".join(f"{run.id}: {d}" for run in runs for d in run.deviations)) else {}
+    told = provenance_together(store, runs, table)
     if table == "matchers":
         made = export_together.matchers(store, runs)
         return made.spec, made.rows, told
     parts = [(run, *_rows(store, run, table, None, choice)[:2]) for run in runs]
     spec, rows = export_together.together(parts)
     return spec, rows, told
+
+
+def provenance_together(store: Source, runs: Sequence[RunRow], table: str, notes: Sequence[str] = ()) -> dict[str, str]:
+    """What stands in an export of several runs: each run's own keys behind its id, and what must be known of them together."""
+    told = {"table": table, "runs": "; ".join(run.id for run in runs)}
+    for run in runs:
+        own = provenance_of(run, store.provenance(run.id), table)
+        told |= {f"{run.id}.{key}": value for key, value in own.items() if key not in ("table", "run")}
+    told |= {"notes": "; ".join(notes)} if notes else {}
+    told |= {"deviations": said} if (said := "; ".join(f"{run.id}: {d}" for run in runs for d in run.deviations)) else {}
+    return told
 
 
 def provenance_of(run: RunRow, stored: Mapping[str, Any], table: str, shown: str = "") -> dict[str, str]:

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from engine import comparing
 from engine.errors import RequestError
-from engine.export import Source, prepared, write_file
+from engine.export import Row, Source, prepared, provenance_together, write_file
 from engine.export_formats import WRITERS
 from engine.report import report
+from engine.report_compared import chapter
+from engine.rows import RunRow, TableSpec
 from engine.tables_specs import SPECS
 
 ALL = "all"
@@ -49,11 +52,11 @@ def export_all(store: Source, run_ids: Sequence[str], folder: Path, *, progress:
             if name in set.intersection(*there):
                 raise
             continue
-        for format in FORMATS_OF.get(name, FORMATS):
-            path, write = folder / f"{name}.{format}", WRITERS[format]
-            write_file(path, lambda out, write=write, spec=spec, told=provenance, kept=kept: write(spec, told, kept, out))  # type: ignore[misc]
-            written.append(path)
-    texts = {"report.md": report(store, runs)}
+        written += _write_table(folder, spec, provenance, kept)
+    held = _compared(store, runs, set.intersection(*there))
+    for spec, kept, notes in held.values():
+        written += _write_table(folder, spec, provenance_together(store, runs, spec.name, notes), kept)
+    texts = {"report.md": report(store, runs) + _chapter(held)}
     for run in runs:
         head = "" if len(runs) == 1 else f"{run.id}-"
         texts[f"{head}scenario.toml"] = run.scenario_toml
@@ -67,6 +70,29 @@ def export_all(store: Source, run_ids: Sequence[str], folder: Path, *, progress:
     if progress:
         progress("writing tables", 1.0)
     return written
+
+
+def _write_table(folder: Path, spec: TableSpec, provenance: Mapping[str, str], rows: Iterable[Row]) -> list[Path]:
+    """In every format that it has; the files."""
+    paths = [folder / f"{spec.name}.{format}" for format in FORMATS_OF.get(spec.name, FORMATS)]
+    for path in paths:
+        write = WRITERS[path.suffix[1:]]
+        write_file(path, lambda out, write=write: write(spec, provenance, rows, out))  # type: ignore[misc]
+    return paths
+
+
+def _compared(store: Source, runs: Sequence[RunRow], tables: set[str]) -> dict[str, comparing.Compared]:
+    """Two runs or more held against each other; empty of one, or before all have tables."""
+    if len(runs) < 2 or "worst" not in tables:
+        return {}
+    return {name: made(store, [run.id for run in runs]) for name, made in comparing.MADE.items()}
+
+
+def _chapter(held: Mapping[str, comparing.Compared]) -> str:
+    if not held:
+        return ""
+    (_, compare, notes), (_, worst, _) = held["compare"], held["compare_worst"]
+    return "\n".join(chapter(compare, worst, notes)) + "\n"
 
 
 def _write(out: object, text: str) -> None:

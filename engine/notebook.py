@@ -5,6 +5,7 @@ scenario = notebook.scenario("quickstart", "evaluation.trials=3")
 run = notebook.run(scenario)      # in a process of its own, as `subpop run`; waits for it
 run["worst"]                      # a pandas DataFrame; run.tables names them all
 run.export("report/")             # what `subpop export RUN --table all` writes
+notebook.compare([run, another])  # differences of damages, the first is the baseline
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from engine import cli_text
-from engine.errors import RunFailed
+from engine.errors import RequestError, RunFailed
 from engine.rows import RunRow
 from engine.store import Store
 
@@ -105,6 +106,16 @@ def find(text: str = "latest", *, store: Path | None = None) -> Run:
         return Run(opened.find(text).id, store)
 
 
+def compare(runs: Sequence[Run], table: Literal["compare", "compare_worst"] = "compare") -> pd.DataFrame:
+    """Runs of a store held against the first of them: other minus baseline, paired where trials match; or each run's own worst k.
+
+    `attrs["provenance"]["notes"]` says in what the scenarios differ and what cannot be paired. RequestError for fewer than two runs.
+    """
+    if not runs:
+        raise RequestError("a comparison needs two runs or more", where="compare", next="give the baseline first, then the others")
+    return together(runs, table)
+
+
 def together(runs: Sequence[Run], table: str, choice: Choice | None = None) -> pd.DataFrame:
     """One table of several runs of a store: systems as rows."""
     import pandas as pd
@@ -112,9 +123,10 @@ def together(runs: Sequence[Run], table: str, choice: Choice | None = None) -> p
     from engine.errors import UnknownName
     from engine.export import prepared
     from engine.tables import SPECS
+    from engine.tables_compare import COMPARISONS
 
-    if table not in SPECS:
-        raise UnknownName("table", table, SPECS)
+    if table not in SPECS and table not in COMPARISONS:
+        raise UnknownName("table", table, (*SPECS, *COMPARISONS))
     with Store.open(runs[0].store, create=False) as opened:
         spec, rows, provenance = prepared(opened, [each.id for each in runs], table, choice=choice)
         cells = list(rows)
