@@ -71,7 +71,6 @@ for command in (
     cli_runs.delete,
     cli_runs.export,
     cli_results.compare,
-    cli_results.compare,
     cli_results.check,
     cli_results.bundle,
     cli_results.rename,
