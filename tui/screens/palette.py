@@ -12,6 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from engine.rows import Column, TableSpec
+from tui.feeds import table_names
 from tui.screens.base import Dialog
 from tui.widgets.live_table import LiveTable
 
@@ -70,7 +71,7 @@ class PaletteScreen(Dialog[Command]):
 
             yield f"Show run {run.name} ({run.id})", "", "", show
         from engine.catalog import catalog
-        from engine.tables import MATERIALISED
+        from engine.tables import MATERIALISED, OPTIONAL
 
         for preset in catalog():
 
@@ -80,7 +81,10 @@ class PaletteScreen(Dialog[Command]):
                 host.push_screen(LaunchDialog(preset.path.read_text(encoding="utf-8"), preset.name, cost=preset.cost))
 
             yield f"Launch preset {preset.name}", "", "", launch
-        for name in MATERIALISED:
+        chosen, store = host.run_chosen, host.store
+        here = table_names(store, chosen.id) if chosen is not None and store is not None else []
+        # What every run has, and what this one has besides: a table of an optimised attack, of annotations
+        for name in [*MATERIALISED, *(name for name in here if name in OPTIONAL)]:
 
             def table(name: str = name) -> None:
                 host.show_table(name)
