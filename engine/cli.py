@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from engine import cli_again, cli_data, cli_results, cli_runs, cli_scenarios, cli_text
+from engine import cli_again, cli_data, cli_plots, cli_results, cli_runs, cli_scenarios, cli_text
 from engine.cli_text import DataOption, StoreOption
 from engine.errors import SubpopError
 
@@ -70,6 +70,7 @@ for command in (
     cli_runs.stop,
     cli_runs.delete,
     cli_runs.export,
+    cli_plots.plot,
     cli_results.compare,
     cli_results.check,
     cli_results.bundle,

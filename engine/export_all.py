@@ -1,4 +1,4 @@
-"""Everything of a run, or of several, in one folder: each table in each format, scenarios, provenance, and a report in words.
+"""Everything of a run, or of several, in one folder: each table in each format, plots, scenarios, provenance, and a report in words.
 
 `predictions` goes out as Parquet alone: a row for every victim and test row, millions, is no table to read.
 """
@@ -13,6 +13,7 @@ from engine import comparing
 from engine.errors import RequestError
 from engine.export import Row, Source, prepared, provenance_together, write_file
 from engine.export_formats import WRITERS
+from engine.export_plots import export_plots
 from engine.report import report
 from engine.report_compared import chapter
 from engine.rows import RunRow, TableSpec
@@ -44,7 +45,7 @@ def export_all(store: Source, run_ids: Sequence[str], folder: Path, *, progress:
     written: list[Path] = []
     for at, name in enumerate(SPECS):
         if progress:
-            progress("writing tables", at / len(SPECS))
+            progress("writing tables", 0.9 * at / len(SPECS))
         try:
             spec, rows, provenance = prepared(store, [run.id for run in runs], name)
             kept = rows if name == "predictions" else tuple(rows)
@@ -56,7 +57,11 @@ def export_all(store: Source, run_ids: Sequence[str], folder: Path, *, progress:
     held = _compared(store, runs, set.intersection(*there))
     for spec, kept, notes in held.values():
         written += _write_table(folder, spec, provenance_together(store, runs, spec.name, notes), kept)
-    texts = {"report.md": report(store, runs) + _chapter(held)}
+    if progress:
+        progress("drawing plots", 0.9)
+    plots, shown = export_plots(store, runs, folder)
+    written += plots
+    texts = {"report.md": report(store, runs, shown) + _chapter(held)}
     for run in runs:
         head = "" if len(runs) == 1 else f"{run.id}-"
         texts[f"{head}scenario.toml"] = run.scenario_toml

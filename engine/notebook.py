@@ -4,6 +4,7 @@ from engine import notebook
 scenario = notebook.scenario("quickstart", "evaluation.trials=3")
 run = notebook.run(scenario)      # in a process of its own, as `subpop run`; waits for it
 run["worst"]                      # a pandas DataFrame; run.tables names them all
+run.plot("dose_response")         # a matplotlib Figure; run.plots() has them all as data
 run.export("report/")             # what `subpop export RUN --table all` writes
 notebook.compare([run, another])  # differences of damages, the first is the baseline
 """
@@ -23,7 +24,9 @@ from engine.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
+    from engine.plots_data import Plot
     from engine.scenario import Scenario
     from engine.tables_groups import Choice
 
@@ -73,6 +76,25 @@ class Run:
                     why = row.error or ("its engine is gone" if row.lost else f"it is {row.state}")
                     raise RunFailed(why, where=f"run {row.id}", next=f"go on with: subpop resume {row.id}")
                 time.sleep(POLL_S)
+
+    def plots(self, subpopulations: Sequence[int] | None = None) -> dict[str, Plot]:
+        """Its plots as data, by name, without those that have none yet. subpopulations: whose dose and response; None: all."""
+        from engine.plots import plots_of_run
+
+        with Store.open(self.store, create=False) as opened:
+            return plots_of_run(opened, opened.run(self.id), subpopulations=subpopulations)
+
+    def plot(self, name: str, subpopulations: Sequence[int] | None = None) -> Figure:
+        """One plot as a matplotlib figure, which a notebook shows. UnknownName; RequestError before it has data or without matplotlib."""
+        from engine.errors import UnknownName
+        from engine.plots import PLOTS
+        from engine.plots_files import figure
+
+        if name not in PLOTS:
+            raise UnknownName("plot", name, PLOTS)
+        if (found := self.plots(subpopulations).get(name)) is None:
+            raise RequestError("it has nothing to draw yet", where=f"run {self.id}, {name}", next="wait for its first victims")
+        return figure(found)
 
     def export(self, folder: str | Path) -> list[Path]:
         """Every table, the scenario, the provenance and a report into a folder."""

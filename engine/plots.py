@@ -8,13 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from engine.plots_data import DAMAGE, Plot, Records, Series, largest, once, points, records, valued
 from engine.plots_dose import dose_response
-from engine.rows import Table
+from engine.rows import RunRow, Table
 
 MOST_ALPHAS = 3  # of a cloud of points: more hide each other; the largest are kept
 MOST_CURVES = 4  # alphas of the distribution and of the worst k
+
+NEEDED = ("damage", "dose", "subpopulations", "confidence", "distribution", "worst")  # tables
+
+
+class Source(Protocol):
+    """What plots need of the store."""
+
+    def table(self, run_id: str, name: str) -> Table: ...
+    def tables(self, run_id: str) -> Mapping[str, int]: ...
+
+
+def plots_of_run(
+    store: Source, run: RunRow, names: Sequence[str] | None = None, *, subpopulations: Sequence[int] | None = None
+) -> dict[str, Plot]:
+    """The named plots (None: all) of a run as it stands, under its name, each saying what makes it not the paper's.
+
+    subpopulations: those whose dose and response to draw; None: all. Those that have no data yet are left out.
+    """
+    there = store.tables(run.id)
+    tables = {name: store.table(run.id, name) for name in NEEDED if name in there}
+    notes = [f"not the paper's numbers: {'; '.join(run.deviations)}"] if run.deviations else []
+    if run.state != "done":
+        notes.append(f"the run is {run.state}: {run.victims_done} of {run.victims_total} victims")
+    found = plots_of(tables, names, notes=notes, run=run.name)
+    if subpopulations is not None and (names is None or "dose_response" in names):
+        found.pop("dose_response", None)
+        if (chosen := dose_response(tables, subpopulations)) is not None:
+            found["dose_response"] = replace(chosen, title=f"{chosen.title}: {run.name}", notes=(*notes, *chosen.notes))
+    return found
 
 
 def plots_of(
@@ -157,5 +187,6 @@ __all__ = [
     "distribution",
     "dose_response",
     "plots_of",
+    "plots_of_run",
     "published_corrected",
 ]

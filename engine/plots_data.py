@@ -50,6 +50,12 @@ class Plot:
     x_log: bool = False
 
 
+def alt(plot: Plot) -> str:
+    """The plot in words, for those who cannot see it."""
+    drawn = "; ".join(f"{each.name} ({len(each.x)} {'value' if len(each.x) == 1 else 'values'})" for each in plot.series)
+    return ". ".join((f"{plot.title}. {plot.y_label} against {plot.x_label}: {drawn}", *plot.notes)) + "."
+
+
 def records(tables: Mapping[str, Table], name: str) -> Records:
     if name not in tables:
         return []

@@ -42,8 +42,8 @@ def _all_doses(damage: Records, doses: Mapping[int, dict[str, Any]]) -> tuple[li
     if known:
         x = (0.0, *(alpha for alpha, _ in known))
         middle, low, high = ((0.0, *(quantile(told, share) for _, told in known)) for share in (0.5, 0.25, 0.75))
-        series += [Series("middle half", x, middle, low, high, "band"), Series("median", x, middle, style="line")]
-    notes = []
+        series += [Series("middle half", x, middle, low, high, "band", of="median"), Series("median", x, middle, style="line")]
+    notes = ["median and middle half: of the fitted curves, which never fall"] if known else []
     fitted = [row for row in doses.values() if row["needed"] is not None]
     if fitted:
         reach, largest = [row for row in fitted if row["alpha"] is not None], max(row["largest"] for row in fitted)
@@ -74,6 +74,8 @@ def _chosen_doses(damage: Records, doses: Mapping[int, dict[str, Any]], chosen: 
                 notes.append(f"{index}: reaches {dose['level']:g} at alpha {dose['needed']}{between}, {dose['points']} points")
     if len(notes) > CENSORED:
         notes = [*notes[:CENSORED], "the others': table `dose`"]
+    if any(each.style == "line" for each in series):
+        notes.append("lines: fitted, never falling, from 0 at alpha 0")
     return series, notes
 
 

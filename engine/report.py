@@ -24,12 +24,12 @@ class Source(Protocol):
     def provenance(self, run_id: str) -> Mapping[str, Any]: ...
 
 
-def report(store: Source, runs: Sequence[RunRow]) -> str:
-    """Markdown, one chapter a run."""
-    return "\n".join(line for run in runs for line in (*_chapter(store, run), ""))
+def report(store: Source, runs: Sequence[RunRow], plots: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Markdown, one chapter a run. plots: lines that show each run's plots, by run id."""
+    return "\n".join(line for run in runs for line in (*_chapter(store, run, (plots or {}).get(run.id, ())), ""))
 
 
-def _chapter(store: Source, run: RunRow) -> Iterator[str]:
+def _chapter(store: Source, run: RunRow, plots: Sequence[str]) -> Iterator[str]:
     tables: dict[str, Records] = {name: _records(store.table(run.id, name)) for name in store.tables(run.id)}
     damage, worst = tables.get("damage", []), tables.get("worst", [])
     subpopulations = tables.get("subpopulations", [])
@@ -63,6 +63,11 @@ def _chapter(store: Source, run: RunRow) -> Iterator[str]:
     yield "## What it does to everyone else, and what foretells it"
     yield ""
     yield from _beside(tables)
+    if plots:
+        yield ""
+        yield "## Plots"
+        yield ""
+        yield from plots
     yield ""
     yield "## What this run cannot say"
     yield ""

@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("tui",),
     (
-        "engine.cli", "engine.cli_bar", "engine.cli_data", "engine.cli_results", "engine.cli_runs", "engine.cli_scenarios",
+        "engine.cli", "engine.cli_bar", "engine.cli_data", "engine.cli_plots",
+        "engine.cli_results", "engine.cli_runs", "engine.cli_scenarios",
         "engine.cli_text", "engine.cli_watch", "engine.cli_again", "engine.notebook",
     ),
     ("engine.run", "engine.again"),
@@ -43,7 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "engine.tables_dose", "engine.tables_specs_analyses", "engine.tables_groups", "engine.tables_matchers", "engine.tables_predicted",
         "engine.export_together", "engine.export_all", "engine.report", "engine.verdict", "engine.store_bundle", "engine.export",
         "engine.export_formats", "engine.paper", "engine.plots", "engine.plots_data", "engine.plots_dose",
-        "engine.plots_files",
+        "engine.plots_files", "engine.plots_drawing", "engine.export_plots",
         "engine.provenance", "engine.comparing", "engine.tables_compare", "engine.report_compared",
     ),
     (
