@@ -33,7 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             told["members"] |= {"alpha": question["alpha"], "trial": question["trial"]}
         self._answered(told)
 
-    monkeypatch.setattr(SubpopulationsScreen, "_ask_members", ask)
+    monkeypatch.setattr(SubpopulationsScreen, "ask_members", ask)
     return questions
 
 

@@ -13,21 +13,18 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 
-from engine.rows import Column, TableSpec
 from engine.tables import SPECS
 from tui import format as fmt
 from tui import members, run_words
 from tui.feeds import TableFeed
 from tui.messages import StoreMoved
-from tui.preview import PreviewProcess
 from tui.screens.base import ModeScreen
+from tui.screens.looking import NO_MEMBERS, Looking
 from tui.widgets.lines import Lines
 from tui.widgets.live_table import LiveTable
 from tui.widgets.picture_grid import PictureGrid
 from tui.widgets.picture_pane import PicturePane
 from tui.widgets.table_pane import TablePane
-
-NO_MEMBERS = TableSpec("members", (Column("row", "int"), Column("class", "text")), ("row",))
 
 
 @dataclass
@@ -45,7 +42,7 @@ class Subject:
     deviations: tuple[str, ...] = ()
 
 
-class SubpopulationsScreen(ModeScreen):
+class SubpopulationsScreen(Looking, ModeScreen):
     """A scenario is discovered in a process of its own; a run's subpopulations come from the store, its members from the data."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -74,14 +71,8 @@ class SubpopulationsScreen(ModeScreen):
 
     def on_mount(self) -> None:
         self.subject = Subject()
-        self.process = PreviewProcess(self._answered)
-        split, pixels = self.host.settings.get("split", "aux"), self.host.settings.get("pixels", members.SIZES[0])
-        self.look = members.Look(
-            split if split in members.SPLITS else "aux", pixels=pixels if pixels in members.SIZES else members.SIZES[0]
-        )
+        self.start_looking()
         self.pane = self.query_one("#subpopulations", TablePane)
-        self.members = self.query_one("#members", TablePane)
-        self.pictures = self.query_one(PicturePane)
         self.feed = TableFeed(self.pane.table, "subpopulations")
         self.pane.table.focus()
         self.set_interval(0.5, self._head)
@@ -166,11 +157,6 @@ class SubpopulationsScreen(ModeScreen):
         await self.process.ask({"discover": subject.text, "data": str(self.host.data_dir), "folder": folder})
         await self.process.listen()
 
-    @work(exclusive=True, group="preview", exit_on_error=False)
-    async def _load_run(self) -> None:
-        await self.process.ask({"run": self.subject.run_id, "store": str(self.host.store_file), "data": str(self.host.data_dir)})
-        await self.process.listen()
-
     def _answered(self, answer: dict[str, Any]) -> None:
         subject = self.subject
         if "progress" in answer:
@@ -179,12 +165,12 @@ class SubpopulationsScreen(ModeScreen):
             subject.stage, subject.deviations = "ready", tuple(answer["deviations"])
             self.pane.table.load([members.found_cells(one) for one in answer["found"]])
             self.pane.caption()
-            self._ask_members()
+            self.ask_members()
         elif "ready" in answer:
             subject.stage = "ready"
-            self._ask_members()
+            self.ask_members()
         elif "members" in answer:
-            self._show_members(answer["members"])
+            self.show_members(answer["members"])
         elif answer.get("asked"):  # a look that came to nothing; the data are there all the same
             self.notify(str(answer["error"]), severity="error", timeout=8)
         elif "error" in answer and not (answer.get("ended") and subject.stage == "failed"):
@@ -194,43 +180,16 @@ class SubpopulationsScreen(ModeScreen):
 
     @on(LiveTable.Highlighted, "#subpopulations LiveTable")
     def _another(self) -> None:
-        self._ask_members()
+        self.ask_members()
 
-    @work(exclusive=True, group="ask", exit_on_error=False)
-    async def _ask_members(self, first: int = 0) -> None:
+    @property
+    def looked_at(self) -> int | None:
         key = self.pane.table.cursor_key
-        if key is not None and self.subject.stage == "ready" and self.process.alive:
-            await self.process.ask(self.look.question(key[0], first))
+        return int(str(key[0])) if key is not None and self.subject.stage == "ready" else None
 
     @on(PictureGrid.Wanted)
     def _more_pictures(self, event: PictureGrid.Wanted) -> None:
-        self._ask_members(event.first)
-
-    def _show_members(self, told: dict[str, Any]) -> None:
-        self.look.learn(told)
-        pictured = "pictures" in told
-        if self.look.split == "poison" and told["split"] != "poison" and self.look.alphas:
-            self._ask_members()  # which alphas there are is known from this answer on
-        had_focus = self.members.table.has_focus or self.pictures.grid.has_focus
-        self.set_class(True, "-members")
-        self.set_class(pictured, "-pictures")
-        if pictured:
-            self.pictures.show(told)
-        else:
-            self._show_table(told)
-        if had_focus:
-            (self.pictures.grid if pictured else self.members.table).focus()
-
-    def _show_table(self, told: dict[str, Any]) -> None:
-        key = "point" if told["split"] == "poison" else "row"
-        spec = TableSpec("members", tuple(members.columns_of(told["columns"], told["rows"])), (key,))
-        self.members.say_empty("none in this split")
-        title = members.title(told, len(told["rows"]))
-        if self.members.table.spec != spec:
-            self.members.setup(title, spec)
-        self.members.title = title
-        self.members.table.load([tuple(row) for row in told["rows"]])
-        self.members.caption()
+        self.ask_members(event.first)
 
     # ---- what can be done ----
 
@@ -242,35 +201,15 @@ class SubpopulationsScreen(ModeScreen):
             return self.subject.stage == "loading"
         if action == "members":
             return bool(self.subject.run_id) and here and self.subject.stage in ("", "failed")
-        ready = self.subject.stage == "ready"
-        if action == "rate":
-            return ready and self.look.split == "poison" and (len(self.look.alphas) if parameters == ("alpha",) else self.look.trials) > 1
-        if action == "size":
-            return ready and self.has_class("-pictures")
-        if action in ("split", "wide"):
-            return ready
+        if action in ("split", "rate", "size", "wide"):
+            return self.can_look(action, parameters, ready=self.subject.stage == "ready")
         return here if action == "attack" else True
 
     def action_members(self) -> None:
         subject = self.subject
         subject.stage, subject.said, subject.share, subject.since = "loading", "loading the data", 0.0, monotonic()
-        self._load_run()
-
-    def action_split(self) -> None:
-        self.look.next_split()
-        self.host.settings.put("split", self.look.split)
-        self._ask_members()
-        self.refresh_bindings()
-
-    def action_rate(self, what: str) -> None:
-        """Another alpha, or another trial, of the poison."""
-        self.look.next_alpha() if what == "alpha" else self.look.next_trial()
-        self._ask_members()
-
-    def action_size(self) -> None:
-        self.look.next_size()
-        self.host.settings.put("pixels", self.look.pixels)
-        self._ask_members()
+        if subject.run_id:
+            self.load_run(subject.run_id)
 
     def action_wide(self) -> None:
         """The members alone, or beside the subpopulations again."""
@@ -293,7 +232,3 @@ class SubpopulationsScreen(ModeScreen):
         marked = tuple(sorted(int(str(key[0])) for key in self.pane.table.model.marks))
         name = f"{subject.name} {'marked' if marked else 'again'}"[:60] if subject.run_id else subject.name
         self.host.push_screen(LaunchDialog(text, name, only=marked, folder=subject.folder))
-
-    def on_unmount(self) -> None:
-        if hasattr(self, "process"):
-            self.process.close()

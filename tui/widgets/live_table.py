@@ -86,9 +86,7 @@ class LiveTable(TableView):
             self.post_message(self.Looked(self))
 
     def action_mark_all(self) -> None:
-        shown = set(self.model.shown)
-        self.model.marks = self.model.marks - shown if shown <= self.model.marks else self.model.marks | shown
-        self.model.refresh()
+        self.model.toggle_shown()
         self._settle()
         self.post_message(self.Looked(self))
 

@@ -44,6 +44,9 @@ class TableModel:
 
     `apply` and the view's setters keep `shown` true; rows with None in the sorted column always come last; ties keep
     the table's own order, so that a live table does not flicker between equals.
+
+    Where rows are marked `by` a column, a mark is on all rows with that value, and `chosen` holds the values, also of rows that are not
+    here (yet): another table of the same things may share it.
     """
 
     spec: TableSpec
@@ -54,6 +57,8 @@ class TableModel:
     shown: list[Key] = field(default_factory=list)
     position: dict[Key, int] = field(default_factory=dict)
     stale: bool = False
+    by: str | None = None
+    chosen: set[object] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._index = {column.name: i for i, column in enumerate(self.spec.columns)}
@@ -76,6 +81,7 @@ class TableModel:
         self.rows = {self.key_of(cells): tuple(cells) for cells in rows}
         self.order = list(self.rows)
         self.marks &= self.rows.keys()
+        self._remark()
         self.refresh()
 
     def apply(self, changes: Mapping[Key, Cells | None], order: Sequence[Key] | None = None, *, resort: bool = True) -> list[Key]:
@@ -102,6 +108,8 @@ class TableModel:
         elif grew:
             here = set(self.order)
             self.order = [key for key in self.order if key in self.rows] + [key for key in self.rows if key not in here]
+        if changed and self.chosen:
+            self._remark()
         if grew or order is not None or (changed and resort):
             self.refresh()
         elif changed:
@@ -115,10 +123,44 @@ class TableModel:
             self._predicate = compile_filter(self.view.filter, self.spec.columns)
         self.refresh()
 
+    def mark_by(self, column: str | None, chosen: set[object]) -> None:
+        """Mark by the values of a column from here on; `chosen` is kept up to date."""
+        self.by, self.chosen = column, chosen
+        self._remark()
+        self.refresh()
+
+    def value_of(self, key: Key) -> object:
+        """What a mark on this row marks: the row, or its value in the column that rows are marked by (None: nothing can be marked)."""
+        at = self.column_index(self.by)
+        return key if at is None else self.rows[key][at]
+
+    @property
+    def marked(self) -> int:
+        """How many things are marked: rows, or values where rows are marked by a column."""
+        return len(self.marks) if self.by is None else len(self.chosen)
+
     def toggle_mark(self, key: Key) -> None:
-        self.marks.symmetric_difference_update({key})
+        self._toggle({key}, on=key not in self.marks)
         if self._predicate.marked is not None:
             self.refresh()
+
+    def toggle_shown(self) -> None:
+        """Mark all that is shown, or none of it where all of it is marked."""
+        shown = {key for key in self.shown if self.value_of(key) is not None}
+        self._toggle(shown, on=not shown <= self.marks)
+        self.refresh()
+
+    def _toggle(self, keys: set[Key], *, on: bool) -> None:
+        if self.by is None:
+            self.marks = self.marks | keys if on else self.marks - keys
+            return
+        values = {value for key in keys if (value := self.value_of(key)) is not None}
+        self.chosen.update(values) if on else self.chosen.difference_update(values)
+        self._remark()
+
+    def _remark(self) -> None:
+        if self.by is not None:
+            self.marks = {key for key in self.rows if self.value_of(key) in self.chosen}
 
     def refresh(self) -> None:
         """Work out `shown` anew."""

@@ -103,8 +103,8 @@ class TablePane(Vertical):
             parts = []
         if view.sort:
             parts.append(f"by {view.sort.replace('_', ' ')} {'▼' if view.descending else '▲'}")
-        if model.marks:
-            parts.append(f"{len(model.marks)} marked")
+        if model.marked:
+            parts.append(f"{model.marked} marked")
         if self.remark:
             parts.append(self.remark)
         column = model.column_index(view.column)

@@ -1,0 +1,115 @@
+"""Looking at a subpopulation's rows: its members of a split, or its poison; as a table or as pictures. Mixed into screens that do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from textual import work
+
+from engine.rows import Column, TableSpec
+from tui import members
+from tui.preview import PreviewProcess
+from tui.widgets.picture_pane import PicturePane
+from tui.widgets.table_pane import TablePane
+
+if TYPE_CHECKING:
+    from tui.screens.base import ModeScreen
+
+    Base = ModeScreen
+else:
+    Base = object
+
+NO_MEMBERS = TableSpec("members", (Column("row", "int"), Column("class", "text")), ("row",))
+
+
+class Looking(Base):
+    """The screen has a TablePane `#members` and a PicturePane; its classes -members and -pictures say which of them is there."""
+
+    process: PreviewProcess
+    look: members.Look
+    members: TablePane
+    pictures: PicturePane
+
+    @property
+    def looked_at(self) -> int | None:
+        """The subpopulation whose rows are wanted; None as long as the data are not there."""
+        raise NotImplementedError
+
+    def _answered(self, answer: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def start_looking(self) -> None:
+        """When the screen is mounted."""
+        self.process = PreviewProcess(self._answered)
+        self.look = members.Look.remembered(self.host.settings.get("split", "aux"), self.host.settings.get("pixels", members.SIZES[0]))
+        self.members = self.query_one("#members", TablePane)
+        self.pictures = self.query_one(PicturePane)
+
+    # ---- the process that holds the data ----
+
+    @work(exclusive=True, group="preview", exit_on_error=False)
+    async def load_run(self, run_id: str) -> None:
+        """Load a run's data; `ready` is answered when they are there."""
+        await self.process.ask({"run": run_id, "store": str(self.host.store_file), "data": str(self.host.data_dir)})
+        await self.process.listen()
+
+    @work(exclusive=True, group="ask", exit_on_error=False)
+    async def ask_members(self, first: int = 0) -> None:
+        index = self.looked_at
+        if index is not None and self.process.alive:
+            await self.process.ask(self.look.question(index, first))
+
+    def show_members(self, told: dict[str, Any]) -> None:
+        """Show what was answered."""
+        self.look.learn(told)
+        pictured = "pictures" in told
+        if self.look.split == "poison" and told["split"] != "poison" and self.look.alphas:
+            self.ask_members()  # which alphas there are is known from this answer on
+        had_focus = self.members.table.has_focus or self.pictures.grid.has_focus
+        self.set_class(True, "-members")
+        self.set_class(pictured, "-pictures")
+        if pictured:
+            self.pictures.show(told)
+        else:
+            self._show_table(told)
+        if had_focus:
+            (self.pictures.grid if pictured else self.members.table).focus()
+
+    def _show_table(self, told: dict[str, Any]) -> None:
+        key = "point" if told["split"] == "poison" else "row"
+        spec = TableSpec("members", tuple(members.columns_of(told["columns"], told["rows"])), (key,))
+        self.members.say_empty("none in this split")
+        title = members.title(told, len(told["rows"]))
+        if self.members.table.spec != spec:
+            self.members.setup(title, spec)
+        self.members.title = title
+        self.members.table.load([tuple(row) for row in told["rows"]])
+        self.members.caption()
+
+    # ---- what can be done ----
+
+    def can_look(self, action: str, parameters: tuple[object, ...], *, ready: bool) -> bool:
+        """Whether split, rate or size does something, the data being `ready` or not."""
+        if action == "rate":
+            return ready and self.look.split == "poison" and (len(self.look.alphas) if parameters == ("alpha",) else self.look.trials) > 1
+        return ready and (action != "size" or self.has_class("-pictures"))
+
+    def action_split(self) -> None:
+        self.look.next_split()
+        self.host.settings.put("split", self.look.split)
+        self.ask_members()
+        self.refresh_bindings()
+
+    def action_rate(self, what: str) -> None:
+        """Another alpha, or another trial, of the poison."""
+        self.look.next_alpha() if what == "alpha" else self.look.next_trial()
+        self.ask_members()
+
+    def action_size(self) -> None:
+        self.look.next_size()
+        self.host.settings.put("pixels", self.look.pixels)
+        self.ask_members()
+
+    def on_unmount(self) -> None:
+        if hasattr(self, "process"):
+            self.process.close()
