@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from engine.scenario import Scenario
 
 WORST = "worst:"
-SELECTION = ("only", "select", "select_count", "min_size", "max_size")  # of [subpopulations]: which are attacked, not which there are
 
 
 def scenario_of(
@@ -137,9 +136,10 @@ def _kept_out(s: Subpopulation, least: int, most: int | None) -> str:
 
 def _check_same_subpopulations(own: Scenario, new: Scenario, run_id: str) -> None:
     """Refuse what would form other subpopulations, for the marked numbers would mean others."""
+    from engine.reuse import same_subpopulations
+
     changed = [name for name in ("seed", "dataset", "adversary") if getattr(own, name) != getattr(new, name)]
-    if own.subpopulations.model_copy(update={key: getattr(new.subpopulations, key) for key in SELECTION}) != new.subpopulations:
-        changed.append("subpopulations")
+    changed += [] if same_subpopulations(own.subpopulations, new.subpopulations) else ["subpopulations"]
     of_model = own.subpopulations.kind == "cluster_match" and own.subpopulations.layer != "input" and own.adversary.model is None
     changed += ["model"] if of_model and own.model != new.model else []
     changed += ["precision"] if of_model and own.compute.precision != new.compute.precision else []

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from engine import executor, finding, processes
+from engine import executor, finding, processes, reuse
 from engine.control import STOPPING, Control
 from engine.errors import BadData, RunFailed
 from engine.progress import Progress
@@ -83,15 +83,17 @@ def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: Module
         w = replace(w, pipeline=real)
     finding.check(scenario)
     found, stored = _discover(w, device)
-    stacks = _plan(w, found, device)
-    world = _train(w, found, stored, stacks, device)
+    kept = _reusable(w, stored)
+    stacks = _plan(w, found, device, kept)
+    world = _train(w, found, stored, stacks, device, kept)
     # a search goes on from what it saw: each further plan is a function of the victims committed so far, so a resume makes the same
     while more := finding.further(scenario, stacks, world):
         w.enter("planning further stacks")
+        more = reuse.split(more, kept.victims)
         w.store.extend_plan(w.run_id, more)
         w.log(finding.said(scenario, more))
         stacks = (*stacks, *more)
-        world = _train(w, found, stored, stacks, device)
+        world = _train(w, found, stored, stacks, device, kept)
 
 
 def _wait_for_device(w: Work, device: str) -> None:
@@ -142,12 +144,18 @@ def _discover(w: Work, device: str) -> tuple[Any, StoredDiscovery]:
         dataset = w.pipeline.load(w.scenario, w.data_dir, device=device, log=w.log, progress=w.at)
         _check_same(w, stored, dataset)
         return w.pipeline.Discovery(dataset, stored.membership, stored.subpopulations, stored.arrays), stored
-    w.enter("discovering subpopulations")
-    found = w.pipeline.discover(
-        w.scenario, w.data_dir, device=device, log=w.log, progress=w.at, control=lambda done, total: w.control.check()
-    )
+    parent = _parent(w)
+    found = _of_parent(w, parent, device) if parent else None
+    if found is None:
+        w.enter("discovering subpopulations")
+        found = w.pipeline.discover(
+            w.scenario, w.data_dir, device=device, log=w.log, progress=w.at, control=lambda done, total: w.control.check()
+        )
     dataset = found.dataset
     deviations = w.pipeline.deviations(w.scenario, dataset)
+    if parent and not reuse.same_members(parent.found.membership, found.membership):
+        w.log(f"the subpopulations are not those of run {parent.id}", "warning")
+        deviations = (f"the subpopulations are not those of run {parent.id}: the numbers marked there may mean others here", *deviations)
     # before the discovery: a worker killed in between would else leave a discovery that a resume takes for told
     w.store.update_run(w.run_id, deviations=tuple(dict.fromkeys((*w.store.run(w.run_id).deviations, *deviations))))
     w.store.save_discovery(
@@ -164,6 +172,39 @@ def _discover(w: Work, device: str) -> tuple[Any, StoredDiscovery]:
     return found, stored
 
 
+def _parent(w: Work) -> reuse.Parent | None:
+    """The run that this one attacks again, where it does and that is still there."""
+    parent = reuse.parent_of(w.store, w.run_id)
+    if parent is None and (gone := w.store.run(w.run_id).parent):
+        w.log(f"run {gone}, of which this one attacks some subpopulations again, is gone: everything is made anew", "warning")
+    return parent
+
+
+def _of_parent(w: Work, parent: reuse.Parent, device: str) -> Any | None:
+    """What the parent discovered, with which subpopulations are attacked worked out anew; None where it is to be discovered anew."""
+    if not reuse.same_discovery(w.scenario, parent.scenario):
+        return None
+    w.enter("loading data")
+    dataset = w.pipeline.load(w.scenario, w.data_dir, device=device, log=w.log, progress=w.at)
+    if not reuse.same_data(parent.found, provenance(w.scenario, device, dataset.checksums)["data"], dataset):
+        w.log(f"the data is not what it was in run {parent.id}: everything is made anew", "warning")
+        return None
+    w.log(f"the subpopulations are those discovered in run {parent.id}")
+    attacked = reuse.attacked_of(w.scenario, parent.found.subpopulations)
+    return w.pipeline.Discovery(dataset, parent.found.membership, attacked, parent.found.arrays)
+
+
+def _reusable(w: Work, stored: StoredDiscovery) -> reuse.Reusable:
+    """The victims that need not be trained, for a run that this one attacks again did."""
+    parent = reuse.parent_of(w.store, w.run_id)
+    if parent is None:
+        return reuse.Reusable()
+    kept = reuse.reusable(w.store, parent, w.scenario, stored)
+    if kept.why:
+        w.log(f"of run {parent.id} {'the clean victims alone are' if kept.victims else 'no victim is'} reused: {kept.why}")
+    return kept
+
+
 def _check_same(w: Work, stored: StoredDiscovery, dataset: Any) -> None:
     """Refuse to go on over other data or another device: half a run's victims would not be comparable with the other half."""
     now = provenance(w.scenario, w.store.run(w.run_id).device, dataset.checksums)
@@ -176,12 +217,12 @@ def _check_same(w: Work, stored: StoredDiscovery, dataset: Any) -> None:
             w.log(f"resumed with another {what}: was {stored.provenance.get(what)}, is {now[what]}; bits may differ", "warning")
 
 
-def _plan(w: Work, found: Any, device: str) -> tuple[StackPlan, ...]:
+def _plan(w: Work, found: Any, device: str, kept: reuse.Reusable) -> tuple[StackPlan, ...]:
     stored = w.store.plan(w.run_id)
     if stored is not None:
         return stored
     w.enter("planning stacks")
-    stacks = tuple(w.pipeline.plan(w.scenario, found, device, log=w.log))
+    stacks = reuse.split(tuple(w.pipeline.plan(w.scenario, found, device, log=w.log)), kept.victims)
     if not stacks:
         advice = "widen subpopulations.min_size and max_size"
         raise RunFailed("no subpopulation is attacked: there is nothing to train", where=f"run {w.run_id}", next=advice)
@@ -190,12 +231,36 @@ def _plan(w: Work, found: Any, device: str) -> tuple[StackPlan, ...]:
     return stacks
 
 
-def _train(w: Work, found: Any, stored: StoredDiscovery, stacks: tuple[StackPlan, ...], device: str) -> World:
+def _take_over(w: Work, world: World, stacks: tuple[StackPlan, ...], kept: reuse.Reusable) -> None:
+    """Commit the stacks that are to be trained here and were trained in the parent, as it trained them."""
+    from engine import tables
+
+    done = w.store.stacks_done(w.run_id)
+    open_ = [stack for stack in stacks if stack.index not in done]
+    taken = reuse.taken_over(open_, kept.victims)
+    left = sum(len(stack.victims) for stack in open_ if stack.index not in taken)
+    victims = [victim for of_stack in taken.values() for victim in of_stack]
+    if kept.parent and open_ and not (taken or done):
+        w.log(f"none of the victims to train was trained in run {kept.parent}")
+    if not taken:
+        return
+    world.add(victims)
+    if kept.made:
+        said = f"reused victims of run {kept.parent} were trained with {', '.join(kept.made)}"
+        w.log(f"{said}; bits may differ", "warning")
+        w.store.update_run(w.run_id, deviations=tuple(dict.fromkeys((*w.store.run(w.run_id).deviations, said))))
+    w.store.commit_stacks(w.run_id, taken, 0.0, tables.build(world))
+    clean = sum(victim.spec.arm == "clean" for victim in victims)
+    w.log(f"reused {len(victims)} victims of run {kept.parent}, {clean} clean and {len(victims) - clean} others; {left} to train")
+
+
+def _train(w: Work, found: Any, stored: StoredDiscovery, stacks: tuple[StackPlan, ...], device: str, kept: reuse.Reusable) -> World:
     """Train what of the plan is not committed yet; the run's world with all of its victims."""
     from engine import tables
 
     world = tables.World.start(w.scenario, stored, w.store.victims(w.run_id))
     w.store.write_tables(w.run_id, tables.build(world))
+    _take_over(w, world, stacks, kept)
     done = w.store.stacks_done(w.run_id)
     progress = w.status.progress = Progress(stacks, w.store.stack_durations(w.run_id))
     if done:

@@ -33,8 +33,9 @@ class Progress:
         self._finished = sum(n for index, n in self._victims.items() if index in earlier)  # victims of committed stacks
         self._in_flight = 0.0  # victims' worth of the stack in training, a fraction of its size
         self._stack: int | None = None
-        # Fading sums: victims' worth of work, and the seconds it took.
-        self._work, self._time_s = float(self._finished), sum(earlier.values())
+        # Fading sums: victims' worth of work, and the seconds it took. What was taken over from another run took none: it is no work.
+        self._work = float(sum(n for index, n in self._victims.items() if earlier.get(index, 0.0) > 0))
+        self._time_s = sum(earlier.values())
         self._trained_s = 0.0  # seconds of training seen by this process
         self._last: float | None = None  # when the sums were brought up to date; None: the clock stands
 

@@ -142,17 +142,25 @@ class Results(Database):
 
         Raises StoreError where the stack is not in the plan, its victims are not those planned, or it is already committed.
         """
-        rows = [_victim_values(run_id, stack_index, result) for result in results]  # compressed before the write lock is taken
+        self.commit_stacks(run_id, {stack_index: results}, duration_s, tables)
+
+    def commit_stacks(
+        self, run_id: str, stacks: Mapping[int, Sequence[VictimResult]], duration_s: float, tables: Mapping[str, Table]
+    ) -> None:
+        """The same of several stacks at once. duration_s: of each; nothing where they were taken over from another run."""
+        # compressed before the write lock is taken
+        rows = [_victim_values(run_id, stack_index, result) for stack_index, results in stacks.items() for result in results]
         with self.write() as db:
-            _check_stack(db, run_id, stack_index, results)
+            for stack_index, results in stacks.items():
+                _check_stack(db, run_id, stack_index, results)
             db.executemany(
                 "INSERT INTO victims (run_id, number, stack, trial, arm, subpopulation, alpha, poison_points, already_target, epochs, "
                 "train_loss, test_rows, predictions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 rows,
             )
-            db.execute(
+            db.executemany(
                 "UPDATE stacks SET done_at = ?, duration_s = ? WHERE run_id = ? AND number = ?",
-                (self.now(), duration_s, run_id, stack_index),
+                [(self.now(), duration_s, run_id, stack_index) for stack_index in stacks],
             )
             put_tables(db, run_id, tables)
             db.execute("UPDATE runs SET victims_done = (SELECT count(*) FROM victims WHERE run_id = ?1) WHERE id = ?1", (run_id,))
