@@ -11,14 +11,15 @@ import torch
 
 from engine import features, models, texts
 from engine.errors import RequestError
-from engine.models.bert import LAYERS, Bert
+from engine.models.bert import LAYERS
 from engine.rows import Dataset, Rows
 from engine.scenario import ModelSection, Scenario
 from engine.seeds import generator, seed_for
+from engine.subpopulations.parts import ByParts
 from engine.training.encoder_states import StateRows
 from engine.training.recipe import Job, Trained, Training
 from engine.training.stacked import Control
-from engine.victims import TEXTS_AT_ONCE, How, TextHead, Whole, fit, logits_of, model_of, tensor, workers
+from engine.victims import TEXTS_AT_ONCE, How, TextHead, TextNetwork, Whole, fit, logits_of, model_of, tensor, workers
 
 
 class Adversary:
@@ -97,20 +98,29 @@ class Adversary:
     def _text_representation(self, layer: str) -> Callable[[Rows], np.ndarray]:
         if layer not in LAYERS:
             raise RequestError(f"bert has no layer {layer!r}", where="subpopulations.layer", next=f"use {' or '.join(LAYERS)}")
-        model = self.model
+        model, tokens_too = self.model, layer == "tokens"  # all tokens of all texts may be wider than memory
         if isinstance(model, TextHead):
             states = model.states
+            if tokens_too:
+                return ByParts(lambda rows: texts.representation(states, rows.x[:, 0], layer, _silent), self.progress)
             return lambda rows: texts.representation(states, rows.x[:, 0], layer, self.progress)
-        assert isinstance(model, Bert)
-        return lambda rows: self._texts(rows.x, lambda tokens: model.layer_of(self.whole.params, tokens, layer))
+        bert = model
+        assert isinstance(bert, TextNetwork)
+
+        def ask(tokens: torch.Tensor) -> torch.Tensor:
+            return bert.layer_of(self.whole.params, tokens, layer)
+
+        if tokens_too:
+            return ByParts(lambda rows: self._texts(rows.x, ask, _silent), self.progress)
+        return lambda rows: self._texts(rows.x, ask, self.progress)
 
     @torch.no_grad()
-    def _texts(self, tokens: np.ndarray, ask: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
-        assert isinstance(self.model, Bert)
+    def _texts(self, tokens: np.ndarray, ask: Callable[[torch.Tensor], torch.Tensor], report: Callable[[str, float], None]) -> np.ndarray:
+        assert isinstance(self.model, TextNetwork)
         found = []
         with features.all_cores():
             for lo in range(0, len(tokens), TEXTS_AT_ONCE):
-                self.progress("representing the texts", lo / len(tokens))
+                report("representing the texts", lo / len(tokens))
                 found.append(ask(self.model.pixels(tensor(tokens[lo : lo + TEXTS_AT_ONCE]).to(self.how.device))).float().cpu().numpy())
         return np.concatenate(found)
 
@@ -124,9 +134,9 @@ class Adversary:
             states, layer = StateRows(self.model.states, self.how.device, self.how.dtype), self.model.layer
             parts = [layer.hidden_of(params, *states.take(x[lo : lo + TEXTS_AT_ONCE, 0])) for lo in range(0, len(x), TEXTS_AT_ONCE)]
             return torch.cat(parts).float().cpu().numpy()
-        if isinstance(self.model, Bert):
+        if isinstance(self.model, TextNetwork):
             bert = self.model
-            return self._texts(x, lambda tokens: bert.hidden_of(params, tokens))
+            return self._texts(x, lambda tokens: bert.hidden_of(params, tokens), self.progress)
         network = self.model
         return self._passes(x, lambda pixels: network.hidden_of(params, pixels))
 
@@ -198,6 +208,10 @@ class Adversary:
     @property
     def params(self) -> Sequence[torch.Tensor]:
         return self.whole.params
+
+
+def _silent(what: str, share: float) -> None:
+    """Of a part of what is reported on already."""
 
 
 def _stratified_folds(y: np.ndarray, folds: int, seed: int) -> np.ndarray:

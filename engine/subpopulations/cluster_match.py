@@ -15,12 +15,14 @@ from engine.scenario import SubpopulationsSection
 from engine.seeds import generator, seed_for
 from engine.subpopulations import principal
 from engine.subpopulations.describe import describe
+from engine.subpopulations.parts import ByParts, Parts, not_finite
 from engine.subpopulations.words import describe_texts
 
 STARTS = 10  # k-means restarts, the best kept: scikit-learn's default when the paper was written
 FEW_ROWS = 30_000  # beyond so many rows one start: ten would cost minutes (as they would on raw pixels)
 FIT_ROWS = 100_000  # beyond so many rows the centres come from a random part of them
 FLOAT64_CELLS = 2**26  # up to 512 MB the distances are taken in float64
+HELD_CELLS = 2**24  # of what can be made by parts, at most so many are held where only their principal components are asked for
 
 
 def assign(
@@ -30,20 +32,28 @@ def assign(
 
     represent: rows -> [rows, ...]; None: the model's own input, `Rows.x`, of pictures their pixels, 0 to 1. Clusters that end up without
     an aux row are dropped before anything is assigned to them. The third: float32 [aux rows], the distance to the own centre, in the
-    clustered space.
+    clustered space. What is represented `ByParts` is never held as a whole where principal components are clustered and it is large.
     """
-    _check_room(section.pca, dataset, represent)
-    aux = _matrix(dataset.aux, represent)
+    width = _width(dataset, represent)
+    _check_room(section.pca, dataset, represent, width)
+    largest = max(len(rows) for rows in (dataset.train, dataset.aux, dataset.test))
+    by_parts = isinstance(represent, ByParts) and section.pca is not None and largest * width > HELD_CELLS
+
+    def read(rows: Rows) -> np.ndarray | Parts:
+        return represent.of(rows, width) if by_parts and isinstance(represent, ByParts) else _matrix(rows, represent)
+
+    wide_aux = read(dataset.aux)
     # One thread: scikit-learn adds up the threads' partial centres in whatever order they finish, which moves last bits and with them rows
     with _one_thread():
-        reduce = reducer(section.pca, seed, aux)
-        aux = reduce(aux)
+        reduce = reducer(section.pca, seed, wide_aux)
+        aux = reduce(wide_aux)
+        del wide_aux
         centres = fit(aux, section.clusters, seed)
         of_aux = nearest(aux, centres)
         distance_A = distance(aux, centres, of_aux)
     of_rest = []
     for rows in (dataset.train, dataset.test):  # one after the other: the wide matrix of one is let go before the next is made
-        wide = _matrix(rows, represent)
+        wide = read(rows)
         with _one_thread():
             of_rest.append(nearest(reduce(wide), centres))
         del wide
@@ -61,29 +71,32 @@ def _matrix(rows: Rows, represent: Callable[[Rows], np.ndarray] | None) -> np.nd
     values = values.astype(np.float64 if values.size <= FLOAT64_CELLS else np.float32, copy=False)
     bad = sum(int((~np.isfinite(values[start : start + 1024])).any(axis=1).sum()) for start in range(0, len(values), 1024))
     if bad:
-        raise RequestError(
-            f"{bad:,} rows have features that are not finite numbers",
-            where="subpopulations",
-            next="clean the data, or lower model.lr if the hidden layer diverged",
-        )
+        raise not_finite(bad)
     return values
 
 
-def _check_room(components: int | None, dataset: Dataset, represent: Callable[[Rows], np.ndarray] | None) -> None:
-    """RequestError, before any work, where the rows as they are clustered would not fit into memory. Its width is asked of one row."""
+def _width(dataset: Dataset, represent: Callable[[Rows], np.ndarray] | None) -> int:
+    """How many columns are clustered; asked of one row."""
     one = dataset.aux.take(np.arange(1))
-    width = int(np.asarray(one.x if represent is None else represent(one)).size)
+    return int(np.asarray(one.x if represent is None else represent(one)).size)
+
+
+def _check_room(components: int | None, dataset: Dataset, represent: Callable[[Rows], np.ndarray] | None, width: int) -> None:
+    """RequestError, before any work, where the rows as they are clustered would not fit into memory."""
+    by_parts = isinstance(represent, ByParts)
+    if by_parts and components is not None:
+        return
     largest = max(len(dataset.train), len(dataset.aux), len(dataset.test))
     # float32 [rows, width] of one split, unless pixels are read where they lie; without PCA k-means works on a copy
-    there_already = represent is None and one.x.dtype == np.uint8
+    there_already = represent is None and dataset.aux.x.dtype == np.uint8
     copies = int(not there_already) if components is not None else 2
     needed, free = 4 * largest * width * copies, _free_bytes()
     if free is not None and needed > 0.9 * free:
-        advice = "cluster on a later layer, a smaller dataset.image_size or fewer dataset.rows"
+        advice = f"cluster on a later layer, a smaller {'model.length' if by_parts else 'dataset.image_size'} or fewer dataset.rows"
         raise RequestError(
             f"{largest:,} rows of {width:,} columns take {needed / 1e9:.1f} GB to cluster, and {free / 1e9:.1f} GB are free",
             where="subpopulations.layer",
-            next=advice if components is not None else f"set subpopulations.pca (40, say), or {advice}",
+            next=advice if components is not None else f"set subpopulations.pca ({10 if by_parts else 40}, say), or {advice}",
         )
 
 
@@ -96,25 +109,36 @@ def _free_bytes() -> int | None:
         return None
 
 
-def reducer(components: int | None, seed: int, aux: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def reducer(components: int | None, seed: int, aux: np.ndarray | Parts) -> Callable[[np.ndarray | Parts], np.ndarray]:
     """What brings [rows, columns] onto the first principal components of aux; None: to numbers, all of them.
 
     The paper's "PCA 100, the first 40" is 40 here: the first components do not depend on how many more are asked for.
     """
     if components is None:
-        return lambda wide: wide * np.float32(1 / 255) if wide.dtype == np.uint8 else wide
+        return _numbers
     if not 1 <= components <= min(aux.shape):
         raise RequestError(
             f"{components} principal components of {aux.shape[0]:,} auxiliary rows with {aux.shape[1]:,} features",
             where="subpopulations.pca",
             next=f"ask for 1 to {min(aux.shape)}",
         )
-    if aux.size > FLOAT64_CELLS:
+    if isinstance(aux, Parts) or aux.size > FLOAT64_CELLS:
         return principal.fit(aux, components, generator(seed, "pca")).project
     from sklearn.decomposition import PCA
 
     pca = PCA(components, random_state=seed_for(seed, "pca") % 2**32).fit(aux)
-    return lambda wide: pca.transform(wide if wide.dtype != np.uint8 else wide / 255)
+
+    def exactly(wide: np.ndarray | Parts) -> np.ndarray:
+        assert isinstance(wide, np.ndarray)
+        found: np.ndarray = pca.transform(wide if wide.dtype != np.uint8 else wide / 255)
+        return found
+
+    return exactly
+
+
+def _numbers(wide: np.ndarray | Parts) -> np.ndarray:
+    assert isinstance(wide, np.ndarray)
+    return wide * np.float32(1 / 255) if wide.dtype == np.uint8 else wide
 
 
 def fit(aux: np.ndarray, clusters: int, seed: int) -> np.ndarray:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.subpopulations.parts import Parts
+
 PASSES = 6  # over the rows; the subspace's error falls with (s_beyond / s_kept) ** (2 * PASSES)
 BEYOND = 20  # directions carried beside those asked for
 BLOCK_CELLS = 2**24  # 64 MB of float32 at a time
@@ -23,21 +25,24 @@ class Components:
     mean: np.ndarray
     axes: np.ndarray
 
-    def project(self, rows: np.ndarray) -> np.ndarray:
+    def project(self, rows: np.ndarray | Parts) -> np.ndarray:
         """float64 [rows, components] of rows [rows, columns], uint8 or floating."""
         found = [(block - self.mean) @ self.axes for block in blocks(rows)]
         return np.concatenate(found).astype(np.float64) if found else np.empty((0, self.axes.shape[1]))
 
 
-def blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+def blocks(rows: np.ndarray | Parts) -> Iterator[np.ndarray]:
     """float32 [some rows, columns], one part after the other; pixels (uint8) come as 0 to 1."""
     step = max(1, BLOCK_CELLS // max(1, rows.shape[1]))
+    if isinstance(rows, Parts):
+        yield from rows.blocks(step)
+        return
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         yield part * np.float32(1 / 255) if part.dtype == np.uint8 else part.astype(np.float32, copy=False)
 
 
-def fit(rows: np.ndarray, components: int, draw: np.random.Generator) -> Components:
+def fit(rows: np.ndarray | Parts, components: int, draw: np.random.Generator) -> Components:
     """The first principal components of rows [rows, columns], components <= min of both. The same draw, the same bits (one thread)."""
     count, columns = rows.shape
     total = np.zeros(columns)
