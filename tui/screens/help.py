@@ -22,6 +22,7 @@ PARTS = {
     "LiveTable": "This table",
     "TablePane": "This table",
     "LogView": "The log",
+    "PlotView": "This plot",
     "SubpopApp": "Everywhere",
     "FilterInput": "The filter",
     "Input": "This field",

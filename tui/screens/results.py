@@ -33,6 +33,7 @@ class ResultsScreen(ModeScreen):
         Binding("T,shift+tab", "other_table(-1)", "Table before", show=False, id="results.table-before"),
         Binding("right_square_bracket", "other_run(1)", "Next run", id="results.run"),
         Binding("left_square_bracket", "other_run(-1)", "Run before", show=False, id="results.run-before"),
+        Binding("v", "plots", "Plots", tooltip="plots of this run", id="results.plots"),
     ]
 
     def body(self) -> ComposeResult:
@@ -123,7 +124,12 @@ class ResultsScreen(ModeScreen):
             return len(self.host.runs) > 1
         if action == "row":
             return hasattr(self, "pane") and bool(self.pane.table.model.shown)
-        return self.run_shown is not None if action in ("export", "other_table") else True
+        return self.run_shown is not None if action in ("export", "other_table", "plots") else True
+
+    def action_plots(self) -> None:
+        from tui.screens.plots import open_plots
+
+        open_plots(self.host)
 
     def action_export(self, name: str = "") -> None:
         """Export the table as the screen shows it: its filter and its order."""

@@ -36,7 +36,7 @@ class RunActions(Base):
             return bool(run and (run.alive or run.lost))
         if action == "failure":
             return bool(run and (run.error or run.lost or run.state == "failed"))
-        if action in ("results", "rename", "freeze", "other_run"):
+        if action in ("results", "rename", "freeze", "other_run", "plots"):
             return run is not None
         if action == "delete":
             return bool(run and not run.alive)

@@ -43,6 +43,7 @@ class RunsScreen(RunActions, ModeScreen):
         Binding("f", "failure", "Reason", id="run.failure"),
         Binding("w", "next_pane", "Next pane", id="runs.pane"),
         Binding("n", "launch_new", "New", id="runs.new"),
+        Binding("v", "plots", "Plots", tooltip="plots of the run under the cursor", id="runs.plots"),
         Binding("z", "freeze", "Hold view", show=False, id="runs.freeze"),
         Binding("R", "rename", "Rename", show=False, id="run.rename"),
         Binding("D", "delete", "Delete", show=False, id="run.delete"),
@@ -152,6 +153,12 @@ class RunsScreen(RunActions, ModeScreen):
     def action_results(self) -> None:
         if self.run_shown:
             self.host.switch_mode("results")
+
+    def action_plots(self) -> None:
+        if self.run_shown:
+            from tui.screens.plots import open_plots
+
+            open_plots(self.host)
 
     def _measure(self) -> None:
         run = self.run_shown

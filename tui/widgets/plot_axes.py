@@ -33,10 +33,6 @@ class Axis:
                 return ticks
         return candidates[-1]
 
-    def rungs(self, rows: int) -> list[Tick]:
-        """Ticks for an upright axis of so many rows: at least two rows apart."""
-        return next((ticks for ticks in linear_ticks(self) if len(ticks) * 2 - 1 <= max(3, rows)), linear_ticks(self)[-1])
-
 
 def linear_ticks(axis: Axis) -> list[list[Tick]]:
     """Rows of round ticks, the closest first."""
@@ -77,3 +73,24 @@ def axis_over(values: Iterable[float], *, log: bool = False, names: Sequence[str
     decade = 10.0 ** math.floor(math.log10(rough))
     step = next(f * decade for f in (1, 2, 2.5, 5, 10) if f * decade >= rough)
     return Axis(math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step)
+
+
+def upright(values: Iterable[float], rows: int) -> tuple[Axis, list[Tick]]:
+    """An axis for so many rows that holds all the values and whose round ticks lie a whole number of rows apart, with its ticks."""
+    base = axis_over(values)
+    found = []
+    exponent = math.floor(math.log10(base.high - base.low))
+    for factor in (0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0):
+        step = factor * 10.0**exponent
+        first, last = math.floor(base.low / step + 1e-9), math.ceil(base.high / step - 1e-9)
+        apart = (rows - 1) // (last - first)
+        if apart >= 1:
+            count = (rows - 1) / apart
+            spare = count * step / (base.high - base.low) - 1
+            cramped = 0.3 * (apart < 2) + 0.15 * max(0, 4 - (last - first))
+            digits = max(0, 2 - exponent if factor == 0.25 else -math.floor(math.log10(step) + 1e-9))
+            ticks = [(at * step, f"{at * step + 0.0:.{digits}f}") for at in range(first, first + math.floor(count + 1e-9) + 1)]
+            found.append((spare + cramped, -len(ticks), Axis(first * step, (first + count) * step), ticks))
+    if not found:
+        return base, [(base.low, f"{base.low:.3g}"), (base.high, f"{base.high:.3g}")]
+    return min(found, key=lambda each: each[:2])[2:]

@@ -24,11 +24,11 @@ class Canvas:
     # ---- where things lie ----
 
     def column(self, x: float) -> int:
-        return min(self.width - 1, int(x * self.width)) if x < 1 else self.width - 1
+        return round(x * (self.width - 1))
 
     def row(self, y: float) -> int:
         """Counted from the top."""
-        return self.height - 1 - min(self.height - 1, int(y * self.height))
+        return round((1 - y) * (self.height - 1))
 
     # ---- dots ----
 
@@ -38,7 +38,8 @@ class Canvas:
         self._dots[at] = (self._dots.get(at, (0, ""))[0] | BITS[px % 2][py % 4], style)
 
     def pixel(self, x: float, y: float) -> tuple[int, int]:
-        return round(x * (2 * self.width - 1)), round((1 - y) * (4 * self.height - 1))
+        """The dot nearest; 0 and 1 lie in the middle of the outermost cells, as whole characters do."""
+        return round(x * 2 * (self.width - 1) + 0.5), round((1 - y) * 4 * (self.height - 1) + 1.5)
 
     def line(self, points: Sequence[tuple[float, float]], style: str, dash: Dash = SOLID) -> None:
         """Straight pieces from point to point; the dashes run on over the corners."""
@@ -84,6 +85,12 @@ class Canvas:
             self.sign(column, row, "│", style)
         self.sign(column, top, "┬", style)
         self.sign(column, bottom, "┴", style)
+
+    def fence(self, column: int, char: str, style: str) -> None:
+        """An upright line, where nothing else is."""
+        for row in range(self.height):
+            if (column, row) not in self._signs and (column, row) not in self._dots:
+                self._signs[column, row] = (char, style)
 
     def rule(self, y: float, char: str, style: str) -> None:
         """A level line across, where nothing else is."""

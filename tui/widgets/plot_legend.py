@@ -1,12 +1,13 @@
-"""How series are told apart, each by its mark and dash (colours only repeat them), and the legend that says so."""
+"""How series are told apart, each by its mark and dash (colours only repeat them), the legend that says so, and a point in words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tui.format import clean
+from tui.format import cell, clean
 from tui.widgets.plot_canvas import BLANK, SOLID, Cell, Dash
 
 if TYPE_CHECKING:
@@ -60,17 +61,23 @@ def legend(plot: Plot, looks: Sequence[Look], width: int, most: int) -> list[lis
             entries += samples
     if plot.level is not None:
         entries.append([*ink("┄┄", "level"), *ink(f" level {plot.level:g}", "")])
-    lines: list[list[Cell]] = [[]]
-    for entry in entries:
-        gap = [BLANK] * 3 if lines[-1] else []
-        if len(lines[-1]) + len(gap) + len(entry) > width and lines[-1]:
-            if len(lines) == most:
-                lines[-1] = [*lines[-1][: width - 2], BLANK, ("…", "label")]
-                break
-            lines.append([])
-            gap = []
-        lines[-1] += [*gap, *entry][: width - len(lines[-1])]
+    lines, apart = packed(entries, width), packed(entries[1:], width)
+    if 1 < len(lines) == 1 + len(apart):  # the marks side by side, where that costs no line
+        lines = [entries[0][:width], *apart]
+    if len(lines) > most:
+        lines = [*lines[: most - 1], [*lines[most - 1][: width - 2], BLANK, ("…", "label")]]
     return [line + [BLANK] * (width - len(line)) for line in lines]
+
+
+def packed(entries: Sequence[list[Cell]], width: int) -> list[list[Cell]]:
+    """Entries side by side, on as many lines as they need."""
+    lines: list[list[Cell]] = []
+    for entry in entries:
+        if lines and len(lines[-1]) + 3 + len(entry) <= width:
+            lines[-1] = [*lines[-1], *[BLANK] * 3, *entry]
+        else:
+            lines.append(entry[:width])
+    return lines
 
 
 def sample(plot: Plot, one: Series, look: Look) -> str:
@@ -85,3 +92,30 @@ def sample(plot: Plot, one: Series, look: Look) -> str:
 
 def ink(words: str, style: str) -> list[Cell]:
     return [(char, style) for char in words]
+
+
+def told(plot: Plot, series: int, at: int, names: Mapping[int, str]) -> str:
+    """A point in words: whose it is, where it lies, its interval. names: subpopulation -> description."""
+    one = plot.series[series]
+    x, y = one.x[at], one.y[at]
+    low, high = interval(one, at)
+    inside = f" [{number(low)}, {number(high)}]" if low is not None and high is not None else ""
+    across = plot.ticks[int(x)] if x == int(x) and 0 <= x < len(plot.ticks) else f"{short(plot.x_label)} {x:,.4g}"
+    who = (f"#{one.keys[at]}", clean(names.get(one.keys[at], ""))) if at < len(one.keys) else ("", "")
+    words = (clean(one.name, 28), who[0], across, f"{short(plot.y_label)} {number(y)}{inside}", who[1])
+    return "   ".join(part for part in words if part)
+
+
+def interval(one: Series, at: int) -> tuple[float | None, float | None]:
+    """The interval of a point; None where there is none."""
+    return (one.low[at] if at < len(one.low) else None), (one.high[at] if at < len(one.high) else None)
+
+
+def number(value: float) -> str:
+    """Three decimals, as in the tables; large values shorter."""
+    return cell(float(value), "fraction") if abs(value) < 10 else f"{value:,.4g}"
+
+
+def short(label: str) -> str:
+    """An axis' label in a word or two: what stands before a bracket, a comma, or "of"."""
+    return re.split(r"[(,]| of ", clean(label))[0].strip()

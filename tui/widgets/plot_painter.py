@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from tui.format import clean
-from tui.widgets.plot_axes import Tick, axis_over
+from tui.widgets.plot_axes import Tick, axis_over, upright
 from tui.widgets.plot_canvas import BLANK, SOLID, Canvas, Cell
-from tui.widgets.plot_legend import ink, legend, looks_of
+from tui.widgets.plot_legend import ink, interval, legend, looks_of
 
 if TYPE_CHECKING:
     from engine.plots import Plot, Series
@@ -20,11 +21,6 @@ FEW = 8  # values of x or fewer: points stand in columns, and are spread so that
 Place = tuple[int, int]  # series and point
 
 
-def known(one: Series, at: int) -> tuple[float | None, float | None]:
-    """The interval of a point, None where there is none."""
-    return (one.low[at] if at < len(one.low) else None), (one.high[at] if at < len(one.high) else None)
-
-
 class Painter:
     """Draws one plot at one size. `cells` are the lines; `spots` say in which cell each point lies."""
 
@@ -32,15 +28,21 @@ class Painter:
         self.plot, self.width, self.height, self.cursor = plot, width, height, cursor
         self.looks = looks_of(plot)
         xs = [x for s in plot.series for x in s.x]
-        ys = [y for s in plot.series for y in s.y]
-        for one in plot.series:
-            if len(one.x) <= BARS_UP_TO or one.style == "band":
-                ys += [v for v in (*one.low, *one.high) if v is not None]
         self.x = axis_over(xs, log=plot.x_log, names=plot.ticks)
-        self.y = axis_over([*ys, *([plot.level] if plot.level is not None else []), *([0.0] if min(ys, default=0) >= 0 else [])])
+        if not plot.ticks and any(s.style == "points" and len(set(s.x)) <= FEW < len(s.x) for s in plot.series):
+            self.x = replace(self.x, high=self.x.high + 0.06 * (self.x.high - self.x.low))  # columns of points spread to both sides
         self.spots: dict[Place, tuple[int, int]] = {}
-        self.left = self.top = 0  # where the drawing begins among the cells
+        self.left, self.top = 7, 0  # where the drawing begins among the cells
         self.cells = self._all()
+
+    def nearest(self, x: int, y: int) -> Place | None:
+        """The point nearest to a cell, a row being as far as two columns; None where there is none."""
+
+        def far(place: Place) -> int:
+            column, row = self.spots[place]
+            return (column + self.left - x) ** 2 + 4 * (row + self.top - y) ** 2
+
+        return min(self.spots, key=far, default=None)
 
     # ---- lines over and under the drawing ----
 
@@ -50,15 +52,24 @@ class Painter:
         head += legend(plot, self.looks, self.width, max(1, min(5, self.height // 5)))
         if self.height - len(head) < 6 or self.width < 24:
             return [self._words("too small here for a plot", "notice")][: self.height]
-        left = max(len(words) for _, words in self.y.rungs(self.height)) + 1
+        lines = len(self._under(Canvas(self.width - 8, 1)))
+        inside = self.height - len(head) - 1 - lines
+        self.y, rungs = upright(self._reach(), inside)
+        left = max(len(words) for _, words in rungs) + 1
         self.left, self.top = left + 1, len(head)
-        under = self._under(Canvas(self.width - left - 2, 1))
-        inside = self.height - len(head) - 1 - len(under)
-        rungs = self.y.rungs(inside)
         canvas = Canvas(self.width - left - 2, inside)
         self._draw(canvas)
         body = self._body(canvas, rungs, left)
-        return [*head, *body, self._axis_line(canvas), *under]
+        return [*head, *body, self._axis_line(canvas), *self._under(canvas)]
+
+    def _reach(self) -> list[float]:
+        """What the upright axis must hold: the points, the intervals drawn, the level, and zero."""
+        found = [0.0] if self.plot.level is None else [0.0, self.plot.level]
+        for one in self.plot.series:
+            found += one.y
+            if len(one.x) <= BARS_UP_TO or one.style == "band":
+                found += [v for v in (*one.low, *one.high) if v is not None]
+        return found
 
     def _words(self, words: str, style: str, *more: tuple[str, str]) -> list[Cell]:
         cells = [(char, style) for char in clean(words)] + [(char, ink) for text, ink in more for char in text]
@@ -95,11 +106,13 @@ class Painter:
         else:
             head, *rows = category_lines(self.x.names, slot)
             lines = [self._spread(canvas, row) for row in rows]
-            lines[0][: self.left] = [*ink(f"{head:>{self.left}}"[: self.left], "tick")]
+            lines[0][: self.left] = ink(f"{head:>{self.left}}"[: self.left], "tick")
         label = clean(self.plot.x_label)
+        if self.x.names:
+            return lines  # they say themselves what they are
         if self.height >= 20:
             lines.append(self._words(" " * max(0, self.left + (canvas.width - len(label)) // 2) + label, "label"))
-        elif not self.x.names:  # at the right, in place of the last ticks where it must be
+        else:  # at the right, in place of the last ticks where it must be
             label = label if len(label) < self.width * 0.6 else label.partition(" (")[0]
             words = ink(f" {label[: self.width // 2]} →", "label")
             start = self.width - len(words)
@@ -129,10 +142,10 @@ class Painter:
         for at, (one, look) in sorted(pairs, key=lambda pair: (pair[1][0].style != "band", not pair[1][1].faint)):
             chosen = self.cursor is not None and self.cursor[0] == at and look.faint
             if one.style == "band":
-                edges = [(self.x.share(x), *known(one, i)) for i, x in enumerate(one.x)]
+                edges = [(self.x.share(x), *interval(one, i)) for i, x in enumerate(one.x)]
                 whole = [(x, self.y.share(lo), self.y.share(hi)) for x, lo, hi in edges if lo is not None and hi is not None]
                 canvas.band(whole, "faint")
-            if one.style != "points":
+            if one.style in ("line", "steps"):
                 canvas.line(self._corners(one), "cursor-line" if chosen else look.ink, SOLID if chosen else look.dash)
         for at, (one, look) in pairs:
             self._place(canvas, at, one)
@@ -150,6 +163,10 @@ class Painter:
             at, i = self.cursor
             self._bars(canvas, at, plot.series[at], "cursor-line", (i,))
             canvas.sign(*self.spots[self.cursor], self.looks[at].mark if not self.looks[at].faint else "●", "cursor")
+        groups = [name.partition(", ")[2] for name in self.x.names]
+        for at, (one_name, next_name) in enumerate(pairwise(groups)):
+            if one_name != next_name:
+                canvas.fence(canvas.column(self.x.share(at + 0.5)), "┊", "axis")
         if plot.level is not None:
             canvas.rule(self.y.share(plot.level), "┄", "level")
         if self.y.low < 0 < self.y.high:
@@ -200,7 +217,7 @@ class Painter:
 
     def _marked(self, at: int, one: Series) -> list[int]:
         """Which points carry the series' mark: all, or of a long line a few, at other places than its neighbours'."""
-        if one.style != "points" and (one.of or any(s.of == one.name for s in self.plot.series)):
+        if one.style != "points" and (one.of or any(s.of == one.name and s.style == "points" for s in self.plot.series)):
             return []  # the points it goes with carry the mark
         here = [i for i in range(len(one.x)) if (at, i) in self.spots]
         if one.style == "points" or len(here) <= 12:
@@ -210,7 +227,7 @@ class Painter:
 
     def _bars(self, canvas: Canvas, at: int, one: Series, ink: str, points: Sequence[int]) -> None:
         for i in points:
-            low, high = known(one, i)
+            low, high = interval(one, i)
             if low is not None and high is not None and (at, i) in self.spots:
                 canvas.bar(self.spots[at, i][0], self.y.share(low), self.y.share(high), ink)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -19,7 +18,8 @@ from textual.widget import Widget
 
 from tui import format as fmt
 from tui.widgets.plot_canvas import BLANK, Cell
-from tui.widgets.plot_painter import Painter, Place, known
+from tui.widgets.plot_legend import told
+from tui.widgets.plot_painter import Painter, Place
 from tui.widgets.styles import component_styles
 
 if TYPE_CHECKING:
@@ -176,19 +176,9 @@ class PlotView(Widget, can_focus=True):
 
     def _told(self) -> list[Cell]:
         """The point under the cursor in words."""
-        plot, place = self.plot, self.cursor
-        if plot is None or place is None:
+        if self.plot is None or self.cursor is None:
             return self._text(" ←→ walks the points, ↑↓ the series" if self.has_focus else "", "notice")
-        one, at = plot.series[place[0]], place[1]
-        x, y, (low, high), key = one.x[at], one.y[at], known(one, at), self._subpopulation()
-        inside = f" [{number(low)}, {number(high)}]" if low is not None and high is not None else ""
-        across = plot.ticks[int(x)] if 0 <= x < len(plot.ticks) and x == int(x) else f"{short(plot.x_label)} {x:,.4g}"
-        words = f"{across}   {short(plot.y_label)} {number(y)}{inside}"
-        who = f"#{key} {fmt.clean(self.names.get(key, ''))}".strip() if key is not None else ""
-        name = fmt.clean(one.name, 28)
-        room = self.size.width - len(words) - len(name) - 9
-        who = who if len(who) <= room else who[: max(0, room - 1)] + "…" if room > 6 else who[:6]
-        return self._text(f" ▸ {'   '.join(part for part in (name, who, words) if part)}", "told")
+        return self._text(f" ▸ {told(self.plot, *self.cursor, self.names)}", "told")
 
     def _repaint(self) -> None:
         """Work the lines out again and paint the cells that differ."""
@@ -301,25 +291,8 @@ class PlotView(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """The nearest point, a row being as far as two columns; a second click opens it."""
-        if self._painter is None or not self._painter.spots:
-            return
-        x, y = event.x - self._painter.left, event.y - self._painter.top
-        place = min(self._painter.spots, key=lambda at: distance(self._painter.spots[at], x, y))  # type: ignore[union-attr]
+        place = self._painter.nearest(event.x, event.y) if self._painter else None
         if place == self.cursor and event.chain > 1:
             self.action_choose()
         else:
             self._put(place)
-
-
-def distance(spot: tuple[int, int], x: int, y: int) -> int:
-    return (spot[0] - x) ** 2 + 4 * (spot[1] - y) ** 2
-
-
-def number(value: float) -> str:
-    """Three decimals, as in the tables; large values shorter."""
-    return fmt.cell(float(value), "fraction") if abs(value) < 10 else f"{value:,.4g}"
-
-
-def short(label: str) -> str:
-    """An axis' label without its unit: what stands before a bracket or a comma."""
-    return re.split(r"[(,]", fmt.clean(label))[0].strip()

@@ -1,0 +1,280 @@
+"""Plots: those of the chosen run, one after the other, live while it is at work; two side by side where there is room; to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.timer import Timer
+
+from engine.errors import SubpopError
+from engine.rows import RunRow
+from tui import format as fmt
+from tui import run_words
+from tui.messages import StoreMoved
+from tui.plot_feed import PlotFeed
+from tui.screens.ask_path import AskPath
+from tui.screens.base import ModeScreen
+from tui.widgets.plot_view import PlotView
+from tui.widgets.tabs import TabLine
+
+if TYPE_CHECKING:
+    from tui.app import SubpopApp
+
+SHORT = {  # for the line of tabs; a plot that is not here stands under its own name
+    "dose_response": "dose–response",
+    "damage_confidence": "confidence",
+    "damage_size": "size",
+    "distribution": "distribution",
+    "published_corrected": "worst",
+}
+REDRAW_S = 0.5  # a live plot moves at most this often
+TWO_FROM = 120  # columns that two plots side by side need
+SUFFIXES = (".png", ".svg")
+
+
+class PlotsScreen(ModeScreen):
+    """Over Runs or Results. The plot at the right, where there is one, is the next; it shows the same subpopulation."""
+
+    DEFAULT_CSS = """
+    PlotsScreen #plots { height: 1fr; }
+    PlotsScreen #plots-head { background: $surface; }
+    PlotsScreen #first { padding: 0 1; }
+    PlotsScreen #second { display: none; padding: 0 1; border-left: vkey $panel; }
+    PlotsScreen.-two #second { display: block; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("t,tab", "other_plot(1)", "Next plot", id="plots.plot"),
+        Binding("T,shift+tab", "other_plot(-1)", "Plot before", show=False, id="plots.plot-before"),
+        Binding("x", "export", "Export", tooltip="export this plot as PNG or SVG", id="plots.export"),
+        Binding("w", "two", "One/two", tooltip="one plot, or two side by side", id="plots.two"),
+        Binding("right_square_bracket", "other_run(1)", "Next run", id="plots.run"),
+        Binding("left_square_bracket", "other_run(-1)", "Run before", show=False, id="plots.run-before"),
+        Binding("escape,v", "back", "Back", id="plots.back"),
+    ]
+
+    def body(self) -> ComposeResult:
+        yield TabLine(id="plots-head")
+        with Horizontal(id="plots"):
+            yield PlotView(id="first")
+            yield PlotView(id="second")
+
+    def on_mount(self) -> None:
+        self.feed = PlotFeed()
+        self.first, self.second = self.query_one("#first", PlotView), self.query_one("#second", PlotView)
+        self.second.can_focus = False
+        self.there: tuple[str, ...] = ()
+        self.name_shown = str(self.host.settings.get("plot", "dose_response"))
+        self._drawn_at = 0.0
+        self._later: Timer | None = None
+        self.first.focus()
+        self.call_after_refresh(self._take)
+
+    def on_screen_resume(self) -> None:
+        super().on_screen_resume()
+        if hasattr(self, "feed"):
+            self._take()
+
+    def on_store_moved(self, event: StoreMoved) -> None:
+        if hasattr(self, "feed") and self.is_current:
+            self._take(soon=False)
+
+    def on_resize(self) -> None:
+        if hasattr(self, "feed"):
+            self._draw()
+
+    @property
+    def run_shown(self) -> RunRow | None:
+        return self.host.run_chosen
+
+    # ---- following the run ----
+
+    def _take(self, *, soon: bool = True) -> None:
+        """Look at the run. soon: draw at once, else at most so often."""
+        run = self.run_shown
+        if self.feed.follow(run.id if run else None):
+            self.there = ()
+            self.first.show(None)
+            soon = True
+        wait = self._drawn_at + REDRAW_S - monotonic()
+        if soon or wait <= 0:
+            self._read()
+        elif self._later is None:
+            self._later = self.set_timer(wait, self._read)
+        self._head(run)
+
+    def _read(self) -> None:
+        """Read what changed, and draw where anything did."""
+        if self._later is not None:
+            self._later.stop()
+            self._later = None
+        run, store = self.run_shown, self.host.store
+        self._drawn_at = monotonic()
+        try:
+            changed = store is not None and self.feed.update(store)
+            if changed:
+                self.there = self.feed.there()
+        except SubpopError as error:
+            self.notify(str(error), severity="error")
+            return
+        except KeyError as error:
+            self.first.say_empty(f"this run's tables have no column {error}: another version wrote them")
+            return
+        if changed or not self.first.plot:
+            self._say_empty(run)
+            self._draw()
+        self._head(run)
+
+    def _say_empty(self, run: RunRow | None) -> None:
+        alive = "nothing to draw yet: plots come as victims are trained"
+        self.first.say_empty("no run yet: 1 opens the plan" if run is None else alive if run.alive else "nothing to draw was stored")
+
+    def _draw(self) -> None:
+        """The plots that are in sight, from the tables as they were last read."""
+        if self.there and self.name_shown not in self.there:
+            shown = [self.there[0]]
+        else:
+            shown = [self.name_shown] if self.there else []
+        two = self.size.width >= TWO_FROM and len(self.there) > 1 and not self.host.settings.get("one_plot", False)
+        self.set_class(two, "-two")
+        if two:
+            shown.append(self.there[(self.there.index(shown[0]) + 1) % len(self.there)])
+        plots = self.feed.plots(shown)
+        names = self.feed.descriptions()
+        self.first.show(plots.get(shown[0]) if shown else None, names=names)
+        self.second.show(plots.get(shown[1]) if two else None, cursor=self.first.subpopulation, names=names)
+
+    def _head(self, run: RunRow | None) -> None:
+        head = self.query_one(TabLine)
+        if run is None:
+            head.show("no run", "", (), "")
+        else:
+            state = f"{run_words.state_word(run)} · {fmt.plural(run.victims_done, 'victim')} of {run.victims_total:,}"
+            warning = run_words.warning(run.deviations) if run.deviations else ""
+            here = self.first.plot.name if self.first.plot else ""
+            tabs = tuple(SHORT.get(name, name) for name in self.there)
+            head.show(f"Plots of {run.name}  {run.id}  {state}", warning, tabs, SHORT.get(here, here))
+        self.say_state()
+
+    # ---- turning to others ----
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if not hasattr(self, "feed"):
+            return action == "back"
+        if action == "other_run":
+            return len(self.host.runs) > 1
+        if action == "two":
+            return self.size.width >= TWO_FROM and len(self.there) > 1
+        return len(self.there) > 1 if action == "other_plot" else bool(self.there) if action == "export" else True
+
+    def show_plot(self, name: str) -> None:
+        self.name_shown = name
+        self.host.settings.put("plot", name)
+        self._draw()
+        self._head(self.run_shown)
+
+    def action_other_plot(self, by: int) -> None:
+        here = self.first.plot.name if self.first.plot else self.there[0]
+        self.show_plot(self.there[(self.there.index(here) + by) % len(self.there)])
+
+    @on(TabLine.Picked)
+    def _picked(self, event: TabLine.Picked) -> None:
+        self.show_plot(next(name for name in self.there if SHORT.get(name, name) == event.name))
+
+    def action_two(self) -> None:
+        self.host.settings.put("one_plot", not self.host.settings.get("one_plot", False))
+        self._draw()
+
+    def action_other_run(self, by: int) -> None:
+        ids = [run.id for run in self.host.runs]
+        run = self.run_shown
+        if run is not None and ids:
+            self.host.choose_run(ids[(ids.index(run.id) + by) % len(ids)])
+            self._take()
+
+    def action_back(self) -> None:
+        self.dismiss(None)
+
+    # ---- the point under the cursor ----
+
+    @on(PlotView.Moved)
+    def _moved(self, event: PlotView.Moved) -> None:
+        """Both plots show the same subpopulation."""
+        other = self.second if event.view is self.first else self.first
+        if event.subpopulation is not None and other.plot is not None and self.has_class("-two"):
+            other.show(other.plot, cursor=event.subpopulation)
+
+    @on(PlotView.Chosen)
+    def _chosen(self, event: PlotView.Chosen) -> None:
+        """All that is known of the subpopulation: its row of the damage table at the largest alpha, and its curve."""
+        table = self.feed.table("damage")
+        if table is None:
+            return
+        at = [column.name for column in table.spec.columns].index("subpopulation")
+        own = [row for row in table.rows if row[at] == event.subpopulation]
+        if own:
+            from tui.screens.row import RowDialog
+
+            self.host.push_screen(RowDialog(table.spec, own[-1], table.rows))
+
+    # ---- to a file ----
+
+    def action_export(self) -> None:
+        run, plot = self.run_shown, self.first.plot
+        if run is not None and plot is not None:
+            name = "".join(char if char.isalnum() or char in "-_." else "-" for char in run.name)[:40].strip("-.") or "run"
+            folder = Path(self.host.settings.get("export_folder", "") or ".")
+            suffix = self.host.settings.get("plot_format", SUFFIXES[0])
+            path = folder / f"{name}-{run.id}-{plot.name}{suffix if suffix in SUFFIXES else SUFFIXES[0]}"
+
+            def accept(text: str | None) -> None:
+                if text:
+                    self._export(run, plot.name, Path(text.strip()).expanduser().absolute())
+
+            self.host.push_screen(AskPlotFile(f"Export the plot: {plot.title}", "File", str(path)), accept)
+
+    def _export(self, run: RunRow, name: str, path: Path) -> None:
+        self.host.settings.put("export_folder", str(path.parent))
+        self.host.settings.put("plot_format", path.suffix.lower())
+        self._write(run, name, path)
+
+    @work(thread=True, group="export", exit_on_error=False)
+    def _write(self, run: RunRow, name: str, path: Path) -> None:
+        from engine import plots_files
+        from engine.plots import plots_of_run
+        from engine.store import Store
+
+        try:
+            with Store.open(self.host.store_file, create=False) as store:  # its own connection: it holds up no screen
+                plots_files.write(plots_of_run(store, run, [name])[name], path)
+        except Exception as error:  # whatever it is, it must be said here
+            said, severity = str(error), "error"
+        else:
+            said, severity = f"plot written to {path}", "information"
+        self.app.call_from_thread(self.app.notify, said, severity=severity, timeout=10)
+
+
+class AskPlotFile(AskPath):
+    """A file to write whose ending says the format."""
+
+    def __init__(self, title: str, label: str, value: str) -> None:
+        super().__init__(title, label, value, must_exist=False)
+
+    def complaint(self, value: str) -> str:
+        suffix = Path(value.strip()).suffix.lower()
+        return super().complaint(value) or ("" if suffix in SUFFIXES else "end the name with .png or .svg")
+
+
+def open_plots(host: SubpopApp, name: str = "") -> None:
+    """Show the chosen run's plots over what is on screen. name: the plot to begin with; "" the one last looked at."""
+    if name:
+        host.settings.put("plot", name)
+    if not isinstance(host.screen, PlotsScreen):
+        host.push_screen(PlotsScreen())
+    elif name:
+        host.screen.show_plot(name)
