@@ -146,7 +146,7 @@ def _both(baseline: RunRow, other: RunRow, known: Known, others: Known) -> tuple
     if why:
         said.append(f"{pair}: {len(why)} of {len(alike)} subpopulations are {'; '.join(sorted(set(why.values())))}")
     if places and (scenario.model != scenario2.model or scenario.dataset != scenario2.dataset):
-        said.append(f"{pair}: model or dataset differ, so that two victims of a trial share neither initial weights nor batches")
+        said.append(f"{pair}: model or dataset differ, so two victims of a trial need not share initial weights or batches")
     if places and {key for key in differences(scenario, scenario2) if not key.startswith(MOVES_NO_VICTIM)} == set():
         said.append(f"{pair}: nothing differs that moves a victim, so a matched trial's victims are the same and its difference is 0")
     if why or (told is not None and not told.trials_AM.all()):

@@ -21,7 +21,7 @@ from engine.evaluation.paired import paired
 from engine.export import export, predictions
 from engine.export_all import export_all
 from engine.rows import Membership, StackPlan, VictimResult
-from engine.scenario import digest, dump, parse
+from engine.scenario import dump, parse
 from engine.store import MEMORY, Store
 from engine.tables import World, build
 from engine.tables_specs import SPECS
@@ -60,7 +60,7 @@ def finished(
 ) -> str:
     """A finished run with these victims; its id."""
     found, scenario = found or discovered(), parse(SCENARIO, overrides=overrides)
-    run_id = store.create_run(name=name, title=scenario.title, scenario_toml=dump(scenario), scenario_hash=digest(scenario)).id
+    run_id = store.create_run(name=name, title=scenario.title, scenario_toml=dump(scenario), scenario_hash="0" * 16).id
     store.save_discovery(
         run_id, subpopulations=found.subpopulations, membership=found.membership, y_test=found.y_test, classes=found.classes, provenance={}
     )
