@@ -11,6 +11,8 @@ from engine import cli_text
 from engine.cli_text import RunArgument, StoreOption
 from engine.errors import RequestError, UnknownName
 
+OTHERS = (".pdf", ".eps", ".ps", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".webp")  # what somebody may ask for who means a file
+
 
 def plot_names(incomplete: str) -> list[str]:
     """For shell completion."""
@@ -60,6 +62,8 @@ def plot(
     one_file = out is not None and out.suffix.lower() in SUFFIXES and not out.is_dir()
     if one_file and name is None:
         raise RequestError("one file is of one plot", where=f"-o {out}", next=f"say which ({', '.join(PLOTS)}), or give a folder")
+    if out is not None and not one_file and out.suffix.lower() in OTHERS and not out.is_dir():
+        raise RequestError("a plot is written as .png or .svg", where=f"-o {out}", next="end its name in one of them")
     with opened_store(store) as opened:
         row = opened.find(run)
         if subpopulation:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from engine.plots_data import DAMAGE, Plot, Records, Series, largest, once, points, records, valued
+from engine.plots_data import DAMAGE, Plot, Records, Series, grouped, largest, points, records, valued
 from engine.plots_dose import dose_response
 from engine.rows import RunRow, Table
 
@@ -155,18 +155,21 @@ def published_corrected(tables: Mapping[str, Table]) -> Plot | None:
     ]
     if not series:
         return None
-    notes += once(f"alpha {row['alpha']:g}: {row['note']}" for row in rows if row["note"])
-    notes += [
-        f"alpha {row['alpha']:g}, worst {row['k']}: the paper's value lies {row['outside']} what this protocol would show"
-        for row in rows
-        if row.get("outside")
-    ]
+    notes += [f"{_places(own)}: {note}" for note, own in grouped((row["note"], row) for row in rows if row["note"]).items()]
+    outside = grouped((row["outside"], row) for row in rows if row.get("outside"))
+    notes += [f"{_places(own)}: the paper's value lies {side} what this protocol would show" for side, own in outside.items()]
     notes.append(
         "as published: chosen and scored on the same trials, which overstates; corrected: chosen by the other trials and test rows"
     )
     ticks = tuple(f"worst {row['k']}, alpha {row['alpha']:g}" for row in rows)
     y_label = f"mean {DAMAGE}"
     return Plot("published_corrected", "The worst subpopulations", "chosen", y_label, tuple(series), ticks=ticks, notes=tuple(notes))
+
+
+def _places(rows: Records) -> str:
+    """Which rows of `worst`: "alpha 1, worst 1, 5; alpha 2, worst 1"."""
+    by_alpha = grouped((row["alpha"], row) for row in rows)
+    return "; ".join(f"alpha {alpha:g}, worst {', '.join(str(row['k']) for row in own)}" for alpha, own in by_alpha.items())
 
 
 _MADE: dict[str, Callable[[Mapping[str, Table]], Plot | None]] = {

@@ -50,10 +50,10 @@ class Plot:
     x_log: bool = False
 
 
-def alt(plot: Plot) -> str:
-    """The plot in words, for those who cannot see it."""
+def alt(plot: Plot, *, notes: bool = False) -> str:
+    """The plot in words, for those who cannot see it; with what is said under it."""
     drawn = "; ".join(f"{each.name} ({len(each.x)} {'value' if len(each.x) == 1 else 'values'})" for each in plot.series)
-    return ". ".join((f"{plot.title}. {plot.y_label} against {plot.x_label}: {drawn}", *plot.notes)) + "."
+    return ". ".join((f"{plot.title}. {plot.y_label} against {plot.x_label}: {drawn}", *(plot.notes if notes else ()))) + "."
 
 
 def records(tables: Mapping[str, Table], name: str) -> Records:
@@ -80,5 +80,9 @@ def valued(name: str, rows: Records, x: str, y: str, *, of: str = "", intervals:
     return Series(name, tuple(float(row[x]) for row in rows), tuple(float(row[y]) for row in rows), low, high, of=of)
 
 
-def once(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(texts))
+def grouped(pairs: Iterable[tuple[Any, dict[str, Any]]]) -> dict[Any, Records]:
+    """Rows by what stands before them, in order."""
+    found: dict[Any, Records] = {}
+    for key, row in pairs:
+        found.setdefault(key, []).append(row)
+    return found

@@ -5,6 +5,8 @@ Lengths are inches, type sizes points. The figure is as high as its parts, so th
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import ceil
@@ -115,7 +117,9 @@ def _one(axes: Any, series: Series, index: int, shift: float, faint: bool) -> An
         colour, mark, face, size = "black", "*", "black", 5.0
     if any(low is not None for low in series.low):
         spread = [_arms(y, low, high) for y, low, high in zip(series.y, series.low, series.high, strict=True)]
-        axes.errorbar(x, series.y, yerr=list(zip(*spread, strict=True)), fmt="none", ecolor=colour, elinewidth=0.8, capsize=1.6, zorder=2)
+        thin = 0.5 if series.of else 0.8  # beside the line that it belongs to, or the only thing there
+        arms = list(zip(*spread, strict=True))
+        axes.errorbar(x, series.y, yerr=arms, fmt="none", ecolor=colour, elinewidth=thin, capsize=2 * thin, capthick=thin, zorder=2)
     look = {"marker": mark, "markersize": size, "color": colour, "markerfacecolor": face, "markeredgewidth": edge}
     return axes.plot(x, series.y, linestyle="", zorder=3, **look)[0]
 
@@ -141,7 +145,7 @@ def _dress(axes: Any, plot: Plot) -> None:
     if plot.x_log:
         axes.set_xscale("log")
         spread = axes.get_xlim()[1] / axes.get_xlim()[0]
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if spread < 300 else (1,)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if spread < 20 else (1, 2, 5) if spread < 300 else (1,)))
         axes.xaxis.set_minor_formatter(NullFormatter())
     if not plot.ticks:
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
@@ -175,7 +179,7 @@ def _ruler(canvas: FigureCanvasAgg) -> Ruler:
 
 def _wrapped(text: str, size: float, width: float, measure: Ruler, weight: str = "normal") -> list[str]:
     lines: list[str] = []
-    for word in text.split():
+    for word in re.sub(r"([<>]) (?=\d)", "\\1\u00a0", " ".join(text.split())).split(" "):  # "> 2" stays together
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and measure(longer, size, weight) <= width:
             lines[-1] = longer
@@ -185,12 +189,10 @@ def _wrapped(text: str, size: float, width: float, measure: Ruler, weight: str =
 
 
 def _cut(text: str, size: float, width: float, measure: Ruler) -> str:
-    text = " ".join(text.split())
     if measure(text, size) <= width:
         return text
-    while text and measure(f"{text}…", size) > width:
-        text = text[:-1]
-    return f"{text.rstrip()}…"
+    kept = bisect_right(range(1, len(text)), width, key=lambda letters: measure(f"{text[:letters]}…", size))
+    return f"{text[:kept].rstrip()}…"
 
 
 def _columns(names: Sequence[str], width: float, measure: Ruler) -> int:

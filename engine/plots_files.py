@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
@@ -48,7 +49,7 @@ def figure(plot: Plot) -> Figure:
     with _settings():
         from engine.plots_drawing import draw
 
-        return draw(plot)
+        return draw(_cleaned(plot))
 
 
 def write(plot: Plot, path: Path) -> None:
@@ -75,7 +76,7 @@ def png(plot: Plot) -> bytes:
     """The file's bytes. RequestError where matplotlib is missing."""
     out = io.BytesIO()
     with _settings():
-        told = {"Software": None, "Title": plot.title, "Description": alt(plot)}
+        told = {"Software": None, "Title": _printable(plot.title), "Description": _printable(alt(plot, notes=True))}
         figure(plot).savefig(out, format="png", dpi=DPI, metadata=told)
     return out.getvalue()
 
@@ -85,13 +86,22 @@ def svg(plot: Plot) -> bytes:
     out = io.BytesIO()
     with _settings():
         figure(plot).savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    told = f'<title id="title">{_text(plot.title)}</title>\n <desc id="desc">{_text(alt(plot))}</desc>\n'
+    told = (
+        f'<title id="title">{escape(_printable(plot.title))}</title>\n <desc id="desc">{escape(_printable(alt(plot, notes=True)))}</desc>\n'
+    )
     made = re.sub(r"(<svg\b[^>]*?)>", rf'\1 role="img" aria-labelledby="title desc">{chr(10)} \0', out.getvalue().decode(), count=1)
     return made.replace("\0", told, 1).encode()
 
 
-def _text(text: str) -> str:
-    return escape("".join(each if each.isprintable() else " " for each in text))
+def _cleaned(plot: Plot) -> Plot:
+    """Without what XML cannot hold, which matplotlib would pass on."""
+    series = tuple(replace(each, name=_printable(each.name), of=_printable(each.of)) for each in plot.series)
+    ticks, notes = (tuple(map(_printable, texts)) for texts in (plot.ticks, plot.notes))
+    return replace(plot, title=_printable(plot.title), series=series, ticks=ticks, notes=notes)
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in text)
 
 
 def _write(out: object, made: bytes) -> None:
