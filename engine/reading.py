@@ -123,16 +123,17 @@ def parse(model: type[S], text: str, *, where: str, overrides: Sequence[str], sm
             found[("smoke", name)] = "cannot be set by [smoke]; take it out"
             over = {k: v for k, v in over.items() if k != name}
     small = _merge(raw, over)
-    for tree in (raw, small):
-        for path, value in late:
-            _put(tree, path, value)
+    for path, value in late:  # only on what is asked for: `--smoke --set dataset.rows=80` need not make sense at full size
+        _put(small if smoke and over else raw, path, value)
 
     plain, wrong = validate(model, raw, schema)
     found |= wrong
     small_scenario, small_wrong = validate(model, small, schema)
     for path, what in small_wrong.items():
         inside = _has(over, path) and not any(path[: len(o)] == o for o in overridden)
-        if inside or path not in wrong:
+        if smoke and any(path[: len(o)] == o for o in overridden):
+            found[path] = what
+        elif inside or path not in wrong:
             found[("smoke", *path) if inside else ("smoke",)] = what if inside else f"leads to: {mistakes.name_key(path)[0]} {what}"
     if smoke and not over and not raw.get("smoked") and ("smoke",) not in found:
         found[("smoke",)] = "the scenario has no [smoke] section, so --smoke has nothing to apply; add one or leave --smoke out"
@@ -152,6 +153,7 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
 
 def validate(model: type[S], raw: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[S | None, Found]:
     """The scenario of a raw tree, or what is wrong with it: what each key takes, and what must hold between keys."""
+    raw = _defaults(raw)
     found = mistakes.strange_text(raw)
     scenario: S | None = None
     try:
@@ -164,6 +166,14 @@ def validate(model: type[S], raw: Mapping[str, Any], schema: Mapping[str, Any]) 
         if not any(_touches(key, bad) for key in keys for bad in found):
             found[keys[0]] = what
     return scenario, found
+
+
+def _defaults(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The tree with the defaults that depend on another key: texts have no input that clusters could be formed in."""
+    formed = _section_at(raw, ("subpopulations",))
+    if _section_at(raw, ("dataset",)).get("kind") not in checks.TEXTS or formed.get("kind") != "cluster_match" or "layer" in formed:
+        return raw
+    return {**raw, "subpopulations": {**formed, "layer": "hidden"}}
 
 
 def _toml(text: str, where: str) -> dict[str, Any]:

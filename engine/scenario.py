@@ -76,7 +76,7 @@ class SubpopulationsSection(Section):
     kind: Literal["cluster_match", "feature_match"]
     clusters: int = Field(100, ge=2, le=100_000)
     pca: int | None = Field(None, ge=1, le=100_000)  # components kept; None: the raw representation
-    layer: str = Field("input", max_length=40)  # input | hidden (what the last layer reads) | pool1, pool2, ... of a network
+    layer: str = Field("input", max_length=40)  # input | hidden (what the last layer reads) | poolN of a network | texts: hidden, tokens
     features: tuple[str, ...] = ()
     bins: dict[str, tuple[float, ...]] = {}
     select: Literal["all", "low_confidence", "mid_confidence", "high_confidence", "confidence"] = "all"

@@ -239,7 +239,11 @@ def test_500_broken_scenarios_each_get_one_message_in_words(subpop: Cli, tmp_pat
         (["run", "quickstart", "--device", "gpu"], 'compute.device: is "gpu"; expected "auto", "cpu"'),
         (["run", "quickstart", "--set"], "option '--set' requires an argument"),
         (
-            ["discover", "quickstart", "--set", "dataset.kind=imdb", "--set", "model.kind=bert"],
+            [
+                "discover",
+                "quickstart",
+                *(word for key in ("dataset.kind=imdb", "model.kind=bert", "subpopulations.layer=input") for word in ("--set", key)),
+            ],
             'kind "bert" does not have; use "hidden", "tokens"',
         ),
         (["run", "quickstart", "--device", "cuda:97"], "compute.device: this machine has no cuda:97"),

@@ -365,3 +365,28 @@ def test_locate_finds_keys_in_every_form_of_toml() -> None:
 @pytest.mark.parametrize("text", ["[", "a", "a =", "a = [", '"', "a = '''x", "= 1", "[a", "a = {b", "[[", "\\", "a.=1"])
 def test_locate_never_fails(text: str) -> None:
     assert all(line >= 1 for line in locate(text).values())
+
+
+TEXTS = """
+title = "texts"
+dataset = {kind = "text_table", path = "/x.csv", text = "said", label = "mood"}
+model = {kind = "bert"}
+subpopulations = {kind = "cluster_match"}
+"""
+
+
+def test_texts_are_clustered_on_the_hidden_layer_unless_another_is_given() -> None:
+    given = parse(TEXTS)
+    assert given.subpopulations.layer == "hidden"
+    assert 'layer = "hidden"' in dump(given)
+    assert parse(dump(given)) == given
+    assert parse(TEXTS, overrides=['subpopulations.layer="tokens"']).subpopulations.layer == "tokens"
+    with pytest.raises(ScenarioError, match=r'subpopulations.layer: is "input", which kind "bert" does not have; use "hidden", "tokens"'):
+        parse(TEXTS, overrides=['subpopulations.layer="input"'])
+    with pytest.raises(ScenarioError) as wrong:  # and no such complaint beside another mistake
+        parse(TEXTS + "seed = -1\n")
+    assert "layer" not in str(wrong.value)
+    small = parse(TEXTS + "[smoke]\nmodel.length = 16\n", smoke=True)
+    assert small.subpopulations.layer == "hidden"
+    assert parse(TEXTS.replace("cluster_match", 'feature_match", features = ["a"], layer = "input')).subpopulations.layer == "input"
+    assert parse(SMALL).subpopulations.layer == "input"

@@ -34,7 +34,7 @@ CLUSTERS = {"subpopulations.kind": ("cluster_match",)}
 FEATURES = {"subpopulations.kind": ("feature_match",)}
 PLATEAU = {"model.stop": ("plateau",)}
 
-LAYERS = ("input", "hidden", *(f"pool{number}" for number in range(1, 6)))
+LAYERS = ("input", "hidden", *(f"pool{number}" for number in range(1, 6)), "tokens")
 ARCHITECTURES = ("resnet18", "resnet50", "densenet121", "efficientnet_b0", "mobilenet_v3_small", "convnext_tiny", "vit_b_16")
 
 SECTIONS: dict[str, tuple[Field, ...]] = {
@@ -83,7 +83,7 @@ SECTIONS: dict[str, tuple[Field, ...]] = {
         Field("subpopulations.kind", "Found by", "clusters, or equal annotations"),
         Field("subpopulations.clusters", "Clusters", "k of k-means", CLUSTERS),
         Field("subpopulations.pca", "PCA", "components kept; blank: none", CLUSTERS),
-        Field("subpopulations.layer", "Clustered on", "input, hidden, or pool1, pool2 ... of a network", CLUSTERS, LAYERS),
+        Field("subpopulations.layer", "Clustered on", "input, hidden, poolN of a network, tokens of texts", CLUSTERS, LAYERS),
         Field("subpopulations.features", "Features", "annotations that must be equal", FEATURES),
         Field("subpopulations.bins", "Bins", "cuts of numbers, as {age = [30, 45, 60]}", FEATURES),
         Field("subpopulations.select", "Attacked", "which of them"),
