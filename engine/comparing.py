@@ -147,11 +147,12 @@ def _both(baseline: RunRow, other: RunRow, known: Known, others: Known) -> tuple
         said.append(f"{pair}: {len(why)} of {len(alike)} subpopulations are {'; '.join(sorted(set(why.values())))}")
     if places and (scenario.model != scenario2.model or scenario.dataset != scenario2.dataset):
         said.append(f"{pair}: model or dataset differ, so two victims of a trial need not share initial weights or batches")
-    if places and {key for key in differences(scenario, scenario2) if not key.startswith(MOVES_NO_VICTIM)} == set():
+    same = all(key.startswith(MOVES_NO_VICTIM) for key in differences(scenario, scenario2))
+    if places and same:
         said.append(f"{pair}: nothing differs that moves a victim, so a matched trial's victims are the same and its difference is 0")
     if why or (told is not None and not told.trials_AM.all()):
         said.append(f"{pair}: intervals of differences that are not paired take the two runs as independent")
-    return Both(baseline.id, other.id, work, work2, at, others_at, told, why, tuple(places)), said
+    return Both(baseline.id, other.id, work, work2, at, others_at, told, why, tuple(places), same), said
 
 
 def _same_rows(known: Known, others: Known) -> bool:

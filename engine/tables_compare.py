@@ -77,6 +77,7 @@ COMPARISONS: dict[str, TableSpec] = {
 
 ONE_HAS_IT = "only the {} has this alpha"
 NO_TRIAL = "not paired: no trial in common"
+SAME = "the same victims in both"
 FEW_TRIALS = "an interval needs two matched trials"
 FEW_ROWS = "an interval needs two test rows"
 
@@ -97,6 +98,7 @@ class Both:
     told: Between | None
     why: Mapping[int, str]  # place -> why it is not paired
     places: tuple[int, ...]  # those that are, in the order of `told`
+    same: bool  # nothing differs that moves a victim
 
 
 def line(table: str, /, **cells: object) -> Row:
@@ -152,10 +154,12 @@ def _pair(both: Both, alpha: float, place: int) -> dict[str, Any]:
     if both.told is not None and place in both.places:
         at = both.told.alphas.index(alpha), both.places.index(place)
         if matched := int(both.told.trials_AM[at]):
+            row |= {"matched": matched, "difference": cell(both.told.difference_AM[at])}
+            if both.same and both.told.alike_AM[at]:  # no estimate, so no interval: it is 0
+                return row | {"note": SAME}
             low, high = cell(both.told.low_AM[at]), cell(both.told.high_AM[at])
-            row |= {"matched": matched, "difference": cell(both.told.difference_AM[at]), "low": low, "high": high}
             note = None if low is not None else FEW_TRIALS if matched < 2 else FEW_ROWS
-            return row | {"p": cell(both.told.p_AM[at]), "note": note}
+            return row | {"low": low, "high": high, "p": cell(both.told.p_AM[at]), "note": note}
     difference, low, high = mover(sides[1][:3], sides[0][:3])
     why = both.why.get(place, NO_TRIAL) if sides[0][3] and sides[1][3] else None  # nothing to pair yet
     return row | {"matched": 0, "difference": difference, "low": low, "high": high, "note": why}

@@ -55,6 +55,12 @@ def store():
         yield opened
 
 
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots are tested elsewhere, and take longer than all else here."""
+    monkeypatch.setattr("engine.export_all.export_plots", lambda *_: ([], {}))
+
+
 def finished(
     store: Store, results: Sequence[VictimResult], found: Discovered | None = None, overrides: Sequence[str] = (), name: str = "tiny"
 ) -> str:
@@ -115,7 +121,7 @@ def test_only_trials_of_both_are_paired(store: Store) -> None:
     found = discovered()
     late = [replace(v, spec=replace(v.spec, trial=v.spec.trial + 2)) for v in victims(found, seed=5)]
     one = finished(store, victims(found))
-    two = finished(store, late, overrides=["evaluation.trials=5"])
+    two = finished(store, late, overrides=["evaluation.trials=5", "model.epochs=7"])
     rows = rows_of(compared(store, [one, two]))
     for row in rows:
         assert (row["matched"], row["difference"]) == (1, pytest.approx(slowly(store, one, two, row["alpha"], row["subpopulation"])[1]))
@@ -168,13 +174,22 @@ def test_a_difference_that_is_there_is_called_and_others_are_not(store: Store) -
         else v
         for v in results
     ]
-    one, two = finished(store, results), finished(store, worse)
+    one, two = finished(store, results), finished(store, worse, overrides=["attack.steps=51"])
     rows = rows_of(compared(store, [one, two]))
     assert {row["subpopulation"] for row in rows if row["differs"]} == {2}
     assert all(row["difference"] == 0 for row in rows if row["subpopulation"] != 2)
     back = rows_of(compared(store, [two, one]))
     assert [row["difference"] for row in back] == [-row["difference"] for row in rows]
-    assert any("its difference is 0" in note for note in compared(store, [one, two])[2])
+
+
+def test_the_same_victims_in_two_runs_are_no_estimate(store: Store) -> None:
+    one = finished(store, victims(discovered()))
+    two = finished(store, victims(discovered(), trials=4), overrides=["evaluation.trials=4"])
+    made = compared(store, [one, two])
+    for row in rows_of(made):
+        assert (row["matched"], row["difference"], row["note"]) == (3, 0.0, "the same victims in both")
+        assert row["low"] is row["high"] is row["p"] is row["differs"] is None
+    assert any("its difference is 0" in note for note in made[2])
 
 
 # ---- what cannot be paired ------------------------------------------------------------------------------------------
@@ -187,7 +202,7 @@ def test_an_alpha_of_one_run_stands_with_an_empty_side(store: Store) -> None:
     rows = rows_of(compared(store, [one, two]))
     assert [(row["alpha"], row["note"]) for row in rows if row["subpopulation"] == 0] == [
         (0.5, "only the baseline has this alpha"),
-        (1.0, None),
+        (1.0, "the same victims in both"),
         (2.0, "only the other has this alpha"),
     ]
     for row in rows:
@@ -249,7 +264,7 @@ def test_another_seed_on_the_same_rows_is_not_paired(store: Store) -> None:
 
 
 def test_below_three_matched_trials_nothing_is_called(store: Store) -> None:
-    one, two = (finished(store, victims(discovered(), trials=2, seed=seed)) for seed in (1, 2))
+    one, two = (finished(store, victims(discovered(), trials=2, seed=seed), overrides=[f"model.epochs={seed}"]) for seed in (1, 2))
     for row in rows_of(compared(store, [one, two])):
         assert row["low"] is not None
         assert row["differs"] is row["p"] is row["q"] is None
@@ -306,6 +321,7 @@ def test_golden(store: Store, table: str) -> None:
             assert a == b or float(a) == pytest.approx(float(b), rel=1e-10)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_all_of_two_runs_has_them_and_the_report_a_chapter(store: Store, tmp_path: Path) -> None:
     ids = [finished(store, victims(discovered(), seed=seed), overrides=[f"model.epochs={seed}"]) for seed in (1, 5)]
     names = {path.name for path in export_all(store, ids, tmp_path)}
@@ -358,6 +374,7 @@ def test_the_command_and_the_notebook(tmp_path: Path, capsys: pytest.CaptureFixt
 # ---- the numbers of a run, anew from what it exports ----------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize("trials", [1, 3])
 def test_an_independent_script_gets_the_same_numbers(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], trials: int) -> None:
     run_id = finished(store, victims(discovered(), trials=trials), overrides=[f"evaluation.trials={trials}"])

@@ -17,6 +17,7 @@ from scipy.special import stdtr, stdtrit
 from engine.evaluation.counts import Counts
 from engine.evaluation.damage import LEVEL, ratio, standard_errors
 from engine.evaluation.layout import Layout
+from engine.evaluation.spread import sums
 from engine.evaluation.vulnerable import LEAST_TRIALS
 
 
@@ -36,6 +37,7 @@ class Between:
     trials_AM       int64, trials of one number with both arms on both sides
     difference_AM   other minus one, over those trials;  low_AM, high_AM: 95 % interval (two trials and two test rows or more)
     p_AM            two-sided p of no difference (three trials or more)
+    alike_AM        bool, on every row of every one of those trials poison did the same on both sides
     """
 
     alphas: tuple[float, ...]
@@ -44,6 +46,7 @@ class Between:
     low_AM: np.ndarray
     high_AM: np.ndarray
     p_AM: np.ndarray
+    alike_AM: np.ndarray
 
 
 def between(one: Side, other: Side) -> Between:
@@ -56,9 +59,7 @@ def between(one: Side, other: Side) -> Between:
     apart_ATR = np.where(np.repeat(both_ATM, n_M, axis=2), others_ATR - diff_ATR, np.int8(0))
     trials_AM = both_ATM.sum(axis=1)
     ends_M = np.cumsum(n_M)
-    running_AR = np.concatenate([np.zeros((len(alphas), 1), np.int64), apart_ATR.sum(axis=1, dtype=np.int64).cumsum(axis=1)], axis=1)
-    lost_AM = running_AR[:, ends_M] - running_AR[:, ends_M - n_M]
-    difference_AM = ratio(lost_AM, trials_AM * n_M)
+    difference_AM = ratio(_sums(apart_ATR.sum(axis=1, dtype=np.int64), ends_M), trials_AM * n_M)
     se_AM, df_AM = standard_errors(replace(one.layout, have_ATS=both_ATM, diff_ATR=apart_ATR, n_S=n_M))
     reach_AM = stdtrit(df_AM, (1 + LEVEL) / 2) * se_AM
     return Between(
@@ -68,7 +69,13 @@ def between(one: Side, other: Side) -> Between:
         low_AM=np.maximum(difference_AM - reach_AM, -2.0),
         high_AM=np.minimum(difference_AM + reach_AM, 2.0),
         p_AM=np.where(trials_AM >= LEAST_TRIALS, 2 * stdtr(df_AM, -np.abs(difference_AM) / se_AM), np.nan),
+        alike_AM=_sums((apart_ATR != 0).sum(axis=1), ends_M) == 0,
     )
+
+
+def _sums(values_AR: np.ndarray, ends_M: np.ndarray) -> np.ndarray:
+    """Sums over each member's slice of the R axis: int64 [alphas, members]."""
+    return np.array([sums(values_R, ends_M) for values_R in values_AR], dtype=np.int64).reshape(len(values_AR), len(ends_M))
 
 
 def _laid(side: Side, alphas: Sequence[float], trials: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
