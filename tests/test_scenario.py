@@ -390,3 +390,12 @@ def test_texts_are_clustered_on_the_hidden_layer_unless_another_is_given() -> No
     assert small.subpopulations.layer == "hidden"
     assert parse(TEXTS.replace("cluster_match", 'feature_match", features = ["a"], layer = "input')).subpopulations.layer == "input"
     assert parse(SMALL).subpopulations.layer == "input"
+
+
+def test_what_is_set_for_a_smoke_run_need_not_make_sense_at_full_size() -> None:
+    small = load("imdb-bert-ll", ["dataset.rows=80"], smoke=True)  # fewer rows than the preset's own clusters
+    assert (small.dataset.rows, small.subpopulations.clusters, small.smoked) == (80, 5, True)
+    with pytest.raises(ScenarioError, match="clusters"):
+        load("imdb-bert-ll", ["dataset.rows=80"])
+    with pytest.raises(ScenarioError, match=r"subpopulations\.clusters"):
+        load("imdb-bert-ll", ["subpopulations.clusters=90", "dataset.rows=80"], smoke=True)
