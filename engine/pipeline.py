@@ -56,7 +56,7 @@ def deviations(scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
     """What makes this run not the paper's; shown on every screen and in every export."""
     found = list(dataset.deviations)
     section = scenario.model
-    if section.kind == "bert" and section.tune == "last_layer":
+    if dataset.states is not None:  # of frozen layers, which are not run anew
         found.insert(0, LAST_LAYER_DEVIATION)
     if scenario.reproduces and section.kind not in ("mlp", "logistic", "conv") and section.weights not in ("imagenet", "hub"):
         theirs = "bert-base-uncased" if section.kind == "bert" else "ImageNet's weights"

@@ -23,8 +23,11 @@ from engine.datasets.places import data_dir as default_data_dir
 from engine.errors import RunFailed
 from engine.features import Report, all_cores, locked
 from engine.filesystem import cache_dir
-from engine.models import bert_files
-from engine.models.bert import BertEncoder, represented
+from engine.models import auto_files
+from engine.models.auto_encoder import AutoEncoder
+from engine.models.auto_files import EncoderSource
+from engine.models.auto_skeleton import skeleton_of
+from engine.models.bert import Bert, BertEncoder, represented
 from engine.models.bert_files import BertSource
 from engine.rows import Dataset, Rows, States
 from engine.scenario import ModelSection
@@ -37,21 +40,26 @@ BYTES_A_WRITE = 2**26
 HASH_BYTES = 16
 RECORD_BYTES = HASH_BYTES + 4  # a text's hash and its number of tokens
 
+TextNetwork = Bert | AutoEncoder  # what reads tokens
+
 
 def seen_by(
     section: ModelSection, dataset: Dataset, seed: int, *, device: str = "cpu", report: Report, data_dir: Path | None = None
 ) -> Dataset:
     """The dataset as a text encoder reads it; left as it is where there are no texts.
 
-    tune = "all": x is the tokens, int32 [rows, length], -1 for padding. "last_layer": x is int64 [rows, 1], each row's number in `states`.
+    tune = "all": x is the tokens, int32 [rows, length], -1 for padding. "last_layer": x is int64 [rows, 1], each row's number in `states`;
+    of encoders that are no BERT, whose frozen layers run at every step, it is the tokens.
     """
     splits = (dataset.train, dataset.aux, dataset.test)
     if dataset.train.texts is None:
         return dataset
     source = source_of(section)
+    if isinstance(source, EncoderSource):  # what cannot be trained is told before anything is tokenised
+        network_of(source, section, len(dataset.classes))
     tokenizer = tokenizer_for(source, data_dir, report)
     tokens = [_tokens(rows, tokenizer, section.length, report) for rows in splits]
-    if section.tune == "all":
+    if section.tune == "all" or isinstance(source, EncoderSource):
         seen = [replace(rows, x=x) for rows, x in zip(splits, tokens, strict=True)]
         return replace(dataset, train=seen[0], aux=seen[1], test=seen[2])
     encoder = BertEncoder(source, section.length, seed).to(torch.device(device))
@@ -60,9 +68,11 @@ def seen_by(
     return replace(dataset, train=seen[0], aux=seen[1], test=seen[2], states=states)
 
 
-def source_of(section: ModelSection) -> BertSource:
+def source_of(section: ModelSection) -> BertSource | EncoderSource:
     """The encoder that a scenario names, with its rates of dropout where it sets them."""
-    source = bert_files.find(section.weights, section.name, section.architecture)
+    source = auto_files.find(section.weights, section.name, section.architecture)
+    if isinstance(source, EncoderSource):
+        return replace(source, rates=auto_files.rates_of(section.attention_dropout, section.dropout))
     shape = source.shape
     if section.attention_dropout is not None:
         shape = replace(shape, attention_dropout=section.attention_dropout)
@@ -71,8 +81,17 @@ def source_of(section: ModelSection) -> BertSource:
     return replace(source, shape=shape)
 
 
-def tokenizer_for(source: BertSource, data_dir: Path | None, report: Report) -> TextTokenizer:
+def network_of(source: BertSource | EncoderSource, section: ModelSection, classes: int) -> TextNetwork:
+    """The network that reads tokens at every step: a BERT trained whole, or any other encoder."""
+    if isinstance(source, EncoderSource):
+        return AutoEncoder(source, classes, section.length, section.tune)
+    return Bert(source, classes, section.length)
+
+
+def tokenizer_for(source: BertSource | EncoderSource, data_dir: Path | None, report: Report) -> TextTokenizer:
     """The encoder's own tokenizer; bert-base-uncased's words where its weights are random."""
+    if isinstance(source, EncoderSource):
+        return tokenizer_of(source.folder, embeddings=skeleton_of(source, 2).vocabulary, around=1)
     words = source.shape.vocabulary
     where = source.folder or bert_vocabulary(default_data_dir(data_dir), report)
     return tokenizer_of(where, embeddings=words)

@@ -54,10 +54,12 @@ def bert_vocabulary(data_dir: Path, report: Report) -> Path:
     return path if path.is_file() else download(BERT, data_dir, report)
 
 
-def tokenizer_of(source: str | Path, *, embeddings: int | None = None) -> TextTokenizer:
+def tokenizer_of(source: str | Path, *, embeddings: int | None = None, around: int = 2) -> TextTokenizer:
     """The tokenizer in a folder or a file, or of a model on the Hugging Face hub, from its cache before the network.
 
-    embeddings: how many tokens the model knows. MissingData where there is none, BadData for one that does not fit.
+    embeddings: how many tokens the model knows. around: how many special tokens it must put around a text at least: [CLS] and [SEP] of
+    BERT's; others may pool all tokens, but read something of an empty text too. MissingData where there is none, BadData for
+    one that does not fit.
     """
     path = Path(source).expanduser()
     if path.is_dir():
@@ -70,14 +72,14 @@ def tokenizer_of(source: str | Path, *, embeddings: int | None = None) -> TextTo
         raise MissingData(
             "there is no such folder", where=str(source), next="check model.weights: a folder with a model and its tokenizer is wanted"
         )
-    return _checked(rust, where, embeddings)
+    return _checked(rust, where, embeddings, around)
 
 
-def _checked(rust: Tokenizer, where: str, embeddings: int | None) -> TextTokenizer:
+def _checked(rust: Tokenizer, where: str, embeddings: int | None, around: int) -> TextTokenizer:
     rust.no_padding()
     rust.no_truncation()
     alone = rust.encode("")
-    if len(alone.ids) < 2 or not all(alone.special_tokens_mask):
+    if len(alone.ids) < around or not all(alone.special_tokens_mask):
         raise BadData(
             f"puts no [CLS] before a text and no [SEP] after it (around nothing it puts {' '.join(alone.tokens) or 'nothing'})",
             where=where,
@@ -101,15 +103,24 @@ def _checked(rust: Tokenizer, where: str, embeddings: int | None) -> TextTokeniz
 
 def _in_folder(folder: Path) -> tuple[Tokenizer, str]:
     for name in (FAST, PIECES):
-        if (folder / name).is_file():
+        if (folder / name).is_file() and (name == FAST or _are_pieces(folder / name)):
             return _in_file(folder / name), str(folder / name)
-    if any((folder / name).is_file() for name in OTHER_FORMS):
+    if any((folder / name).is_file() for name in (*OTHER_FORMS, PIECES)):
         return _through_transformers(folder), str(folder)
     raise MissingData(
         f"holds no tokenizer (neither {FAST} nor {PIECES})",
         where=str(folder),
         next="copy the model's own into it, or save it there with tokenizer.save_pretrained",
     )
+
+
+def _are_pieces(path: Path) -> bool:
+    """Whether a vocab.txt is left to BERT's way: not where another architecture's config.json beside it and other special tokens say so."""
+    kind = _config(path.with_name("config.json")).get("model_type", "bert")
+    try:
+        return kind == "bert" or set(NEEDED) <= set(path.read_text("utf-8").split())
+    except (OSError, UnicodeDecodeError):
+        return True  # and told there
 
 
 def _in_file(path: Path, config: Path | None = None) -> Tokenizer:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from engine import models, texts
-from engine.models.bert import Bert, last_layer_init, last_layer_of
+from engine.models.bert import last_layer_init, last_layer_of
 from engine.models.bert_files import BertSource
 from engine.models.bert_last_layer import LastLayer
 from engine.processes import cores
@@ -29,7 +29,7 @@ TEXTS_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class TextHead:
-    """The last layer of a text encoder, trained on the states below it; its rows are numbers of rows of `states`."""
+    """The last layer of a BERT, trained on the states below it; its rows are numbers of rows of `states`."""
 
     layer: LastLayer
     source: BertSource
@@ -46,8 +46,9 @@ class TextHead:
         return self.layer.probabilities(logits)
 
 
-Model = models.Mlp | models.Network | Bert | TextHead
-Whole = models.Network | Bert  # trained whole, one victim a program
+TextNetwork = texts.TextNetwork
+Model = models.Mlp | models.Network | TextNetwork | TextHead
+Whole = models.Network | TextNetwork  # runs whole at every step, one victim a program
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,8 @@ def model_of(section: ModelSection, dataset: Dataset) -> Model:
     classes = len(dataset.classes)
     if section.kind == "bert":
         source = texts.source_of(section)
-        if section.tune == "all":
-            return Bert(source, classes, section.length)
+        if section.tune == "all" or not isinstance(source, BertSource):
+            return texts.network_of(source, section, classes)
         assert dataset.states is not None
         return TextHead(last_layer_of(source, classes), source, dataset.states)
     shape = dataset.train.x.shape

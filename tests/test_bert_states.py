@@ -11,6 +11,7 @@ import torch
 
 from engine import texts
 from engine.errors import RunFailed
+from engine.models import bert_files
 from engine.models.bert import Bert, BertEncoder
 from engine.models.bert_files import BertShape, BertSource
 from engine.rows import Dataset, Rows, States
@@ -134,7 +135,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "vocab.txt").write_text("\n".join(WORDS) + "\n")
     monkeypatch.setenv("SUBPOP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setitem(texts.bert_files.ARCHITECTURES, "tiny", SHAPE)
+    monkeypatch.setitem(bert_files.ARCHITECTURES, "tiny", SHAPE)
     return tmp_path
 
 
@@ -163,7 +164,9 @@ def test_a_dataset_as_tokens_and_as_states(places: Path) -> None:
 
 def test_rates_of_dropout_are_the_scenarios(places: Path) -> None:
     section = ModelSection(kind="bert", architecture="tiny", attention_dropout=0.3, dropout=0.0)
-    shape = texts.source_of(section).shape
+    source = texts.source_of(section)
+    assert isinstance(source, BertSource)
+    shape = source.shape
     assert (shape.attention_dropout, shape.hidden_dropout, shape.classifier_dropout) == (0.3, 0.0, 0.0)
 
 

@@ -96,18 +96,23 @@ def find(kind: str, name: str | None, architecture: str | None) -> BertSource:
         if wanted not in ARCHITECTURES:
             raise UnknownName("architecture", wanted, ARCHITECTURES)
         return BertSource(ARCHITECTURES[wanted], None, f"{wanted}, random weights")
+    return of_folder(folder_of(kind, name))
+
+
+def folder_of(kind: str, name: str | None) -> Path:
+    """kind: "hub" (the model `name`, fetched where need be), or a folder, which need not be there."""
     if kind == HUB:
         if not name:
             raise RequestError("a model of the hub has a name", where="model.name", next='set it, to "bert-base-uncased" for one')
-        return of_folder(from_hub(name))
-    return of_folder(Path(kind).expanduser())
+        return from_hub(name)
+    return Path(kind).expanduser()
 
 
 def of_folder(folder: Path) -> BertSource:
     """A folder with config.json and model.safetensors, or its parts. MissingData where there is none; BadData for what is no BERT."""
     if not folder.is_dir():
         raise MissingData("there is no such folder", where=str(folder), next=f"check model.weights: a folder with {CONFIG} and {WHOLE}")
-    shape, files = _shape(folder / CONFIG), _weight_files(folder)
+    shape, files = _shape(folder / CONFIG), weight_files(folder)
     stamps = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
     tensors = _tensors(stamps)
     _check(tensors, shape, str(files[0]))
@@ -119,7 +124,8 @@ def from_hub(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
 
-        wanted = [CONFIG, "*.safetensors", PARTS, "tokenizer*", "vocab.txt", "special_tokens_map.json"]
+        wanted = [CONFIG, "*.safetensors", PARTS, "tokenizer*", "vocab.txt", "special_tokens_map.json", "added_tokens.json"]
+        wanted += ["vocab.json", "merges.txt", "*.model"]  # other tokenizers' than BERT's
         try:
             folder = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
             if (folder / CONFIG).exists() and ((folder / WHOLE).exists() or (folder / PARTS).exists()):
@@ -139,7 +145,8 @@ def from_hub(name: str) -> Path:
 # ---- reading --------------------------------------------------------------------------------------------------------
 
 
-def _shape(path: Path) -> BertShape:
+def settings_of(path: Path) -> dict[str, Any]:
+    """A model's config.json. MissingData where there is none, BadData where it is no JSON object."""
     where = str(path)
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
@@ -149,9 +156,15 @@ def _shape(path: Path) -> BertShape:
         ) from None
     except (OSError, ValueError) as error:
         raise BadData(f"cannot be read ({error})", where=where, next="get the file anew") from error
-    if not isinstance(said, dict) or said.get("model_type", "bert") != "bert":
-        what = said.get("model_type") if isinstance(said, dict) else "no object"
-        raise BadData(f"is of {what!r}, not of a BERT", where=where, next="use a model whose model_type is bert")
+    if not isinstance(said, dict):
+        raise BadData("holds no object", where=where, next="get the file anew")
+    return said
+
+
+def _shape(path: Path) -> BertShape:
+    where, said = str(path), settings_of(path)
+    if said.get("model_type", "bert") != "bert":
+        raise BadData(f"is of {said['model_type']!r}, not of a BERT", where=where, next="use a model whose model_type is bert")
     if said.get("position_embedding_type", "absolute") != "absolute" or said.get("is_decoder") or said.get("add_cross_attention"):
         raise BadData("is not of a plain BERT encoder (relative positions, or a decoder)", where=where, next="use another model")
     act = said.get("hidden_act", "gelu")
@@ -195,7 +208,8 @@ def _number(said: Mapping[str, Any], key: str, default: float, where: str) -> fl
     return float(found)
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors of a folder. BadData where there are none, whatever else lies there."""
     if (folder / WHOLE).is_file():
         return [folder / WHOLE]
     if (folder / PARTS).is_file():
