@@ -30,7 +30,7 @@ def scenario_of(
     RequestError where the run has no discovery yet, a subpopulation is none of its own or cannot be attacked, or an override would make
     other subpopulations, whose numbers would mean others.
     """
-    from engine.scenario import parse
+    from engine.scenario import dump, parse
 
     there = store.subpopulations(run_id)
     if not there:
@@ -50,7 +50,8 @@ def scenario_of(
     wanted = [f"subpopulations.only={marked}", 'subpopulations.select="all"']  # a person chose: no rule chooses among those
     if fresh:
         wanted.append(f"evaluation.first_trial={1 + max(_looked_at(store, run_id))}")
-    scenario = parse(row.scenario_toml, where=where, overrides=[*wanted, *overrides])
+    text = dump(own.model_copy(update={"smoke": {}}))  # its sliver may not have the marked subpopulations, and is not asked for
+    scenario = parse(text, where=where, overrides=[*wanted, *overrides])
     _check_same_subpopulations(own, scenario, run_id)
     if list(scenario.subpopulations.only) != marked:
         raise RequestError("are given twice", where="subpopulations.only", next="mark them once, with --only")
@@ -98,7 +99,7 @@ def start(
 
 
 def marked(store: Store, run_id: str, text: str) -> list[int]:
-    """The subpopulations of `--only`: "3,17,42", or "worst:3", the three with the largest damage at the largest alpha."""
+    """The subpopulations of `--only`: "3,17,42"; or "worst:3", the three of largest damage at the largest alpha (see `_worst`)."""
     if text.strip().startswith(WORST):
         many = text.strip().removeprefix(WORST)
         if not many.isdecimal() or int(many) == 0:
@@ -113,13 +114,18 @@ def marked(store: Store, run_id: str, text: str) -> list[int]:
 
 
 def _worst(store: Store, run_id: str, many: int) -> list[int]:
-    there = store.tables(run_id)
-    table = store.table(run_id, "damage") if "damage" in there else None
+    """Of those with enough test rows for the corrected worst-k; of all, where there are none."""
+    from engine.scenario import parse
+
+    table = store.table(run_id, "damage") if "damage" in store.tables(run_id) else None
     names = [column.name for column in table.spec.columns] if table else []
     rows: list[dict[str, Any]] = [dict(zip(names, cells, strict=True)) for cells in table.rows] if table else []
     told = [(row["alpha"], row["damage"], row["subpopulation"]) for row in rows if row["damage"] is not None]
     if not told:
         raise RequestError("it has no damages yet", where=f"run {run_id}", next="give numbers with --only, or wait for its victims")
+    least = parse(store.run(run_id).scenario_toml).evaluation.min_test_rows
+    enough = {s.index for s in store.subpopulations(run_id) if s.test_rows >= least}
+    told = [each for each in told if each[2] in enough] or told
     largest = max(alpha for alpha, _, _ in told)
     order = sorted((-damage, s) for alpha, damage, s in told if alpha == largest)
     return [int(s) for _, s in order[:many]]

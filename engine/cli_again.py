@@ -13,7 +13,12 @@ from engine.cli_text import DataOption, RunArgument, SetOption, StoreOption
 def again(
     run: RunArgument,
     only: Annotated[
-        str, typer.Option("--only", metavar="3,17,42", help="Subpopulations by their numbers in the tables, or worst:3, the three worst.")
+        str,
+        typer.Option(
+            "--only",
+            metavar="3,17,42",
+            help="Subpopulations by their numbers in the tables; or worst:3, the three worst with enough test rows.",
+        ),
     ],
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Count fresh trials alone, with numbers of their own: none that was looked at.")

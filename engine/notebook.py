@@ -96,6 +96,14 @@ class Run:
             raise RequestError("it has nothing to draw yet", where=f"run {self.id}, {name}", next="wait for its first victims")
         return figure(found)
 
+    def again(self, subpopulations: Sequence[int], *overrides: str, fresh: bool = False, name: str | None = None, wait: bool = True) -> Run:
+        """Attack these alone in a new run, which reuses victims of this one: run.again([3, 17], "evaluation.trials=6")."""
+        from engine import again
+
+        with Store.open(self.store, create=False) as opened:
+            started = Run(again.start(opened, self.id, subpopulations, overrides, fresh=fresh, name=name).id, self.store)
+        return started.wait() if wait else started
+
     def export(self, folder: str | Path) -> list[Path]:
         """Every table, the scenario, the provenance and a report into a folder."""
         from engine.export_all import export_all

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import again, cli, pipeline, reuse, run, store_bundle
+from engine import again, cli, notebook, pipeline, reuse, run, store_bundle
 from engine.control import Control
 from engine.errors import RequestError
 from engine.progress import Progress
@@ -99,6 +99,17 @@ def test_the_scenario_is_the_runs_own_with_what_was_marked(store: Store) -> None
     assert list(fresh.evaluation.trial_numbers) == [3, 4, 5]
 
 
+def test_the_sliver_of_a_scenario_need_not_have_what_was_marked(store: Store) -> None:
+    toml = SCENARIO + "[smoke]\nsubpopulations.clusters = 2\n"
+    parent = run.start(store, parse(toml), spawn=False).id
+    assert work(store, parent, pipeline=Fake()) == "done"
+    assert again.scenario_of(store, parent, [3]).subpopulations.only == (3,)
+    sliver = run.start(store, parse(toml, smoke=True), spawn=False).id
+    assert work(store, sliver, pipeline=Fake()) == "done"
+    made = again.scenario_of(store, sliver, [1])
+    assert (made.smoked, made.subpopulations.clusters) == (True, 2)
+
+
 def test_fresh_trials_are_those_that_nobody_looked_at_in_the_whole_line(store: Store) -> None:
     parent = parent_run(store)
     child, _ = carried_out(store, parent, [1, 2], "evaluation.trials=1")
@@ -149,9 +160,20 @@ def test_marks_in_words(store: Store) -> None:
     at_2: list[Any] = [row for row in rows if row["alpha"] == 2.0]
     at_2.sort(key=lambda row: -row["damage"])
     assert again.marked(store, parent, "worst:2") == [row["subpopulation"] for row in at_2[:2]]
+    few = parent_run(store, "evaluation.min_test_rows=99")
+    assert len(again.marked(store, few, "worst:9")) == 4, "of all, where none has enough test rows"
     for wrong in ("", "a,b", "worst:", "worst:x", "worst:0", "-1"):
         with pytest.raises(RequestError):
             again.marked(store, parent, wrong)
+
+
+def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(tmp_path / "runs.db") as store:
+        parent = parent_run(store)
+    monkeypatch.setattr(run, "_spawn", lambda *args: None)
+    mine = notebook.Run(parent, tmp_path / "runs.db").again([3, 1], "evaluation.trials=6", fresh=True, name="closer", wait=False)
+    assert (mine.row.parent, mine.row.name) == (parent, "closer")
+    assert parse(mine.row.scenario_toml).subpopulations.only == (1, 3)
 
 
 # ---- what is taken over ---------------------------------------------------------------------------------------------
