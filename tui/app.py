@@ -1,11 +1,11 @@
-"""The terminal app: four modes over one results store. It reads, starts runs and asks; the engine does the work."""
+"""The terminal app: five modes over one results store. It reads, starts runs and asks; the engine does the work."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -54,6 +54,12 @@ def results_mode() -> Screen[Any]:
     return ResultsScreen()
 
 
+def compare_mode() -> Screen[Any]:
+    from tui.screens.compare import CompareScreen
+
+    return CompareScreen()
+
+
 @dataclass(frozen=True)
 class PreviewWanted:
     """A scenario whose subpopulations are to be looked at. folder: what its relative paths are relative to."""
@@ -71,14 +77,17 @@ class SubpopApp(App[int]):
     ENABLE_COMMAND_PALETTE = False  # ours lists every action: tui/screens/palette.py
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (100, "-wide"), (150, "-huge")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (18, "-low"), (30, "-tall")]  # noqa: RUF012
-    MODES = {"plan": plan_mode, "subpopulations": subpopulations_mode, "runs": runs_mode, "results": results_mode}  # noqa: RUF012
-    MODE_TITLES: ClassVar = {"plan": "Plan", "subpopulations": "Subpopulations", "runs": "Runs", "results": "Results"}
+    MODE_TITLES: ClassVar = {
+        "plan": "Plan", "subpopulations": "Subpopulations", "runs": "Runs", "results": "Results", "compare": "Compare",
+    }  # fmt: skip
+    MODES = dict(zip(MODE_TITLES, (plan_mode, subpopulations_mode, runs_mode, results_mode, compare_mode), strict=True))  # noqa: RUF012
     DEFAULT_MODE = "plan"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("1", "switch_mode('plan')", "Plan", show=False, id="app.plan"),
         Binding("2", "switch_mode('subpopulations')", "Subpopulations", show=False, id="app.subpopulations"),
         Binding("3", "switch_mode('runs')", "Runs", show=False, id="app.runs"),
         Binding("4", "switch_mode('results')", "Results", show=False, id="app.results"),
+        Binding("5", "switch_mode('compare')", "Compare", show=False, id="app.compare"),
         Binding("question_mark,f1", "help", "help", id="app.help"),
         Binding("colon,ctrl+p", "palette", "commands", id="app.palette"),
         Binding("q,ctrl+q", "quit", "quit", id="app.quit"),
@@ -212,6 +221,11 @@ class SubpopApp(App[int]):
         """Go and look at a table of the chosen run."""
         self.settings.put("results_table", name)
         self.switch_mode("results")
+
+    def compare_runs(self, run_ids: Sequence[str]) -> None:
+        """Go and hold runs against the first of them."""
+        self.settings.put("compared", list(dict.fromkeys(run_ids)))
+        self.switch_mode("compare")
 
     def run_row(self, run_id: str | None) -> RunRow | None:
         return next((run for run in self.runs if run.id == run_id), None)

@@ -10,7 +10,7 @@ from tui.app import SubpopApp
 from tui.screens.form import FormScreen
 from tui.widgets.field_row import FieldRow
 
-OPENING = {*"1234efxtTp", "enter", "escape", "slash", "colon", "question_mark"}
+OPENING = {*"12345efxtTpcEBNo", "enter", "escape", "slash", "colon", "question_mark"}
 
 
 async def until(pilot: Pilot[int], met: Callable[[], bool], seconds: float = 10) -> None:

@@ -22,7 +22,7 @@ FORMATS = ("csv", "parquet", "json", "md", "tex")
 
 
 class ExportDialog(Dialog[None]):
-    """only: the keys of the rows on screen, in its order; None for the whole table in its own order."""
+    """only: the keys of the rows on screen, in its order; None for the whole table in its own order. others: runs held against `run`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "write", "Write the file", id="export.write", priority=True),
@@ -30,8 +30,11 @@ class ExportDialog(Dialog[None]):
         Binding("escape", "close", "Close", id="export.close"),
     ]
 
-    def __init__(self, run: RunRow, table: str, only: Sequence[tuple[object, ...]] | None, rows: int) -> None:
+    def __init__(
+        self, run: RunRow, table: str, only: Sequence[tuple[object, ...]] | None, rows: int, *, others: Sequence[RunRow] = ()
+    ) -> None:
         super().__init__()
+        self.others = tuple(others)
         self.run, self.table, self.only, self.rows = run, table, only, rows
         self.process = PreviewProcess(self._answered)  # draws contact sheets: it needs the data, which the app never loads
 
@@ -49,6 +52,8 @@ class ExportDialog(Dialog[None]):
     def _what(self) -> str:
         if self.table == "predictions":
             return "every victim's prediction for every test row; made now, may be large"
+        if self.others:
+            return f"all {fmt.plural(self.rows, 'row')}, in the table's own order: byte for byte what `subpop compare` writes"
         if self.only is None:
             return f"all {fmt.plural(self.rows, 'row')}, in the table's own order: byte for byte what `subpop export` writes"
         return f"{len(self.only):,} of {fmt.plural(self.rows, 'row')}, filtered and ordered as on screen"
@@ -56,7 +61,11 @@ class ExportDialog(Dialog[None]):
     def _default(self, format: str) -> Path:
         folder = Path(self.host.settings.get("export_folder", "") or ".")
         name = "".join(char if char.isalnum() or char in "-_." else "-" for char in self.run.name)[:40].strip("-.") or "run"
-        return folder / f"{name}-{self.run.id}-{self.table}.{format}"
+        ids = "-".join([self.run.id, *(run.id for run in self.others[:3])])
+        return folder / f"{name}-{ids}-{self.table}.{format}"
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return not self.others if action == "sheet" else True
 
     def on_mount(self) -> None:
         self.query_one(".dialog").border_title = f"Export {self.table}"
@@ -123,9 +132,10 @@ class ExportDialog(Dialog[None]):
         from engine.export import export
         from engine.store import Store
 
+        ids = [self.run.id, *(run.id for run in self.others)] if self.others else self.run.id
         try:
             with Store.open(self.host.store_file, create=False) as store:  # its own connection: a long read holds up no screen
-                count = export(store, self.run.id, self.table, format, path, only=self.only)
+                count = export(store, ids, self.table, format, path, only=self.only)
         except Exception as error:  # whatever it is, it must be said here
             said, good = f"✗ {error}", False
         else:

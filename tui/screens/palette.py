@@ -63,6 +63,7 @@ class PaletteScreen(Dialog[Command]):
                     app.call_later(app.run_action, action, node)
 
                 yield words, app.get_key_display(binding), binding.id, act
+        yield from self._of_runs()
         for run in host.runs:
 
             def show(run_id: str = run.id) -> None:
@@ -96,6 +97,24 @@ class PaletteScreen(Dialog[Command]):
                 app.theme = theme
 
             yield f"Theme {theme}", "", "", wear
+
+    def _of_runs(self) -> Iterator[tuple[str, str, str, Command]]:
+        """What is done with runs, from wherever one is."""
+        from tui.screens import run_keep
+
+        host = self.host
+        if host.store is not None:
+            yield run_keep.OPEN_BUNDLE[0].upper() + run_keep.OPEN_BUNDLE[1:], "", "", lambda: run_keep.open_bundle(host)
+        if len(host.runs) > 1:
+            yield "Compare runs", "", "", lambda: run_keep.compare(host, ())
+            for other in host.runs:
+                run = host.run_chosen
+                if run is not None and other.id != run.id:
+
+                    def held(ids: tuple[str, str] = (other.id, run.id)) -> None:
+                        host.compare_runs(ids)
+
+                    yield f"Compare {run.name} ({run.id}) with {other.name} ({other.id})", "", "", held
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:

@@ -1,25 +1,14 @@
-"""What can be asked of the run that is shown: pause, resume, stop, delete, rename, why it failed. Requests only; the engine obeys."""
+"""What can be asked of the run that is shown: pause, resume, stop, why it failed. Requests only; the engine obeys."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-from textual import work
-
 from engine.rows import RunRow
 from tui import run_words
-
-if TYPE_CHECKING:
-    from tui.screens.base import ModeScreen
-
-    Base = ModeScreen
-else:
-    Base = object
+from tui.screens.run_keep import RunKeeping
 
 
-class RunActions(Base):
-    """Mixed into screens that show a run."""
+class RunActions(RunKeeping):
+    """Mixed into screens that show a run which may be at work."""
 
     @property
     def run_shown(self) -> RunRow | None:
@@ -36,11 +25,9 @@ class RunActions(Base):
             return bool(run and (run.alive or run.lost))
         if action == "failure":
             return bool(run and (run.error or run.lost or run.state == "failed"))
-        if action in ("results", "rename", "freeze", "other_run", "plots"):
+        if action in ("results", "freeze", "other_run", "plots"):
             return run is not None
-        if action == "delete":
-            return bool(run and not run.alive)
-        return True
+        return super().check_action(action, parameters)
 
     def styles_by_name(self) -> dict[str, str]:
         colours = self.app.theme_variables
@@ -51,16 +38,6 @@ class RunActions(Base):
             "quiet": "dim",
             "title": f"bold {colours.get('primary', '')}",
         }
-
-    @work(thread=True, group="requests", exit_on_error=False)
-    def _ask(self, what: str, run_id: str, call: Callable[[], object], said: str) -> None:
-        """Carry out a request off the screen's thread and say how it went."""
-        try:
-            call()
-        except Exception as error:  # whatever it is, it must be said here
-            self.app.call_from_thread(self.notify, str(error), title=f"{what} {run_id}", severity="error", timeout=10)
-        else:
-            self.app.call_from_thread(self.notify, said, timeout=3)
 
     def _request(self, what: str, said: str) -> None:
         run, store = self.run_shown, self.host.store
@@ -87,29 +64,6 @@ class RunActions(Base):
         self.host.push_screen(
             Confirm("Stop the run", question, "Stop"), lambda yes: self._request("stop", "asked {name} to stop") if yes else None
         )
-
-    def action_delete(self) -> None:
-        run = self.run_shown
-        if run is None:
-            return
-        from tui.screens.confirm import Confirm
-
-        question = f"Delete {run.name} ({run.id}) with its {run.victims_done:,} victims and all its tables? This cannot be undone."
-        self.host.push_screen(
-            Confirm("Delete the run", question, "Delete"), lambda yes: self._request("delete", "deleted {name}") if yes else None
-        )
-
-    def action_rename(self) -> None:
-        run, store = self.run_shown, self.host.store
-        if run is None or store is None:
-            return
-        from tui.screens.ask_path import AskText
-
-        def named(name: str | None) -> None:
-            if name and name.strip():
-                self._ask("rename", run.id, lambda: store.rename(run.id, name.strip()[:60]), f"now called {name.strip()[:60]}")
-
-        self.host.push_screen(AskText("Rename the run", "Name", run.name), named)
 
     def action_failure(self) -> None:
         """Why a run failed: the engine's whole message and the end of its log."""

@@ -21,6 +21,7 @@ from tui.feeds import TableFeed, update_log
 from tui.messages import StoreMoved
 from tui.screens.base import ModeScreen
 from tui.screens.run_actions import RunActions
+from tui.screens.run_keep import KEEPING
 from tui.widgets.lines import Lines
 from tui.widgets.live_table import LiveTable
 from tui.widgets.log_view import LogView
@@ -29,11 +30,12 @@ from tui.widgets.table_pane import TablePane
 
 PANES = ("damage", "worst", "logs")
 LIVE_DAMAGE = "damage while it fills"  # looked at otherwise than in Results, and remembered apart
+NO_RUNS = "none yet: 1 opens the plan, enter launches from it"
 NO_DAMAGE = "rows come when the first victims are trained"
 
 
 class RunsScreen(RunActions, ModeScreen):
-    """The run under the cursor of the list is the one shown below it, and the one that Results opens."""
+    """The run under the cursor of the list is the one shown below it, and the one that Results opens. Marked runs are compared."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "results", "Results", id="runs.results"),
@@ -45,15 +47,14 @@ class RunsScreen(RunActions, ModeScreen):
         Binding("n", "launch_new", "New", id="runs.new"),
         Binding("v", "plots", "Plots", tooltip="plots of the run under the cursor", id="runs.plots"),
         Binding("z", "freeze", "Hold view", show=False, id="runs.freeze"),
-        Binding("R", "rename", "Rename", show=False, id="run.rename"),
-        Binding("D", "delete", "Delete", show=False, id="run.delete"),
+        *KEEPING,
         Binding("left_square_bracket", "other_run(-1)", "Run before", show=False, id="runs.previous"),
         Binding("right_square_bracket", "other_run(1)", "Next run", show=False, id="runs.next"),
     ]
 
     def body(self) -> ComposeResult:
         view = self.host.settings.view
-        yield TablePane("Runs", run_words.SPEC, view=view("runs"), empty="none yet: 1 opens the plan, enter launches from it", id="runs")
+        yield TablePane("Runs", run_words.SPEC, view=view("runs"), markable=True, empty=NO_RUNS, id="runs")
         yield Lines(id="summary")
         with Horizontal(id="panes"):
             worst_first = View(sort="damage", column="damage")
@@ -68,6 +69,7 @@ class RunsScreen(RunActions, ModeScreen):
 
     def on_mount(self) -> None:
         self.list = self.query_one("#runs", TablePane)
+        self.marked: list[str] = []  # in the order of marking
         self.feeds = [TableFeed(self.query_one(f"#{name}", TablePane).table, name) for name in ("damage", "worst")]
         self.query_one("#log-title", Lines).show([Text(" Log", style="bold")])
         self.meter = Meter()
@@ -144,6 +146,18 @@ class RunsScreen(RunActions, ModeScreen):
     def run_shown(self) -> RunRow | None:
         key = self.list.table.cursor_key if hasattr(self, "list") else None
         return self.host.run_row(str(key[0])) if key else None
+
+    @on(LiveTable.Looked, "#runs LiveTable")
+    def _marked(self) -> None:
+        """The run marked first is the baseline; of those marked at once the oldest."""
+        marks = {str(key[0]) for key in self.list.table.model.marks}
+        old = [run_id for run_id in self.marked if run_id in marks]
+        self.marked = [*old, *(run.id for run in reversed(self.host.runs) if run.id in marks and run.id not in old)]
+
+    @property
+    def runs_chosen(self) -> list[RunRow]:
+        found = (self.host.run_row(run_id) for run_id in self.marked)
+        return [run for run in found if run is not None] or [run for run in [self.run_shown] if run is not None]
 
     @on(LiveTable.Highlighted, "#runs LiveTable")
     def _another_run(self) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
 TYPED = ("slash", "question_mark", "colon", "space", "left_square_bracket", "right_square_bracket")
+BRIEF = {"Subpopulations": "Subpops"}  # where the whole word has no room
 STYLES = ("name", "here", "key", "quiet", "good", "bad", "warn")
 
 
@@ -115,15 +116,18 @@ class TopBar(Bar):
         app = self.app
         here = app.current_mode
         titles = getattr(app, "MODE_TITLES", {})
-        left = [[Piece(" subpop ", "name")]]
-        for number, (mode, title) in enumerate(titles.items(), 1):
-            short = title if width >= 70 else (title[:7] if mode == here else "")
-            words = f" {number} {short} " if short else f" {number} "
-            left.append([Piece(words, "here" if mode == here else "", f"app.switch_mode('{mode}')")])
         word, style = app.at_work() if hasattr(app, "at_work") else ("", "")
-        if width < 60:
-            word = word[:1]
-        return left, [Piece(f"{word} ", style, "app.switch_mode('runs')")] if word else []
+        brief = {mode: BRIEF.get(title, title) for mode, title in titles.items()}
+        alone = {mode: brief[mode][:7] if mode == here else "" for mode in titles}
+        for names, said in ((titles, word), (brief, word), (alone, word), (alone, word[:1])):  # the first that fits
+            left = [[Piece(" subpop ", "name")]]
+            for number, (mode, name) in enumerate(names.items(), 1):
+                words = f" {number} {name} " if name else f" {number} "
+                left.append([Piece(words, "here" if mode == here else "", f"app.switch_mode('{mode}')")])
+            right = [Piece(f"{said} ", style, "app.switch_mode('runs')")] if said else []
+            if sum(cell_len(piece.text) for group in (*left, right) for piece in group) <= width:
+                break
+        return left, right
 
 
 class KeyBar(Bar):

@@ -1,0 +1,199 @@
+"""What can be done with a run that is there, on every screen that shows one: name, note, delete, hand on, report, compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual import work
+from textual.binding import Binding
+
+from engine.rows import RunRow
+from tui.screens.ask_path import AskPath, AskText
+
+if TYPE_CHECKING:
+    from tui.app import SubpopApp
+    from tui.screens.base import ModeScreen
+
+    Base = ModeScreen
+else:
+    Base = object
+
+SUFFIX = ".subpop"
+OPEN_BUNDLE = "open a run that somebody bundled"
+NOTE = 400  # characters
+KEEPING = (
+    Binding("c", "compare", "Compare", tooltip="compare runs", id="run.compare"),
+    Binding("E", "everything", "Report", tooltip="report and all tables to a folder", id="run.everything"),
+    Binding("N", "note", "Note", show=False, tooltip="a note on the run", id="run.note"),
+    Binding("B", "bundle", "Bundle", show=False, tooltip="the run as one file to hand on", id="run.bundle"),
+    Binding("o", "open_bundle", "Open", show=False, tooltip=OPEN_BUNDLE, id="run.open"),
+    Binding("R", "rename", "Rename", show=False, tooltip="rename the run", id="run.rename"),
+    Binding("D", "delete", "Delete", show=False, tooltip="delete the run", id="run.delete"),
+)
+
+
+class AskNote(AskText):
+    """Nothing said takes the note away."""
+
+    def complaint(self, value: str) -> str:
+        return "" if len(value) <= NOTE else f"{len(value) - NOTE} characters too many"
+
+
+class RunKeeping(Base):
+    """Mixed into screens that show a run; `KEEPING` are the keys."""
+
+    @property
+    def run_shown(self) -> RunRow | None:
+        raise NotImplementedError
+
+    @property
+    def runs_chosen(self) -> Sequence[RunRow]:
+        """Those marked, the baseline first; else the one shown."""
+        return [run for run in [self.run_shown] if run is not None]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys are offered only where they do something."""
+        run = self.run_shown
+        if action == "compare":
+            return run is not None and len(self.host.runs) > 1
+        if action == "delete":
+            return bool(run and not run.alive)
+        if action == "open_bundle":
+            return self.host.store is not None
+        return run is not None if action in ("rename", "note", "bundle", "everything") else True
+
+    @work(thread=True, group="requests", exit_on_error=False)
+    def _ask(self, what: str, run_id: str, call: Callable[[], object], said: str) -> None:
+        """Carry out a request off the screen's thread and say how it went."""
+        try:
+            call()
+        except Exception as error:  # whatever it is, it must be said here
+            self.app.call_from_thread(self.notify, str(error), title=f"{what} {run_id}", severity="error", timeout=10)
+        else:
+            self.app.call_from_thread(self.notify, said, timeout=3)
+
+    def action_compare(self) -> None:
+        compare(self.host, self.runs_chosen)
+
+    def action_everything(self) -> None:
+        from tui.screens.everything import EverythingDialog
+
+        if runs := self.runs_chosen:
+            self.host.push_screen(EverythingDialog(runs))
+
+    def action_rename(self) -> None:
+        run, store = self.run_shown, self.host.store
+        if run is None or store is None:
+            return
+
+        def named(name: str | None) -> None:
+            if name and name.strip():
+                words = " ".join(name.split())[:60]
+                self._ask("rename", run.id, lambda: store.rename(run.id, words), f"now called {words}")
+
+        self.host.push_screen(AskText("Rename the run", "Name", run.name), named)
+
+    def action_note(self) -> None:
+        run, store = self.run_shown, self.host.store
+        if run is None or store is None:
+            return
+
+        def noted(text: str | None) -> None:
+            if text is not None:
+                words = " ".join(text.split())
+                said = f"noted on {run.name}" if words else f"{run.name} has no note now"
+                self._ask("note", run.id, lambda: store.annotate(run.id, words), said)
+
+        self.host.push_screen(AskNote(f"A note on {run.name}; its report carries it", "Note", run.note), noted)
+
+    def action_delete(self) -> None:
+        run, store = self.run_shown, self.host.store
+        if run is None or store is None:
+            return
+        from engine.run import delete
+        from tui.screens.confirm import Confirm
+
+        def sure(yes: bool | None) -> None:
+            if yes:
+                self._ask("delete", run.id, lambda: delete(store, run.id), f"deleted {run.name}")
+
+        question = f"Delete {run.name} ({run.id}) with its {run.victims_done:,} victims and all its tables? This cannot be undone."
+        self.host.push_screen(Confirm("Delete the run", question, "Delete"), sure)
+
+    def action_bundle(self) -> None:
+        run, store = self.run_shown, self.host.store
+        if run is None or store is None:
+            return
+        from engine.store_bundle import bundle
+
+        name = "".join(char if char.isalnum() or char in "-_." else "-" for char in run.name)[:40].strip("-.") or "run"
+        folder = Path(self.host.settings.get("export_folder", "") or ".")
+
+        def written(text: str | None) -> None:
+            if text:
+                path = Path(text.strip()).expanduser().absolute()
+                self.host.settings.put("export_folder", str(path.parent))
+                self.notify(f"bundling {run.name}…", timeout=2)
+                self._ask("bundle", run.id, lambda: bundle(store, run.id, path), f"{run.name} is in {path}; `subpop open` takes it in")
+
+        asked = AskPath("The run as one file", "File", str(folder / f"{name}-{run.id}{SUFFIX}"), must_exist=False)
+        self.host.push_screen(asked, written)
+
+    def action_open_bundle(self) -> None:
+        open_bundle(self.host)
+
+
+def open_bundle(host: SubpopApp) -> None:
+    """Ask for a bundle's file, take its run into the store, and show it in Runs."""
+
+    def take(path: Path) -> None:
+        from engine.store import Store
+        from engine.store_bundle import open_bundle as opened
+
+        try:
+            with Store.open(host.store_file) as store:
+                run_id = opened(store, path)
+        except Exception as error:  # whatever it is, it must be said here
+            said = str(error)
+            host.call_from_thread(lambda: host.notify(said, title="open a bundle", severity="error", timeout=10))
+        else:
+            host.call_from_thread(arrived, run_id)
+
+    def arrived(run_id: str) -> None:
+        host.choose_run(run_id)
+        host.switch_mode("runs")
+        host.poll(force=True)
+        run = host.run_row(run_id)
+        host.notify(f"{run.name if run else run_id} is here", timeout=3)
+
+    def chosen(text: str | None) -> None:
+        if text:
+            path = Path(text.strip()).expanduser().absolute()
+            host.settings.put("bundle_folder", str(path.parent))
+            host.run_worker(lambda: take(path), thread=True, exit_on_error=False)
+
+    folder = host.settings.get("bundle_folder", "")
+    host.push_screen(AskPath("Open a run that somebody bundled", "File", f"{folder}/" if folder else "", must_exist=True), chosen)
+
+
+def compare(host: SubpopApp, runs: Sequence[RunRow]) -> None:
+    """Compare these runs; where it is only one, ask which other. The older is then the baseline."""
+    if len(runs) > 1:
+        host.compare_runs([run.id for run in runs])
+        return
+    run = runs[0] if runs else host.run_chosen
+    others = [other for other in host.runs if run is not None and other.id != run.id]
+    if run is None or not others:
+        host.notify("a comparison needs two runs: 1 opens the plan, enter launches from it", severity="warning", timeout=6)
+        return
+    from tui.screens.choose_run import ChooseRun
+
+    def chosen(other: str | None) -> None:
+        if other is not None:
+            age = [each.id for each in reversed(host.runs)]
+            host.compare_runs(sorted([run.id, other], key=age.index))
+
+    question = f"Compare {run.name} ({run.id}) with which run? The older one is the baseline; b swaps."
+    host.push_screen(ChooseRun("Compare", question, others, run.parent), chosen)
