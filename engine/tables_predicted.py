@@ -49,7 +49,7 @@ CLASSES = TableSpec(
         Column("test_rows", "int"),
     ),
     ("alpha", "class"),
-    "what the victims take the subpopulation's test rows for",
+    "what the victims take the subpopulation's test rows for; classes that none is of and none is taken for are left out",
 )
 FLIPPED = TableSpec(
     "flipped_of_one",
@@ -143,6 +143,8 @@ def _classes(found: StoredDiscovery, pairs: Sequence[_Pair], inside: np.ndarray)
         seen = len(own) * total
         for c, name in enumerate(found.classes):
             before, after = int(before_C[c]), int(after_C[c])
+            if not (true_C[c] or before or after):
+                continue
             shares = (int(true_C[c]) / total, before / seen, after / seen, (after - before) / seen)
             rows.append((alpha, name, *shares, len(own), total))
     return Table(CLASSES, tuple(rows))

@@ -79,7 +79,9 @@ def test_the_mean_over_trials_is_the_damage_table() -> None:
 @pytest.mark.parametrize("index", [1, 3])
 def test_shares_of_classes_are_those_of_a_slow_count(index: int) -> None:
     told, members, seen = rows_of(predicted_of(FOUND, RESULTS, index).classes), inside(index), seen_by_pairs(index)
-    assert len(told) == len(FACTS.alphas) * len(FOUND.classes)
+    of_alpha = {alpha: [one for one in seen if one.alpha == alpha and one.row in members] for alpha in FACTS.alphas}
+    there = {(a, FOUND.classes[c]) for a, own in of_alpha.items() for one in own for c in (one.true, one.clean, one.poisoned)}
+    assert [(row["alpha"], row["class"]) for row in told] == sorted(there, key=lambda key: (key[0], FOUND.classes.index(key[1])))
     for row in told:
         own = [one for one in seen if one.alpha == row["alpha"] and one.row in members]
         for name, value in (("true", "true"), ("clean", "clean"), ("poisoned", "poisoned")):

@@ -21,7 +21,10 @@ HEADS = ("row", "class", "point", "given", "true", "moved")
 
 @dataclass
 class Look:
-    """split: one of SPLITS. alpha and trial: of the poison. pixels: of thumbnails; rates known from the engine's answers."""
+    """split: one of SPLITS. alpha and trial: of the poison. pixels: of thumbnails; rates known from the engine's answers.
+
+    There are `trials` trials, numbered from `first_trial`.
+    """
 
     split: str = "aux"
     alpha: float | None = None
@@ -70,7 +73,7 @@ def title(told: dict[str, Any], loaded: int) -> str:
     order = f", {told['order']}" if told.get("order") else ""
     if told["split"] == "poison":
         note = f", {told['note']}" if told.get("note") else ""
-        return f"Poison of {told['index']}: {fmt.plural(total, 'point')}, alpha {told['alpha']:g}, trial {told['trial'] + 1}{note}"
+        return f"Poison of {told['index']}: {fmt.plural(total, 'point')}, alpha {told['alpha']:g}, trial {told['trial']}{note}"
     some = f", the first {loaded}" if loaded < total and not order else ""
     return f"Members of {told['index']}: {total:,} in {told['split']}{some}{order}"
 

@@ -21,14 +21,21 @@ from tui.widgets.table_pane import TablePane
 from tui.widgets.tabs import TabLine
 
 WHOLE = "predictions"  # made at export, never shown
+ABOUT = "subpopulation"  # the column of tables whose rows are about one: they are opened and marked by it
 
 
 class ResultsScreen(ModeScreen):
-    """One table at a time, of the run chosen in Runs; `[` and `]` turn to another run, `t` to another table."""
+    """One table at a time, of the run chosen in Runs; `[` and `]` turn to another run, `t` to another table.
+
+    Marks are of the run's subpopulations, whatever table they were set in.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "export", "Export", id="results.export"),
-        Binding("enter", "row", "Row", id="results.row"),
+        Binding("enter", "open", "Open", tooltip="open the subpopulation", id="results.open"),
+        Binding("enter", "only_row", "Row", tooltip="the row in full", id="results.only-row"),
+        Binding("i", "row", "Row", show=False, tooltip="the row in full", id="results.row"),
+        Binding("a", "again", "Attack again", tooltip="attack the marked subpopulations again", id="results.again"),
         Binding("t,tab", "other_table(1)", "Next table", id="results.table"),
         Binding("T,shift+tab", "other_table(-1)", "Table before", show=False, id="results.table-before"),
         Binding("right_square_bracket", "other_run(1)", "Next run", id="results.run"),
@@ -47,6 +54,9 @@ class ResultsScreen(ModeScreen):
     def on_mount(self) -> None:
         self.pane = self.query_one("#result", TablePane)
         self.feed = TableFeed(self.pane.table, self.name_shown)
+        self.marked: set[object] = set()
+        self.marks_of: str | None = None
+        self._mark_by()
         self.pane.table.focus()
         self.call_after_refresh(self._take)
 
@@ -65,6 +75,9 @@ class ResultsScreen(ModeScreen):
 
     def _take(self) -> None:
         run, store = self.run_shown, self.host.store
+        if (run.id if run else None) != self.marks_of:  # another run's subpopulations are others
+            self.marks_of = run.id if run else None
+            self.marked.clear()
         self.feed.follow(run.id if run else None)
         names: list[str] = []
         if run is not None and store is not None:
@@ -87,6 +100,45 @@ class ResultsScreen(ModeScreen):
         warning = run_words.warning(run.deviations) if run.deviations else ""
         self.query_one(TabLine).show(f"{run.name}  {run.id}  {state}", warning, tuple(names), self.feed.name)
 
+    # ---- subpopulations: marked, opened, attacked again ----
+
+    def _mark_by(self) -> None:
+        """Let rows about a subpopulation be marked by it."""
+        table = self.pane.table
+        table.markable = table.model.column_index(ABOUT) is not None
+        if table.markable:
+            table.model.mark_by(ABOUT, self.marked)
+
+    @property
+    def under_cursor(self) -> int | None:
+        """The subpopulation that the row under the cursor is about."""
+        table = self.pane.table
+        at = table.model.column_index(ABOUT)
+        cells = table.model.rows.get(table.cursor_key) if table.cursor_key is not None else None
+        value = None if at is None or cells is None else cells[at]
+        return value if isinstance(value, int) else None
+
+    def action_open(self) -> None:
+        """The subpopulation under the cursor, with those shown beside it to turn to."""
+        run, index = self.run_shown, self.under_cursor
+        if run is None or index is None:
+            return
+        from tui.screens.desk import DeskScreen
+
+        at = self.pane.table.model.column_index(ABOUT)
+        assert at is not None
+        shown = dict.fromkeys(cells[at] for cells in self.pane.table.model.visible_rows())
+        self.host.push_screen(DeskScreen(run.id, index, [value for value in shown if isinstance(value, int)]))
+
+    def action_again(self) -> None:
+        run, index = self.run_shown, self.under_cursor
+        chosen = [value for value in self.marked if isinstance(value, int)] or ([] if index is None else [index])
+        if run is None or not chosen:
+            return
+        from tui.screens.again import AgainDialog
+
+        self.host.push_screen(AgainDialog(run, chosen))
+
     # ---- turning to others ----
 
     def show_table(self, name: str) -> None:
@@ -99,6 +151,7 @@ class ResultsScreen(ModeScreen):
         self.host.settings.put("results_table", name)
         self.pane.setup(name, SPECS[name], self.host.settings.view(name))
         self.feed = TableFeed(self.pane.table, name)
+        self._mark_by()
         self._take()
 
     @on(TabLine.Picked)
@@ -122,9 +175,14 @@ class ResultsScreen(ModeScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "other_run":
             return len(self.host.runs) > 1
-        if action == "row":
-            return hasattr(self, "pane") and bool(self.pane.table.model.shown)
+        if action in ("row", "only_row", "open", "again"):
+            return hasattr(self, "marked") and self._can(action)
         return self.run_shown is not None if action in ("export", "other_table", "plots") else True
+
+    def _can(self, action: str) -> bool:
+        """Whether there is a row to show, a subpopulation to open, or some to attack again."""
+        here, about = bool(self.pane.table.model.shown), self.under_cursor is not None
+        return {"row": here, "only_row": here and not about, "open": about, "again": about or bool(self.marked)}[action]
 
     def action_plots(self) -> None:
         from tui.screens.plots import open_plots
@@ -145,6 +203,16 @@ class ResultsScreen(ModeScreen):
         self.host.push_screen(ExportDialog(run, name or self.feed.name, only, len(model.rows)))
 
     @on(LiveTable.Chosen)
+    def _twice(self) -> None:
+        self.action_open() if self.under_cursor is not None else self.action_row()
+
+    def action_only_row(self) -> None:
+        self.action_row()
+
+    @on(LiveTable.Highlighted)
+    def _other_row(self) -> None:
+        self.refresh_bindings()
+
     def action_row(self) -> None:
         """All that the table says of the row under the cursor."""
         table = self.pane.table

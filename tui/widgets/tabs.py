@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -25,9 +26,13 @@ class TabLine(Lines):
         super().__init__(id=id)
         self._hits: list[tuple[int, int, str]] = []
 
-    def show(self, title: str, warning: str, names: tuple[str, ...], here: str) -> None:  # type: ignore[override]
+    def show(  # type: ignore[override]
+        self, title: str, warning: str, names: tuple[str, ...], here: str, about: Sequence[str] = ()
+    ) -> None:
+        """about: lines under the title, as wide as there is room."""
         colours = self.app.theme_variables
         lines = [Text(f" {clean(title)}", style=f"bold {colours.get('primary', '')}")]
+        lines += [Text(clean(line)) for line in about]
         if warning:
             lines += [Text(line, style=colours.get("warning", "")) for line in wrapped(clean(warning), self.size.width, 2)]
         if names:
