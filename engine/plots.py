@@ -36,9 +36,8 @@ def plots_of_run(
     """
     there = store.tables(run.id)
     tables = {name: store.table(run.id, name) for name in NEEDED if name in there}
-    notes = [f"not the paper's numbers: {'; '.join(run.deviations)}"] if run.deviations else []
-    if run.state != "done":
-        notes.append(f"the run is {run.state}: {run.victims_done} of {run.victims_total} victims")
+    notes = [f"run {run.id}, {run.state}: {run.victims_done} of {run.victims_total} victims"]
+    notes += [f"not the paper's numbers: {'; '.join(run.deviations)}"] if run.deviations else []
     found = plots_of(tables, names, notes=notes, run=run.name)
     if subpopulations is not None and (names is None or "dose_response" in names):
         found.pop("dose_response", None)

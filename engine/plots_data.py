@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from engine.rows import Table
+from engine.tables_specs import SPECS
 
 DAMAGE = "target damage (fraction of accuracy)"
 
@@ -57,10 +58,11 @@ def alt(plot: Plot, *, notes: bool = False) -> str:
 
 
 def records(tables: Mapping[str, Table], name: str) -> Records:
+    """The rows by column; of a table that there is not yet none. A column that a run of another version lacks is empty."""
     if name not in tables:
         return []
-    names = [column.name for column in tables[name].spec.columns]
-    return [dict(zip(names, row, strict=True)) for row in tables[name].rows]
+    names, empty = [column.name for column in tables[name].spec.columns], dict.fromkeys(column.name for column in SPECS[name].columns)
+    return [empty | dict(zip(names, row, strict=True)) for row in tables[name].rows]
 
 
 def largest(rows: Records, most: int) -> tuple[list[float], list[str]]:

@@ -308,7 +308,11 @@ def test_the_command(path: Path, run: str, tmp_path: Path, monkeypatch: pytest.M
 def test_from_python(path: Path, run: str, tables: Tables) -> None:
     mine = notebook.Run(run, path)
     assert tuple(mine.plots()) == PLOTS
-    assert mine.plots()["damage_size"] == plots_of(tables, notes=("not the paper's numbers: random weights",), run="tiny")["damage_size"]
+    plot = plots_of(tables, run="tiny")["damage_size"]
+    assert mine.plots()["damage_size"] == replace(plot, notes=(*mine.plots()["damage_size"].notes[:2], *plot.notes))
+    head = mine.plots()["damage_size"].notes[:2]
+    assert head[0].startswith(f"run {run}, done: ")
+    assert head[1] == "not the paper's numbers: random weights"
     assert mine.plots([3])["dose_response"].series[0].name == "3: group 3"
     assert mine.plot("distribution").axes[0].get_xlabel() == "target damage (fraction of accuracy)"
     with pytest.raises(UnknownName):
@@ -343,3 +347,21 @@ def test_without_matplotlib_one_message_and_an_export_all_the_same(
     written = export_all(store, [run], tmp_path)
     assert not [each for each in written if each.suffix in (".png", ".svg")]
     assert "pip install 'subpop[plots]'" in (tmp_path / "report.md").read_text()
+
+
+def test_a_column_that_an_older_run_lacks_is_empty(tables: Tables) -> None:
+    lacking = {
+        "worst": ("outside",),
+        "dose": ("curve", "interval"),
+        "confidence": ("spearman_low", "spearman_high"),
+        "damage": ("aux_rows",),
+    }
+    old = dict(tables)
+    for name, columns in lacking.items():
+        spec = tables[name].spec
+        kept = [place for place, column in enumerate(spec.columns) if column.name not in columns]
+        fewer = replace(spec, columns=tuple(spec.columns[place] for place in kept))
+        old[name] = Table(fewer, tuple(tuple(row[place] for place in kept) for row in tables[name].rows))
+    made = plots_of(old)
+    assert set(PLOTS) - set(made) == {"damage_size"}
+    assert [each.name for each in made["dose_response"].series] == ["each subpopulation"]
