@@ -52,6 +52,7 @@ class PlotsScreen(ModeScreen):
         Binding("t,tab", "other_plot(1)", "Next plot", id="plots.plot"),
         Binding("T,shift+tab", "other_plot(-1)", "Plot before", show=False, id="plots.plot-before"),
         Binding("x", "export", "Export", tooltip="export this plot as PNG or SVG", id="plots.export"),
+        Binding("n", "notes", "Notes", tooltip="all that must be said of this plot", id="plots.notes"),
         Binding("w", "two", "One/two", tooltip="one plot, or two side by side", id="plots.two"),
         Binding("right_square_bracket", "other_run(1)", "Next run", id="plots.run"),
         Binding("left_square_bracket", "other_run(-1)", "Run before", show=False, id="plots.run-before"),
@@ -170,6 +171,8 @@ class PlotsScreen(ModeScreen):
             return len(self.host.runs) > 1
         if action == "two":
             return self.size.width >= TWO_FROM and len(self.there) > 1
+        if action == "notes":
+            return self.first.plot is not None and bool(self.first.plot.notes)
         return len(self.there) > 1 if action == "other_plot" else bool(self.there) if action == "export" else True
 
     def show_plot(self, name: str) -> None:
@@ -196,6 +199,13 @@ class PlotsScreen(ModeScreen):
         if run is not None and ids:
             self.host.choose_run(ids[(ids.index(run.id) + by) % len(ids)])
             self._take()
+
+    def action_notes(self) -> None:
+        """Every note in full: under the plot there is room for a few lines."""
+        if plot := self.first.plot:
+            from tui.screens.reader import Reader
+
+            self.host.push_screen(Reader(f"{plot.title}: notes", "\n\n".join(fmt.clean(note, 2000) for note in plot.notes)))
 
     def action_back(self) -> None:
         self.dismiss(None)

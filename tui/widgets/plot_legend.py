@@ -41,14 +41,17 @@ def looks_of(plot: Plot) -> list[Look]:
         if one.style in ("line", "steps") and one.name in crowd:
             found.append(Look("·", "faint", (1, 2), "··", faint=True))
             continue
-        at = numbers.setdefault(one.of or one.name, len(numbers)) if one.style != "band" else 0
+        if one.style == "band":
+            found.append(Look("", "faint", SOLID, ""))
+            continue
+        at = numbers.setdefault(one.of or one.name, len(numbers))
         found.append(Look(MARKS[at % len(MARKS)], INKS[at % len(INKS)], DASHES[at % len(DASHES)], SAMPLES[at % len(SAMPLES)]))
     return found
 
 
-def legend(plot: Plot, looks: Sequence[Look], width: int, most: int) -> list[list[Cell]]:
-    """The upright axis' label, then each mark with its name; what names have in common before a comma is said once."""
-    entries: list[list[Cell]] = [ink(f"↑ {clean(plot.y_label)}", "label")]
+def legend(plot: Plot, looks: Sequence[Look], width: int, most: int, label: str = "") -> list[list[Cell]]:
+    """The upright axis' label where given, then each mark with its name; what names share before a comma is said once."""
+    entries: list[list[Cell]] = [ink(label, "label")] if label else []
     parts: dict[str, list[list[Cell]]] = {}
     for one, look in zip(plot.series, looks, strict=True):
         if one.name and not look.faint and not (one.of and one.style in ("line", "steps")):
@@ -62,7 +65,7 @@ def legend(plot: Plot, looks: Sequence[Look], width: int, most: int) -> list[lis
     if plot.level is not None:
         entries.append([*ink("┄┄", "level"), *ink(f" level {plot.level:g}", "")])
     lines, apart = packed(entries, width), packed(entries[1:], width)
-    if 1 < len(lines) == 1 + len(apart):  # the marks side by side, where that costs no line
+    if label and 1 < len(lines) == 1 + len(apart):  # the marks side by side, where that costs no line
         lines = [entries[0][:width], *apart]
     if len(lines) > most:
         lines = [*lines[: most - 1], [*lines[most - 1][: width - 2], BLANK, ("…", "label")]]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.plots import Plot, Series
 
 BARS_UP_TO = 40  # points of a series whose intervals can be told apart
+ROOMY = 20  # lines from which the axis at the bottom has a line for what it is
 FEW = 8  # values of x or fewer: points stand in columns, and are spread so that they do not hide each other
 Place = tuple[int, int]  # series and point
 
@@ -48,8 +49,10 @@ class Painter:
 
     def _all(self) -> list[list[Cell]]:
         plot = self.plot
-        head = [self._words(plot.title, "title")] if self.height >= 8 else []
-        head += legend(plot, self.looks, self.width, max(1, min(5, self.height // 5)))
+        title, label = clean(plot.title), f"↑ {clean(plot.y_label)}"
+        beside = len(title) + 3 + len(label) <= self.width and self.height >= 8
+        head = [self._words(title, "title", ("   " + label, "label") if beside else ("", ""))] if self.height >= 8 else []
+        head += legend(plot, self.looks, self.width, max(1, min(5, self.height // 5)), "" if beside else label)
         if self.height - len(head) < 6 or self.width < 24:
             return [self._words("too small here for a plot", "notice")][: self.height]
         lines = len(self._under(Canvas(self.width - 8, 1)))
@@ -94,6 +97,11 @@ class Painter:
         line: list[Cell] = [BLANK] * (self.left - 1) + [("└", "axis")] + [("─", "axis")] * canvas.width + [BLANK]
         for value, _ in self.x.ticks(canvas.width):
             line[self.left + canvas.column(self.x.share(value))] = ("┬", "axis")
+        if self.height < ROOMY and not self.x.names:  # no line of its own for what the axis is
+            label = clean(self.plot.x_label)
+            label = label if len(label) < self.width * 0.65 else label.partition(" (")[0]
+            words = ink(f" {label[: self.width * 2 // 3]} →", "label")
+            line[-len(words) :] = words
         if self.cursor and (here := self.spots.get(self.cursor)):
             line[self.left + here[0]] = ("▴", "cursor-mark")
         return line
@@ -110,15 +118,8 @@ class Painter:
         label = clean(self.plot.x_label)
         if self.x.names:
             return lines  # they say themselves what they are
-        if self.height >= 20:
+        if self.height >= ROOMY:
             lines.append(self._words(" " * max(0, self.left + (canvas.width - len(label)) // 2) + label, "label"))
-        else:  # at the right, in place of the last ticks where it must be
-            label = label if len(label) < self.width * 0.6 else label.partition(" (")[0]
-            words = ink(f" {label[: self.width // 2]} →", "label")
-            start = self.width - len(words)
-            while start > 0 and lines[-1][start - 1] != BLANK:
-                start -= 1
-            lines[-1][start:] = [*[BLANK] * (self.width - len(words) - start), *words]
         return lines
 
     def _spread(self, canvas: Canvas, ticks: Sequence[Tick]) -> list[Cell]:
@@ -194,7 +195,8 @@ class Painter:
             beside = [i for i, s in enumerate(self.plot.series) if s.style == "points"]
             if at in beside and len(beside) > 1:
                 slot = canvas.width / len(self.x.names)
-                shift = round((beside.index(at) - (len(beside) - 1) / 2) * max(1, min(5, int(slot * 0.7 / len(beside)))))
+                step = max(1, min(5, int(slot * 0.7 / len(beside))))
+                shift = beside.index(at) * step - (len(beside) - 1) * step // 2
         for i, (x, y) in enumerate(zip(one.x, one.y, strict=True)):
             if math.isfinite(x) and math.isfinite(y) and (x > 0 or not self.x.log):
                 column = max(0, min(canvas.width - 1, canvas.column(self.x.share(x)) + shift))

@@ -58,7 +58,7 @@ class PlotView(Widget, can_focus=True):
         .plot--label { color: $foreground-muted; text-style: italic; }
         .plot--axis { color: $foreground-muted; }
         .plot--tick { color: $foreground-muted; }
-        .plot--faint { color: $foreground 35%; }
+        .plot--faint { color: $foreground 45%; }
         .plot--level { color: $text-warning; }
         .plot--same { text-style: bold underline; background: $primary-muted; }
         .plot--cursor { text-style: bold reverse; }
