@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -345,6 +346,26 @@ def test_a_run_is_whole_when_its_parent_is_deleted(store: Store, tmp_path: Path)
         assert store_bundle.open_bundle(other, tmp_path / "child.subpop") == child
         assert other.run(child).parent == parent
         assert other.table(child, "damage") == tables["damage"]
+
+
+def test_a_store_and_a_bundle_of_before_are_opened(store: Store, tmp_path: Path) -> None:
+    parent = parent_run(store)
+    store_bundle.bundle(store, parent, tmp_path / "old.subpop")
+    for file in ("old.subpop", "old.db"):
+        if file == "old.db":
+            with Store.open(tmp_path / file) as old:
+                store_bundle.open_bundle(old, tmp_path / "old.subpop")
+        db = sqlite3.connect(tmp_path / file)
+        db.executescript("ALTER TABLE runs DROP COLUMN parent; PRAGMA user_version = 1")  # what migration 002 brought
+        db.close()
+    with Store.open(tmp_path / "old.db") as old:
+        assert old.run(parent).parent == ""
+        _, fake = carried_out(old, parent, [1])
+        assert trained(fake) == []
+    with Store.open(tmp_path / "other.db") as other:
+        assert store_bundle.open_bundle(other, tmp_path / "old.subpop") == parent
+        assert other.run(parent).parent == ""
+        assert other.table(parent, "damage") == store.table(parent, "damage")
 
 
 @pytest.mark.parametrize("deleted", [False, True])
