@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from engine.errors import BadData, RequestError
 from engine.models.auto_files import EncoderSource, fitted
 from engine.models.auto_skeleton import built, check_length, skeleton_of
-from engine.models.bert import LAYERS, TRIM, represented
+from engine.models.bert import LAYERS, TRIM, Sites, represented, sites
 
 DRAWN = ("dropout", "scaled_dot_product_attention", "bernoulli", "bernoulli_", "rand", "rand_like")  # what random numbers are drawn in
 
@@ -176,22 +176,19 @@ class AutoEncoder:
 
 
 class _Streams(TorchFunctionMode):
-    """Each place at which numbers are drawn begins a stream of its own, so that the clean rows of a step, which come first, lose the same
-    numbers whatever rows follow them. The seed is the one that PyTorch's generator was given."""
+    """Each place at which numbers are drawn begins a stream of its own (see `bert.Sites`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, drawn: Sites) -> None:
         super().__init__()
-        self.seed, self.place = torch.initial_seed(), 0
+        self.drawn = drawn
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__name__", "") in DRAWN:
-            self.place += 1
-            torch.manual_seed((self.seed + 0x9E3779B97F4A7C15 * self.place) % 2**63)
+            self.drawn.next()
         return func(*args, **(kwargs or {}))
 
 
 @contextlib.contextmanager
 def _streams(device: torch.device) -> Iterator[None]:
-    """The process's own generators are left as they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _Streams():
+    with sites(device) as drawn, _Streams(drawn):
         yield

@@ -76,7 +76,7 @@ class Bert:
 
     def logits(self, params: Sequence[Tensor], tokens_BT: Tensor, *, training: bool = False) -> Tensor:
         """Logits [B, classes]. training: dropout is on, its masks drawn from the seed PyTorch's generator was given."""
-        with _sites(tokens_BT.device) if training and self.has_dropout else contextlib.nullcontext() as drop:
+        with sites(tokens_BT.device) if training and self.has_dropout else contextlib.nullcontext() as drop:
             hidden_BW = self._pooled(params, self._encoded(params, tokens_BT, self.shape.layers, drop))
             return F.linear(_dropped(hidden_BW, self.shape.classifier_dropout, drop), params[-2], params[-1])
 
@@ -102,7 +102,7 @@ class Bert:
     def _pooled(params: Sequence[Tensor], x_BTW: Tensor) -> Tensor:
         return torch.tanh(F.linear(x_BTW[:, 0], params[-4], params[-3]))
 
-    def _encoded(self, params: Sequence[Tensor], tokens_BT: Tensor, layers: int, drop: _Sites | None = None) -> Tensor:
+    def _encoded(self, params: Sequence[Tensor], tokens_BT: Tensor, layers: int, drop: Sites | None = None) -> Tensor:
         real_BT, count = tokens_BT >= 0, tokens_BT.shape[1]
         x_BTW = params[0][tokens_BT.clamp(min=0)] + params[1][:count] + params[2][0]
         x_BTW = _dropped(self._norm(x_BTW, params[3], params[4]), self.shape.hidden_dropout, drop)
@@ -111,7 +111,7 @@ class Bert:
             x_BTW = self._layer(params[at : at + PER_LAYER], x_BTW, real_BT[:, None, None], drop)
         return x_BTW
 
-    def _layer(self, p: Sequence[Tensor], x_BTW: Tensor, real_B11T: Tensor, drop: _Sites | None) -> Tensor:
+    def _layer(self, p: Sequence[Tensor], x_BTW: Tensor, real_B11T: Tensor, drop: Sites | None) -> Tensor:
         shape = self.shape
         q, k, v = (F.linear(x_BTW, p[i], p[i + 1]).unflatten(-1, (shape.heads, -1)).transpose(1, 2) for i in (0, 2, 4))
         if drop is not None:
@@ -239,26 +239,29 @@ def drawn(name: str, size: tuple[int, ...], shape: BertShape, generator: torch.G
 # ---- dropout --------------------------------------------------------------------------------------------------------
 
 
-class _Sites:
+class Sites:
     """The places of a forward pass at which numbers are dropped: each begins a stream of its own, so that the clean rows of a step,
     which come first, lose the same numbers whatever rows follow them."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.seed, self.site = torch.initial_seed(), 0
+        self.generator = torch.default_generator  # of the device alone: torch.manual_seed looks for every other kind, a millisecond long
+        if device.type == "cuda":
+            self.generator = torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
 
     def next(self) -> None:
         self.site += 1
-        torch.manual_seed((self.seed + 0x9E3779B97F4A7C15 * self.site) % 2**63)
+        self.generator.manual_seed((self.seed + 0x9E3779B97F4A7C15 * self.site) % 2**63)
 
 
 @contextlib.contextmanager
-def _sites(device: torch.device) -> Iterator[_Sites]:
+def sites(device: torch.device) -> Iterator[Sites]:
     """The process's own generators are left as they were."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield _Sites()
+        yield Sites(device)
 
 
-def _dropped(x: Tensor, rate: float, drop: _Sites | None) -> Tensor:
+def _dropped(x: Tensor, rate: float, drop: Sites | None) -> Tensor:
     if drop is None or not rate:
         return x
     drop.next()
