@@ -34,7 +34,6 @@ class CompareScreen(ModeScreen):
 
     DEFAULT_CSS = """
     CompareScreen #compare-head { background: $surface; }
-    CompareScreen #compare-notes { background: $surface; color: $foreground-muted; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("b", "swap", "Swap baseline", tooltip="another baseline", id="compare.swap"),
@@ -160,12 +159,15 @@ class CompareScreen(ModeScreen):
         which = deviations[0] if len(deviations) == 1 else f"{fmt.plural(len(deviations), 'deviation')}, i tells them"
         warning = f"! not the published setting: {which}" if deviations else ""
         self.query_one(TabLine).show(comparison.title(runs, comparison.counted), warning, tuple(COMPARISONS), self.name_shown)
-        most = 6 if self.size.height >= 30 else 2
-        short = [self._without_ids(note, len(runs)) for note in about]
-        lines = [line for note in short for line in fmt.wrapped(fmt.clean(note, 2000), self.size.width, 3)]
+        tall = self.size.height >= 30
+        most = 6 if tall else 2
+        lines: list[Text] = []
+        for at, note in enumerate(self._without_ids(note, len(runs)) for note in about):
+            words = fmt.clean(note, 2000)
+            lines += [Text(line, "dim" if at else "") for line in (fmt.wrapped(words, self.size.width, 3) if tall else [f" {words}"])]
         if len(lines) > most:
-            lines = [*lines[: most - 1], f"   … i tells all {len(about) + len(deviations)} notes"]
-        notes.show([Text(line) for line in lines])
+            lines = [*lines[: most - 1], Text(f" … i tells all {len(about) + len(deviations)} notes", "dim")]
+        notes.show(lines)
 
     @staticmethod
     def _without_ids(note: str, count: int) -> str:

@@ -16,6 +16,7 @@ from tui import run_words
 from tui.feeds import TableFeed, table_names
 from tui.messages import StoreMoved
 from tui.screens.base import ModeScreen
+from tui.screens.run_keep import KEEPING, RunKeeping
 from tui.widgets.live_table import LiveTable
 from tui.widgets.table_pane import TablePane
 from tui.widgets.tabs import TabLine
@@ -24,7 +25,7 @@ WHOLE = "predictions"  # made at export, never shown
 ABOUT = "subpopulation"  # the column of tables whose rows are about one: they are opened and marked by it
 
 
-class ResultsScreen(ModeScreen):
+class ResultsScreen(RunKeeping, ModeScreen):
     """One table at a time, of the run chosen in Runs; `[` and `]` turn to another run, `t` to another table.
 
     Marks are of the run's subpopulations, whatever table they were set in.
@@ -41,6 +42,7 @@ class ResultsScreen(ModeScreen):
         Binding("right_square_bracket", "other_run(1)", "Next run", id="results.run"),
         Binding("left_square_bracket", "other_run(-1)", "Run before", show=False, id="results.run-before"),
         Binding("v", "plots", "Plots", tooltip="plots of this run", id="results.plots"),
+        *KEEPING,
     ]
 
     def body(self) -> ComposeResult:
@@ -98,7 +100,8 @@ class ResultsScreen(ModeScreen):
             return
         state = f"{run_words.state_word(run)} · {fmt.plural(run.victims_done, 'victim')} of {run.victims_total:,}"
         warning = run_words.warning(run.deviations) if run.deviations else ""
-        self.query_one(TabLine).show(f"{run.name}  {run.id}  {state}", warning, tuple(names), self.feed.name)
+        note = [f" note: {run.note}"] if run.note else []
+        self.query_one(TabLine).show(f"{run.name}  {run.id}  {state}", warning, tuple(names), self.feed.name, about=note)
 
     # ---- subpopulations: marked, opened, attacked again ----
 
@@ -177,7 +180,7 @@ class ResultsScreen(ModeScreen):
             return len(self.host.runs) > 1
         if action in ("row", "only_row", "open", "again"):
             return hasattr(self, "marked") and self._can(action)
-        return self.run_shown is not None if action in ("export", "other_table", "plots") else True
+        return self.run_shown is not None if action in ("export", "other_table", "plots") else super().check_action(action, parameters)
 
     def _can(self, action: str) -> bool:
         """Whether there is a row to show, a subpopulation to open, or some to attack again."""

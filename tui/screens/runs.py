@@ -39,6 +39,7 @@ class RunsScreen(RunActions, ModeScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "results", "Results", id="runs.results"),
+        *KEEPING[:1],
         Binding("p", "pause", "Pause", id="run.pause"),
         Binding("r", "resume", "Resume", id="run.resume"),
         Binding("x", "stop", "Stop", id="run.stop"),
@@ -47,7 +48,7 @@ class RunsScreen(RunActions, ModeScreen):
         Binding("n", "launch_new", "New", id="runs.new"),
         Binding("v", "plots", "Plots", tooltip="plots of the run under the cursor", id="runs.plots"),
         Binding("z", "freeze", "Hold view", show=False, id="runs.freeze"),
-        *KEEPING,
+        *KEEPING[1:],
         Binding("left_square_bracket", "other_run(-1)", "Run before", show=False, id="runs.previous"),
         Binding("right_square_bracket", "other_run(1)", "Next run", show=False, id="runs.next"),
     ]
