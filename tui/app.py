@@ -189,8 +189,22 @@ class SubpopApp(App[int]):
             return
         self._trouble = ""
         self._tell_ends(before)
-        for screen in self.screen_stack:
+        for screen in self.in_sight():
             screen.post_message(StoreMoved(self.runs))
+
+    def in_sight(self) -> list[Screen[Any]]:
+        """The top screen, and those that show through dialogs over them. Others look at the store again when they come back.
+
+        A screen below an opaque one must keep still: whatever it paints makes Textual (8.2) write the whole of the top one again.
+        """
+        from textual.screen import ModalScreen
+
+        seen: list[Screen[Any]] = []
+        for screen in reversed(self.screen_stack):
+            seen.append(screen)
+            if not isinstance(screen, ModalScreen):
+                break
+        return seen
 
     def _tell_ends(self, before: tuple[RunRow, ...]) -> None:
         """Say which runs came to an end since the last look, wherever one is."""

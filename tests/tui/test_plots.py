@@ -21,13 +21,14 @@ from tests.tui import worlds
 from tests.tui.conftest import running
 from tests.tui.hands import settled, until
 from tui.app import SubpopApp
+from tui.screens.desk import DeskScreen
 from tui.screens.plots import PlotsScreen
 from tui.screens.reader import Reader
-from tui.screens.row import RowDialog
 from tui.widgets.plot_axes import Axis, axis_over, upright
 from tui.widgets.plot_legend import told
 from tui.widgets.plot_painter import Painter, category_lines
 from tui.widgets.plot_view import PlotView
+from tui.widgets.table_pane import TablePane
 
 Snap = Callable[..., bool]
 WIDE, NARROW = (120, 36), (80, 24)
@@ -281,8 +282,13 @@ async def test_a_subpopulation_is_opened_and_notes_are_read(app: SubpopApp, stor
         await opened(pilot)
         await settled(pilot, "n")
         assert isinstance(app.screen, Reader)
-        await settled(pilot, "escape", "t", "t", "right", "enter")
-        await until(pilot, lambda: isinstance(app.screen, RowDialog) or not isinstance(app.screen, PlotsScreen))
+        await settled(pilot, "escape", "t", "t", "right", "right", "enter")
+        await until(pilot, lambda: isinstance(app.screen, DeskScreen))
+        desk = app.screen
+        assert isinstance(desk, DeskScreen)
+        assert desk.index == desk.others[1]
+        await settled(pilot, "escape")
+        assert isinstance(app.screen, PlotsScreen)
 
 
 async def test_plots_are_live(app: SubpopApp, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,6 +318,24 @@ async def test_a_live_plot_moves_at_most_twice_a_second(app: SubpopApp, store: S
             store.write_tables(run_id, {"damage": worlds.damage_table(40, 3, random.Random(tick))})
             await pilot.pause(0.1)
         assert 1 <= len(drawn) <= 4
+
+
+async def test_what_lies_below_keeps_still_and_is_true_again_when_it_comes_back(app: SubpopApp, store: Store) -> None:
+    run_id = running(store, ready=0.5, trials=1)
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        below = app.screen_stack[-2]
+        damage = below.query_one("#damage", TablePane).table
+        before = dict(damage.model.rows)
+        store.write_tables(run_id, {"damage": worlds.damage_table(40, 2, random.Random(9), 0.9)})
+        await settled(pilot)
+        assert app.in_sight() == [app.screen]
+        assert dict(damage.model.rows) == before
+        await settled(pilot, "question_mark")
+        assert [type(screen).__name__ for screen in app.in_sight()] == ["HelpScreen", "PlotsScreen"]
+        await settled(pilot, "escape", "escape")
+        assert app.screen is below
+        assert dict(damage.model.rows) != before
 
 
 async def test_plots_that_have_no_data_yet(app: SubpopApp, store: Store) -> None:

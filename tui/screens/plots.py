@@ -221,16 +221,11 @@ class PlotsScreen(ModeScreen):
 
     @on(PlotView.Chosen)
     def _chosen(self, event: PlotView.Chosen) -> None:
-        """All that is known of the subpopulation: its row of the damage table at the largest alpha, and its curve."""
-        table = self.feed.table("damage")
-        if table is None:
-            return
-        at = [column.name for column in table.spec.columns].index("subpopulation")
-        own = [row for row in table.rows if row[at] == event.subpopulation]
-        if own:
-            from tui.screens.row import RowDialog
+        """The subpopulation's desk; [ and ] there turn through the others from left to right."""
+        if self.feed.run_id is not None:
+            from tui.screens.desk import DeskScreen
 
-            self.host.push_screen(RowDialog(table.spec, own[-1], table.rows))
+            self.host.push_screen(DeskScreen(self.feed.run_id, event.subpopulation, event.view.in_order()))
 
     # ---- to a file ----
 

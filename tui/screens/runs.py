@@ -176,8 +176,10 @@ class RunsScreen(RunActions, ModeScreen):
             open_plots(self.host)
 
     def _measure(self) -> None:
+        if not self.is_current:
+            return
         run = self.run_shown
-        if run is not None and run.alive and self.is_current:
+        if run is not None and run.alive:
             if "cuda" in run.device:
                 self._ask_gpu(run.device)
             self.use = self.meter.read(run.pid, self.gpu).words()

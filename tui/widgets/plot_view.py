@@ -249,6 +249,13 @@ class PlotView(Widget, can_focus=True):
         one = self.plot.series[series]
         return sorted(range(len(one.x)), key=lambda i: (one.x[i], one.y[i]))
 
+    def in_order(self) -> list[int]:
+        """The subpopulations of the series under the cursor, from left to right, each once."""
+        if self.plot is None or self.cursor is None:
+            return []
+        keys = self.plot.series[self.cursor[0]].keys
+        return list(dict.fromkeys(keys[i] for i in self._order(self.cursor[0]) if i < len(keys)))
+
     def _put(self, place: Place | None) -> None:
         if place != self.cursor:
             self.cursor = place
