@@ -249,6 +249,9 @@ async def test_the_palette_and_the_help_list_plots(app: SubpopApp, store: Store)
         from tui.screens.help import keys_of
 
         assert {"This plot", "This screen"} <= set(keys_of(app.screen))
+        await settled(pilot, "1", "colon", *"plot size", "enter")  # from anywhere
+        await until(pilot, lambda: isinstance(app.screen, PlotsScreen) and app.screen.first.plot is not None)
+        assert plots_screen(app).first.plot.name == "damage_size"  # type: ignore[union-attr]
 
 
 async def test_another_run_with_brackets(app: SubpopApp, store: Store) -> None:

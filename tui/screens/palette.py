@@ -91,6 +91,15 @@ class PaletteScreen(Dialog[Command]):
                 host.show_table(name)
 
             yield f"Show table {name}", "", "", table
+        from engine.plots import PLOTS
+        from tui.screens.plots import SHORT, open_plots
+
+        for name in PLOTS if host.runs else ():
+
+            def draw(name: str = name) -> None:
+                open_plots(host, name)
+
+            yield f"Show plot {SHORT.get(name, name)}", "", "", draw
         for theme in sorted(app.available_themes):
 
             def wear(theme: str = theme) -> None:

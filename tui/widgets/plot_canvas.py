@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 Cell = tuple[str, str]  # a character and the name of its style
 BLANK: Cell = (" ", "")
@@ -107,3 +107,13 @@ class Canvas:
         for (column, row), cell in self._signs.items():
             made[row][column] = cell
         return made
+
+
+def differences(before: Sequence[Sequence[Cell]], after: Sequence[Sequence[Cell]]) -> list[tuple[int, int, int]]:
+    """(line, first cell that differs, end) of every line that differs; cells beyond a line's end are blank."""
+    found = []
+    for y, (old, new) in enumerate(zip_longest(before, after, fillvalue=())):
+        differ = [x for x, (was, now) in enumerate(zip_longest(old, new, fillvalue=BLANK)) if was != now]
+        if differ:
+            found.append((y, differ[0], differ[-1] + 1))
+    return found

@@ -17,7 +17,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui import format as fmt
-from tui.widgets.plot_canvas import BLANK, Cell
+from tui.widgets.plot_canvas import Cell, differences
 from tui.widgets.plot_legend import told
 from tui.widgets.plot_painter import Painter, Place
 from tui.widgets.styles import component_styles
@@ -185,18 +185,10 @@ class PlotView(Widget, can_focus=True):
         if not self.is_attached:
             return
         before, self._rows = self._rows, self._layout()
-        width, regions = self.size.width, []
-        for y in range(max(len(before), len(self._rows))):
-            old, new = (rows[y] if y < len(rows) else [] for rows in (before, self._rows))
-            if old != new:
+        if spans := differences(before, self._rows):
+            for y, _, _ in spans:
                 self._strips.pop(y, None)
-                most = max(len(old), len(new))
-                old, new = ([*cells, *[BLANK] * (most - len(cells))] for cells in (old, new))
-                differ = [x for x, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]]
-                if differ:
-                    regions.append(Region(differ[0], y, min(width, differ[-1] + 1) - differ[0], 1))
-        if regions:
-            self.refresh(*regions)
+            self.refresh(*(Region(x, y, min(end, self.size.width) - x, 1) for y, x, end in spans))
 
     def render_line(self, y: int) -> Strip:
         if y not in self._strips:
