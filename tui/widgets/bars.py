@@ -119,7 +119,9 @@ class TopBar(Bar):
         word, style = app.at_work() if hasattr(app, "at_work") else ("", "")
         brief = {mode: BRIEF.get(title, title) for mode, title in titles.items()}
         alone = {mode: brief[mode][:7] if mode == here else "" for mode in titles}
-        for names, said in ((titles, word), (brief, word), (alone, word), (alone, word[:1])):  # the first that fits
+        sign, count = word[:1], word.rpartition(" ")[2]
+        short = f"{sign} {count}" if "/" in count else word  # of one run how far it is
+        for names, said in ((titles, word), (brief, word), (brief, short), (alone, short), (alone, sign)):  # the first that fits
             left = [[Piece(" subpop ", "name")]]
             for number, (mode, name) in enumerate(names.items(), 1):
                 words = f" {number} {name} " if name else f" {number} "
