@@ -21,8 +21,10 @@ import torch
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from engine import models, pipeline, victims
+from engine import models, pipeline, texts, victims
+from engine.errors import RequestError
 from engine.models import Mlp
+from engine.models.bert_files import BertSource
 from engine.processes import cores
 from engine.scenario import ModelSection, Scenario
 from engine.seeds import generator
@@ -93,7 +95,7 @@ class Bench:
 
 def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Callable[[str], None] = lambda line: None) -> Bench:
     """Measure the scenario's first trial; takes one to three minutes. scikit-learn is left out on CUDA and for other models than mlp."""
-    if scenario.model.kind in models.NETWORKS and scenario.model.tune == "all":
+    if scenario.model.kind == "bert" or (scenario.model.kind in models.NETWORKS and scenario.model.tune == "all"):
         return _run_network(scenario, data_dir, device, report)
     discovery = pipeline.discover(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
     first = scenario.evaluation.first_trial
@@ -153,9 +155,12 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
 def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callable[[str], None]) -> Bench:
     """The same for a network trained whole, on rows of the scenario with poison drawn at random: no adversary is trained to choose it."""
     section, on = scenario.model, victims.how(scenario.compute, device)
+    if section.kind == "bert" and section.tune == "last_layer" and isinstance(texts.source_of(section), BertSource):
+        what = "the last layers of BERTs, trained in stacks over stored states, are not measured"
+        raise RequestError(what, where="model.tune", next='use tune = "all"')
     dataset = pipeline.load(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
     model = victims.model_of(section, dataset)
-    assert isinstance(model, models.Network)
+    assert isinstance(model, victims.Whole)
     data, init = victims.training_of(dataset).to(on.device, on.dtype), victims.initial(model, scenario.seed, 0, on.dtype)
     side_by_side = victims.workers(scenario, on.device)
     together = side_by_side if on.device.type == "cpu" else VMAPPED if way_for(model, init, on.device) == "vmapped" else 1

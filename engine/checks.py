@@ -127,6 +127,9 @@ def _weights(m: ModelSection, at: Path) -> Iterator[Problem]:
             yield (path, kind), 'is "imagenet", which is of pictures; expected "random", "hub" or a folder'
         if m.stop == "plateau" and m.tune == "last_layer":
             yield ((*at, "stop"), kind), 'is "plateau"; the last layer of a text encoder is trained for a number of epochs'
+        if m.weight_decay_per == "rows" and (m.tune == "last_layer" or m.optimizer == "adamw"):
+            what = "the last layer of a text encoder" if m.tune == "last_layer" else 'optimizer "adamw"'
+            yield ((*at, "weight_decay_per"), kind), f'is "rows"; {what} has weight decay that knows no rows: use "step"'
     elif m.name is not None:
         yield ((*at, "name"), kind), f'has no meaning for kind "{m.kind}"; it names a text encoder of the hub'
     if m.optimizer == "adamw" and m.kind != "bert":

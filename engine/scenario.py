@@ -55,7 +55,7 @@ class ModelSection(Section):
     weights: str = "random"  # random | imagenet | a file of weights
     depth: Literal[11, 13, 16, 19] = 16  # vgg
     architecture: str | None = None  # torchvision: the name of one of its classifiers; bert with random weights: its sizes, bert-base
-    name: str | None = None  # bert: of a model of the Hugging Face hub, with weights = "hub"
+    name: str | None = None  # bert, which is any text encoder of transformers: of a model of the Hugging Face hub, with weights = "hub"
     length: int = Field(256, ge=3, le=100_000)  # bert: tokens of a text
     attention_dropout: float | None = Field(None, ge=0, lt=1)  # bert: None: as the model's own configuration says
     dropout: float | None = Field(None, ge=0, lt=1)  # bert: of dense layers and the classifier, None as above

@@ -67,7 +67,7 @@ def saved(kind: str, folder: Path, **more: Any) -> nn.Module:
     made: nn.Module = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
     with torch.no_grad():
         for p in made.parameters():
-            p += 0.2 * torch.randn_like(p)
+            p.add_(0.2 * torch.randn_like(p))
     made.save_pretrained(folder)  # type: ignore[operator]
     return made.eval()
 
@@ -350,7 +350,7 @@ def edited(folder: Path, to: Path, **settings: Any) -> Path:
         ({"model_type": "vit"}, "is of 'vit', and transformers has no classifier of texts of this kind"),
         ({"model_type": 5}, "model_type = 5"),
         ({"auto_map": {"AutoModel": "modeling.Mine"}}, "brings code of its own"),
-        ({"n_layers": 4}, "lacks 16 of the 72 tensors"),
+        ({"n_layers": 4}, "lacks 16 of the 70 tensors"),
         ({"dim": 32}, "does not fit its config.json: "),
         ({"n_heads": 3}, "transformers"),
         ({"dim": "wide"}, "transformers"),
@@ -379,6 +379,134 @@ def test_weights_that_are_no_numbers(world: Callable[[str], World], tmp_path: Pa
     save_file(tensors, folder / "model.safetensors")
     with pytest.raises(BadData, match=r"not finite numbers \(distilbert\.transformer\.layer\.1\.ffn\.lin1\.bias\)"):
         AutoEncoder(auto_files.of_folder(folder), CLASSES, LENGTH)  # type: ignore[arg-type]
+
+
+# ---- the whole way --------------------------------------------------------------------------------------------------------
+
+
+def pieces(folder: Path, count: int = WORDS) -> None:
+    """A tokenizer.json of word pieces: special tokens, then words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", *(f"w{i}" for i in range(count - 7))]
+    made = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.add_special_tokens(words[:5])
+    made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    made.save(str(folder / "tokenizer.json"))
+
+
+def reviews(path: Path, rows: int = 120) -> Path:
+    import pandas as pd
+
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 2, rows)
+    said = [f"{('bad', 'good')[y]} " + " ".join(f"w{i}" for i in draw.integers(0, 20, draw.integers(1, 9))) for y in labels]
+    pd.DataFrame({"text": said, "label": [("no", "yes")[y] for y in labels]}).to_csv(path, index=False)
+    return path
+
+
+def scenario_of(table: Path, folder: Path, *overrides: str) -> Any:
+    from engine.scenario import parse
+
+    return parse(
+        f"""
+        title = "texts of one's own"
+        [dataset]
+        kind = "text_table"
+        path = '{table}'
+        text = "text"
+        label = "label"
+        split = [0.4, 0.3, 0.3]
+        [model]
+        kind = "bert"
+        weights = '{folder}'
+        length = {LENGTH}
+        epochs = 1
+        batch = 16
+        lr = 1e-3
+        optimizer = "adamw"
+        [subpopulations]
+        kind = "cluster_match"
+        layer = "hidden"
+        clusters = 2
+        pca = 4
+        [attack]
+        alphas = [1]
+        [evaluation]
+        trials = 1
+        confidence_folds = 1
+        """,
+        overrides=overrides,
+    )
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A table of texts, and a folder with a model and its tokenizer."""
+    monkeypatch.setenv("SUBPOP_CACHE", str(tmp_path / "cache"))
+    saved("distilbert", tmp_path / "model")
+    pieces(tmp_path / "model")
+    return reviews(tmp_path / "reviews.csv"), tmp_path / "model"
+
+
+@pytest.mark.parametrize("tune", ["all", "last_layer"])
+def test_from_a_table_of_texts_to_what_victims_predict(tiny: tuple[Path, Path], tune: str) -> None:
+    from engine import pipeline
+
+    given = scenario_of(*tiny, f"model.tune={tune}", *(["subpopulations.layer=tokens"] if tune == "all" else []))
+    said: list[str] = []
+    found = pipeline.discover(given, tiny[0].parent, log=said.append, progress=lambda what, share: None)
+    assert any(line.startswith("dropout: masks") for line in said)
+    assert found.dataset.train.x.shape[1] == LENGTH
+    assert set(found.dataset.checksums) >= {"model.safetensors"}
+    assert not any("frozen" in line for line in pipeline.deviations(given, found.dataset)), "they run with their dropout on"
+    stacks = pipeline.plan(given, found, "cpu", log=lambda line: None)
+    results = [result for stack in stacks for result in pipeline.train_stack(given, found, stack, "cpu")]
+    assert len(results) == 3
+    again = [result for stack in stacks for result in pipeline.train_stack(given, found, stack, "cpu")]
+    assert [r.predictions.tolist() for r in results] == [r.predictions.tolist() for r in again]
+    assert len(results[0].predictions) == len(found.dataset.test)
+
+
+def test_a_tokenizer_of_another_model(tiny: tuple[Path, Path]) -> None:
+    pieces(tiny[1], WORDS + 3)
+    source = auto_files.of_folder(tiny[1])
+    with pytest.raises(BadData, match=r"has 43 tokens, and the model has embeddings for 40: they do not belong together"):
+        texts.tokenizer_for(source, None, lambda what, share: None)
+
+
+def test_words_of_another_architecture_are_read_by_transformers(tmp_path: Path) -> None:
+    """A byte-level vocabulary, as RoBERTa's older copies have it; and a vocab.txt that has no [CLS]."""
+    byte_level = tmp_path / "roberta"
+    saved("roberta", byte_level, vocab_size=300)
+    letters = sorted(set("<>/abcdefghijklmnopqrstuvwxyzĠ"))
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    (byte_level / "vocab.json").write_text(json.dumps({word: at for at, word in enumerate([*special, *letters, "go"])}))
+    (byte_level / "merges.txt").write_text("#version: 0.2\ng o\n")
+    found = tokenizer_of(byte_level, embeddings=300, around=1).build().encode("go on")
+    assert found.tokens == ["<s>", "go", "Ġ", "o", "n", "</s>"]
+    other = tmp_path / "mpnet"
+    other.mkdir()
+    (other / "config.json").write_text('{"model_type": "mpnet"}')
+    (other / "vocab.txt").write_text("\n".join(["<s>", "<pad>", "</s>", "[UNK]", "<mask>", "good"]))
+    assert tokenizer_of(other, around=1).build().encode("good").tokens == ["<s>", "good", "</s>"]
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("model.stop=plateau", "is trained for a number of epochs"),
+        ("model.weight_decay_per=rows", "the last layer of a text encoder has weight decay that knows no rows"),
+        ("model.weight_decay_per=rows,all", 'optimizer "adamw" has weight decay that knows no rows'),
+    ],
+)
+def test_what_the_trainer_cannot_do_is_told_by_the_scenario(tmp_path: Path, override: str, told: str) -> None:
+    from engine.errors import ScenarioError
+
+    key, _, tune = override.partition(",")
+    with pytest.raises(ScenarioError, match=told):
+        scenario_of(tmp_path / "x.csv", tmp_path, key, f"model.tune={tune or 'last_layer'}")
 
 
 def test_a_bert_keeps_its_own_way(tmp_path: Path) -> None:

@@ -49,10 +49,9 @@ class AutoEncoder:
         self.trainable, self.has_dropout = len(self.names), made.has_dropout
         sizes = dict((*made.module.named_parameters(), *made.module.named_buffers()))
         self.shapes = tuple(tuple(sizes[name].shape) for name in self.names)
-        saved = {name: sizes[name] for name in made.module.state_dict()}
+        saved = {name: sizes[name] for name in made.module.state_dict() if not name.startswith(f"{made.classifier}.")}
         head = [n for n in saved if not n.startswith(f"{made.encoder}.") or n in made.fixed or "pool" in n]
-        given = fitted(source, saved, made.encoder, head)
-        self._given = {name: t for name, t in given.items() if not name.startswith(f"{made.classifier}.")}
+        self._given = fitted(source, saved, made.encoder, head)
         frozen = {name: self._given.get(name, table) for name, table in made.fixed.items()}
         frozen |= {name: self._given[name] for name in made.used if name not in self.names and name in self._given}
         if lacking := [name for name in made.used if name not in self.names and name not in frozen]:
