@@ -152,7 +152,7 @@ def about(tables: Mapping[str, Table], index: int) -> list[str]:
     }
     sizes = f"rows: {count['train']} train, {count['aux']} aux, {count['test']} test"
     sure = f"confidence {share['confidence']} ({share['confidence_in_sample']} in sample)"
-    right = f"accuracy: adversary {share['adversary_accuracy']}, clean victims {share['clean_accuracy']}"
+    right = f"accuracy: adversary {share['adversary_accuracy']}, clean {share['clean_accuracy']}"
     label = f"poison is labelled {own['target_label']}" if own["target_label"] else "each poison point gets its own label"
     mix = ", ".join(part for part in (own["class_mix"] or "").split(", ") if not part.endswith((" 0.00", " 0%"))) or fmt.NOTHING
     lines = [f"{sizes} · {sure} · {right}", f"classes: {mix} · {label}"]
@@ -181,10 +181,9 @@ def alphas(tables: Mapping[str, Table]) -> tuple[float, ...]:
     return tuple(sorted({float(row["alpha"]) for row in records(tables.get("damage"))}))
 
 
-def flips_title(shown: int, flipped: int, pairs: int) -> str:
+def flips_title(shown: int, flipped: int) -> str:
     """Over the table of the rows that flipped."""
-    some = f", the {shown} that did most often" if shown < flipped else ""
-    return f"Test rows whose predicted class changed: {flipped:,}{some}" if pairs else "Test rows whose predicted class changed"
+    return f"Flipped, the most often of {flipped:,}" if shown < flipped else "Flipped"
 
 
 def marked_words(indices: Sequence[int]) -> str:

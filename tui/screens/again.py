@@ -134,8 +134,9 @@ class AgainDialog(Dialog[str]):
         numbers = evaluation.trial_numbers
         which = f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {numbers[0]} to {numbers[-1]}"
         alphas = ", ".join(f"{alpha:g}" for alpha in found.attack.alphas)
-        kept = f"; {price.kept:,} more are taken over from {self.run.id}" if price.kept else ""
-        trains = f"{fmt.plural(price.to_train, 'victim')} to train" if price.to_train else "nothing new to train"
+        trains = f"{fmt.plural(price.to_train, 'victim')} to train" if price.to_train else "nothing to train"
+        kept = f", {price.kept:,} taken over from {self.run.id}" if price.kept else ""
+        kept += "" if price.to_train else ": ask for more trials, other alphas, or fresh trials"
         whom = fmt.plural(len(self.subpopulations), "subpopulation")
         return f"✓ {found.attack.kind} on {whom}, alpha {alphas}, {which}\n{trains}{kept}"
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from engine.store import StoredDiscovery
     from engine.tables_predicted import Predicted
 
-PANES = ("curve", "trials", "controls", "members", "poison", "predictions")
+PANES = ("curve", "trials", "controls", "predictions", "members", "poison")  # what needs the data last: loading them takes a while
 READING = "reading what the victims predict"
 AGAIN_S = 2.0  # a run at work is read anew at most this often
 
@@ -94,12 +94,12 @@ class DeskScreen(DeskLooking, ModeScreen):
         """Another run, or a table, may have been asked for meanwhile: that is under this screen."""
         run = self.host.run_chosen
         if (run is not None and run.id != self.run_id) or self.host.settings.get("results_table", "") != self.table_wanted:
-            self.call_later(self.dismiss)
+            self.call_later(self.action_back)
 
     def on_store_moved(self, event: StoreMoved) -> None:
         store = self.host.store
         if self.host.run_row(self.run_id) is None and self.is_current:
-            self.dismiss()
+            self.action_back()
         elif store is not None and monotonic() - self.read_at > AGAIN_S and store.table_revision(self.run_id, "damage") != self.revision:
             self.read()
 
@@ -154,7 +154,7 @@ class DeskScreen(DeskLooking, ModeScreen):
         self._table("classes").load(made.classes.rows)
         self._table("flipped").load(made.flipped.rows)
         flipped = self.query_one("#flipped", TablePane)
-        flipped.title = desk_rows.flips_title(len(made.flipped.rows), made.flipped_rows, len(made.trials.rows))
+        flipped.title = desk_rows.flips_title(len(made.flipped.rows), made.flipped_rows)
         none = "no victim of it is trained" if not made.trials.rows else "none of its test rows changed its class"
         for name in ("trials", "classes", "flipped"):
             self.query_one(f"#{name}", TablePane).say_empty(none)
@@ -225,7 +225,8 @@ class DeskScreen(DeskLooking, ModeScreen):
         self.read()
 
     def action_back(self) -> None:
-        self.dismiss()
+        if self.is_current:
+            self.dismiss()
 
     @on(PictureGrid.Wanted)
     def _more_pictures(self, event: PictureGrid.Wanted) -> None:

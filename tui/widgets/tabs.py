@@ -32,7 +32,7 @@ class TabLine(Lines):
         """about: lines under the title, as wide as there is room."""
         colours = self.app.theme_variables
         lines = [Text(f" {clean(title)}", style=f"bold {colours.get('primary', '')}")]
-        lines += [Text(clean(line)) for line in about]
+        lines += [Text(clean(line), style=colours.get("foreground", "")) for line in about]
         if warning:
             lines += [Text(line, style=colours.get("warning", "")) for line in wrapped(clean(warning), self.size.width, 2)]
         if names:
