@@ -214,7 +214,7 @@ def test_results_worst(app: SubpopApp, store: Store, snap_compare: Snap) -> None
 
 def test_row(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
     worlds.make_run(store)
-    assert snap_compare(app, terminal_size=WIDE, run_before=pressing("4", "down", "enter"))
+    assert snap_compare(app, terminal_size=WIDE, run_before=pressing("4", "down", "i"))
 
 
 def test_export(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
