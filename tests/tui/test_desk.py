@@ -15,8 +15,10 @@ from engine import again
 from engine import run as engine_run
 from engine.errors import RequestError
 from engine.processes import host_name
+from engine.rows import Table
 from engine.scenario import parse
 from engine.store import Store
+from engine.tables import SPECS
 from engine.worker import work
 from tests.fake_pipeline import SCENARIO
 from tests.test_again import Fake
@@ -296,6 +298,39 @@ async def test_a_run_with_no_victims_yet_can_be_opened(app: SubpopApp, store: St
         assert table(app, "trials").empty == "no victim of it is trained"
         assert app.screen.query_one(PlotView).plot is None
         assert screen.index == 0
+
+
+async def test_a_desk_follows_a_run_at_work(app: SubpopApp, store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.screens.desk.AGAIN_S", 0.0)
+    async with app.run_test(size=SIZE) as pilot:
+        screen = await opened(pilot)
+        damage = store.table(run_id, "damage")
+        at = [column.name for column in damage.spec.columns].index("damage")
+        changed = tuple((*row[:at], 0.625, *row[at + 1 :]) if row[0] == 0 else row for row in damage.rows)
+        store.write_tables(run_id, {"damage": Table(damage.spec, changed)})
+        await until(pilot, lambda: {row["damage"] for row in rows(app, "alphas")} == {0.625})
+        plot = screen.query_one(PlotView).plot
+        assert plot is not None
+        assert any(0.625 in series.y for series in plot.series)
+
+
+def test_an_optimised_attack_stands_beside_label_flipping() -> None:
+    from tests.tui.worlds import row_of
+
+    told = {"subpopulation": 3, "alpha": 1.0, "trials": 2}
+    damage = row_of("damage", **told, damage=0.5, low=0.25, high=0.75, q=0.01, true_label=0.125, collateral=0.0625)
+    pair = row_of("optimization", group="one", **told, label_flip=0.25, optimized=0.375, difference=0.125, low=-0.125, high=0.375)
+    all_of_them = row_of("optimization", group="all", alpha=1.0, label_flip=0.9)
+    tables = {"damage": Table(SPECS["damage"], (damage,)), "optimization": Table(SPECS["optimization"], (all_of_them, pair))}
+    said = [dict(zip((c.name for c in desk_rows.CONTROLS.columns), row, strict=True)) for row in desk_rows.control_rows(tables, 3)]
+    assert [(row["poison"], row["damage"], row["low"]) for row in said] == [
+        (desk_rows.AIMED, 0.5, 0.25),
+        (desk_rows.TRUE, 0.125, None),
+        (desk_rows.OUTSIDE, 0.0625, None),
+        (desk_rows.FLIP, 0.25, None),
+        (desk_rows.OVER, 0.125, -0.125),
+    ]
+    assert desk_rows.control_rows(tables, 4) == []
 
 
 async def test_help_and_the_command_list_tell_the_desks_keys(app: SubpopApp, run_id: str) -> None:

@@ -200,7 +200,8 @@ class DeskScreen(DeskLooking, ModeScreen):
         self.call_after_refresh(self.focus_pane)
 
     def focus_pane(self) -> None:
-        first: dict[str, Widget] = {"curve": self.query_one(PlotView), "predictions": self._table("classes")}
+        plot = self.query_one(PlotView)
+        first: dict[str, Widget] = {"curve": plot if plot.display else self._table("alphas"), "predictions": self._table("classes")}
         rows = self.pictures.grid if self.has_class("-pictures") else self.members.table
         (rows if self.pane in OF_ROWS else first.get(self.pane) or self._table(self.pane)).focus()
         self.say_state()
