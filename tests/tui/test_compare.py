@@ -153,6 +153,19 @@ async def test_the_second_run_is_asked_for_from_runs_results_and_the_command_lis
             assert (await compared_runs(pilot)).ids == [older, newer]
 
 
+def test_the_axis_of_differences_holds_them_all_and_no_wild_interval_moves_it() -> None:
+    from tui.comparison import spec_of
+    from tui.widgets.looks import looks_for
+    from tui.widgets.table_painter import Painter
+
+    spec = spec_of("compare", 2)
+    names = [column.name for column in spec.columns]
+    rows = [dict(low=-0.5, difference=-0.4, high=-0.3), dict(low=-0.9, difference=0.2, high=1.0)]  # noqa: C408
+    painter = Painter(spec, looks_for(spec))
+    painter.measure([tuple(row.get(name) for name in names) for row in rows])
+    assert painter.span == (-0.5, 0.25)
+
+
 async def test_nothing_chosen_says_what_to_do_and_a_run_that_is_gone_is_left_out(
     app: SubpopApp, store: Store, pair: tuple[str, str]
 ) -> None:

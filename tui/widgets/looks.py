@@ -28,6 +28,7 @@ class Look:
     share: float = 0.0  # of the table's width, kept for a flexible column even where others are cut off
     hidden: bool = False
     state: bool = False  # a word such as running or failed, given its sign and colour
+    signed: bool = False  # a forest plot of differences: below zero its axis goes as far as the values do
 
     @property
     def label(self) -> str:
@@ -39,7 +40,7 @@ COMPARED = (  # the baseline is told above the table
     Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=48, share=0.3),
     Look("alpha"),
     Look("difference"),
-    Look("compare_plot", "95 % interval", show="interval", of=("low", "difference", "high")),
+    Look("compare_plot", "95 % interval", show="interval", of=("low", "difference", "high"), signed=True),
     Look("differs"),
     Look("baseline_damage", "baseline"),
     Look("other_damage", "other"),
@@ -59,7 +60,7 @@ WORST_COMPARED = (
     Look("alpha", pinned=True),
     Look("k", pinned=True),
     Look("difference"),
-    Look("compare_worst_plot", "95 % interval", show="interval", of=("low", "difference", "high")),
+    Look("compare_worst_plot", "95 % interval", show="interval", of=("low", "difference", "high"), signed=True),
     Look("baseline_corrected", "baseline"),
     Look("other_corrected", "other"),
     Look("baseline_as_published", "as published"),

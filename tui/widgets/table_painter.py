@@ -19,6 +19,7 @@ from tui.widgets.table_model import Cells, View
 
 ENDS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)  # of a forest plot's axis
 LOWEST = 0.25  # an axis goes no further below zero: one wild interval must not squeeze the others
+WILD = 0.5  # an interval as wide as this does not move an axis of differences, only the difference itself does
 CURSOR, MARK = "❯", "◆"
 STATE_STYLES = {"running": "good", "done": "good", "failed": "bad", "lost": "bad", "paused": "warn", "stopped": "warn", "queued": "dim"}
 
@@ -62,14 +63,17 @@ class Painter:
                 need = len(text) + (2 if self.looks[i].state else 0)
                 if need > self.widest[i]:
                     self.widest[i] = need
-            for places in self._plots.values():
+            for i, places in self._plots.items():
                 numbers = [cells[at] for at in places]
                 reach = [float(n) for n in numbers if isinstance(n, (int, float))]
+                lowest = 1.0 if self.looks[i].signed else LOWEST
+                if self.looks[i].signed and reach and max(reach) - min(reach) > WILD:
+                    reach = [float(numbers[1])] if isinstance(numbers[1], (int, float)) else []
                 if reach:
                     low, high = self.span
                     high = next((end for end in ENDS if end >= min(max(reach), 1.0)), high) if max(reach) > high else high
-                    low = -next((end for end in ENDS if end >= -min(reach)), LOWEST) if min(reach) < low else low
-                    self.span = (max(low, -LOWEST), high)
+                    low = -next((end for end in ENDS if end >= -min(reach)), lowest) if min(reach) < low else low
+                    self.span = (max(low, -lowest), high)
 
     def arrange(self, available: int) -> bool:
         """Place the columns anew; True where anything moved."""
