@@ -49,9 +49,8 @@ def main() -> None:
     (one, one_s), (other, other_s) = (sized[size] for size in options.sizes)
     equal = (one == other).mean(axis=1)
     right = (one == found.dataset.test.y).mean(axis=1)
-    print(
-        f"{len(one)} victims x {one.shape[1]} test reviews, {options.weights} weights; clean accuracy {right[0]:.3f}, lowest {right.min():.3f}"
-    )
+    print(f"{len(one)} victims x {one.shape[1]} test reviews, weights: {options.weights}")
+    print(f"accuracy: clean {right[0]:.3f}, lowest {right.min():.3f}")
     print(f"in stacks of {options.sizes[0]}: {one_s:.1f} s; of {options.sizes[1]}: {other_s:.1f} s")
     print(f"share of equal test predictions: mean {equal.mean():.5f}, lowest {equal.min():.5f}; {(one != other).sum()} differ")
 
