@@ -13,6 +13,7 @@ from tests.tui import picture_world, worlds
 from tests.tui.conftest import running
 from tests.tui.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
+from tui.screens.fetch import FetchDialog
 
 Snap = Callable[..., bool]
 WIDE, NARROW = (120, 36), (80, 24)
@@ -183,6 +184,37 @@ def test_runs_failed(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
 def test_runs_lost(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
     worlds.make_run(store, name="adult again", state="running", trials=2, ready=0.6)
     assert snap_compare(app, terminal_size=NARROW, run_before=pressing("3"))
+
+
+def test_confirm(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    three_runs(store)
+    assert snap_compare(app, terminal_size=NARROW, run_before=pressing("3", "down", "D"))
+
+
+def test_rename(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    three_runs(store)
+    assert snap_compare(app, terminal_size=NARROW, run_before=pressing("3", "R"))
+
+
+def test_choose_run(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    three_runs(store)
+    assert snap_compare(app, terminal_size=NARROW, run_before=pressing("3", "c"))
+
+
+def test_open_a_bundle(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    three_runs(store)
+    assert snap_compare(app, terminal_size=NARROW, run_before=pressing("3", "o"))
+
+
+def test_fetch(app: SubpopApp, snap_compare: Snap, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def halfway(pilot: Pilot[int]) -> None:
+        await settled(pilot)
+        monkeypatch.setattr(FetchDialog, "_run", lambda dialog: None)  # no engine is asked, so nothing is fetched
+        monkeypatch.setattr(type(pilot.app), "data_dir", Path("data"))
+        await pilot.app.push_screen(FetchDialog("adult"))
+        await settled(pilot)
+
+    assert snap_compare(app, terminal_size=NARROW, run_before=halfway)
 
 
 def test_no_runs(app: SubpopApp, snap_compare: Snap) -> None:
