@@ -142,6 +142,8 @@ def parse(model: type[S], text: str, *, where: str, overrides: Sequence[str], sm
         raise ScenarioError(told, where=where)
     if smoke and over:
         return small_scenario.model_copy(update={"smoked": True})  # type: ignore[union-attr]
+    if over and late and validate(model, _merge(raw, over), schema)[1]:
+        over = {}  # it made sense until something was set: a run's own scenario, which keeps it, is to be read again
     return plain.model_copy(update={"smoke": over})  # type: ignore[union-attr]
 
 

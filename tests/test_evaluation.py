@@ -268,6 +268,18 @@ def test_rows_that_never_change_still_leave_an_interval() -> None:
     assert (part.row_S > 0).all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_trials_of_one_subpopulation_that_lose_the_same_number_of_rows_are_not_sure_of_it() -> None:
+    diff_TR = np.array([[1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1]], dtype=np.int8)  # no variance between trials
+    part = spread.components(diff_TR, np.ones((3, 1), dtype=bool), np.array([6]))
+    assert part.trial_S.tolist() == [0.0]
+    found = damages(layout_of(diff_TR, np.array([6])))
+    own = part.cell_S[0] / 6  # a trial's variance by its rows alone
+    assert found.se_AS[0, 0] == pytest.approx(np.sqrt(own / 3 + part.row_S[0] / 6))
+    assert found.low_AS[0, 0] < found.damage_AS[0, 0] == pytest.approx(1 / 3)
+    assert 0 < found.p_AS[0, 0] == found.q_AS[0, 0] < 0.5
+
+
 def test_benjamini_hochberg_is_scipys() -> None:
     p = np.random.default_rng(5).random(50) ** 3
     assert vulnerable.adjusted(p) == pytest.approx(stats.false_discovery_control(p))

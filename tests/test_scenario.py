@@ -399,3 +399,11 @@ def test_what_is_set_for_a_smoke_run_need_not_make_sense_at_full_size() -> None:
         load("imdb-bert-ll", ["dataset.rows=80"])
     with pytest.raises(ScenarioError, match=r"subpopulations\.clusters"):
         load("imdb-bert-ll", ["subpopulations.clusters=90", "dataset.rows=80"], smoke=True)
+
+
+def test_what_is_set_at_full_size_need_not_make_sense_for_a_smoke_run() -> None:
+    text = SMALL + "subpopulations.clusters = 5\n"
+    assert parse(text, overrides=["subpopulations.only=[4]"]).smoke
+    scenario = parse(text, overrides=["subpopulations.only=[7]"])
+    assert scenario.subpopulations.only == (7,)
+    assert parse(dump(scenario)) == scenario  # a run's worker reads it again

@@ -119,8 +119,14 @@ def standard_errors(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
 
 
 def moderated(spread: Spread, part: Components) -> tuple[np.ndarray, np.ndarray]:
-    """Variances of a trial's damage, each drawn towards what the spread expects of it, and their degrees of freedom (Smyth 2004)."""
+    """Variances of a trial's damage, each drawn towards what the spread expects of it, and their degrees of freedom (Smyth 2004).
+
+    Of too few subpopulations to expect anything by, each has its own, at least that of the rows' sampling: trials that happened to lose the
+    same number of rows do not show that there is no variance.
+    """
     df_S = part.trials_S - 1.0
+    if spread.prior_df == 0:
+        return spread.base_S, df_S
     return (spread.prior_df * spread.shape_S + df_S * part.trial_S) / (spread.prior_df + df_S), spread.prior_df + df_S
 
 
