@@ -121,11 +121,13 @@ def _worst(store: Store, run_id: str) -> str:
         return ""
     most = rows[-1]["alpha"]  # rows are in the order of alpha, then k
     row = min((row for row in rows if row["alpha"] == most), key=lambda row: abs(row["k"] - HEADLINE_K))
-    said = f"worst {row['k']} at alpha {most:g}: damage {row['as_published']:.3f} as published, "
+    many = row.get("as_published_k") or row["k"]  # there may be fewer than k, and fewer with enough test rows
+    said = f"worst {many} at alpha {most:g}: damage {row['as_published']:z.3f} as published, "
     if row["corrected"] is None:
         return said + (f"not corrected ({row['note']})" if row["note"] else "not corrected")
-    between = f" ({row['low']:.3f} to {row['high']:.3f})" if row["low"] is not None and row["high"] is not None else ""
-    return f"{said}{row['corrected']:.3f} corrected{between}"
+    between = f" ({row['low']:z.3f} to {row['high']:z.3f})" if row["low"] is not None and row["high"] is not None else ""
+    used = row.get("k_used") or many
+    return f"{said}{row['corrected']:z.3f} corrected{between}{f', of the worst {used} with enough test rows' if used != many else ''}"
 
 
 # ---- views ----------------------------------------------------------------------------------------------------------

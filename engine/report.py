@@ -5,6 +5,7 @@ A function of the stored tables alone. Damages are fractions of the target's tes
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -44,7 +45,7 @@ def _chapter(store: Source, run: RunRow, plots: Sequence[str]) -> Iterator[str]:
     yield ""
     yield "## What was measured"
     yield ""
-    yield from _measured(store.provenance(run.id), subpopulations, damage)
+    yield from _measured(run, store.provenance(run.id), subpopulations, damage)
     yield ""
     yield "## How many subpopulations are vulnerable, at which cost"
     yield ""
@@ -53,7 +54,7 @@ def _chapter(store: Source, run: RunRow, plots: Sequence[str]) -> Iterator[str]:
         yield ""
         yield "## How much poison it takes"
         yield ""
-        yield from _dose(tables["dose"])
+        yield from _dose(tables["dose"], _enough(run))
     if tables.get("distribution"):
         yield ""
         yield "## How damage is spread"
@@ -74,7 +75,7 @@ def _chapter(store: Source, run: RunRow, plots: Sequence[str]) -> Iterator[str]:
     yield from _cannot(run, subpopulations, damage, worst)
 
 
-def _measured(provenance: Mapping[str, Any], subpopulations: Records, damage: Records) -> Iterator[str]:
+def _measured(run: RunRow, provenance: Mapping[str, Any], subpopulations: Records, damage: Records) -> Iterator[str]:
     attacked = [s for s in subpopulations if s["attacked"]]
     alphas = ", ".join(f"{alpha:g}" for alpha in sorted({row["alpha"] for row in damage}))
     yield (
@@ -83,7 +84,9 @@ def _measured(provenance: Mapping[str, Any], subpopulations: Records, damage: Re
         "minus the poisoned victims', paired within a trial (same initial weights, batch "
         "order and draws)."
     )
-    told = [f"{key} {provenance[key]}" for key in ("device", "precision", "seed", "trials", "code") if key in provenance]
+    if run.parent:
+        yield f"Those attacked were chosen by looking at run {run.parent}: they are no sample of all, and their worst not the worst of all."
+    told = [f"{key} {provenance[key]}" for key in ("device", "precision", "seed", "trials", "first trial", "code") if key in provenance]
     if told:
         yield "Made with " + ", ".join(told) + "."
 
@@ -103,7 +106,7 @@ def _vulnerable(damage: Records, worst: Records) -> Iterator[str]:
     yield "| alpha | worst k | as published | corrected | 95 % interval | the paper | |"
     yield "| ---: | ---: | ---: | ---: | --- | ---: | --- |"
     for row in worst:
-        between = f"{row['low']:.3f} to {row['high']:.3f}" if row["low"] is not None else "–"
+        between = f"{row['low']:z.3f} to {row['high']:z.3f}" if row["low"] is not None else "–"
         beyond = f"{row.get('outside')} what this protocol would show" if row.get("outside") else ""
         cells = (f"{row['alpha']:g}", str(row["k"]), _f(row["as_published"]), _f(row["corrected"]), between, _f(row["published"]), beyond)
         yield "| " + " | ".join(cells) + " |"
@@ -114,9 +117,21 @@ def _vulnerable(damage: Records, worst: Records) -> Iterator[str]:
     )
 
 
-def _dose(rows: Records) -> Iterator[str]:
+def _enough(run: RunRow) -> int:
+    """So many test rows the corrected worst k asks of a subpopulation."""
+    try:
+        return int(tomllib.loads(run.scenario_toml)["evaluation"]["min_test_rows"])
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError):
+        return 30
+
+
+def _dose(rows: Records, enough: int) -> Iterator[str]:
+    """The cheapest, those with enough test rows first: of the smallest subpopulations one row more or less makes the damage."""
     known = [row for row in rows if row["needed"] is not None]
-    reached = sorted((row for row in known if row["alpha"] is not None), key=lambda row: (row["poison_share"] or 0, row["subpopulation"]))
+    reached = sorted(
+        (row for row in known if row["alpha"] is not None),
+        key=lambda row: (row["test_rows"] < enough, row["poison_share"] or 0, row["subpopulation"]),
+    )
     if not known:
         yield "No victims yet."
         return
@@ -124,13 +139,14 @@ def _dose(rows: Records) -> Iterator[str]:
     yield f"Damage {known[0]['level']:g} is reached on {len(reached)} of {len(known)} attacked subpopulations by alpha {largest:g} at most."
     if reached:
         middle = sorted(row["alpha"] for row in reached)[len(reached) // 2]
-        yield f"Where it is, the median alpha is {middle:.2g}. The cheapest, in poison points:"
+        yield f"Where it is, the median alpha is {middle:.2g}. The cheapest, in poison points, those of at least {enough} test rows first:"
         yield ""
     for row in reached[:CHEAPEST]:
         between = f", interval {row['interval']}" if row["interval"] else ""
         fresh = f"; fresh trials there: {_f(row['fresh_damage'])}" if row["fresh_damage"] is not None else ""
         share = f" ({row['poison_share']:.2%} of train)" if row["poison_share"] is not None else ""
-        yield f"- {_text(row['description'])}: {row['points']} points{share}, alpha {row['needed']}{between}{fresh}"
+        said = f"{_text(row['description'])}: {row['points']} points{share}, alpha {row['needed']}{between}{fresh}"
+        yield f"- {said}; of {row['test_rows']} test rows"
 
 
 def _spread(rows: Records) -> Iterator[str]:
@@ -148,12 +164,12 @@ def _beside(tables: Mapping[str, Records]) -> Iterator[str]:
     for row in tables.get("collateral", []):
         if row["group"] in ("worst 5", "all") and row["collateral"] is not None:
             paper = f" (the paper: {row['published']:.4f})" if row["published"] is not None else ""
-            yield f"- Collateral at alpha {row['alpha']:g}, {row['group']}: {row['collateral']:.4f} of the other test rows{paper}."
+            yield f"- Collateral at alpha {row['alpha']:g}, {row['group']}: {row['collateral']:z.4f} of the other test rows{paper}."
     for row in tables.get("confidence", []):
         if row["group"] == "all" and row["spearman"] is not None:
             low, high = row.get("spearman_low"), row.get("spearman_high")
-            between = f" ({low:.2f} to {high:.2f})" if low is not None and high is not None else ""
-            yield f"- Confidence against damage at alpha {row['alpha']:g}: rank correlation {row['spearman']:.2f}{between}."
+            between = f" ({low:z.2f} to {high:z.2f})" if low is not None and high is not None else ""
+            yield f"- Confidence against damage at alpha {row['alpha']:g}: rank correlation {row['spearman']:z.2f}{between}."
     for row in tables.get("attributes", [])[:3]:
         if row["nmi"] is not None:
             yield (
@@ -186,7 +202,7 @@ def _records(table: Table) -> Records:
 
 
 def _f(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "–" if value is None else f"{value:z.3f}"  # z: no minus before 0.000
 
 
 def _text(text: str) -> str:

@@ -44,7 +44,7 @@ def _matched(rows: Records) -> Iterator[str]:
         own = [row for row in told if row["alpha"] == alpha]
         tested = [row for row in own if row["differs"] is not None]
         mean = sum(row["difference"] for row in own) / len(own)
-        said = f"- At alpha {alpha:g}, {len(own)} subpopulations are in both: damage differs by {mean:+.3f} on average"
+        said = f"- At alpha {alpha:g}, {len(own)} subpopulations are in both: damage differs by {mean:+z.3f} on average"
         if tested:
             more, less = (sum(row["differs"] and sign * row["difference"] > 0 for row in tested) for sign in (1, -1))
             said += f"; of {len(tested)} with three matched trials or more, {more} are damaged more and {less} less, at q = 0.05"
@@ -53,7 +53,7 @@ def _matched(rows: Records) -> Iterator[str]:
     for row in differ[:MOST]:
         yield (
             f"- {_text(row['description'])}, alpha {row['alpha']:g}: {_f(row['baseline_damage'])} → {_f(row['other_damage'])}, difference "
-            f"{row['difference']:+.3f} ({row['low']:+.3f} to {row['high']:+.3f})"
+            f"{row['difference']:+z.3f} ({row['low']:+z.3f} to {row['high']:+z.3f})"
         )
 
 
@@ -64,7 +64,7 @@ def _worst(rows: Records) -> Iterator[str]:
     yield "| alpha | worst k | baseline, corrected | other, corrected | difference | 95 % interval | as published: difference |"
     yield "| ---: | ---: | ---: | ---: | ---: | --- | ---: |"
     for row in rows:
-        between = f"{row['low']:+.3f} to {row['high']:+.3f}" if row["low"] is not None else "–"
+        between = f"{row['low']:+z.3f} to {row['high']:+z.3f}" if row["low"] is not None else "–"
         values = (row["baseline_corrected"], row["other_corrected"])
         shown = (f"{row['alpha']:g}", str(row["k"]), *map(_f, values), _f(row["difference"], "+"), between)
         yield "| " + " | ".join((*shown, _f(row["as_published_difference"], "+"))) + " |"
@@ -76,7 +76,7 @@ def _records(spec: TableSpec, rows: tuple[Row, ...]) -> Records:
 
 
 def _f(value: float | None, sign: str = "") -> str:
-    return "–" if value is None else f"{value:{sign}.3f}"
+    return "–" if value is None else f"{value:{sign}z.3f}"
 
 
 def _text(text: str) -> str:

@@ -489,6 +489,11 @@ def test_the_end_of_a_run_tells_its_worst(running: tuple[Store, RunRow], correct
     ]
     store.write_tables(row.id, {"worst": Table(SPECS["worst"], tuple(cells))})
     assert cli_watch._worst(store, row.id) == f"worst 5 at alpha 2: damage 0.500 as published, {told}"
+    fewer = {"as_published_k": 3, "k_used": 2}
+    cells = [tuple(fewer.get(name, cell) for name, cell in zip(names, each, strict=True)) for each in cells]
+    store.write_tables(row.id, {"worst": Table(SPECS["worst"], tuple(cells))})
+    of_two = ", of the worst 2 with enough test rows" if corrected["corrected"] is not None else ""
+    assert cli_watch._worst(store, row.id) == f"worst 3 at alpha 2: damage 0.500 as published, {told}{of_two}"
 
 
 def status_of(store: Store, run_id: str, *, stop_on_interrupt: bool) -> tuple[int, str]:

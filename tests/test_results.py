@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine import cli, notebook, run
+from engine import report as report_
 from engine.errors import RequestError
 from engine.export_all import export_all
 from engine.report import report
@@ -88,6 +90,23 @@ def test_a_report_says_what_was_found_and_what_cannot_be_said(store: Store, ids:
         assert part in said, part
     assert "None" not in said
     assert "nan" not in said.split()
+
+
+def test_a_report_says_how_few_rows_a_cheap_subpopulation_has_and_no_minus_before_nothing() -> None:
+    row = {"needed": "0.5", "alpha": 0.5, "level": 0.2, "largest": 2.0, "interval": None, "fresh_damage": -0.0001, "points": 3}
+    tiny, large = (row | {"description": name, "test_rows": rows, "poison_share": share, "subpopulation": rows}
+                   for name, rows, share in (("tiny", 8, 0.001), ("large", 40, 0.01)))  # fmt: skip
+    *_, first, second = report_._dose([tiny, large], 30)
+    assert first == "- large: 3 points (1.00% of train), alpha 0.5; fresh trials there: 0.000; of 40 test rows"
+    assert second.startswith("- tiny:")
+    assert second.endswith("of 8 test rows")
+
+
+def test_a_report_says_what_was_chosen_by_looking_and_the_first_trial(store: Store, ids: list[str]) -> None:
+    row = replace(store.run(ids[0]), parent="abc123")
+    said = " ".join(report_._measured(row, {"seed": 1, "trials": 3, "first trial": 3}, [], []))
+    assert "chosen by looking at run abc123" in said
+    assert "trials 3, first trial 3" in said
 
 
 # ---- judged ---------------------------------------------------------------------------------------------------------
