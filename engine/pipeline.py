@@ -114,7 +114,8 @@ def discover(
     available.require(scenario)  # before any work is done
     progress("loading data", 0.0)
     dataset = load(scenario, data_dir, device=device, log=log, progress=progress)
-    subpopulations.check_target(scenario.attack.target_label, dataset.classes)
+    known = subpopulations.known_classes(dataset.train.y, dataset.classes)
+    subpopulations.check_target(scenario.attack.target_label, dataset.classes, known)
     section = scenario.adversary.model or scenario.model
     seen = dataset
     if section != scenario.model:

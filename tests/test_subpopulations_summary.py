@@ -15,7 +15,7 @@ from engine.rows import Dataset, Membership, Rows, Subpopulation
 from engine.scenario import AttackSection, EvaluationSection, SubpopulationsSection
 from engine.subpopulations import summarise
 from engine.subpopulations.selection import by_confidence, select
-from engine.subpopulations.target_label import target_label
+from engine.subpopulations.target_label import check_target, known_classes, target_label
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -109,6 +109,19 @@ def test_least_likely_takes_the_lowest_sum_and_the_first_of_ties():
     outputs = np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]])
     assert target_label("least_likely", CLASSES, np.array([0, 0]), outputs) == "dog"
     assert target_label("rarest", CLASSES, np.array([0, 1, 2, 2]), outputs) == "cat"
+
+
+def test_a_class_that_train_has_no_row_of_is_nobodys_target():
+    classes, y = ("?", *CLASSES), np.array([1, 1, 2, 3])
+    outputs = np.array([[0.0, 0.5, 0.2, 0.3]] * 4)
+    known = known_classes(np.array([1, 2, 3]), classes)
+    assert known.tolist() == [False, True, True, True]
+    assert target_label("rarest", classes, y, outputs) == "?"
+    assert target_label("rarest", classes, y, outputs, known) == "dog"
+    assert target_label("least_likely", classes, y, outputs, known) == "dog"
+    check_target("owl", classes, known)
+    with pytest.raises(RequestError, match=r"attack.target_label: no train row is of class '\?'.*use one of rarest.*cat, dog, owl"):
+        check_target("?", classes, known)
 
 
 def test_outputs_of_the_wrong_shape_are_a_programming_error():

@@ -9,7 +9,7 @@ import numpy as np
 from engine.rows import Dataset, Membership, Subpopulation
 from engine.scenario import AttackSection, EvaluationSection, SubpopulationsSection
 from engine.subpopulations.selection import select
-from engine.subpopulations.target_label import target_label
+from engine.subpopulations.target_label import known_classes, target_label
 
 
 def summarise(
@@ -43,6 +43,7 @@ def summarise(
     ranked = in_sample if evaluation.confidence_folds == 1 else confidence
     reasons = select(section, sizes["aux"], sizes["test"], ranked)
 
+    known = known_classes(dataset.train.y, dataset.classes)
     found = []
     for index, description in enumerate(descriptions):
         mine = np.flatnonzero(membership.aux == index)
@@ -58,7 +59,7 @@ def summarise(
                 confidence=confidence[index],
                 confidence_in_sample=in_sample[index],
                 clean_accuracy=accuracy[index],
-                target_label=target_label(attack.target_label, dataset.classes, aux.y[mine], proba_aux_in_sample[mine]),
+                target_label=target_label(attack.target_label, dataset.classes, aux.y[mine], proba_aux_in_sample[mine], known),
                 attacked=not reasons[index],
                 reason=reasons[index],
             )
