@@ -16,6 +16,7 @@ from engine import cli, notebook
 from engine.comparing import compared, compared_worst, differences
 from engine.errors import RequestError
 from engine.evaluation.between import Side, between
+from engine.evaluation.counts import Counts
 from engine.evaluation.layout import lay_out
 from engine.evaluation.paired import paired
 from engine.export import export, predictions
@@ -27,6 +28,7 @@ from engine.tables import World, build
 from engine.tables_specs import SPECS
 from tests.evaluation_world import Discovered, discovered, victims
 from tests.studies import independent
+from tests.test_evaluation import layout_of
 
 GOLDEN = Path(__file__).parent / "golden"
 SCENARIO = """
@@ -162,6 +164,20 @@ def test_intervals_hold_and_nothing_is_called_where_nothing_is() -> None:
         called.append(made.p_AM <= 0.05)
     assert np.mean(inside) > 0.93
     assert np.mean(called) < 0.07
+
+
+def test_which_run_is_the_baseline_changes_signs_alone() -> None:
+    random, n_S = np.random.default_rng(0), np.full(12, 20)
+    counts = Counts.start(np.repeat(np.arange(12), 20), np.zeros(240, int), classes=2, subpopulations=12, seed=1)
+    sides = []
+    for most in (0.1, 0.9):
+        share_S = random.random(12) * most
+        hit_TS = np.where(random.random((4, 12)) < 0.5, share_S, share_S / 3)
+        sides.append(Side(counts, layout_of((random.random((4, 240)) < np.repeat(hit_TS, 20, axis=1)).astype(np.int8), n_S), range(12)))
+    there, back = between(*sides), between(*sides[::-1])
+    assert np.array_equal(there.difference_AM, -back.difference_AM)
+    assert np.allclose(there.low_AM, -back.high_AM, rtol=1e-12)
+    assert np.allclose(there.p_AM, back.p_AM, rtol=1e-12)
 
 
 def test_a_difference_that_is_there_is_called_and_others_are_not(store: Store) -> None:

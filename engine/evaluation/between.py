@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from engine.evaluation.counts import Counts
-from engine.evaluation.damage import LEVEL, ratio, standard_errors
+from engine.evaluation.damage import LEVEL, errors_of_difference, ratio
 from engine.evaluation.layout import Layout
 from engine.evaluation.spread import sums
 from engine.evaluation.vulnerable import LEAST_TRIALS
@@ -60,7 +60,7 @@ def between(one: Side, other: Side) -> Between:
     trials_AM = both_ATM.sum(axis=1)
     ends_M = np.cumsum(n_M)
     difference_AM = ratio(_sums(apart_ATR.sum(axis=1, dtype=np.int64), ends_M), trials_AM * n_M)
-    se_AM, df_AM = standard_errors(replace(one.layout, have_ATS=both_ATM, diff_ATR=apart_ATR, n_S=n_M))
+    se_AM, df_AM = errors_of_difference(replace(one.layout, have_ATS=both_ATM, diff_ATR=apart_ATR, n_S=n_M), difference_AM)
     reach_AM = stdtrit(df_AM, (1 + LEVEL) / 2) * se_AM
     return Between(
         alphas=alphas,

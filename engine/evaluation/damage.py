@@ -11,7 +11,7 @@ Points are integer counts and one division, so that they do not depend on the or
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum
 
 import numpy as np
@@ -116,6 +116,16 @@ def standard_errors(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
         # Satterthwaite: the degrees of freedom of a sum of two variances
         df_AS[a, members] = (trials2_S + rows2_S) ** 2 / (trials2_S**2 / trials_df_S + rows2_S**2 / (part.n_S - 1))
     return se_AS, df_AS
+
+
+def errors_of_difference(layout: Layout, difference_AS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `standard_errors`, of a difference of damages in either order: diff_ATR is one's minus other's, difference_AS their means.
+
+    What a damage varies by is modelled by how large it is, so each is turned to where it is not negative: which of the two is taken from
+    which changes no interval.
+    """
+    sign_AR = np.repeat(np.where(difference_AS < 0, np.int8(-1), np.int8(1)), layout.n_S, axis=1)
+    return standard_errors(replace(layout, diff_ATR=layout.diff_ATR * sign_AR[:, None]))
 
 
 def moderated(spread: Spread, part: Components) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import stdtrit
 
-from engine.evaluation.damage import LEVEL, ratio, standard_errors
+from engine.evaluation.damage import LEVEL, errors_of_difference, ratio
 from engine.evaluation.layout import Layout
 from engine.evaluation.spread import components
 
@@ -42,7 +42,7 @@ def paired(control: Layout, attack: Layout) -> Paired:
     rows_AS = both_ATS.sum(axis=1) * attack.n_S
     clean_AS = (both_ATS * attack.clean_TS).sum(axis=1)
     difference_AS = ratio((control.right_ATS - attack.right_ATS).sum(axis=1), rows_AS)
-    se_AS, df_AS = standard_errors(replace(attack, diff_ATR=attack.diff_ATR - control.diff_ATR))
+    se_AS, df_AS = errors_of_difference(replace(attack, diff_ATR=attack.diff_ATR - control.diff_ATR), difference_AS)
     reach_AS = stdtrit(df_AS, (1 + LEVEL) / 2) * se_AS
     return Paired(
         control=control,
