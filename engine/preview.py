@@ -11,7 +11,8 @@ Answers: {"progress": [what, share]}, {"log": text}, {"found": [subpopulations],
 {"fetched": [paths]}, {"written": path, "rows": 17}, {"error": text} (with "asked": "members" where the data are there all the same), and
 {"members": {index, split, total, first, columns, rows, alphas, trials}}; of poison with split "poison", alpha, trial and note. Of
 pictures that also holds "pictures", one base64 string a row, of pixels x pixels x RGB bytes, and their "order" in words: aux comes
-nearest its cluster's centre first. It ends when its input does.
+nearest its cluster's centre first. Of texts it holds "texts", one a row, each whole or its beginning and words that say so.
+It ends when its input does.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 LIMIT, PICTURES = 500, 60  # rows told at once, and those with pictures, however many are asked for
 LOOKS = {"members", "poison"}  # questions of which several may wait, and only the last matters
 PIXELS = (8, 64)  # least and most of a thumbnail's side
+TEXT, TEXTS = 20_000, 4_000_000  # characters told of one text, and of all texts at once
 
 
 class Answers:
@@ -139,6 +141,7 @@ class Preview:
         heads = [[row_id, dataset.classes[y]] for row_id, y in zip(rows.ids[some].tolist(), rows.y[some].tolist(), strict=True)]
         columns, told = _beside(["row", "class"], heads, rows, some)
         shown = self._shown(None if rows.images is None else rows.images[some], question)
+        shown |= _texts(None if rows.texts is None else rows.texts[some])
         order = {"order": "nearest the centre first"} if nearest else {}
         head = {"index": index, "split": split, "total": len(where), "first": part.start}
         self.answers.say(members={**head, "columns": columns, "rows": told, **shown, **order, **self._rates()})
@@ -161,7 +164,7 @@ class Preview:
             heads = [[*head, round(float(share), 3)] for head, share in zip(heads, points.share[part], strict=True)]
             names.append("moved")
         columns, told = _beside(names, heads, dataset.aux, some)
-        shown = self._shown(points.images(part), question)
+        shown = self._shown(points.images(part), question) | _texts(None if dataset.aux.texts is None else dataset.aux.texts[some])
         head = {"index": index, "split": "poison", "alpha": alpha, "trial": trial, "note": points.note}
         size = {"total": len(poison), "first": part.start}
         self.answers.say(members={**head, **size, "columns": columns, "rows": told, **shown, **self._rates()})
@@ -207,6 +210,15 @@ def _part(question: dict[str, Any], total: int, rows: Rows) -> slice:
     first = max(0, min(int(question.get("first", 0)), total))
     most = PICTURES if rows.images is not None and question.get("pixels") else LIMIT
     return slice(first, min(total, first + max(0, min(int(question.get("limit", LIMIT)), most))))
+
+
+def _texts(texts: np.ndarray | None) -> dict[str, object]:
+    """The texts, object [rows] of str, that are told of; a very long one is cut and says so. Nothing where there are none."""
+    if texts is None:
+        return {}
+    most = min(TEXT, TEXTS // max(1, len(texts)))
+    cut = "\n\n… the first {:,} of {:,} characters"
+    return {"texts": [text if len(text) <= most else text[:most] + cut.format(most, len(text)) for text in texts]}
 
 
 def _beside(names: list[str], heads: list[list[object]], rows: Rows, some: np.ndarray) -> tuple[list[str], list[list[object]]]:

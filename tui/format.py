@@ -7,6 +7,17 @@ from textwrap import wrap
 
 NOTHING = "–"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
+BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)  # as reviews from the web have them
+
+
+def whole(text: str) -> str:
+    """A text in full, however long: its lines, `<br />` ending one too, and no control characters in them."""
+    return "\n".join(CONTROL.sub(" ", line).rstrip() for line in BREAK.sub("\n", text).splitlines())
+
+
+def one_line(text: str, limit: int = 400) -> str:
+    """A text's beginning, at most `limit` characters, on one line."""
+    return clean(" ".join(BREAK.sub(" ", text[: 4 * limit]).split()), limit)
 
 
 def clean(text: object, limit: int = 400) -> str:

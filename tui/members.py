@@ -97,6 +97,27 @@ def cards(told: dict[str, Any]) -> list[Card]:
     return found
 
 
+def with_texts(told: dict[str, Any]) -> tuple[list[str], list[list[object]]]:
+    """(columns, rows) of an answer; of texts the beginning of each on one line is the last column."""
+    names, rows = told["columns"], told["rows"]
+    if "texts" not in told:
+        return names, rows
+    name = next(name for name in ("text", "its text", "the text read") if name not in names)
+    return [*names, name], [[*row, fmt.one_line(text)] for row, text in zip(rows, told["texts"], strict=True)]
+
+
+def reading(told: dict[str, Any], place: int) -> tuple[str, str]:
+    """(title, text) of one of an answer's texts: its label, of poison the label given and the true one, and the whole of it."""
+    of = dict(zip(told["columns"], told["rows"][place], strict=True))
+    if told["split"] == "poison":
+        head = (
+            f"given {of['given']}, " + ("its true label" if of["given"] == of["true"] else f"is {of['true']}") + f" · point {of['point']}"
+        )
+    else:
+        head = str(of["class"])
+    return fmt.clean(f"{head} · row {of['row']}"), fmt.whole(told["texts"][place])
+
+
 def in_full(told_columns: Sequence[str], row: Sequence[object]) -> str:
     """All that is known of one picture, on one line."""
     return fmt.clean(" · ".join(f"{name} {fmt.cell(cell)}" for name, cell in zip(told_columns, row, strict=True) if cell is not None))

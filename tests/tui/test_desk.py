@@ -29,6 +29,7 @@ from tui.app import SubpopApp
 from tui.screens.again import AgainDialog
 from tui.screens.desk import PANES, DeskScreen
 from tui.screens.looking import Looking
+from tui.screens.reader import Reader
 from tui.screens.results import ResultsScreen
 from tui.screens.row import RowDialog
 from tui.widgets.bars import KeyBar
@@ -264,6 +265,29 @@ async def test_members_and_poison_are_asked_of_one_process_as_they_are_looked_at
         screen._answered({"error": "the engine's preview ended"})
         await settled(pilot, "T")
         assert asked[-1] == {"run": run_id}
+
+
+async def test_enter_opens_a_members_text_in_full(app: SubpopApp, run_id: str, asked: list[object]) -> None:
+    row = {"index": 0, "total": 1, "first": 0, "alphas": [1.0, 2.0], "trials": 3, "texts": ["Bad.<br />" + "word " * 200 + "end"]}
+    async with app.run_test(size=SIZE) as pilot:
+        screen = await opened(pilot, "members")
+        screen._answered({"ready": True})
+        screen._answered({"members": {**row, "split": "aux", "columns": ["row", "class"], "rows": [[7, "negative"]]}})
+        await until(pilot, lambda: "⏎ Read" in keys_shown(app))
+        assert str(rows(app, "members")[0]["text"]).startswith("Bad. word word")
+        await settled(pilot, "enter")
+        await until(pilot, lambda: isinstance(app.screen, Reader))
+        assert isinstance(app.screen, Reader)
+        assert app.screen.heading == "negative · row 7"
+        assert app.screen.text.startswith("Bad.\nword")
+        assert app.screen.text.endswith("end")
+        await settled(pilot, "escape", "tab")
+        columns = ["point", "row", "given", "true"]
+        rate = {"split": "poison", "alpha": 1.0, "trial": 0, "note": "", "columns": columns, "rows": [[0, 7, "positive", "negative"]]}
+        screen._answered({"members": {**row, **rate}})
+        await settled(pilot, "enter")
+        await until(pilot, lambda: isinstance(app.screen, Reader))
+        assert app.screen.heading == "given positive, is negative · point 0 · row 7"
 
 
 async def test_the_process_ends_with_the_desk(app: SubpopApp, run_id: str, asked: list[object]) -> None:

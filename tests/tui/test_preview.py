@@ -24,6 +24,7 @@ from engine.rows import Dataset, Membership, Rows
 from engine.scenario import parse
 from tests.tui import picture_world, worlds
 from tests.tui.worlds import subpopulations
+from tui import format as fmt
 from tui import members
 from tui.members import columns_of, found_cells
 from tui.preview import PreviewProcess
@@ -57,6 +58,37 @@ def test_members_are_the_rows_as_a_person_reads_them(preview: tuple[Preview, io.
     assert members["rows"] == [[103, "yes", 23.5, "a"], [104, "no", 24.5, None]]
     kinds = [column.kind for column in columns_of(members["columns"], members["rows"])]
     assert kinds == ["text", "text", "float", "text"]
+
+
+def test_texts_come_whole_beside_their_rows_and_very_long_ones_say_that_they_are_cut(preview: tuple[Preview, io.StringIO]) -> None:
+    asked, out = preview
+    dataset = asked.found.dataset
+    texts = np.array(["a", "b", "c", "One.<br /><br />Two\x1b[31m.", "x" * 30_000, "é"], object)
+    asked.found.dataset = replace(dataset, aux=replace(dataset.aux, texts=texts))
+    asked.answer({"members": 1, "split": "aux"})
+    answer = told(out)[0]["members"]
+    assert answer["texts"][0] == texts[3]
+    assert answer["texts"][1] == "x" * 20_000 + "\n\n… the first 20,000 of 30,000 characters"
+    names, cells = members.with_texts(answer)
+    assert names[-1] == "text"
+    assert cells[0][-1] == "One. Two [31m."
+    assert len(str(cells[1][-1])) == 400
+    assert members.reading(answer, 0) == ("yes · row 103", "One.\n\nTwo [31m.")
+    poison = {"split": "poison", "columns": ["point", "row", "given", "true"], "rows": [[0, 7, "yes", "no"]], "texts": ["a<BR>b"]}
+    assert members.reading(poison, 0) == ("given yes, is no · point 0 · row 7", "a\nb")
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a<br/>b<br>c<BR />d", "a\nb\nc\nd"),
+        ("tab\there\r\nnext \u202e", "tab here\nnext"),
+        ("long " * 1000 + "end", "long " * 1000 + "end"),
+        ("", ""),
+    ],
+)
+def test_a_text_to_read_keeps_its_lines_and_its_length_but_no_control_characters(text: str, lines: str) -> None:
+    assert fmt.whole(text) == lines
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from tui.screens.base import ModeScreen
 from tui.screens.desk_looking import OF_ROWS, Data, DeskLooking
 from tui.screens.looking import NO_MEMBERS
 from tui.widgets.live_table import LiveTable
+from tui.widgets.members_pane import MembersPane
 from tui.widgets.picture_grid import PictureGrid
 from tui.widgets.picture_pane import PicturePane
 from tui.widgets.plot_view import PlotView
@@ -74,7 +75,7 @@ class DeskScreen(DeskLooking, ModeScreen):
             yield TablePane("By alpha", desk_rows.BY_ALPHA, empty="nothing yet", id="alphas")
             yield TablePane("Trials", desk_rows.BY_TRIAL, view=view("desk_trials"), empty=READING, id="trials")
             yield TablePane("Controls", desk_rows.CONTROLS, view=view("desk_controls"), empty="nothing yet", id="controls")
-            yield TablePane("Members", NO_MEMBERS, id="members")
+            yield MembersPane("Members", NO_MEMBERS, id="members")
             yield PicturePane(id="pictures")
             yield TablePane("Predicted", CLASSES, view=view("predicted_of_one"), empty=READING, id="classes")
             yield TablePane("Flipped", FLIPPED, view=view("flipped_of_one"), empty=READING, id="flipped")

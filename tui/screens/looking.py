@@ -9,8 +9,8 @@ from textual import work
 from engine.rows import Column, TableSpec
 from tui import members
 from tui.preview import PreviewProcess
+from tui.widgets.members_pane import MembersPane
 from tui.widgets.picture_pane import PicturePane
-from tui.widgets.table_pane import TablePane
 
 if TYPE_CHECKING:
     from tui.screens.base import ModeScreen
@@ -23,11 +23,11 @@ NO_MEMBERS = TableSpec("members", (Column("row", "int"), Column("class", "text")
 
 
 class Looking(Base):
-    """The screen has a TablePane `#members` and a PicturePane; its classes -members and -pictures say which of them is there."""
+    """The screen has a MembersPane `#members` and a PicturePane; its classes -members and -pictures say which of them is there."""
 
     process: PreviewProcess
     look: members.Look
-    members: TablePane
+    members: MembersPane
     pictures: PicturePane
 
     @property
@@ -42,7 +42,7 @@ class Looking(Base):
         """When the screen is mounted."""
         self.process = PreviewProcess(self._answered)
         self.look = members.Look.remembered(self.host.settings.get("split", "aux"), self.host.settings.get("pixels", members.SIZES[0]))
-        self.members = self.query_one("#members", TablePane)
+        self.members = self.query_one("#members", MembersPane)
         self.pictures = self.query_one(PicturePane)
 
     # ---- the process that holds the data ----
@@ -71,20 +71,9 @@ class Looking(Base):
         if pictured:
             self.pictures.show(told)
         else:
-            self._show_table(told)
+            self.members.show(told)
         if had_focus:
             (self.pictures.grid if pictured else self.members.table).focus()
-
-    def _show_table(self, told: dict[str, Any]) -> None:
-        key = "point" if told["split"] == "poison" else "row"
-        spec = TableSpec("members", tuple(members.columns_of(told["columns"], told["rows"])), (key,))
-        self.members.say_empty("none in this split")
-        title = members.title(told, len(told["rows"]))
-        if self.members.table.spec != spec:
-            self.members.setup(title, spec)
-        self.members.title = title
-        self.members.table.load([tuple(row) for row in told["rows"]])
-        self.members.caption()
 
     # ---- what can be done ----
 

@@ -22,6 +22,7 @@ from tui.screens.base import ModeScreen
 from tui.screens.looking import NO_MEMBERS, Looking
 from tui.widgets.lines import Lines
 from tui.widgets.live_table import LiveTable
+from tui.widgets.members_pane import MembersPane
 from tui.widgets.picture_grid import PictureGrid
 from tui.widgets.picture_pane import PicturePane
 from tui.widgets.table_pane import TablePane
@@ -66,7 +67,7 @@ class SubpopulationsScreen(Looking, ModeScreen):
                 markable=True,
                 id="subpopulations",
             )
-            yield TablePane("Members", NO_MEMBERS, empty="m loads the data", id="members")
+            yield MembersPane("Members", NO_MEMBERS, empty="m loads the data", id="members")
             yield PicturePane(id="pictures")
 
     def on_mount(self) -> None:

@@ -1,0 +1,65 @@
+"""The rows of a subpopulation as a table; where they are texts, enter or a double click opens one to read in full."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from textual import on
+from textual.binding import Binding, BindingType
+
+from engine.rows import TableSpec
+from tui import members
+from tui.widgets.live_table import LiveTable
+from tui.widgets.table_model import Key
+from tui.widgets.table_pane import TablePane
+
+
+class MembersPane(TablePane):
+    """Shows answers to `members` and `poison`; keeps their texts, of which the table's cells show only the beginning."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "read", "Read", id="members.read")]
+
+    answer: dict[str, Any] | None = None
+    places: dict[Key, int]  # of each row in the answer
+
+    def setup(self, title: str, spec: TableSpec, view: Any = None) -> None:
+        self.answer = None
+        super().setup(title, spec, view)
+
+    def show(self, told: dict[str, Any]) -> None:
+        """Show what was answered."""
+        names, rows = members.with_texts(told)
+        key = "point" if told["split"] == "poison" else "row"
+        spec = TableSpec("members", tuple(members.columns_of(names, rows)), (key,))
+        self.say_empty("none in this split")
+        title = members.title(told, len(rows))
+        if self.table.spec != spec:
+            self.setup(title, spec)
+        self.title, self.answer = title, told
+        at = names.index(key)
+        self.places = {(row[at],): place for place, row in enumerate(rows)}
+        self.table.load([tuple(row) for row in rows])
+        self.caption()
+        self.screen.refresh_bindings()
+
+    @property
+    def readable(self) -> bool:
+        """Whether the row under the cursor is a text."""
+        return self.answer is not None and "texts" in self.answer and self.table.cursor_key in self.places
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.readable if action == "read" else True
+
+    def action_read(self) -> None:
+        """The text under the cursor in full."""
+        from tui.screens.reader import Reader
+
+        key = self.table.cursor_key
+        if self.readable and self.answer is not None and key is not None:
+            self.app.push_screen(Reader(*members.reading(self.answer, self.places[key])))
+
+    @on(LiveTable.Chosen)
+    def _twice(self, event: LiveTable.Chosen) -> None:
+        if self.readable:
+            event.stop()
+            self.action_read()
