@@ -185,7 +185,9 @@ def _said(store: Store, run_id: str, scenario: Scenario) -> str:
     """What must stand beside every number of the run."""
     many = len(scenario.subpopulations.only)
     head = f"attacked again: {many} subpopulation{'s were' if many != 1 else ' was'} marked by looking at run {run_id}"
-    both = sorted(_looked_at(store, run_id) & set(scenario.evaluation.trial_numbers))
+    own = scenario.evaluation.trial_numbers
+    searched = len(own) if scenario.evaluation.find is not None else 0  # a search's fresh trials follow its own
+    both = sorted(_looked_at(store, run_id) & set(range(own.start, own.stop + searched)))
     if not both:
         return f"{head}; fresh trials alone count here"
     several = both == list(range(both[0], both[-1] + 1)) and len(both) > 1

@@ -147,7 +147,8 @@ def _both(baseline: RunRow, other: RunRow, known: Known, others: Known) -> tuple
         said.append(f"{pair}: {len(why)} of {len(alike)} subpopulations are {'; '.join(sorted(set(why.values())))}")
     if places and (scenario.model != scenario2.model or scenario.dataset != scenario2.dataset):
         said.append(f"{pair}: model or dataset differ, so two victims of a trial need not share initial weights or batches")
-    same = all(key.startswith(MOVES_NO_VICTIM) for key in differences(scenario, scenario2))
+    changed = differences(scenario, scenario2)  # an optimised attack's points are its run's own: for its alphas, trials and targets
+    same = not changed or (scenario.attack.kind == "label_flip" and all(key.startswith(MOVES_NO_VICTIM) for key in changed))
     if places and same:
         said.append(f"{pair}: nothing differs that moves a victim, so a matched trial's victims are the same and its difference is 0")
     if why or (told is not None and not told.trials_AM.all()):

@@ -37,6 +37,7 @@ def bundle(store: Database, run_id: str, path: Path) -> None:
         with _fresh(part) as db, store.snapshot() as source:
             for table in TABLES:
                 _copy(source, db, table, run_id)
+            _without_places(db, source, run_id)
             db.execute("UPDATE runs SET state = 'stopped', phase = '' WHERE state IN ('queued', 'running', 'paused')")
             db.execute(f"PRAGMA application_id = {MARK}")
         part.replace(path)
@@ -108,6 +109,17 @@ def _fresh(path: Path) -> Iterator[sqlite3.Connection]:
         db.execute("VACUUM")
     finally:
         db.close()
+
+
+def _without_places(db: sqlite3.Connection, source: sqlite3.Connection, run_id: str) -> None:
+    """Take out of what went wrong where this machine keeps its files: tracebacks, the data folder and the home folder."""
+    trace = "instr(message, char(10) || 'Traceback')"
+    db.execute(f"UPDATE log SET message = substr(message, 1, {trace} - 1) WHERE {trace} > 0")
+    (data,) = source.execute("SELECT data_dir FROM runs WHERE id = ?", (run_id,)).fetchone()
+    for place, said in ((data, "$SUBPOP_DATA"), (str(Path.home()), "~")):
+        if len(place) > 1:
+            db.execute("UPDATE log SET message = replace(message, ?, ?)", (place, said))
+            db.execute("UPDATE runs SET error = replace(error, ?, ?)", (place, said))
 
 
 def _copy(source: sqlite3.Connection, into: sqlite3.Connection, table: str, run_id: str) -> None:

@@ -259,6 +259,12 @@ def test_a_search_again_reuses_its_grid(store: Store) -> None:
     assert by_key(store, child).keys() == by_key(store, parent).keys()
 
 
+def test_a_searchs_fresh_trials_that_the_other_run_had_are_said(store: Store) -> None:
+    parent = parent_run(store)
+    child = again.start(store, parent, [1], ["evaluation.trials=1", "evaluation.find=0.1"], spawn=False)
+    assert child.deviations[0].endswith("whose trials 0-1 count here too")
+
+
 def test_another_model_is_trained_anew(store: Store) -> None:
     parent = parent_run(store)
     child, fake = carried_out(store, parent, [1], "model.epochs=9")

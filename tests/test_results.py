@@ -230,3 +230,14 @@ def test_five_lines_in_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (tmp_path / "out" / "report.md") in mine.export(tmp_path / "out")
     both = notebook.together([mine, mine], "damage")
     assert len(both) == 8
+
+
+def test_a_bundle_says_nothing_of_where_a_machine_keeps_its_files(tmp_path: Path) -> None:
+    data = tmp_path / "secretplace"
+    with Store.open(tmp_path / "runs.db") as mine:
+        row = run.start(mine, parse(SCENARIO), spawn=False, data_dir=data)
+        mine.log(row.id, "error", f"{data}/x.csv is missing\nTraceback (most recent call last):\n  File '/secretplace/y.py'")
+        mine.update_run(row.id, state="failed", error=f"{data}/x.csv is missing")
+        bundle(mine, row.id, tmp_path / "run.subpop")
+    assert b"secretplace" not in (tmp_path / "run.subpop").read_bytes()
+    assert b"$SUBPOP_DATA/x.csv is missing" in (tmp_path / "run.subpop").read_bytes()
