@@ -131,7 +131,8 @@ def test_any_size_is_drawn_or_refused(width: int, height: int) -> None:
 
 def test_a_point_in_words() -> None:
     one = Series("alpha 1", (44.0,), (0.25,), (0.1,), (0.4,), keys=(17,))
-    assert told(plot(one), 0, 0, {17: "age 30"}) == "alpha 1   #17   size 44   damage 0.250 [0.100, 0.400]   age 30"
+    assert told(plot(one), 0, 0, {17: "age 30"}, 80) == "alpha 1   #17   size 44   damage 0.250 [0.100, 0.400]   age 30"
+    assert told(plot(one), 0, 0, {}, 45) == "#17   size 44   damage 0.250 [0.100, 0.400]"  # the value before the series' name
 
 
 # ---- the widget -------------------------------------------------------------------------------------------------------

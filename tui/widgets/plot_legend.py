@@ -97,8 +97,11 @@ def ink(words: str, style: str) -> list[Cell]:
     return [(char, style) for char in words]
 
 
-def told(plot: Plot, series: int, at: int, names: Mapping[int, str]) -> str:
-    """A point in words: whose it is, where it lies, its interval. names: subpopulation -> description."""
+def told(plot: Plot, series: int, at: int, names: Mapping[int, str], width: int) -> str:
+    """A point in words: whose it is, where it lies, its interval; without the series' name where that leaves no room for the value.
+
+    names: subpopulation -> description.
+    """
     one = plot.series[series]
     x, y = one.x[at], one.y[at]
     low, high = interval(one, at)
@@ -106,6 +109,8 @@ def told(plot: Plot, series: int, at: int, names: Mapping[int, str]) -> str:
     across = plot.ticks[int(x)] if x == int(x) and 0 <= x < len(plot.ticks) else f"{short(plot.x_label)} {x:,.4g}"
     who = (f"#{one.keys[at]}", clean(names.get(one.keys[at], ""))) if at < len(one.keys) else ("", "")
     words = (clean(one.name, 28), who[0], across, f"{short(plot.y_label)} {number(y)}{inside}", who[1])
+    if who[0] and len("   ".join(part for part in words[:4] if part)) > width:
+        words = ("", *words[1:])
     return "   ".join(part for part in words if part)
 
 

@@ -178,7 +178,7 @@ class PlotView(Widget, can_focus=True):
         """The point under the cursor in words."""
         if self.plot is None or self.cursor is None:
             return self._text(" ←→ walks the points, ↑↓ the series" if self.has_focus else "", "notice")
-        return self._text(f" ▸ {told(self.plot, *self.cursor, self.names)}", "told")
+        return self._text(f" ▸ {told(self.plot, *self.cursor, self.names, self.size.width - 3)}", "told")
 
     def _repaint(self) -> None:
         """Work the lines out again and paint the cells that differ."""
