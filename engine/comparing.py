@@ -138,9 +138,8 @@ def _both(baseline: RunRow, other: RunRow, known: Known, others: Known) -> tuple
             where = "their subpopulations hold other test rows"
         said.append(f"{pair}: no subpopulation can be matched, for {where}; only the worst k of each can be compared")
     elif any(alone):
-        said.append(
-            f"{pair}: {len(alike)} subpopulations are attacked by both; {alone[0]} by {baseline.id} alone, {alone[1]} by {other.id} alone"
-        )
+        many = "1 subpopulation is" if len(alike) == 1 else f"{len(alike)} subpopulations are"
+        said.append(f"{pair}: {many} attacked by both; {alone[0]} by {baseline.id} alone, {alone[1]} by {other.id} alone")
     if places and told is not None and not told.trials_AM.any():
         said.append(f"{pair}: no trial is in both, so differences are not paired")
     if why:
@@ -149,7 +148,7 @@ def _both(baseline: RunRow, other: RunRow, known: Known, others: Known) -> tuple
         said.append(f"{pair}: model or dataset differ, so two victims of a trial need not share initial weights or batches")
     changed = differences(scenario, scenario2)  # an optimised attack's points are its run's own: for its alphas, trials and targets
     same = not changed or (scenario.attack.kind == "label_flip" and all(key.startswith(MOVES_NO_VICTIM) for key in changed))
-    if places and same:
+    if places and same and told is not None and told.trials_AM.any():
         said.append(f"{pair}: nothing differs that moves a victim, so a matched trial's victims are the same and its difference is 0")
     if why or (told is not None and not told.trials_AM.all()):
         said.append(f"{pair}: intervals of differences that are not paired take the two runs as independent")
