@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from engine.errors import RequestError
 
 if TYPE_CHECKING:
-    from engine.scenario import Scenario
+    from engine.scenario.sections import Scenario
 
 # The names in the registries of engine/datasets/, models/, attacks/ and victims.py, without their weight; a test holds them together.
 DATASETS = ("digits", "breast_cancer", "adult", "cifar10", "utkface", "imdb", "table", "image_folder", "text_table")

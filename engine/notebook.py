@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from engine import cli_text
+from engine.cli import text as cli_text
 from engine.errors import RequestError, RunFailed
 from engine.rows import RunRow
 from engine.store import Store
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from engine.plots_data import Plot
-    from engine.scenario import Scenario
-    from engine.tables_groups import Choice
+    from engine.plots.data import Plot
+    from engine.scenario.sections import Scenario
+    from engine.tables.groups import Choice
 
 POLL_S = 0.2
 KINDS = {"text": "string", "int": "Int64", "fraction": "float64", "float": "float64", "bool": "boolean"}
@@ -50,8 +50,8 @@ class Run:
     @property
     def tables(self) -> tuple[str, ...]:
         """The names of the tables it has now, and of those made when asked for."""
-        from engine.tables import SPECS
-        from engine.tables_specs import MADE_AT_EXPORT
+        from engine.tables.columns import MADE_AT_EXPORT
+        from engine.tables.world import SPECS
 
         with Store.open(self.store, create=False) as opened:
             there = opened.tables(self.id)
@@ -88,7 +88,7 @@ class Run:
         """One plot as a matplotlib figure, which a notebook shows. UnknownName; RequestError before it has data or without matplotlib."""
         from engine.errors import UnknownName
         from engine.plots import PLOTS
-        from engine.plots_files import figure
+        from engine.plots.files import figure
 
         if name not in PLOTS:
             raise UnknownName("plot", name, PLOTS)
@@ -98,7 +98,7 @@ class Run:
 
     def again(self, subpopulations: Sequence[int], *overrides: str, fresh: bool = False, name: str | None = None, wait: bool = True) -> Run:
         """Attack these alone in a new run, which reuses victims of this one: run.again([3, 17], "evaluation.trials=6")."""
-        from engine import again
+        from engine.runs import again
 
         with Store.open(self.store, create=False) as opened:
             started = Run(again.start(opened, self.id, subpopulations, overrides, fresh=fresh, name=name).id, self.store)
@@ -106,7 +106,7 @@ class Run:
 
     def export(self, folder: str | Path) -> list[Path]:
         """Every table, the scenario, the provenance and a report into a folder."""
-        from engine.export_all import export_all
+        from engine.export.everything import export_all
 
         with Store.open(self.store, create=False) as opened:
             return export_all(opened, [self.id], Path(folder))
@@ -114,15 +114,15 @@ class Run:
 
 def scenario(name_or_path: str | Path, *overrides: str, smoke: bool = False) -> Scenario:
     """A preset by name or a scenario file by path, with overrides as of `--set`: scenario("quickstart", "model.epochs=5")."""
-    from engine.scenario import load
+    from engine.scenario.sections import load
 
     return load(name_or_path, overrides, smoke)
 
 
 def run(scenario: Scenario, *, name: str | None = None, data: Path | None = None, store: Path | None = None, wait: bool = True) -> Run:
     """Run a scenario in a process of its own, and wait for it. It outlives this one; without `wait`, look at it whenever you like."""
-    from engine import finding
-    from engine import run as runs
+    from engine.runs import finding
+    from engine.runs import start as runs
 
     finding.check(scenario)
     with Store.open(store) as opened:
@@ -151,9 +151,9 @@ def together(runs: Sequence[Run], table: str, choice: Choice | None = None) -> p
     import pandas as pd
 
     from engine.errors import UnknownName
-    from engine.export import prepared
-    from engine.tables import SPECS
-    from engine.tables_compare import COMPARISONS
+    from engine.export.export import prepared
+    from engine.tables.compare import COMPARISONS
+    from engine.tables.world import SPECS
 
     if table not in SPECS and table not in COMPARISONS:
         raise UnknownName("table", table, (*SPECS, *COMPARISONS))

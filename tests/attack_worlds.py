@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.rows import Dataset, Membership, Rows, Subpopulation
-from engine.scenario import AttackSection
+from engine.scenario.sections import AttackSection
 
 SIDE, WIDTH, EACH = 8, 6, 10  # pixels, hidden features, aux rows a subpopulation
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from engine.models.bert_last_layer import LastLayer
+from engine.models.bert.last_layer import LastLayer
 from engine.rows import Kept
 
 LAYER = LastLayer(width=24, heads=3, inner=40, classes=3, std=0.4)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from engine.rows import Membership, Subpopulation, VictimResult, VictimSpec
-from engine.tables import Facts
+from engine.tables.world import Facts
 
 CLASSES = ("<=50K", ">50K", "n/a")
 ROWS, SUBPOPULATIONS = 120, 7

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from engine.rows import Dataset, Membership, Rows, StackPlan, Subpopulation, VictimResult, VictimSpec
-from engine.scenario import Scenario
+from engine.scenario.sections import Scenario
 from engine.seeds import generator
 
 WORKER = (sys.executable, str(Path(__file__).resolve()))
@@ -50,7 +50,7 @@ class Discovery:
 
 
 class FakePipeline:
-    """What `engine.pipeline` offers a worker."""
+    """What `engine.pipeline.discover` offers a worker."""
 
     Discovery = Discovery
 
@@ -123,7 +123,7 @@ def victim(seed: int, spec: VictimSpec, y_test: np.ndarray) -> VictimResult:
 
 
 if __name__ == "__main__":
-    from engine.worker import main
+    from engine.runs.worker import main
 
     fail_at = os.environ.get("FAKE_FAIL_AT")
     fake = FakePipeline(float(os.environ.get("FAKE_STEP_S", "0")), int(fail_at) if fail_at else None)

@@ -20,12 +20,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from engine import run
-from engine.export import export
+from engine.export.export import export
 from engine.rows import RunRow
-from engine.scenario import Scenario, load
+from engine.runs import start as run
+from engine.scenario.sections import Scenario, load
 from engine.store import Store
-from engine.tables import SPECS
+from engine.tables.world import SPECS
 
 POLL_S = 0.02
 

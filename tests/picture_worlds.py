@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.datasets import cifar10, cifar10_batches
-from engine.datasets.cifar10_batches import CLASSES
-from engine.datasets.fetching import Source
+from engine.datasets import cifar10
+from engine.datasets.files.fetching import Source
+from engine.datasets.pictures import batches as cifar10_batches
+from engine.datasets.pictures.batches import CLASSES
 from engine.rows import Dataset, Rows
 
 

@@ -11,15 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import again, cli, notebook, pipeline, reuse, run, store_bundle
-from engine.control import Control
+from engine import notebook
+from engine.cli import main as cli
 from engine.errors import RequestError
-from engine.progress import Progress
+from engine.pipeline import discover as pipeline
 from engine.rows import Dataset, StackPlan, VictimResult, VictimSpec
-from engine.scenario import Scenario, parse
+from engine.runs import again, reuse
+from engine.runs import start as run
+from engine.runs.control import Control
+from engine.runs.progress import Progress
+from engine.runs.worker import work
+from engine.scenario.sections import Scenario, parse
 from engine.seeds import generator
 from engine.store import Store
-from engine.worker import work
+from engine.store import bundle as store_bundle
 from tests.fake_pipeline import SCENARIO, FakePipeline
 from tests.test_pipeline import QUICK
 
@@ -314,7 +319,7 @@ def test_over_changed_data_nothing_is_reused_and_it_is_said(store: Store) -> Non
 
 
 def test_victims_made_otherwise_are_reused_and_it_is_said(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine import provenance
+    from engine.runs import provenance
 
     with monkeypatch.context() as patch:
         patch.setattr(provenance, "code_version", lambda: "0.0+src.old")

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import available, scenario
-from engine.attacks import ATTACKS, poison, prepare, require
+from engine import available
+from engine.attacks.poison import ATTACKS, poison, prepare, require
 from engine.errors import RequestError, ScenarioError
 from engine.rates import count
 from engine.rows import Arm, Dataset, Membership, Poison, Rows, Subpopulation
-from engine.scenario import AttackSection
+from engine.scenario import sections as scenario
+from engine.scenario.sections import AttackSection
 
 
 def world(classes: int = 2, n: int = 40) -> tuple[Dataset, Membership]:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine import attacks
 from engine.attacks import gradient
+from engine.attacks import poison as attacks
 from engine.attacks.alignment import alignment, parameters_of
 from engine.errors import BadData, RequestError, UnknownName
 from engine.rows import Dataset, Membership, Poison, Subpopulation
-from engine.scenario import AttackSection
+from engine.scenario.sections import AttackSection
 from tests.attack_worlds import EACH, SIDE, ConvAdversary, pictures, section
 
 LAYERS = ("last", "head", "conv2", "conv1.weight", "all")

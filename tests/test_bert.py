@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from engine.errors import BadData, MissingData, RequestError, SubpopError
-from engine.models import bert_files
-from engine.models.bert import TRIM, Bert, BertEncoder, last_layer_init, last_layer_of
-from engine.models.bert_files import BertShape, BertSource
+from engine.models.bert import files as bert_files
+from engine.models.bert.bert import TRIM, Bert, BertEncoder, last_layer_init, last_layer_of
+from engine.models.bert.files import BertShape, BertSource
 
 SHAPE = BertShape(width=16, layers=3, heads=2, inner=24, vocabulary=50, positions=40, std=0.3)
 LENGTH = 12

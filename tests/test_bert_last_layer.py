@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from engine.models.bert_last_layer import LastLayer
+from engine.models.bert.last_layer import LastLayer
 from engine.rows import EncoderPoison, EncoderRows, Kept
 from tests.bert_world import LAYER, PLAIN, Transformers, kept, params_of, states
 

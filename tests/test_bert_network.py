@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.models.bert import Bert
-from engine.models.bert_files import BertShape, BertSource
-from engine.training.networks import train_networks
+from engine.models.bert.bert import Bert
+from engine.models.bert.files import BertShape, BertSource
+from engine.training.networks.choose import train_networks
 from engine.training.recipe import Job, Recipe, Training
-from engine.training.sequential import train_network_sequential
+from engine.training.reference.sequential import train_network_sequential
 
 SHAPE = BertShape(width=8, layers=2, heads=2, inner=12, vocabulary=30, positions=40, std=0.3)
 LENGTH = 10

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from engine import texts
 from engine.errors import RunFailed
-from engine.models import bert_files
-from engine.models.bert import Bert, BertEncoder
-from engine.models.bert_files import BertShape, BertSource
+from engine.features import texts
+from engine.models.bert import files as bert_files
+from engine.models.bert.bert import Bert, BertEncoder
+from engine.models.bert.files import BertShape, BertSource
 from engine.rows import Dataset, Rows, States
-from engine.scenario import ModelSection
-from engine.training.encoder_states import StateRows
+from engine.scenario.sections import ModelSection
+from engine.training.encoders.states import StateRows
 
 SHAPE = BertShape(width=16, layers=3, heads=2, inner=24, vocabulary=60, positions=40, std=0.3)
 LENGTH = 12

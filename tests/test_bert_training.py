@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from engine.errors import Interrupted, RequestError
-from engine.models.bert_last_layer import LastLayer
+from engine.models.bert.last_layer import LastLayer
 from engine.rows import Kept, States
-from engine.training.encoder_sequential import train_encoder_sequential
-from engine.training.encoder_stack import EncoderStack, logits_of_rows, train_encoder_stack
-from engine.training.encoder_states import StateRows
+from engine.training.encoders.stack import EncoderStack, logits_of_rows, train_encoder_stack
+from engine.training.encoders.states import StateRows
 from engine.training.recipe import Job, Recipe, Trained, Training
+from engine.training.reference.encoder import train_encoder_sequential
 from tests.bert_world import LAYER, Transformers, params_of
 
 ROWS, TOKENS, WORKERS = 30, 8, 2

@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from engine import cli, cli_runs, cli_text, cli_watch
-from engine import run as run_module
-from engine.catalog import presets
+from engine.cli import main as cli
+from engine.cli import runs as cli_runs
+from engine.cli import text as cli_text
+from engine.cli import watch as cli_watch
 from engine.rows import RunRow
-from engine.scenario import load
+from engine.runs import start as run_module
+from engine.scenario.presets import presets
+from engine.scenario.sections import load
 from engine.store import Store
-from engine.tables import SPECS
+from engine.tables.world import SPECS
 
 JARGON = re.compile(r"Traceback|pydantic|Input should|validation error|type=|_type\b|extra_forbidden|literal_error|\bNone\b|<class")
 
@@ -46,7 +49,7 @@ def subpop(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyte
 
 
 def in_a_process(*words: str, **given: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "engine.cli", *words], capture_output=True, text=True, timeout=120, **given)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run([sys.executable, "-m", "engine.cli.main", *words], capture_output=True, text=True, timeout=120, **given)  # type: ignore[call-overload, no-any-return]
 
 
 # ---- what is asked of the catalogue ---------------------------------------------------------------------------------
@@ -316,7 +319,7 @@ def test_a_bug_is_said_to_be_one_and_its_details_are_kept(subpop: Cli, tmp_path:
     def broken() -> None:
         raise KeyError("boom")
 
-    monkeypatch.setattr("engine.catalog.catalog", broken)
+    monkeypatch.setattr("engine.scenario.presets.catalog", broken)
     said = subpop("presets")
     assert said.status == 1
     assert len(said.err.strip().splitlines()) == 1
@@ -330,13 +333,13 @@ def test_a_full_disk_is_no_bug(subpop: Cli, monkeypatch: pytest.MonkeyPatch) -> 
     def full() -> None:
         raise OSError(28, "No space left on device", "/data/x")
 
-    monkeypatch.setattr("engine.catalog.catalog", full)
+    monkeypatch.setattr("engine.scenario.presets.catalog", full)
     said = subpop("presets")
     assert (said.status, said.err) == (1, "subpop: /data/x: No space left on device; free some space\n")
     if Path("/dev/full").exists():
         with open("/dev/full", "w") as out:
             said_ = subprocess.run(
-                [sys.executable, "-m", "engine.cli", "presets"], stdout=out, stderr=subprocess.PIPE, text=True, timeout=60
+                [sys.executable, "-m", "engine.cli.main", "presets"], stdout=out, stderr=subprocess.PIPE, text=True, timeout=60
             )
         assert (said_.returncode, said_.stderr) == (1, "subpop: the output: No space left on device; free some space\n")
 
@@ -354,7 +357,7 @@ def test_ctrl_c_anywhere_is_130(subpop: Cli, monkeypatch: pytest.MonkeyPatch) ->
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("engine.catalog.catalog", interrupted)
+    monkeypatch.setattr("engine.scenario.presets.catalog", interrupted)
     assert subpop("presets").status == 130
 
 
@@ -366,7 +369,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     os.close(read)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "engine.cli", "show", "quickstart"],
+            [sys.executable, "-m", "engine.cli.main", "show", "quickstart"],
             stdout=write,
             stderr=subprocess.PIPE,
             text=True,
@@ -380,7 +383,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 def test_an_output_that_is_closed_is_no_error() -> None:
     done = subprocess.run(
-        ["bash", "-c", f'"{sys.executable}" -m engine.cli presets >&-'], capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-c", f'"{sys.executable}" -m engine.cli.main presets >&-'], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -394,7 +397,7 @@ def test_a_terminal_that_knows_only_ascii() -> None:
 @pytest.mark.parametrize("words", [["--help"], ["presets"], ["runs"], ["show", "quickstart"], ["data", "list"], ["run", "--help"]])
 def test_nothing_heavy_is_imported_to_look_around(words: list[str], tmp_path: Path) -> None:
     script = (
-        "import sys; from engine.cli import main; status = main(sys.argv[1:]); "
+        "import sys; from engine.cli.main import main; status = main(sys.argv[1:]); "
         "print(status, sorted({'torch', 'pandas', 'numpy', 'textual', 'sklearn', 'scipy', 'pyarrow'} & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run(
@@ -477,7 +480,7 @@ def test_following_a_run_to_its_end(
 )
 def test_the_end_of_a_run_tells_its_worst(running: tuple[Store, RunRow], corrected: dict[str, object], told: str) -> None:
     from engine.rows import Table
-    from engine.tables import SPECS
+    from engine.tables.world import SPECS
 
     store, row = running
     assert cli_watch._worst(store, row.id) == ""

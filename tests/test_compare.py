@@ -12,20 +12,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine import cli, notebook
-from engine.comparing import compared, compared_worst, differences
+from engine import notebook
+from engine.cli import main as cli
 from engine.errors import RequestError
 from engine.evaluation.between import Side, between
 from engine.evaluation.counts import Counts
 from engine.evaluation.layout import lay_out
 from engine.evaluation.paired import paired
-from engine.export import export, predictions
-from engine.export_all import export_all
+from engine.export.everything import export_all
+from engine.export.export import export, predictions
 from engine.rows import Membership, StackPlan, VictimResult
-from engine.scenario import dump, parse
+from engine.scenario.sections import dump, parse
 from engine.store import MEMORY, Store
-from engine.tables import World, build
-from engine.tables_specs import SPECS
+from engine.tables.columns import SPECS
+from engine.tables.matching import compared, compared_worst, differences
+from engine.tables.world import World, build
 from tests.evaluation_world import Discovered, discovered, victims
 from tests.studies import independent
 from tests.test_evaluation import layout_of
@@ -60,7 +61,7 @@ def store():
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots are tested elsewhere, and take longer than all else here."""
-    monkeypatch.setattr("engine.export_all.export_plots", lambda *_: ([], {}))
+    monkeypatch.setattr("engine.export.everything.export_plots", lambda *_: ([], {}))
 
 
 def finished(

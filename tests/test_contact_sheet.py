@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from engine import contact_sheet, pipeline
-from engine.cli import app
+from engine.cli.main import app
 from engine.errors import RequestError
+from engine.pipeline import discover as pipeline
+from engine.preview import contact_sheet
 from engine.rows import Membership
 from engine.store import Store
 from tests.tui import picture_world, worlds

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from engine import datasets
-from engine.datasets.splitting import assert_disjoint, cap, checked, levels, split_by_fraction, standardise, stratified_order
+from engine.datasets.splits import assert_disjoint, cap, checked, levels, split_by_fraction, standardise, stratified_order
 from engine.errors import BadData, RequestError, UnknownName
 from engine.rows import Dataset, Rows
-from engine.scenario import DatasetSection
+from engine.scenario.sections import DatasetSection
 
 NOWHERE = Path("/nonexistent")
 

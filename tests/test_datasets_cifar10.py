@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from engine import datasets
-from engine.datasets import cifar10_batches
-from engine.datasets.cifar10_batches import CLASSES, read_batch
+from engine.datasets.pictures import batches as cifar10_batches
+from engine.datasets.pictures.batches import CLASSES, read_batch
 from engine.errors import BadData, MissingData
-from engine.filesystem import cache_dir
-from engine.scenario import DatasetSection
+from engine.scenario.sections import DatasetSection
+from engine.system.filesystem import cache_dir
 from tests.picture_worlds import (
     assert_pictures,
     cifar_tree,

@@ -15,7 +15,7 @@ import pytest
 
 from engine import datasets
 from engine.datasets import adult
-from engine.datasets.fetching import STALE_S, Source, checked_path, download, state_of
+from engine.datasets.files.fetching import STALE_S, Source, checked_path, download, state_of
 from engine.errors import BadData, MissingData
 
 BODY = b"39, State-gov\n" * 20_000

@@ -10,7 +10,7 @@ import pytest
 from engine import datasets
 from engine.errors import BadData, MissingData, RequestError
 from engine.rows import Dataset
-from engine.scenario import DatasetSection, parse
+from engine.scenario.sections import DatasetSection, parse
 from tests.picture_worlds import assert_pictures, coded, pixels, splits, unpacked
 
 PETS = {

@@ -9,7 +9,7 @@ import pytest
 
 from engine import datasets
 from engine.rows import Dataset
-from engine.scenario import DatasetSection
+from engine.scenario.sections import DatasetSection
 from tests.picture_worlds import assert_pictures, splits
 
 

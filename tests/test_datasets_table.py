@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine import datasets
-from engine.datasets.table_columns import Numbers, Words
-from engine.datasets.table_reading import read_column
+from engine.datasets.tables.columns import Numbers, Words
+from engine.datasets.tables.reading import read_column
 from engine.errors import BadData, MissingData, RequestError, SubpopError
 from engine.rows import Dataset
-from engine.scenario import DatasetSection
+from engine.scenario.sections import DatasetSection
 
 Load = Callable[..., Dataset]
 
@@ -391,7 +391,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_in_words(load: Load, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
     content, keys, said = REFUSED[case]
-    monkeypatch.setattr("engine.datasets.table_features.os.sysconf", lambda name: 4000 if name == "SC_PHYS_PAGES" else 4096)
+    monkeypatch.setattr("engine.datasets.tables.features.os.sysconf", lambda name: 4000 if name == "SC_PHYS_PAGES" else 4096)
     with pytest.raises(BadData) as caught:
         load(content, **keys)
     assert said in str(caught.value)

@@ -20,12 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine import datasets, scenario
+from engine import datasets
 from engine.datasets import imdb
-from engine.datasets.fetching import md5_of
+from engine.datasets.files.fetching import md5_of
 from engine.errors import BadData, MissingData, RequestError, ScenarioError
 from engine.rows import Dataset
-from engine.scenario import DatasetSection
+from engine.scenario import sections as scenario
+from engine.scenario.sections import DatasetSection
 
 Files = dict[str, bytes]
 SPLITS = ("train", "aux", "test")

@@ -9,9 +9,9 @@ import pytest
 
 from engine import datasets
 from engine.datasets import utkface
-from engine.datasets.picture_decoding import LeftOut
+from engine.datasets.pictures.decoding import LeftOut
 from engine.errors import BadData, MissingData, RequestError
-from engine.scenario import DatasetSection
+from engine.scenario.sections import DatasetSection
 from tests.picture_worlds import assert_pictures, face, packed, splits, unpacked
 
 FACES = dict(face(seed, 15 + seed % 80, seed % 2, seed % 5) for seed in range(100))

@@ -14,18 +14,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine import texts
 from engine.errors import BadData, RequestError
-from engine.models import auto_files
-from engine.models.auto_encoder import AutoEncoder
-from engine.models.auto_files import EncoderSource
-from engine.models.bert import Bert
-from engine.models.bert_files import BertSource
-from engine.scenario import ModelSection
-from engine.texts_tokenizer import tokenizer_of
-from engine.training.networks import train_networks
+from engine.features import texts
+from engine.features.tokenizer import tokenizer_of
+from engine.models.bert.bert import Bert
+from engine.models.bert.files import BertSource
+from engine.models.encoders import files as auto_files
+from engine.models.encoders.encoder import AutoEncoder
+from engine.models.encoders.files import EncoderSource
+from engine.scenario.sections import ModelSection
+from engine.training.networks.choose import train_networks
 from engine.training.recipe import Job, Recipe, Trained, Training
-from engine.training.sequential import train_network_sequential
+from engine.training.reference.sequential import train_network_sequential
 
 LENGTH, CLASSES, WORDS = 10, 3, 40
 CPU = torch.device("cpu")
@@ -232,8 +232,8 @@ def test_trained_as_transformers_own_would_be(world: Callable[[str], World], kin
     others = [p for name, p in own.items() if name in model.names and not any(p is d for d in decayed)]
     groups = [{"params": decayed, "weight_decay": RECIPE.weight_decay}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=RECIPE.lr)
+    from engine.training.reference.sequential import shared_batches
     from engine.training.schedule import Schedule
-    from engine.training.sequential import shared_batches
 
     for epoch in range(RECIPE.epochs):
         for x, y_B in shared_batches(Schedule(22, RECIPE.batch, 1, 0), training(), jobs()[1], epoch):
@@ -407,7 +407,7 @@ def reviews(path: Path, rows: int = 120) -> Path:
 
 
 def scenario_of(table: Path, folder: Path, *overrides: str) -> Any:
-    from engine.scenario import parse
+    from engine.scenario.sections import parse
 
     return parse(
         f"""
@@ -452,7 +452,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("tune", ["all", "last_layer"])
 def test_from_a_table_of_texts_to_what_victims_predict(tiny: tuple[Path, Path], tune: str) -> None:
-    from engine import pipeline
+    from engine.pipeline import discover as pipeline
 
     given = scenario_of(*tiny, f"model.tune={tune}", *(["subpopulations.layer=tokens"] if tune == "all" else []))
     said: list[str] = []

@@ -14,13 +14,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from engine import export as exporting
 from engine.errors import RequestError, UnknownName
-from engine.export import FORMATS, export
-from engine.export_formats import WRITERS
+from engine.export import export as exporting
+from engine.export.export import FORMATS, export
+from engine.export.formats import WRITERS
 from engine.rows import Column, StackPlan, TableSpec
 from engine.store import MEMORY, Store
-from engine.tables import MATERIALISED, SPECS, World, build
+from engine.tables.world import MATERIALISED, SPECS, World, build
 from tests.evaluation_world import CLASSES, FACTS, ROWS, discovered, victims
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -188,7 +188,7 @@ def test_predictions_are_streamed(store: Store, run: str, monkeypatch: pytest.Mo
             yield row
 
     monkeypatch.setattr(exporting, "predictions", counted)
-    monkeypatch.setattr("engine.export_formats.CHUNK", 500)
+    monkeypatch.setattr("engine.export.formats.CHUNK", 500)
     export(store, run, "predictions", "csv", Watched())  # type: ignore[arg-type]
     assert seen[0] < drawn / 5  # the first bytes left before a fifth of the rows were made
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import run
 from engine.errors import RequestError
-from engine.finding import check
 from engine.rates import count, exact
 from engine.rows import StackPlan, VictimResult, VictimSpec
-from engine.scenario import Scenario, parse
+from engine.runs import start as run
+from engine.runs.finding import check
+from engine.runs.worker import work
+from engine.scenario.sections import Scenario, parse
 from engine.seeds import generator
 from engine.store import Store
-from engine.worker import work
 from tests.fake_pipeline import SCENARIO, VICTIMS, Discovery, FakePipeline
 
 FIND: Scenario = parse(SCENARIO, overrides=["evaluation.find=0.3"])

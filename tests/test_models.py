@@ -8,10 +8,10 @@ import torch
 import torchvision
 from torch.func import functional_call
 
-from engine import models
 from engine.errors import RequestError, UnknownName
-from engine.models.network import IMAGENET, Network
-from engine.scenario import ModelSection
+from engine.models import build as models
+from engine.models.networks.network import IMAGENET, Network
+from engine.scenario.sections import ModelSection
 
 F64, F32 = torch.float64, torch.float32
 CONV, VGG, RESNET = ModelSection(kind="conv"), ModelSection(kind="vgg", depth=11), ModelSection(kind="torchvision", architecture="resnet18")

@@ -13,11 +13,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from engine import catalog, models, weights_place
 from engine.errors import BadData, MissingData, RequestError, ScenarioError, SubpopError
-from engine.models import torchvision_models, weights
-from engine.models.network import Network
-from engine.scenario import ModelSection, load, parse
+from engine.models import build as models
+from engine.models import places as weights_place
+from engine.models import weights
+from engine.models.networks import torchvision as torchvision_models
+from engine.models.networks.network import Network
+from engine.scenario import presets as catalog
+from engine.scenario.sections import ModelSection, load, parse
 
 CONV = ModelSection(kind="conv")
 Tensors = dict[str, torch.Tensor]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine import attacks, features, pipeline
+from engine.attacks import poison as attacks
+from engine.features import pictures as features
+from engine.pipeline import discover as pipeline
 from engine.rows import VictimSpec
-from engine.scenario import Scenario, parse
+from engine.scenario.sections import Scenario, parse
 from tests.attack_worlds import ConvAdversary, pictures
 
 TEXT = """

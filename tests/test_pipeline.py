@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from engine import attacks, available, datasets, models, pipeline, victims
-from engine.adversary import Adversary
+from engine import available, datasets
+from engine.attacks import poison as attacks
 from engine.errors import Interrupted, RequestError
-from engine.pipeline import Discovery
+from engine.models import build as models
+from engine.pipeline import discover as pipeline
+from engine.pipeline.adversary import Adversary
+from engine.pipeline.discover import Discovery
 from engine.rows import VictimResult, VictimSpec
-from engine.scenario import Scenario, load, parse
-from engine.training.sequential import train_sequential
+from engine.scenario.sections import Scenario, load, parse
+from engine.training.reference.sequential import train_sequential
+from engine.victims import family as victims
 
 QUICK = """
 title = "a small world"
@@ -235,7 +239,7 @@ def test_adult_is_learned_as_scikit_learn_learns_it(shared_data: Path):
     """Real Adult, the published recipe: our clean victim against MLPClassifier on the same rows."""
     from sklearn.neural_network import MLPClassifier
 
-    from engine.scenario import load
+    from engine.scenario.sections import load
 
     given = load("adult-clustermatch")
     data = datasets.load(given.dataset, 0, shared_data)

@@ -12,17 +12,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine import cli, notebook, plots_files
+from engine import notebook
+from engine.cli import main as cli
 from engine.errors import RequestError, UnknownName
 from engine.evaluation.dose import isotonic
-from engine.export_all import export_all
+from engine.export.everything import export_all
 from engine.plots import PLOTS, Plot, Series, dose_response, plots_of, plots_of_run
-from engine.plots_data import alt
-from engine.plots_dose import at, quantile
-from engine.plots_files import DPI, figure, png, svg, write
+from engine.plots import files as plots_files
+from engine.plots.data import alt
+from engine.plots.dose import at, quantile
+from engine.plots.files import DPI, figure, png, svg, write
 from engine.rows import StackPlan, Table
 from engine.store import Store
-from engine.tables import SPECS, World, build
+from engine.tables.world import SPECS, World, build
 from tests.evaluation_world import CLASSES, FACTS, discovered, victims
 
 Tables = dict[str, Table]

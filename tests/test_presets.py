@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.catalog import catalog, presets
-from engine.scenario import DatasetSection, dump, load, parse
+from engine.scenario.presets import catalog, presets
+from engine.scenario.sections import DatasetSection, dump, load, parse
 
 NAMES = tuple(presets())
 

@@ -15,13 +15,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from engine import cli, run
-from engine.catalog import presets
-from engine.models.bert import Bert
-from engine.models.bert_files import ARCHITECTURES, BertSource
-from engine.scenario import load, parse
+from engine.cli import main as cli
+from engine.models.bert.bert import Bert
+from engine.models.bert.files import ARCHITECTURES, BertSource
+from engine.runs import start as run
+from engine.runs.worker import work
+from engine.scenario.presets import presets
+from engine.scenario.sections import load, parse
 from engine.store import Store
-from engine.worker import work
 
 TEXT = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.M | re.S)

@@ -13,17 +13,19 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from engine import cli, notebook, run
-from engine import report as report_
+from engine import notebook
+from engine.cli import main as cli
 from engine.errors import RequestError
-from engine.export_all import export_all
-from engine.report import report
-from engine.scenario import parse
+from engine.export import report as report_
+from engine.export.everything import export_all
+from engine.export.report import report
+from engine.export.verdict import verdict
+from engine.runs import start as run
+from engine.runs.worker import work
+from engine.scenario.sections import parse
 from engine.store import Store
-from engine.store_bundle import bundle, open_bundle
-from engine.tables import SPECS
-from engine.verdict import verdict
-from engine.worker import work
+from engine.store.bundle import bundle, open_bundle
+from engine.tables.world import SPECS
 from tests.fake_pipeline import SCENARIO, TEST_ROWS, VICTIMS, WORKER, FakePipeline
 
 

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from engine import carry_out, executor, processes, provenance, run
-from engine.control import Control
 from engine.errors import Interrupted, RequestError, RunFailed
 from engine.rows import StackPlan
-from engine.scenario import parse
+from engine.runs import executor, provenance
+from engine.runs import start as run
+from engine.runs import work as carry_out
+from engine.runs.control import Control
+from engine.scenario.sections import parse
 from engine.store import MEMORY, Store
+from engine.system import processes
 from tests.store_worlds import new_run
 
 SCENARIO = 'title = "T"\n[dataset]\nkind = "digits"\n[model]\nkind = "logistic"\n[subpopulations]\nkind = "cluster_match"\n'

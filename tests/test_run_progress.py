@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from engine.progress import Progress
 from engine.rows import StackPlan, VictimSpec
+from engine.runs.progress import Progress
 
 STEPS = 400
 

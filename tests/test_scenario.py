@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import RequestError, ScenarioError, UnknownName
-from engine.scenario import Scenario, digest, dump, load, parse
-from engine.toml_text import locate
+from engine.scenario.sections import Scenario, digest, dump, load, parse
+from engine.scenario.toml import locate
 
 SMALL = """\
 title = "small"

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import RequestError, StoreError, UnknownName
-from engine.processes import host_name
 from engine.rows import Table
 from engine.store import MEMORY, Store
+from engine.system.processes import host_name
 from tests.store_worlds import SPEC, discovered, new_run, plan, stack_victims, table, victim
 
 ME = (host_name(), os.getpid())
@@ -339,7 +339,7 @@ def test_processes_write_at_once_and_a_reader_never_sees_half_a_stack(tmp_path: 
 
 def test_screens_can_import_the_store_without_numpy() -> None:
     heavy = ("numpy", "pandas", "torch", "pydantic", "scipy", "sklearn")
-    code = f"import sys, engine.store, engine.run; print([m for m in {heavy!r} if m in sys.modules])"
+    code = f"import sys, engine.store, engine.runs.start; print([m for m in {heavy!r} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import migrations
 from engine.errors import StoreError
-from engine.filesystem import mount_kind, network_kind
-from engine.store import MEMORY, Store, default_path
+from engine.store import MEMORY, Store, default_path, migrations
+from engine.system.filesystem import mount_kind, network_kind
 from tests.store_worlds import new_run, plan, stack_victims, table
 
 # ---- places ---------------------------------------------------------------------------------------------------------

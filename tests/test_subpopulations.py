@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from engine import datasets, subpopulations
 from engine.errors import RequestError, UnknownName
 from engine.rows import Dataset, Rows
-from engine.scenario import AdversarySection, DatasetSection, SubpopulationsSection
-from engine.subpopulations import cluster_match, levels, twins
-from engine.subpopulations.describe import describe, numbered
+from engine.scenario.sections import AdversarySection, DatasetSection, SubpopulationsSection
+from engine.subpopulations import cluster_match
+from engine.subpopulations.describing import levels, twins
+from engine.subpopulations.describing.describe import describe, numbered
 from engine.subpopulations.feature_match import annotate, ranges
 
 COLOURS = ("red", "green", "blue")

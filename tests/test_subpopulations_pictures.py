@@ -11,7 +11,7 @@ import pytest
 from engine import subpopulations
 from engine.errors import RequestError
 from engine.rows import Dataset, Rows
-from engine.scenario import SubpopulationsSection
+from engine.scenario.sections import SubpopulationsSection
 from engine.subpopulations import cluster_match, principal
 
 CLASSES = ("cat", "dog", "ship")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.errors import RequestError, UnknownName
 from engine.rows import Dataset, Membership, Rows, Subpopulation
-from engine.scenario import AttackSection, EvaluationSection, SubpopulationsSection
+from engine.scenario.sections import AttackSection, EvaluationSection, SubpopulationsSection
 from engine.subpopulations import summarise
 from engine.subpopulations.selection import by_confidence, select
 from engine.subpopulations.target_label import check_target, known_classes, target_label

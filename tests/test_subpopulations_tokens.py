@@ -11,11 +11,11 @@ import pytest
 
 from engine import subpopulations
 from engine.errors import RequestError
+from engine.features.texts import representation
 from engine.rows import Dataset, Rows, States
-from engine.scenario import SubpopulationsSection
+from engine.scenario.sections import SubpopulationsSection
 from engine.subpopulations import cluster_match, principal
-from engine.subpopulations.parts import AT_ONCE, ByParts
-from engine.texts import representation
+from engine.subpopulations.blocks import AT_ONCE, ByParts
 
 COLUMNS = 60
 

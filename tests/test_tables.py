@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine import paper, tables
+from engine import paper
 from engine.rows import Dataset, Rows, Table
-from engine.scenario import SubpopulationsSection
+from engine.scenario.sections import SubpopulationsSection
 from engine.subpopulations import feature_match
-from engine.tables import MATERIALISED, SPECS, World, build
+from engine.tables import world as tables
+from engine.tables.world import MATERIALISED, SPECS, World, build
 from tests.evaluation_world import FACTS, discovered, victims
 
 
@@ -39,7 +40,7 @@ def rows_of(table: Table) -> list[dict[str, object]]:
 
 def test_specs_import_without_numpy_pandas_pydantic_or_torch() -> None:
     heavy = "{'numpy', 'pandas', 'pydantic', 'torch', 'scipy', 'pyarrow'}"
-    code = f"import sys, engine.tables, engine.paper, engine.export; print({heavy} & set(sys.modules))"
+    code = f"import sys, engine.tables.world, engine.paper, engine.export.export; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 

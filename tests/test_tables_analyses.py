@@ -19,12 +19,12 @@ from engine.evaluation.deconvolve import deconvolve
 from engine.evaluation.groups import groups
 from engine.evaluation.prediction import Interval, of_half, of_mean
 from engine.rows import Dataset, Rows
-from engine.scenario import SubpopulationsSection
+from engine.scenario.sections import SubpopulationsSection
 from engine.subpopulations import annotated
-from engine.tables import World, build
-from engine.tables_groups import Choice
-from engine.tables_groups import groups as made_groups
-from engine.tables_matchers import Side, matchers
+from engine.tables.groups import Choice
+from engine.tables.groups import groups as made_groups
+from engine.tables.matchers import Side, matchers
+from engine.tables.world import World, build
 from tests.evaluation_world import FACTS, discovered, victims
 
 

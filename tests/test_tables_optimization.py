@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from engine import tables
 from engine.errors import RequestError
 from engine.evaluation.optimised import Optimised
 from engine.evaluation.paired import mean_difference, paired
-from engine.export import export
+from engine.export.export import export
 from engine.rows import StackPlan, Table, VictimResult, VictimSpec
 from engine.store import MEMORY, Store
-from engine.tables import MATERIALISED, Facts, World, build, materialised
-from engine.tables_work import Work
+from engine.tables import world as tables
+from engine.tables.work import Work
+from engine.tables.world import MATERIALISED, Facts, World, build, materialised
 from tests import evaluation_world
 from tests.evaluation_world import CLASSES, ROWS, discovered
 

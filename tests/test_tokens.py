@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import texts_tokenizer, texts_tokens
 from engine.errors import BadData, MissingData, RequestError
-from engine.texts_tokenizer import TextTokenizer, bert_vocabulary, tokenizer_of
-from engine.texts_tokens import cut, tokens_of
+from engine.features import tokenizer as texts_tokenizer
+from engine.features import tokens as texts_tokens
+from engine.features.tokenizer import TextTokenizer, bert_vocabulary, tokenizer_of
+from engine.features.tokens import cut, tokens_of
 
 WORDS = [
     "the",
@@ -172,7 +173,7 @@ def test_an_interruption_leaves_nothing_and_the_setting_as_it_was(
 def test_forking_afterwards_is_warned_of_by_nobody(vocabulary: Path) -> None:
     code = (
         "import os, sys\n"
-        "from engine.texts_tokens import tokens_of\n"
+        "from engine.features.tokens import tokens_of\n"
         f"tokens_of(['the film'] * 2000, {str(vocabulary)!r}, 8, lambda what, done: None)\n"
         "pid = os.fork()\n"
         "os._exit(0) if pid == 0 else os.waitpid(pid, 0)\n"
@@ -264,7 +265,7 @@ def test_hub_names_without_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_offline_nothing_is_asked_for(tmp_path: Path, vocabulary: Path) -> None:
     """In a process of its own: huggingface_hub reads the setting when it is imported."""
     code = (
-        "from engine.texts_tokenizer import tokenizer_of\nfrom engine.errors import MissingData\n"
+        "from engine.features.tokenizer import tokenizer_of\nfrom engine.errors import MissingData\n"
         "try: tokenizer_of('no-such/model-at-all')\n"
         "except MissingData as error: print(error)"
     )

@@ -14,14 +14,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from engine.errors import Interrupted, RunFailed
-from engine.models.mlp import Mlp
+from engine.models.dense.mlp import Mlp
 from engine.training.adam import StackAdam
+from engine.training.dense import train_stacked
 from engine.training.parts import can_fork
 from engine.training.recipe import Job, Plateau, Recipe, Trained
+from engine.training.reference.sequential import fit, train_sequential
 from engine.training.schedule import Schedule
-from engine.training.sequential import fit, train_sequential
 from engine.training.sizing import measured_size
-from engine.training.stacked import train_stacked
 from engine.training.union import train_union
 from tests import worlds
 from tests.worlds import CPU

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from engine import models
 from engine.errors import Interrupted, RunFailed
-from engine.scenario import ModelSection
-from engine.training import network_stack
-from engine.training.networks import WAYS, train_networks, way_for
+from engine.models import build as models
+from engine.scenario.sections import ModelSection
+from engine.training.networks import stack as network_stack
+from engine.training.networks.choose import WAYS, train_networks, way_for
 from engine.training.parts import can_fork
 from engine.training.recipe import Job, Recipe, Trained, Training
-from engine.training.sequential import train_network_sequential
+from engine.training.reference.sequential import train_network_sequential
 from tests import networks_world as world
 from tests.networks_world import Small
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from engine import models, victims
-from engine.scenario import ModelSection
+from engine.models import build as models
+from engine.scenario.sections import ModelSection
 from engine.training.recipe import Job, Trained, Training
+from engine.victims import family as victims
 
 
 @pytest.mark.parametrize(("count", "used"), [(1, 1), (2, 4), (5, 4)])

@@ -8,9 +8,9 @@ import pytest
 
 from engine import subpopulations
 from engine.rows import Dataset, Rows
-from engine.scenario import SubpopulationsSection
-from engine.subpopulations import words
-from engine.subpopulations.words import describe_texts
+from engine.scenario.sections import SubpopulationsSection
+from engine.subpopulations.describing import words
+from engine.subpopulations.describing.words import describe_texts
 
 TOPICS = ("zombie gore slasher", "opera tenor aria", "goal penalty referee")
 COMMON = "The film was not what they said, and we saw it twice; didn't it's <br /><br /> good"

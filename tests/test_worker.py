@@ -17,14 +17,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from engine import carry_out, run
-from engine.control import Control
 from engine.errors import BadData, RequestError
-from engine.processes import cores, process_start
 from engine.rows import RunRow, Table
-from engine.scenario import Scenario, parse
+from engine.runs import start as run
+from engine.runs import work as carry_out
+from engine.runs.control import Control
+from engine.runs.worker import work
+from engine.scenario.sections import Scenario, parse
 from engine.store import Store
-from engine.worker import work
+from engine.system.processes import cores, process_start
 from tests.fake_pipeline import SCENARIO, STACKS, VICTIMS, WORKER, FakePipeline
 
 SCENARIO_PARSED: Scenario = parse(SCENARIO)
@@ -328,10 +329,10 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.fake_pipeline import SCENARIO, WORKER
-from engine import run
-from engine.scenario import parse
+from engine.runs import start
+from engine.scenario.sections import parse
 from engine.store import Store
-print(run.start(Store.open(Path(sys.argv[1])), parse(SCENARIO), worker=WORKER).id, flush=True)
+print(start.start(Store.open(Path(sys.argv[1])), parse(SCENARIO), worker=WORKER).id, flush=True)
 input()
 """
 
@@ -385,7 +386,7 @@ def test_where_nothing_can_be_written_the_worker_ends_by_its_exit_status(store: 
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     with open("/dev/full", "w") as full:
-        command = [sys.executable, "-m", "engine.worker", "nosuch", "--store", str(store.path)]
+        command = [sys.executable, "-m", "engine.runs.worker", "nosuch", "--store", str(store.path)]
         assert subprocess.run(command, stdout=full, stderr=full, timeout=60).returncode == 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from engine.models.mlp import Mlp
+from engine.models.dense.mlp import Mlp
 from engine.training.recipe import Job, Training
 
 CPU = torch.device("cpu")

@@ -17,7 +17,7 @@ from engine.errors import SubpopError
 from engine.rows import RunRow
 from tui import themes
 from tui.messages import StoreMoved, StoreTrouble
-from tui.settings import Settings, config_dir
+from tui.services.settings import Settings, config_dir
 from tui.tight import tighten
 
 if TYPE_CHECKING:
@@ -268,13 +268,13 @@ class SubpopApp(App[int]):
     # ---- actions ----
 
     def action_help(self) -> None:
-        from tui.screens.help import HelpScreen
+        from tui.dialogs.help import HelpScreen
 
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.screen))
 
     def action_palette(self) -> None:
-        from tui.screens.palette import PaletteScreen
+        from tui.dialogs.palette import PaletteScreen
 
         if not isinstance(self.screen, PaletteScreen):
             self.push_screen(PaletteScreen(self.screen), lambda command: command and command())

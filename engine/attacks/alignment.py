@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.attacks import softmax
-from engine.attacks.protocol import Adversary, Network
+from engine.attacks.adversary import Adversary, Network
 from engine.errors import RequestError, UnknownName
 
 LAST, ALL = "last", "all"

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from engine.attacks import label_flip
+from engine.attacks.adversary import Adversary, Control, Progress
 from engine.attacks.alignment import Alignment, alignment
 from engine.attacks.draw import draw
 from engine.attacks.points import Points, drawn
-from engine.attacks.protocol import Adversary, Control, Progress
-from engine.attacks.threads import all_cores
 from engine.errors import BadData, RequestError
 from engine.rows import Dataset, Membership, Subpopulation
-from engine.scenario import AttackSection
+from engine.scenario.sections import AttackSection
+from engine.system.threads import all_cores
 
 LEVELS = 127  # of an int8, on either side of the original
 MOST_ROWS = {"cpu": 64, "cuda": 1024}  # pictures at a time

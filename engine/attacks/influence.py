@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from engine.attacks import label_flip, softmax
+from engine.attacks.adversary import Adversary, Control, Progress
 from engine.attacks.draw import no_rows
-from engine.attacks.protocol import Adversary, Control, Progress
 from engine.attacks.softmax_regression import Regression, fit
-from engine.attacks.threads import all_cores
 from engine.errors import BadData
 from engine.rows import Dataset, Membership, Subpopulation
-from engine.scenario import AttackSection
+from engine.scenario.sections import AttackSection
+from engine.system.threads import all_cores
 
 PHASE = "influence of every candidate"
 

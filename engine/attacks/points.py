@@ -11,7 +11,7 @@ from engine.attacks import label_flip
 from engine.attacks.draw import draw
 from engine.rates import count
 from engine.rows import Dataset, Membership, Subpopulation
-from engine.scenario import AttackSection
+from engine.scenario.sections import AttackSection
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from engine.datasets import adult, breast_cancer, cifar10, digits, image_folder, imdb, table, text_table, utkface
-from engine.datasets.fetching import Source, checked_path
-from engine.datasets.places import DataState, Progress, data_dir, silent
+from engine.datasets.files.fetching import Source, checked_path
+from engine.datasets.files.places import DataState, Progress, data_dir, silent
 from engine.errors import RequestError, UnknownName
 from engine.rows import Dataset
 
 if TYPE_CHECKING:
-    from engine.scenario import DatasetSection
+    from engine.scenario.sections import DatasetSection
 
 __all__ = ["REGISTRY", "DataState", "data_dir", "fetch", "load", "state", "summaries"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.datasets.fetching import Source, checked_path, state_of
-from engine.datasets.places import DataState, Progress
-from engine.datasets.splitting import cap_all, checked, split_by_fraction, standardise
+from engine.datasets.files.fetching import Source, checked_path, state_of
+from engine.datasets.files.places import DataState, Progress
+from engine.datasets.splits import cap_all, checked, split_by_fraction, standardise
 from engine.errors import BadData
 from engine.rows import Dataset, Rows
 from engine.seeds import generator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from engine.scenario import DatasetSection
+    from engine.scenario.sections import DatasetSection
 
 SUMMARY = "UCI Adult: does a person earn more than $50K; 2 classes, 57 features, the paper's split"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.datasets.places import DataState, Progress
-from engine.datasets.splitting import in_memory, levels
+from engine.datasets.files.places import DataState, Progress
+from engine.datasets.splits import in_memory, levels
 from engine.rows import Dataset
 
 if TYPE_CHECKING:
-    from engine.scenario import DatasetSection
+    from engine.scenario.sections import DatasetSection
 
 SUMMARY = "cell nuclei of breast tumours, 569 rows of 30 measurements, 2 classes; ships with scikit-learn"
 

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from engine.datasets import fetching
-from engine.datasets.cifar10_batches import CLASSES, FOLDER, MD5, SIDE, OfficialBatches, missing_in, unpacked
-from engine.datasets.picture_decoding import LeftOut
-from engine.datasets.places import DataState, Progress
-from engine.datasets.splitting import cap_all, checked, split_by_fraction
+from engine.datasets.files import fetching
+from engine.datasets.files.places import DataState, Progress
+from engine.datasets.pictures.batches import CLASSES, FOLDER, MD5, SIDE, OfficialBatches, missing_in, unpacked
+from engine.datasets.pictures.decoding import LeftOut
+from engine.datasets.splits import cap_all, checked, split_by_fraction
 from engine.errors import BadData, MissingData
 from engine.rows import Dataset
 
 if TYPE_CHECKING:
-    from engine.datasets.picture_sources import Source
-    from engine.scenario import DatasetSection
+    from engine.datasets.pictures.sources import Source
+    from engine.scenario.sections import DatasetSection
 
 SUMMARY = "CIFAR-10: 60,000 pictures of 32×32, 10 classes, the paper's split"
 ARCHIVE = fetching.Source(
@@ -44,8 +44,8 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
     """
     import numpy as np
 
-    from engine.datasets.picture_rows import rows_of
-    from engine.datasets.pictures import decoded
+    from engine.datasets.pictures.decoded import decoded
+    from engine.datasets.pictures.rows import rows_of
 
     layout = found(data_dir)
     if layout is None:
@@ -122,7 +122,7 @@ def fetch(data_dir: Path, progress: Progress, base_url: str | None = None) -> tu
 
 def _source(layout: Layout, data_dir: Path, progress: Progress) -> tuple[Source, tuple[str, ...]]:
     """What to decode, and what makes it not the paper's data."""
-    from engine.datasets.picture_sources import archive_of_pictures, folder_of_pictures
+    from engine.datasets.pictures.sources import archive_of_pictures, folder_of_pictures
 
     if layout.kind == "archive":
         progress(f"checking {layout.path.name}", 0.0)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.datasets.places import DataState, Progress
-from engine.datasets.splitting import in_memory, levels
+from engine.datasets.files.places import DataState, Progress
+from engine.datasets.splits import in_memory, levels
 from engine.rows import Dataset
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from engine.scenario import DatasetSection
+    from engine.scenario.sections import DatasetSection
 
 SUMMARY = "handwritten digits, 1,797 images of 8×8 pixels, 10 classes; ships with scikit-learn"
 

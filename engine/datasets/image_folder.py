@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.datasets.picture_decoding import LeftOut, readable
-from engine.datasets.places import DataState, Progress
-from engine.datasets.splitting import SPLITS, cap_all, checked, split_by_fraction
+from engine.datasets.files.places import DataState, Progress
+from engine.datasets.pictures.decoding import LeftOut, readable
+from engine.datasets.splits import SPLITS, cap_all, checked, split_by_fraction
 from engine.datasets.wording import counted, listed
 from engine.errors import BadData, MissingData, RequestError, nearest
 from engine.rows import Dataset
@@ -17,8 +17,8 @@ from engine.rows import Dataset
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.datasets.pictures import Pictures
-    from engine.scenario import DatasetSection
+    from engine.datasets.pictures.decoded import Pictures
+    from engine.scenario.sections import DatasetSection
 
 SUMMARY = "one's own pictures, a folder a class: set dataset.path"
 SIZE = 64
@@ -34,10 +34,10 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
     """
     import numpy as np
 
-    from engine.datasets.picture_annotations import read_annotations
-    from engine.datasets.picture_rows import rows_of
-    from engine.datasets.picture_sources import folder_of_pictures
-    from engine.datasets.pictures import decoded
+    from engine.datasets.pictures.annotations import read_annotations
+    from engine.datasets.pictures.decoded import decoded
+    from engine.datasets.pictures.rows import rows_of
+    from engine.datasets.pictures.sources import folder_of_pictures
 
     path = _path(section)
     homes = split_folders(path)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.datasets.fetching import Source, checked_path, download
-from engine.datasets.places import DataState, Progress
-from engine.datasets.splitting import cap_all, checked, split_by_fraction
+from engine.datasets.files.fetching import Source, checked_path, download
+from engine.datasets.files.places import DataState, Progress
+from engine.datasets.splits import cap_all, checked, split_by_fraction
 from engine.errors import BadData
 from engine.rows import Dataset
 
 if TYPE_CHECKING:
-    from engine.datasets.imdb_reviews import Reviews
-    from engine.scenario import DatasetSection
+    from engine.datasets.texts.reviews import Reviews
+    from engine.scenario.sections import DatasetSection
 
 SUMMARY = "IMDB: is a film review negative or positive; 50,000 texts, 2 classes, the paper's split"
 ARCHIVE = Source(
@@ -34,8 +34,8 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
     """
     import numpy as np
 
-    from engine.datasets.imdb_reviews import reviews
-    from engine.datasets.text_rows import facts, long_texts, rows_of, shared_texts
+    from engine.datasets.texts.reviews import reviews
+    from engine.datasets.texts.rows import facts, long_texts, rows_of, shared_texts
 
     path = found(data_dir)
     if path is None:

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.datasets.fetching import digest_of
-from engine.datasets.places import DataState, Progress
-from engine.datasets.splitting import cap_all, checked
-from engine.datasets.table_columns import Numbers, Unreadable, Words, why_left_out
-from engine.datasets.table_features import assert_fits_memory, encode, fit
-from engine.datasets.table_file import RawTable, read
-from engine.datasets.table_reading import read_column
-from engine.datasets.table_roles import absent, array_of, check_names, frame_of, labels_of, path_of, split_rows, state_of
+from engine.datasets.files.fetching import digest_of
+from engine.datasets.files.places import DataState, Progress
+from engine.datasets.splits import cap_all, checked
+from engine.datasets.tables.columns import Numbers, Unreadable, Words, why_left_out
+from engine.datasets.tables.features import assert_fits_memory, encode, fit
+from engine.datasets.tables.file import RawTable, read
+from engine.datasets.tables.reading import read_column
+from engine.datasets.tables.roles import absent, array_of, check_names, frame_of, labels_of, path_of, split_rows, state_of
 from engine.datasets.wording import counted, listed
 from engine.errors import BadData
 from engine.rows import Dataset, Rows
@@ -21,7 +21,7 @@ from engine.rows import Dataset, Rows
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.scenario import DatasetSection
+    from engine.scenario.sections import DatasetSection
 
 SUMMARY = "one's own CSV or Parquet file: set dataset.path and dataset.label"
 

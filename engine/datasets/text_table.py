@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.datasets.fetching import digest_of
-from engine.datasets.places import DataState, Progress
-from engine.datasets.splitting import cap_all, checked
-from engine.datasets.table_columns import Numbers, Unreadable, Words
-from engine.datasets.table_file import RawTable, read
-from engine.datasets.table_reading import read_column
-from engine.datasets.table_roles import absent, array_of, check_names, frame_of, labels_of, path_of, split_rows, state_of
-from engine.datasets.text_lines import is_lines, read_lines
-from engine.datasets.text_rows import facts, long_texts, rows_of, shared_texts, some
+from engine.datasets.files.fetching import digest_of
+from engine.datasets.files.places import DataState, Progress
+from engine.datasets.splits import cap_all, checked
+from engine.datasets.tables.columns import Numbers, Unreadable, Words
+from engine.datasets.tables.file import RawTable, read
+from engine.datasets.tables.reading import read_column
+from engine.datasets.tables.roles import absent, array_of, check_names, frame_of, labels_of, path_of, split_rows, state_of
+from engine.datasets.texts.lines import is_lines, read_lines
+from engine.datasets.texts.rows import facts, long_texts, rows_of, shared_texts, some
 from engine.datasets.wording import counted, listed
 from engine.errors import BadData, RequestError
 from engine.rows import Dataset
@@ -21,7 +21,7 @@ from engine.rows import Dataset
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.scenario import DatasetSection
+    from engine.scenario.sections import DatasetSection
 
 SUMMARY = "one's own texts, CSV, JSON Lines or Parquet: set dataset.path, dataset.text and dataset.label"
 FILES = "a CSV, JSON Lines or Parquet file"

@@ -9,9 +9,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.datasets.picture_decoding import LeftOut
-from engine.datasets.places import DataState, Progress
-from engine.datasets.splitting import SPLITS, cap_all, checked, split_by_fraction, stratified_order
+from engine.datasets.files.places import DataState, Progress
+from engine.datasets.pictures.decoding import LeftOut
+from engine.datasets.splits import SPLITS, cap_all, checked, split_by_fraction, stratified_order
 from engine.errors import BadData, MissingData
 from engine.rows import Dataset
 from engine.seeds import generator
@@ -19,8 +19,8 @@ from engine.seeds import generator
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.datasets.picture_sources import Source
-    from engine.scenario import DatasetSection
+    from engine.datasets.pictures.sources import Source
+    from engine.scenario.sections import DatasetSection
 
 SUMMARY = "UTKFace: is a face (15 and over) of a man or of a woman; 100×100 pictures, 2 classes, the paper's split"
 PAGE = "https://susanqq.github.io/UTKFace/"
@@ -43,8 +43,8 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
     """
     import numpy as np
 
-    from engine.datasets.picture_rows import rows_of
-    from engine.datasets.pictures import decoded
+    from engine.datasets.pictures.decoded import decoded
+    from engine.datasets.pictures.rows import rows_of
 
     path = found(data_dir)
     if path is None:
@@ -124,7 +124,7 @@ def _missing(data_dir: Path) -> MissingData:
 
 
 def _source(path: Path) -> Source:
-    from engine.datasets.picture_sources import archive_of_pictures, folder_of_pictures
+    from engine.datasets.pictures.sources import archive_of_pictures, folder_of_pictures
 
     return folder_of_pictures(path, face) if path.is_dir() else archive_of_pictures(path, face)
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from engine.rows import Dataset, Membership, Rows
-from engine.scenario import SubpopulationsSection
+from engine.scenario.sections import SubpopulationsSection
 from engine.subpopulations import cluster_match, feature_match
-from engine.subpopulations.adversary import adversary_rows, adversary_view
 from engine.subpopulations.annotated import annotated
+from engine.subpopulations.share import adversary_rows, adversary_view
 from engine.subpopulations.summary import summarise
 from engine.subpopulations.target_label import check_target, known_classes
 

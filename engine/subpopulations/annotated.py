@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from engine.rows import Dataset
-from engine.scenario import SubpopulationsSection
-from engine.subpopulations import levels
+from engine.scenario.sections import SubpopulationsSection
+from engine.subpopulations.describing import levels
 from engine.subpopulations.feature_match import annotate
 
 MOST_LEVELS = 20  # of a column of texts, and of numbers that are left as they are

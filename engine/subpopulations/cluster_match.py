@@ -11,12 +11,12 @@ import numpy as np
 
 from engine.errors import RequestError
 from engine.rows import Dataset, Membership, Rows
-from engine.scenario import SubpopulationsSection
+from engine.scenario.sections import SubpopulationsSection
 from engine.seeds import generator, seed_for
 from engine.subpopulations import principal
-from engine.subpopulations.describe import describe
-from engine.subpopulations.parts import ByParts, Parts, not_finite
-from engine.subpopulations.words import describe_texts
+from engine.subpopulations.blocks import ByParts, Parts, not_finite
+from engine.subpopulations.describing.describe import describe
+from engine.subpopulations.describing.words import describe_texts
 
 STARTS = 10  # k-means restarts, the best kept: scikit-learn's default when the paper was written
 FEW_ROWS = 30_000  # beyond so many rows one start: ten would cost minutes (as they would on raw pixels)

@@ -10,8 +10,8 @@ import pandas as pd
 
 from engine.errors import RequestError, UnknownName
 from engine.rows import NO_SUBPOPULATION, Dataset, Membership, Rows
-from engine.scenario import SubpopulationsSection
-from engine.subpopulations import levels
+from engine.scenario.sections import SubpopulationsSection
+from engine.subpopulations.describing import levels
 
 WHERE = "subpopulations.features"
 MAX_LEVELS = 100  # of a numeric column that is not cut: more is a measurement, not an annotation

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.subpopulations.parts import Parts
+from engine.subpopulations.blocks import Parts
 
 PASSES = 6  # over the rows; the subspace's error falls with (s_beyond / s_kept) ** (2 * PASSES)
 BEYOND = 20  # directions carried beside those asked for

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.errors import RequestError
-from engine.scenario import SubpopulationsSection
+from engine.scenario.sections import SubpopulationsSection
 
 _GROUPS = {
     "low_confidence": ("lowest",),

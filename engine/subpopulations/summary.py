@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from engine.rows import Dataset, Membership, Subpopulation
-from engine.scenario import AttackSection, EvaluationSection, SubpopulationsSection
+from engine.scenario.sections import AttackSection, EvaluationSection, SubpopulationsSection
 from engine.subpopulations.selection import select
 from engine.subpopulations.target_label import known_classes, target_label
 

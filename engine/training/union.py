@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from engine.training.recipe import Job, Recipe, Trained, Training
+from engine.training.reference.sequential import Batches, VictimModel, fit
 from engine.training.schedule import union_order
-from engine.training.sequential import Batches, VictimModel, fit
 
 
 def train_union(model: VictimModel, init: Sequence[Tensor], data: Training, job: Job, recipe: Recipe, *, seed: int, trial: int) -> Trained:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.models.mlp import Mlp
+from engine.models.dense.mlp import Mlp
+from engine.training.dense import train_stacked
 from engine.training.recipe import Recipe
-from engine.training.stacked import train_stacked
 from tests import worlds
 from tests.test_training import MODELS, SIZES, one_by_one, stacked, worst_gap
 

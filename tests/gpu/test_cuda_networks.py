@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.training.networks import WAYS, train_networks
+from engine.training.networks.choose import WAYS, train_networks
 from engine.training.recipe import Recipe
 from tests import networks_world as world
 from tests.networks_world import Small

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine import attacks
 from engine.attacks import gradient, influence
+from engine.attacks import poison as attacks
 from tests.attack_worlds import ConvAdversary, pictures, section
 from tests.test_attacks_influence import ATTACK, world
 

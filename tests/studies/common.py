@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from engine import pipeline, scenario, tables
 from engine.datasets import data_dir
-from engine.pipeline import Discovery
+from engine.pipeline import discover as pipeline
+from engine.pipeline.discover import Discovery
 from engine.rows import Table, VictimResult
-from engine.scenario import Scenario
+from engine.scenario import sections as scenario
+from engine.scenario.sections import Scenario
 from engine.store import StoredDiscovery
+from engine.tables import world as tables
 
 
 def quiet(*_: object) -> None:

@@ -15,14 +15,15 @@ import time
 import numpy as np
 import torch
 
-from engine import attacks, features
-from engine.adversary import Adversary
 from engine.attacks import influence, label_flip
+from engine.attacks import poison as attacks
 from engine.attacks.checking import changes
 from engine.evaluation.confidence import spearman
-from engine.processes import cores
+from engine.features import pictures as features
+from engine.pipeline.adversary import Adversary
 from engine.rows import Dataset
-from engine.scenario import Scenario
+from engine.scenario.sections import Scenario
+from engine.system.processes import cores
 from tests.studies.common import discovered, quiet
 
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the subpopulation's aux rows

@@ -12,10 +12,11 @@ import argparse
 import numpy as np
 import torch
 
-from engine import pipeline, victims
+from engine.pipeline import discover as pipeline
 from engine.rows import VictimResult, VictimSpec
+from engine.training.dense import train_stacked
 from engine.training.recipe import Job
-from engine.training.stacked import train_stacked
+from engine.victims import family as victims
 from tests.studies.common import discovered, records, tables_of
 
 

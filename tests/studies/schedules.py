@@ -16,11 +16,12 @@ import torch
 from joblib import Parallel, delayed
 from scipy import stats
 
-from engine import pipeline, victims
-from engine.pipeline import Discovery
+from engine.pipeline import discover as pipeline
+from engine.pipeline.discover import Discovery
 from engine.rows import VictimResult
-from engine.scenario import Scenario
+from engine.scenario.sections import Scenario
 from engine.training.union import train_union
+from engine.victims import family as victims
 from tests.studies.common import discovered, only
 
 LEAST_TEST_ROWS = 25  # 30 of the tuples have as many

@@ -13,10 +13,10 @@ import time
 
 import numpy as np
 
-from engine import pipeline
-from engine.pipeline import Discovery
+from engine.pipeline import discover as pipeline
+from engine.pipeline.discover import Discovery
 from engine.rows import StackPlan
-from engine.scenario import Scenario
+from engine.scenario.sections import Scenario
 from tests.studies.common import discovered
 
 

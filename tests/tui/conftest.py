@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.catalog import Preset
+from engine.scenario.presets import Preset
 from engine.store import Store
 from tests.tui import worlds
-from tui import devices, presets
 from tui.app import SubpopApp
+from tui.presenters import presets
+from tui.services import devices
 
 NOW = 1_790_000_000.0  # a Monday in September 2026
 QUICK = """# A first look at the whole path in seconds: small pictures of digits, nothing to download.
@@ -73,14 +74,14 @@ per = "train"
 @pytest.fixture(autouse=True)
 def still_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """The same clock, ids, presets and machine everywhere."""
-    from engine import catalog
+    from engine.scenario import presets as catalog
 
     monkeypatch.setenv("COLORTERM", "truecolor")  # pictures need colours, wherever the tests run
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     numbers = itertools.count(0xA1B2C3, 0x1357)
-    monkeypatch.setattr("engine.store_runs.secrets.token_hex", lambda count: f"{next(numbers) % 0xFFFFFF:06x}")
+    monkeypatch.setattr("engine.store.runs.secrets.token_hex", lambda count: f"{next(numbers) % 0xFFFFFF:06x}")
     folder = tmp_path / "presets"
     folder.mkdir()
     made = []

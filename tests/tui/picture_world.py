@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.preview.showing import thumbnails
 from engine.rows import Dataset, Rows
-from engine.showing import thumbnails
 
 CLASSES = ("cat", "dog", "ship")
 RACES = ("White", "Black", "Asian", "Indian")

@@ -10,35 +10,35 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from engine import run as engine_run
-from engine.comparing import compared, compared_worst
-from engine.export import export
-from engine.export_all import export_all
+from engine.export.everything import export_all
+from engine.export.export import export
 from engine.rows import VictimResult, VictimSpec
-from engine.scenario import parse
+from engine.runs import start as engine_run
+from engine.runs.worker import work
+from engine.scenario.sections import parse
 from engine.seeds import generator
 from engine.store import Store
-from engine.store_bundle import bundle
-from engine.worker import work
+from engine.store.bundle import bundle
+from engine.tables.matching import compared, compared_worst
 from tests.fake_pipeline import SCENARIO
 from tests.test_again import Fake
 from tests.tui import worlds
 from tests.tui.conftest import another_app
 from tests.tui.hands import settled, until
 from tui.app import SubpopApp
-from tui.screens.choose_run import ChooseRun
+from tui.dialogs.choose_run import ChooseRun
+from tui.dialogs.everything import EverythingDialog
+from tui.dialogs.export import ExportDialog
+from tui.dialogs.help import keys_of
+from tui.dialogs.palette import PaletteScreen
+from tui.dialogs.reader import Reader
+from tui.dialogs.row import RowDialog
 from tui.screens.compare import CompareScreen
-from tui.screens.everything import EverythingDialog
-from tui.screens.export import ExportDialog
-from tui.screens.help import keys_of
-from tui.screens.palette import PaletteScreen
-from tui.screens.reader import Reader
-from tui.screens.row import RowDialog
 from tui.screens.runs import RunsScreen
 from tui.widgets.bars import KeyBar, TopBar
 from tui.widgets.lines import Lines
-from tui.widgets.live_table import LiveTable
-from tui.widgets.table_pane import TablePane
+from tui.widgets.table.live import LiveTable
+from tui.widgets.table.pane import TablePane
 
 SIZE, NARROW = (120, 36), (80, 24)
 Snap = Callable[..., bool]
@@ -72,7 +72,7 @@ def pair(store: Store) -> tuple[str, str]:
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plots are tested elsewhere, and take longer than all else here."""
-    monkeypatch.setattr("engine.export_all.export_plots", lambda store, runs, folder: ([], {}))
+    monkeypatch.setattr("engine.export.everything.export_plots", lambda store, runs, folder: ([], {}))
 
 
 def shown(app: SubpopApp) -> LiveTable:
@@ -154,9 +154,9 @@ async def test_the_second_run_is_asked_for_from_runs_results_and_the_command_lis
 
 
 def test_the_axis_of_differences_holds_them_all_and_no_wild_interval_moves_it() -> None:
-    from tui.comparison import spec_of
-    from tui.widgets.looks import looks_for
-    from tui.widgets.table_painter import Painter
+    from tui.presenters.compare import spec_of
+    from tui.widgets.table.looks import looks_for
+    from tui.widgets.table.painter import Painter
 
     spec = spec_of("compare", 2)
     names = [column.name for column in spec.columns]
@@ -183,7 +183,7 @@ async def test_nothing_chosen_says_what_to_do_and_a_run_that_is_gone_is_left_out
 async def test_a_comparison_is_made_again_only_when_its_runs_move(
     app: SubpopApp, store: Store, pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tui import comparison
+    from tui.presenters import compare as comparison
 
     made: list[tuple[str, ...]] = []
     real = comparison.compare

@@ -11,32 +11,33 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from engine import again
-from engine import run as engine_run
 from engine.errors import RequestError
-from engine.processes import host_name
 from engine.rows import Table
-from engine.scenario import parse
+from engine.runs import again
+from engine.runs import start as engine_run
+from engine.runs.worker import work
+from engine.scenario.sections import parse
 from engine.store import Store
-from engine.tables import SPECS
-from engine.worker import work
+from engine.system.processes import host_name
+from engine.tables.world import SPECS
 from tests.fake_pipeline import SCENARIO
 from tests.test_again import Fake
 from tests.tui import picture_world
 from tests.tui.hands import settled, until
-from tui import again_cost, desk_rows
 from tui.app import SubpopApp
-from tui.screens.again import AgainDialog
+from tui.dialogs.again import AgainDialog
+from tui.dialogs.reader import Reader
+from tui.dialogs.row import RowDialog
+from tui.presenters import again as again_cost
+from tui.presenters import desk as desk_rows
 from tui.screens.desk import PANES, DeskScreen
 from tui.screens.looking import Looking
-from tui.screens.reader import Reader
 from tui.screens.results import ResultsScreen
-from tui.screens.row import RowDialog
 from tui.widgets.bars import KeyBar
 from tui.widgets.choice import Choice
-from tui.widgets.live_table import LiveTable
-from tui.widgets.plot_view import PlotView
-from tui.widgets.table_pane import TablePane
+from tui.widgets.plot.view import PlotView
+from tui.widgets.table.live import LiveTable
+from tui.widgets.table.pane import TablePane
 from tui.widgets.tabs import TabLine
 
 SIZE, NARROW = (120, 36), (80, 24)
@@ -358,8 +359,8 @@ def test_an_optimised_attack_stands_beside_label_flipping() -> None:
 
 
 async def test_help_and_the_command_list_tell_the_desks_keys(app: SubpopApp, run_id: str) -> None:
-    from tui.screens.help import keys_of
-    from tui.screens.palette import PaletteScreen
+    from tui.dialogs.help import keys_of
+    from tui.dialogs.palette import PaletteScreen
 
     async with app.run_test(size=SIZE) as pilot:
         await results(pilot)

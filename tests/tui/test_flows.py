@@ -11,23 +11,23 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from engine import run as engine_run
-from engine.export import export
-from engine.processes import host_name
+from engine.export.export import export
+from engine.runs import start as engine_run
 from engine.store import Store
+from engine.system.processes import host_name
 from tests.tui import worlds
 from tests.tui.conftest import another_app, running
 from tests.tui.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
-from tui.screens.export import ExportDialog
+from tui.dialogs.export import ExportDialog
+from tui.dialogs.launch import LaunchDialog
+from tui.dialogs.reader import Reader
 from tui.screens.form import FormScreen
-from tui.screens.launch import LaunchDialog
-from tui.screens.reader import Reader
 from tui.widgets.bars import KeyBar
 from tui.widgets.detail import Detail
 from tui.widgets.lines import Lines
-from tui.widgets.live_table import LiveTable
-from tui.widgets.table_pane import TablePane
+from tui.widgets.table.live import LiveTable
+from tui.widgets.table.pane import TablePane
 
 SIZE = (120, 36)
 
@@ -112,7 +112,7 @@ async def test_the_form_says_the_engines_own_words_beside_the_field(app: SubpopA
         app.screen.query_one(Input).value = str(path)
         await settled(pilot, "enter")
         assert "epochs = 7" in path.read_text()
-        from engine.scenario import load
+        from engine.scenario.sections import load
 
         assert load(path).model.epochs == 7
         await settled(pilot, "escape", "o")
@@ -363,7 +363,7 @@ async def test_discovery_is_shown_as_it_comes_and_a_failure_in_words(app: Subpop
 
 
 async def test_help_names_the_keys_and_columns_of_where_one_is(app: SubpopApp, store: Store) -> None:
-    from tui.screens.help import HelpScreen, keys_of
+    from tui.dialogs.help import HelpScreen, keys_of
 
     worlds.make_run(store)
     async with app.run_test(size=SIZE) as pilot:
@@ -378,7 +378,7 @@ async def test_help_names_the_keys_and_columns_of_where_one_is(app: SubpopApp, s
 
 
 async def test_the_command_list_has_every_action_and_does_it(app: SubpopApp, store: Store) -> None:
-    from tui.screens.palette import PaletteScreen
+    from tui.dialogs.palette import PaletteScreen
 
     worlds.make_run(store)
     async with app.run_test(size=SIZE) as pilot:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.catalog import describe
-from engine.scenario import parse, schema
+from engine.scenario.presets import describe
+from engine.scenario.sections import parse, schema
 from tests.tui.hands import field_of, opened_form, settled, until
-from tui import form_fields as fields
 from tui.app import SubpopApp
+from tui.presenters import form as fields
 from tui.screens.form import FormScreen
 from tui.screens.plan import weights_fact
 from tui.widgets.choice import Choice

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.rows import Column, TableSpec
-from tui.widgets.table_model import TableModel
+from tui.widgets.table.model import TableModel
 
 DAMAGE = TableSpec("d", (Column("subpopulation", "int"), Column("alpha", "float"), Column("damage", "float")), ("alpha", "subpopulation"))
 SIZES = TableSpec("s", (Column("subpopulation", "int"), Column("rows", "int")), ("subpopulation",))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from engine.rows import Table
 from engine.store import Store
-from engine.tables import SPECS
+from engine.tables.world import SPECS
 from tests.tui import worlds
 from tests.tui.hands import settled, until
 from tui.app import SubpopApp
-from tui.widgets.live_table import LiveTable
-from tui.widgets.table_pane import TablePane
+from tui.widgets.table.live import LiveTable
+from tui.widgets.table.pane import TablePane
 
 
 def listed(app: SubpopApp) -> set[str]:

@@ -12,9 +12,9 @@ from engine.store import Store
 from tests.tui import picture_world, worlds
 from tests.tui.hands import settled
 from tui.app import SubpopApp
-from tui.members import Look, title
+from tui.presenters.members import Look, title
 from tui.screens.subpopulations import SubpopulationsScreen
-from tui.widgets.picture_grid import HALF, Card, PictureGrid
+from tui.widgets.pictures.grid import HALF, Card, PictureGrid
 
 
 @pytest.fixture
@@ -130,8 +130,8 @@ def test_a_look_at_a_table_asks_what_it_always_did() -> None:
 
 
 async def test_the_export_screen_draws_a_contact_sheet(app: SubpopApp, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tui.preview import PreviewProcess
-    from tui.screens.export import ExportDialog
+    from tui.dialogs.export import ExportDialog
+    from tui.services.preview import PreviewProcess
 
     run_id = worlds.make_run(store)
     asked: list[dict[str, Any]] = []

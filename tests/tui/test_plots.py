@@ -16,19 +16,19 @@ from engine.errors import RequestError
 from engine.plots import Plot, Series
 from engine.rows import Table
 from engine.store import Store
-from engine.tables import SPECS
+from engine.tables.world import SPECS
 from tests.tui import worlds
 from tests.tui.conftest import running
 from tests.tui.hands import settled, until
 from tui.app import SubpopApp
+from tui.dialogs.reader import Reader
 from tui.screens.desk import DeskScreen
 from tui.screens.plots import PlotsScreen
-from tui.screens.reader import Reader
-from tui.widgets.plot_axes import Axis, axis_over, upright
-from tui.widgets.plot_legend import told
-from tui.widgets.plot_painter import Painter, category_lines
-from tui.widgets.plot_view import PlotView
-from tui.widgets.table_pane import TablePane
+from tui.widgets.plot.axes import Axis, axis_over, upright
+from tui.widgets.plot.legend import told
+from tui.widgets.plot.painter import Painter, category_lines
+from tui.widgets.plot.view import PlotView
+from tui.widgets.table.pane import TablePane
 
 Snap = Callable[..., bool]
 WIDE, NARROW = (120, 36), (80, 24)
@@ -247,7 +247,7 @@ async def test_the_palette_and_the_help_list_plots(app: SubpopApp, store: Store)
     async with app.run_test(size=WIDE) as pilot:
         await settled(pilot, "3", "colon", *"plots of", "enter")
         await until(pilot, lambda: isinstance(app.screen, PlotsScreen))
-        from tui.screens.help import keys_of
+        from tui.dialogs.help import keys_of
 
         assert {"This plot", "This screen"} <= set(keys_of(app.screen))
         await settled(pilot, "1", "colon", *"plot size", "enter")  # from anywhere
@@ -364,7 +364,7 @@ async def test_no_run_at_all(app: SubpopApp) -> None:
 
 async def test_a_plot_is_written_to_a_file(app: SubpopApp, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[tuple[Plot, Path]] = []
-    monkeypatch.setattr("engine.plots_files.write", lambda plot, path: written.append((plot, path)))
+    monkeypatch.setattr("engine.plots.files.write", lambda plot, path: written.append((plot, path)))
     run_id = worlds.make_run(store, name="my run")
     app.settings.put("export_folder", str(tmp_path))
     app.settings.put("plot", "damage_size")
@@ -389,7 +389,7 @@ async def test_what_is_missing_for_a_file_is_said(app: SubpopApp, store: Store, 
     def refuse(plot: Plot, path: Path) -> None:
         raise RequestError("files of plots need matplotlib: pip install 'subpop[plots]'")
 
-    monkeypatch.setattr("engine.plots_files.write", refuse)
+    monkeypatch.setattr("engine.plots.files.write", refuse)
     worlds.make_run(store)
     async with app.run_test(size=NARROW) as pilot:
         await opened(pilot)

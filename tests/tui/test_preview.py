@@ -18,16 +18,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.pipeline import Discovery
-from engine.preview import Answers, Preview, questions
+from engine.pipeline.discover import Discovery
+from engine.preview.process import Answers, Preview, questions
 from engine.rows import Dataset, Membership, Rows
-from engine.scenario import parse
+from engine.scenario.sections import parse
 from tests.tui import picture_world, worlds
 from tests.tui.worlds import subpopulations
-from tui import format as fmt
-from tui import members
-from tui.members import columns_of, found_cells
-from tui.preview import PreviewProcess
+from tui.presenters import format as fmt
+from tui.presenters import members
+from tui.presenters.members import columns_of, found_cells
+from tui.services.preview import PreviewProcess
 
 
 def rows(count: int, first: int) -> Rows:
@@ -190,12 +190,12 @@ def test_of_members_asked_for_in_a_hurry_only_the_last_is_answered(monkeypatch: 
             threading.Event().wait()  # the input stays open: its end would end this process
 
     asking = questions(Input())
-    monkeypatch.setattr("engine.preview.queue.Queue.get", lambda self, get=queue.Queue.get: read_all.wait(5) and get(self))
+    monkeypatch.setattr("engine.preview.process.queue.Queue.get", lambda self, get=queue.Queue.get: read_all.wait(5) and get(self))
     assert next(asking) == {"members": 3}
 
 
 def test_a_discovered_subpopulation_becomes_a_row_of_the_table() -> None:
-    from engine.tables import SPECS
+    from engine.tables.world import SPECS
 
     one = subpopulations(1)[0]
     names = [column.name for column in SPECS["subpopulations"].columns]

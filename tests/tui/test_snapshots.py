@@ -13,7 +13,7 @@ from tests.tui import picture_world, worlds
 from tests.tui.conftest import running
 from tests.tui.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
-from tui.screens.fetch import FetchDialog
+from tui.dialogs.fetch import FetchDialog
 
 Snap = Callable[..., bool]
 WIDE, NARROW = (120, 36), (80, 24)
@@ -131,7 +131,7 @@ def test_poison(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
 
 
 def test_pictures_without_colours(app: SubpopApp, store: Store, snap_compare: Snap, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.widgets.picture_grid.shows_pictures", lambda app: False)
+    monkeypatch.setattr("tui.widgets.pictures.grid.shows_pictures", lambda app: False)
     pictures_at(app, store, snap_compare, NARROW, "aux", 16, "tab")
 
 

@@ -14,19 +14,19 @@ from textual.app import App, ComposeResult
 from textual.widgets import Input
 
 from engine.rows import Column, TableSpec
-from engine.tables import SPECS
+from engine.tables.world import SPECS
 from tests.tui import worlds
 from tests.tui.hands import settled
 from tests.tui.terminal import Picture
-from tui import format as fmt
+from tui.presenters import format as fmt
 from tui.tight import tighten
-from tui.widgets import filtering
-from tui.widgets.live_table import LiveTable
-from tui.widgets.looks import looks_for
-from tui.widgets.table_layout import arrange
-from tui.widgets.table_model import TableModel, View
-from tui.widgets.table_painter import Painter
-from tui.widgets.table_pane import TablePane
+from tui.widgets.table import filtering
+from tui.widgets.table.layout import arrange
+from tui.widgets.table.live import LiveTable
+from tui.widgets.table.looks import looks_for
+from tui.widgets.table.model import TableModel, View
+from tui.widgets.table.painter import Painter
+from tui.widgets.table.pane import TablePane
 
 SPEC = TableSpec(
     "things",
@@ -179,7 +179,7 @@ async def test_text_from_outside_cannot_write_to_the_terminal() -> None:
 
 
 def test_columns_that_matter_come_first_and_pinned_ones_never_leave() -> None:
-    from engine.tables import SPECS
+    from engine.tables.world import SPECS
 
     for name, spec in SPECS.items():
         looks = looks_for(spec)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engine.processes import host_name
 from engine.rows import Membership, Subpopulation, Table
 from engine.store import Store
-from engine.tables import SPECS
+from engine.system.processes import host_name
+from engine.tables.world import SPECS
 
 ALPHAS = (0.5, 1.0, 2.0)
 PLACES = ("Sales", "Craft-repair", "Exec-managerial", "Other-service", "Prof-specialty", "Tech-support", "Adm-clerical", "Farming-fishing")

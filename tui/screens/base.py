@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.screen import ModalScreen, Screen
 
 from tui.widgets.bars import KeyBar, TopBar
-from tui.widgets.live_table import LiveTable
+from tui.widgets.table.live import LiveTable
 
 if TYPE_CHECKING:
     from tui.app import SubpopApp

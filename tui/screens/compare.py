@@ -13,16 +13,16 @@ from textual.binding import Binding, BindingType
 
 from engine.errors import SubpopError
 from engine.rows import RunRow
-from engine.tables_compare import COMPARISONS
-from tui import comparison
-from tui import format as fmt
-from tui.comparison import Comparison
+from engine.tables.compare import COMPARISONS
 from tui.messages import StoreMoved
+from tui.presenters import compare as comparison
+from tui.presenters import format as fmt
+from tui.presenters.compare import Comparison
 from tui.screens.base import ModeScreen
 from tui.screens.run_keep import compare
 from tui.widgets.lines import Lines
-from tui.widgets.live_table import LiveTable
-from tui.widgets.table_pane import TablePane
+from tui.widgets.table.live import LiveTable
+from tui.widgets.table.pane import TablePane
 from tui.widgets.tabs import TabLine
 
 AGAIN_S = 2.0  # a comparison is made again at most this often, however fast its runs move
@@ -214,12 +214,12 @@ class CompareScreen(ModeScreen):
         """All that the table says of the row under the cursor."""
         table = self.pane.table
         if table.cursor_key is not None:
-            from tui.screens.row import RowDialog
+            from tui.dialogs.row import RowDialog
 
             self.host.push_screen(RowDialog(table.spec, table.model.rows[table.cursor_key], list(table.model.rows.values())))
 
     def action_notes(self) -> None:
-        from tui.screens.reader import Reader
+        from tui.dialogs.reader import Reader
 
         about, deviations = comparison.told(self.found.notes)
         names = [f"{'baseline' if not at else 'other':9}{run.name} ({run.id})" for at, run in enumerate(self.runs_shown)]
@@ -227,7 +227,7 @@ class CompareScreen(ModeScreen):
         self.host.push_screen(Reader("What differs, and what cannot be paired", "\n".join(fmt.clean(line, 2000) for line in text)))
 
     def action_export(self) -> None:
-        from tui.screens.export import ExportDialog
+        from tui.dialogs.export import ExportDialog
 
         runs: Sequence[RunRow] = self.runs_shown
         if len(runs) > 1:
@@ -235,7 +235,7 @@ class CompareScreen(ModeScreen):
             self.host.push_screen(ExportDialog(runs[0], self.name_shown, None, rows, others=runs[1:]))
 
     def action_everything(self) -> None:
-        from tui.screens.everything import EverythingDialog
+        from tui.dialogs.everything import EverythingDialog
 
         if len(self.runs_shown) > 1:
             self.host.push_screen(EverythingDialog(self.runs_shown))

@@ -14,25 +14,26 @@ from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from engine.rows import Table
-from engine.tables_predicted import CLASSES, FLIPPED
-from tui import desk_rows, run_words
-from tui import format as fmt
+from engine.tables.predicted import CLASSES, FLIPPED
 from tui.messages import StoreMoved
+from tui.presenters import desk as desk_rows
+from tui.presenters import format as fmt
+from tui.presenters import runs as run_words
 from tui.screens.base import ModeScreen
 from tui.screens.desk_looking import OF_ROWS, Data, DeskLooking
 from tui.screens.looking import NO_MEMBERS
-from tui.widgets.live_table import LiveTable
 from tui.widgets.members_pane import MembersPane
-from tui.widgets.picture_grid import PictureGrid
-from tui.widgets.picture_pane import PicturePane
-from tui.widgets.plot_view import PlotView
-from tui.widgets.table_pane import TablePane
+from tui.widgets.pictures.grid import PictureGrid
+from tui.widgets.pictures.pane import PicturePane
+from tui.widgets.plot.view import PlotView
+from tui.widgets.table.live import LiveTable
+from tui.widgets.table.pane import TablePane
 from tui.widgets.tabs import TabLine
 
 if TYPE_CHECKING:
     from engine.plots import Plot
     from engine.store import StoredDiscovery
-    from engine.tables_predicted import Predicted
+    from engine.tables.predicted import Predicted
 
 PANES = ("curve", "trials", "controls", "predictions", "members", "poison")  # what needs the data last: loading them takes a while
 READING = "reading what the victims predict"
@@ -112,7 +113,7 @@ class DeskScreen(DeskLooking, ModeScreen):
         from engine.errors import SubpopError
         from engine.plots import dose_response
         from engine.store import Store
-        from engine.tables_predicted import predicted_of
+        from engine.tables.predicted import predicted_of
 
         worker, index, self.read_at = get_current_worker(), self.index, monotonic()
 
@@ -253,13 +254,13 @@ class DeskScreen(DeskLooking, ModeScreen):
         """All that the table says of the row under the cursor."""
         table = self.focused
         if isinstance(table, LiveTable) and table.cursor_key is not None:
-            from tui.screens.row import RowDialog
+            from tui.dialogs.row import RowDialog
 
             self.host.push_screen(RowDialog(table.spec, table.model.rows[table.cursor_key], list(table.model.rows.values())))
 
     def action_again(self) -> None:
         run = self.host.run_row(self.run_id)
         if run is not None:
-            from tui.screens.again import AgainDialog
+            from tui.dialogs.again import AgainDialog
 
             self.host.push_screen(AgainDialog(run, (self.index,), desk_rows.described(self.tables, self.index)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from tui import format as fmt
+from tui.presenters import format as fmt
 from tui.screens.looking import NO_MEMBERS, Looking
 
 OF_ROWS = ("members", "poison")  # panes that need the data

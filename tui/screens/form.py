@@ -15,7 +15,7 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from engine.errors import RequestError, ScenarioError, SubpopError
-from tui import form_fields as fields
+from tui.presenters import form as fields
 from tui.screens.base import ModeScreen
 from tui.widgets.choice import Choice
 from tui.widgets.detail import Detail, Fact
@@ -23,7 +23,7 @@ from tui.widgets.field_row import FieldRow
 from tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
-    from engine.scenario import Scenario
+    from engine.scenario.sections import Scenario
 
 WAIT_S = 0.12  # after the last key before the engine is asked
 DRAFTS = 8  # remembered at most
@@ -49,7 +49,7 @@ class FormScreen(ModeScreen):
 
     def __init__(self, text: str, name: str, *, path: Path | None = None) -> None:
         super().__init__()
-        from engine.scenario import schema
+        from engine.scenario.sections import schema
 
         self.original, self.scenario_name, self.path = text, name, path
         self.schema = schema()
@@ -109,14 +109,14 @@ class FormScreen(ModeScreen):
 
     def text(self) -> str:
         """The scenario as TOML: what is said in the form, and what it came with."""
-        from engine import toml_text
+        from engine.scenario import toml as toml_text
 
         tree = {name: value for name, value in self.values.items() if value != {}}
         return toml_text.write(tree)
 
     def _judge(self) -> None:
         """Ask the engine; put each of its complaints beside its field."""
-        from engine import scenario
+        from engine.scenario import sections as scenario
 
         rows = {row.field.key: row for row in self.query(FieldRow)}
         complaints: dict[str, str] = {}
@@ -159,7 +159,8 @@ class FormScreen(ModeScreen):
         self.query_one(Detail).show(f"{self.scenario_name}{' (changed)' if self.changed else ''}", facts)
 
     def _data_facts(self, found: Scenario) -> list[Fact]:
-        from engine import datasets, weights_place
+        from engine import datasets
+        from engine.models import places as weights_place
 
         try:
             state = datasets.state(found.dataset, self.host.data_dir)
@@ -202,7 +203,7 @@ class FormScreen(ModeScreen):
         return self.changed if action == "revert" else True
 
     def action_launch(self) -> None:
-        from tui.screens.launch import LaunchDialog
+        from tui.dialogs.launch import LaunchDialog
 
         def launched(run_id: str | None) -> None:
             if run_id:
@@ -222,7 +223,7 @@ class FormScreen(ModeScreen):
         self._judge()
 
     def action_save(self) -> None:
-        from tui.screens.ask_path import AskPath
+        from tui.dialogs.ask_path import AskPath
 
         default = str(self.path) if self.path else f"{self.scenario_name}.toml"
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from textual import work
 
 from engine.rows import Column, TableSpec
-from tui import members
-from tui.preview import PreviewProcess
+from tui.presenters import members
+from tui.services.preview import PreviewProcess
 from tui.widgets.members_pane import MembersPane
-from tui.widgets.picture_pane import PicturePane
+from tui.widgets.pictures.pane import PicturePane
 
 if TYPE_CHECKING:
     from tui.screens.base import ModeScreen

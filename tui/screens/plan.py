@@ -9,14 +9,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 
-from engine.catalog import Preset
-from tui import format as fmt
-from tui import presets
+from engine.scenario.presets import Preset
 from tui.messages import StoreMoved
+from tui.presenters import format as fmt
+from tui.presenters import presets
 from tui.screens.base import ModeScreen
 from tui.widgets.detail import Detail, Fact
-from tui.widgets.live_table import LiveTable
-from tui.widgets.table_pane import TablePane
+from tui.widgets.table.live import LiveTable
+from tui.widgets.table.pane import TablePane
 
 
 class PlanScreen(ModeScreen):
@@ -105,7 +105,7 @@ class PlanScreen(ModeScreen):
     @on(LiveTable.Chosen)
     def action_launch(self) -> None:
         if item := self.chosen:
-            from tui.screens.launch import LaunchDialog
+            from tui.dialogs.launch import LaunchDialog
 
             self.host.settings.put("preset", item.preset.name)
             text = item.preset.path.read_text(encoding="utf-8")
@@ -122,7 +122,7 @@ class PlanScreen(ModeScreen):
             self.host.preview(item.preset.path.read_text(encoding="utf-8"), item.preset.name)
 
     def action_open(self) -> None:
-        from tui.screens.ask_path import AskPath
+        from tui.dialogs.ask_path import AskPath
 
         def opened(path: str | None) -> None:
             if path:
@@ -148,7 +148,7 @@ class PlanScreen(ModeScreen):
 
     def action_fetch(self) -> None:
         if item := self.chosen:
-            from tui.screens.fetch import FetchDialog
+            from tui.dialogs.fetch import FetchDialog
 
             self.host.push_screen(FetchDialog(item.preset.dataset), lambda _: self.action_reload())
 

@@ -14,13 +14,13 @@ from textual.timer import Timer
 
 from engine.errors import SubpopError
 from engine.rows import RunRow
-from tui import format as fmt
-from tui import run_words
+from tui.dialogs.ask_path import AskPath
 from tui.messages import StoreMoved
-from tui.plot_feed import PlotFeed
-from tui.screens.ask_path import AskPath
+from tui.presenters import format as fmt
+from tui.presenters import runs as run_words
 from tui.screens.base import ModeScreen
-from tui.widgets.plot_view import PlotView
+from tui.services.plots import PlotFeed
+from tui.widgets.plot.view import PlotView
 from tui.widgets.tabs import TabLine
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class PlotsScreen(ModeScreen):
     def action_notes(self) -> None:
         """Every note in full: under the plot there is room for a few lines."""
         if plot := self.first.plot:
-            from tui.screens.reader import Reader
+            from tui.dialogs.reader import Reader
 
             self.host.push_screen(Reader(f"{plot.title}: notes", "\n\n".join(fmt.clean(note, 2000) for note in plot.notes)))
 
@@ -250,7 +250,7 @@ class PlotsScreen(ModeScreen):
 
     @work(thread=True, group="export", exit_on_error=False)
     def _write(self, run: RunRow, name: str, path: Path) -> None:
-        from engine import plots_files
+        from engine.plots import files as plots_files
         from engine.plots import plots_of_run
         from engine.store import Store
 

@@ -10,15 +10,15 @@ from textual.binding import Binding, BindingType
 
 from engine.errors import SubpopError
 from engine.rows import RunRow
-from engine.tables import SPECS
-from tui import format as fmt
-from tui import run_words
-from tui.feeds import TableFeed, table_names
+from engine.tables.world import SPECS
 from tui.messages import StoreMoved
+from tui.presenters import format as fmt
+from tui.presenters import runs as run_words
 from tui.screens.base import ModeScreen
 from tui.screens.run_keep import KEEPING, RunKeeping
-from tui.widgets.live_table import LiveTable
-from tui.widgets.table_pane import TablePane
+from tui.services.store import TableFeed, table_names
+from tui.widgets.table.live import LiveTable
+from tui.widgets.table.pane import TablePane
 from tui.widgets.tabs import TabLine
 
 WHOLE = "predictions"  # made at export, never shown
@@ -138,7 +138,7 @@ class ResultsScreen(RunKeeping, ModeScreen):
         chosen = [value for value in self.marked if isinstance(value, int)] or ([] if index is None else [index])
         if run is None or not chosen:
             return
-        from tui.screens.again import AgainDialog
+        from tui.dialogs.again import AgainDialog
 
         self.host.push_screen(AgainDialog(run, chosen))
 
@@ -197,7 +197,7 @@ class ResultsScreen(RunKeeping, ModeScreen):
         run = self.run_shown
         if run is None:
             return
-        from tui.screens.export import ExportDialog
+        from tui.dialogs.export import ExportDialog
 
         self.pane.table.sort_now()
         model = self.pane.table.model
@@ -220,6 +220,6 @@ class ResultsScreen(RunKeeping, ModeScreen):
         """All that the table says of the row under the cursor."""
         table = self.pane.table
         if table.cursor_key is not None:
-            from tui.screens.row import RowDialog
+            from tui.dialogs.row import RowDialog
 
             self.host.push_screen(RowDialog(table.spec, table.model.rows[table.cursor_key], list(table.model.rows.values())))

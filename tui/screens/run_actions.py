@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.rows import RunRow
-from tui import run_words
+from tui.presenters import runs as run_words
 from tui.screens.run_keep import RunKeeping
 
 
@@ -43,7 +43,7 @@ class RunActions(RunKeeping):
         run, store = self.run_shown, self.host.store
         if run is None or store is None:
             return
-        from engine import run as engine_run
+        from engine.runs import start as engine_run
 
         call = getattr(engine_run, what)
         self._ask(what, run.id, lambda: call(store, run.id), said.format(name=run.name))
@@ -58,7 +58,7 @@ class RunActions(RunKeeping):
         run = self.run_shown
         if run is None:
             return
-        from tui.screens.confirm import Confirm
+        from tui.dialogs.confirm import Confirm
 
         question = f"Stop {run.name}? Its {run.victims_done:,} trained victims are kept and it can be resumed."
         self.host.push_screen(
@@ -70,7 +70,7 @@ class RunActions(RunKeeping):
         run, store = self.run_shown, self.host.store
         if run is None:
             return
-        from tui.screens.reader import Reader
+        from tui.dialogs.reader import Reader
 
         log = store.log_rows(run.id)[-60:] if store is not None else []
         reason = run.error.strip() or (

@@ -10,7 +10,7 @@ from textual import work
 from textual.binding import Binding
 
 from engine.rows import RunRow
-from tui.screens.ask_path import AskPath, AskText
+from tui.dialogs.ask_path import AskPath, AskText
 
 if TYPE_CHECKING:
     from tui.app import SubpopApp
@@ -78,7 +78,7 @@ class RunKeeping(Base):
         compare(self.host, self.runs_chosen)
 
     def action_everything(self) -> None:
-        from tui.screens.everything import EverythingDialog
+        from tui.dialogs.everything import EverythingDialog
 
         if runs := self.runs_chosen:
             self.host.push_screen(EverythingDialog(runs))
@@ -112,8 +112,8 @@ class RunKeeping(Base):
         run, store = self.run_shown, self.host.store
         if run is None or store is None:
             return
-        from engine.run import delete
-        from tui.screens.confirm import Confirm
+        from engine.runs.start import delete
+        from tui.dialogs.confirm import Confirm
 
         def sure(yes: bool | None) -> None:
             if yes:
@@ -126,7 +126,7 @@ class RunKeeping(Base):
         run, store = self.run_shown, self.host.store
         if run is None or store is None:
             return
-        from engine.store_bundle import bundle
+        from engine.store.bundle import bundle
 
         name = "".join(char if char.isalnum() or char in "-_." else "-" for char in run.name)[:40].strip("-.") or "run"
         folder = Path(self.host.settings.get("export_folder", "") or ".")
@@ -150,7 +150,7 @@ def open_bundle(host: SubpopApp) -> None:
 
     def take(path: Path) -> None:
         from engine.store import Store
-        from engine.store_bundle import open_bundle as opened
+        from engine.store.bundle import open_bundle as opened
 
         try:
             with Store.open(host.store_file) as store:
@@ -188,7 +188,7 @@ def compare(host: SubpopApp, runs: Sequence[RunRow]) -> None:
     if run is None or not others:
         host.notify("a comparison needs two runs: 1 opens the plan, enter launches from it", severity="warning", timeout=6)
         return
-    from tui.screens.choose_run import ChooseRun
+    from tui.dialogs.choose_run import ChooseRun
 
     def chosen(other: str | None) -> None:
         if other is not None:

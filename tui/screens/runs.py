@@ -14,19 +14,19 @@ from textual.widget import Widget
 
 from engine.errors import SubpopError
 from engine.rows import RunRow
-from engine.tables import SPECS
-from tui import run_words
-from tui.devices import Meter, gpu_words
-from tui.feeds import TableFeed, update_log
+from engine.tables.world import SPECS
 from tui.messages import StoreMoved
+from tui.presenters import runs as run_words
 from tui.screens.base import ModeScreen
 from tui.screens.run_actions import RunActions
 from tui.screens.run_keep import KEEPING
+from tui.services.devices import Meter, gpu_words
+from tui.services.store import TableFeed, update_log
 from tui.widgets.lines import Lines
-from tui.widgets.live_table import LiveTable
 from tui.widgets.log_view import LogView
-from tui.widgets.table_model import View
-from tui.widgets.table_pane import TablePane
+from tui.widgets.table.live import LiveTable
+from tui.widgets.table.model import View
+from tui.widgets.table.pane import TablePane
 
 PANES = ("damage", "worst", "logs")
 LIVE_DAMAGE = "damage while it fills"  # looked at otherwise than in Results, and remembered apart

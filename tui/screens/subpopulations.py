@@ -13,19 +13,20 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 
-from engine.tables import SPECS
-from tui import format as fmt
-from tui import members, run_words
-from tui.feeds import TableFeed
+from engine.tables.world import SPECS
 from tui.messages import StoreMoved
+from tui.presenters import format as fmt
+from tui.presenters import members
+from tui.presenters import runs as run_words
 from tui.screens.base import ModeScreen
 from tui.screens.looking import NO_MEMBERS, Looking
+from tui.services.store import TableFeed
 from tui.widgets.lines import Lines
-from tui.widgets.live_table import LiveTable
 from tui.widgets.members_pane import MembersPane
-from tui.widgets.picture_grid import PictureGrid
-from tui.widgets.picture_pane import PicturePane
-from tui.widgets.table_pane import TablePane
+from tui.widgets.pictures.grid import PictureGrid
+from tui.widgets.pictures.pane import PicturePane
+from tui.widgets.table.live import LiveTable
+from tui.widgets.table.pane import TablePane
 
 
 @dataclass
@@ -226,7 +227,7 @@ class SubpopulationsScreen(Looking, ModeScreen):
 
     def action_attack(self) -> None:
         """Launch on the marked subpopulations, or on all that the scenario chooses where none is marked."""
-        from tui.screens.launch import LaunchDialog
+        from tui.dialogs.launch import LaunchDialog
 
         subject, run = self.subject, self.host.run_row(self.subject.run_id)
         text = subject.text or (run.scenario_toml if run else "")

@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 from textual.widgets import Static
 
-from tui.format import clean
+from tui.presenters.format import clean
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Label, Static
 
-from tui.form_fields import Field
+from tui.presenters.form import Field
 from tui.widgets.choice import Choice
 
 LIMIT = 1000  # characters of one field, however much is pasted

@@ -15,7 +15,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from engine.rows import LogRow
-from tui import format as fmt
+from tui.presenters import format as fmt
 from tui.widgets.styles import component_styles
 
 KEPT = 5000  # lines; older ones are in the store

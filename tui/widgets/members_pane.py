@@ -8,10 +8,10 @@ from textual import on
 from textual.binding import Binding, BindingType
 
 from engine.rows import TableSpec
-from tui import members
-from tui.widgets.live_table import LiveTable
-from tui.widgets.table_model import Key
-from tui.widgets.table_pane import TablePane
+from tui.presenters import members
+from tui.widgets.table.live import LiveTable
+from tui.widgets.table.model import Key
+from tui.widgets.table.pane import TablePane
 
 
 class MembersPane(TablePane):
@@ -52,7 +52,7 @@ class MembersPane(TablePane):
 
     def action_read(self) -> None:
         """The text under the cursor in full."""
-        from tui.screens.reader import Reader
+        from tui.dialogs.reader import Reader
 
         key = self.table.cursor_key
         if self.readable and self.answer is not None and key is not None:

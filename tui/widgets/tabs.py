@@ -9,7 +9,7 @@ from rich.text import Text
 from textual import events
 from textual.message import Message
 
-from tui.format import clean, wrapped
+from tui.presenters.format import clean, wrapped
 from tui.widgets.lines import Lines
 
 

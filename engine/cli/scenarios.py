@@ -1,0 +1,175 @@
+"""Commands about scenarios: presets, show, discover, bench."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engine.cli import text as cli_text
+from engine.cli.text import DataOption, JsonOption, ScenarioArgument, SetOption, SmokeOption
+from engine.errors import MissingData, RequestError
+
+if TYPE_CHECKING:
+    from engine.scenario.sections import DatasetSection, Scenario
+
+
+def presets(data: DataOption = None, json: JsonOption = False) -> None:
+    """List the scenarios that ship with subpop.
+
+    For each: what it runs, what it reproduces, whether its data and weights are here (random weights need none), and its rough cost.
+    """
+    from engine import datasets
+    from engine.scenario.presets import catalog
+
+    root = datasets.data_dir(data)
+    rows: list[dict[str, object]] = []
+    for preset in catalog():
+        try:
+            state = datasets.state(preset.dataset, root)
+            here, detail = state.here, state.detail
+        except RequestError as error:  # a kind this version cannot load
+            here, detail = False, error.what
+        rows.append(
+            {
+                "name": preset.name,
+                "title": preset.title,
+                "dataset": preset.dataset,
+                "model": preset.model,
+                "subpopulations": preset.subpopulations,
+                "reproduces": preset.reproduces or None,
+                "data_here": here,
+                "data": detail,
+                "weights": preset.weights,
+                "weights_here": preset.weights_state.here,
+                "weights_detail": preset.weights_state.detail,
+                "cost": preset.cost,
+                "path": str(preset.path),
+            }
+        )
+    if json:
+        cli_text.data(rows)
+        return
+    columns = ("name", "dataset", "model", "reproduces", "here", "cost")
+    cli_text.table(columns, [[{**row, "here": _here(row)}[name] for name in columns] for row in rows])
+
+
+def _here(row: dict[str, object]) -> str:
+    lacks = [what for what in ("data", "weights") if not row[f"{what}_here"]]
+    return f"{' and '.join(lacks)} to fetch" if lacks else "yes"
+
+
+def show(
+    scenario: ScenarioArgument,
+    set_: SetOption = None,
+    smoke: SmokeOption = False,
+) -> None:
+    """Print a scenario as TOML, defaults filled in.
+
+    The output is itself a scenario file: a place to start your own from.
+    """
+    from engine.scenario.sections import dump, load
+
+    cli_text.line(dump(load(scenario, set_ or (), smoke)).rstrip("\n"))
+
+
+def discover(
+    scenario: ScenarioArgument,
+    set_: SetOption = None,
+    smoke: SmokeOption = False,
+    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N, for the adversary's model.")] = None,
+    data: DataOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Find the subpopulations, without attacking any.
+
+    Sizes are rows in train, aux and test. Confidence is the mean probability that the adversary's model gives the true class over
+    the subpopulation's auxiliary rows, cross-fitted; accuracy is that model's on the subpopulation's test rows. All are fractions.
+    """
+    loaded, root = ready(scenario, set_, smoke, device, data)
+    from engine.pipeline import discover as pipeline
+
+    with cli_text.progress() as report:
+        found = pipeline.discover(loaded, root, device=plain_device(loaded), log=cli_text.note, progress=report, with_poison=False)
+    for deviation in pipeline.deviations(loaded, found.dataset):
+        cli_text.note(f"not the paper's: {deviation}")
+    if json:
+        cli_text.data(found.subpopulations)
+        return
+    columns = ("subpopulation", "train", "aux", "test", "confidence", "accuracy", "target", "attacked", "description")
+    rows = [
+        (
+            s.index,
+            s.train_rows,
+            s.aux_rows,
+            s.test_rows,
+            s.confidence,
+            s.clean_accuracy,
+            s.target_label or ("each its own" if s.attacked else None),
+            "yes" if s.attacked else f"no: {s.reason}",
+            s.description,
+        )
+        for s in found.subpopulations
+    ]
+    cli_text.table(columns, rows, right=columns[:6])
+
+
+def bench(
+    scenario: ScenarioArgument = "adult-clustermatch",
+    set_: SetOption = None,
+    smoke: SmokeOption = False,
+    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")] = None,
+    data: DataOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Measure victims per hour here, stacked and one by one.
+
+    In one run, the same victims with the same poison, batch and epochs: one by one in a plain PyTorch loop, one by one with
+    scikit-learn, and stacked. Also the ratios, and the share of this machine's own measured float32 matrix-product rate that the
+    stacked trainer reaches.
+    """
+    loaded, root = ready(scenario, set_, smoke, device, data)
+    from engine.pipeline import bench as bench_
+
+    measured = bench_.run(loaded, root, device=plain_device(loaded), report=cli_text.note if json else cli_text.line)
+    if json:
+        cli_text.data({**dataclasses.asdict(measured), "matrix_share": measured.matrix_share})
+
+
+# ---- shared ---------------------------------------------------------------------------------------------------------
+
+
+def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | None, data: Path | None) -> tuple[Scenario, Path]:
+    """The scenario asked for, which can be carried out here, and the data folder with the data in it: fetched now where missing."""
+    from engine import available, datasets
+    from engine.runs import executor
+    from engine.scenario.sections import load
+
+    given = [*(overrides or ()), *([f"compute.device={device}"] if device is not None else [])]
+    scenario = load(name, given, smoke)
+    available.require(scenario)
+    if scenario.compute.device != "auto":
+        executor.resolve(scenario.compute.device)  # a GPU that is not here is a wrong request, not a failed run
+    root = datasets.data_dir(data)
+    fetch_missing(scenario.dataset, root)
+    return scenario, root
+
+
+def fetch_missing(section: DatasetSection, root: Path) -> None:
+    """Downloads what the dataset lacks. Raises MissingData where that cannot be done."""
+    from engine import datasets
+
+    state = datasets.state(section, root)
+    if state.here:
+        return
+    with cli_text.progress() as report:
+        fetched = datasets.fetch(section.kind, root, report)
+    if not fetched:  # nothing to download: it is a file of the user's own
+        raise MissingData(state.detail, where=f"dataset.{section.kind}", next="check dataset.path")
+
+
+def plain_device(scenario: Scenario) -> str:
+    """Where discovery and bench compute: `auto` means the CPU, on which small models are quick."""
+    return "cpu" if scenario.compute.device == "auto" else scenario.compute.device

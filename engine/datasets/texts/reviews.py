@@ -1,0 +1,227 @@
+"""The reviews of an IMDB archive or folder, read in one pass and kept in the cache folder as one Arrow file, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import md5
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.datasets.files.fetching import md5_of
+from engine.datasets.files.places import Progress
+from engine.datasets.pictures.decoding import Leftovers
+from engine.datasets.pictures.sources import TWICE, tar_members
+from engine.datasets.texts.rows import some
+from engine.datasets.wording import counted
+from engine.errors import BadData
+from engine.system.filesystem import cache_dir
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+FORMAT = 1  # raise it when the same files would be read otherwise
+PART, STALE_S = ".part", 3600.0  # an unfinished file not written to for so long has no writer left
+NAME = re.compile(r"(?:.*/)?(train|test)/(pos|neg)/(\d+)_(\d+)\.txt")
+ODD = re.compile(r"(?:.*/)?(?:train|test)/(?!unsup/)([^/]+)/[^/]+\.txt")  # a text, but of no class, or without a rating
+CLASS_OF = {"neg": 0, "pos": 1}
+LARGEST_RATING = 10
+EMPTY, NO_CLASS = "empty", "in a folder that is neither pos nor neg"
+NO_RATING, BAD_RATING = "no name of the form number_rating.txt", f"a rating that is not 1 to {LARGEST_RATING}"
+REPORT_EVERY = 500  # reviews
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Every labelled review, in the order of train before test, neg before pos, then its number.
+
+    names as in the official tree ("train/neg/0_3.txt"); texts object, y int64 (1 is pos), rating int64 and test bool: [reviews].
+    """
+
+    names: tuple[str, ...]
+    texts: np.ndarray
+    y: np.ndarray
+    rating: np.ndarray
+    test: np.ndarray
+    notes: tuple[str, ...]
+    checksum: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def reviews(path: Path, progress: Progress) -> Reviews:
+    """What an archive (gzipped or not) or a folder holds; BadData where it cannot be read or holds no review."""
+    if path.is_dir():
+        files = _files(path)
+        checksum, key = "", f"folder {path.resolve()} {files}"
+    else:
+        files, checksum = [], md5_of(path)
+        key = f"archive {checksum}"
+    kept = cache_dir() / "texts" / f"imdb-{md5(f'{FORMAT} {key}'.encode(errors='surrogateescape')).hexdigest()}.arrow"
+    table = _opened(kept)
+    if table is None:
+        table = _read(path, files, progress)
+        _keep(table, kept)
+    return _reviews(path, table, checksum)
+
+
+def _reviews(path: Path, table: pa.Table, checksum: str) -> Reviews:
+    import numpy as np
+
+    names = tuple(table["name"].to_pylist())
+    if not names:
+        raise BadData(
+            "holds no review", where=str(path), next="reviews are files such as train/pos/0_9.txt; get the official archive again"
+        )
+    about = json.loads(table.schema.metadata[b"about"])
+    fields = [NAME.fullmatch(name) for name in names]
+    found = [match.groups() for match in fields if match is not None]
+    assert len(found) == len(names)
+    return Reviews(
+        names,
+        table["text"].to_numpy(),
+        np.array([CLASS_OF[kind] for _, kind, _, _ in found], np.int64),
+        np.array([int(rating) for *_, rating in found], np.int64),
+        np.array([split == "test" for split, *_ in found]),
+        tuple(about["notes"]),
+        checksum or about["content"],
+    )
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _read(path: Path, files: list[tuple[str, int, int]], progress: Progress) -> pa.Table:
+    """name and text of every review, sorted; what is to be said and a checksum of the content in the schema's metadata."""
+    import pyarrow as pa
+
+    left = Leftovers()
+    texts: dict[tuple[int, int, int, int], tuple[str, str]] = {}
+    replaced: list[str] = []
+    what = f"reading {path.name}"
+    progress(what, 0.0)
+    members = _folder_members(path, files, left) if path.is_dir() else tar_members(path, lambda member: _wanted(member, left), left)
+    with contextlib.closing(members):  # type: ignore[type-var]  # both are generators
+        for number, (member, data, done) in enumerate(members):
+            place, name = _place(member)
+            try:
+                text = data.decode("utf-8")
+            except UnicodeDecodeError:
+                text = data.decode("utf-8", "replace")
+                replaced.append(name)
+            if place in texts:
+                left.add(TWICE, name)
+            elif not text.strip():
+                left.add(EMPTY, name)
+            else:
+                texts[place] = (name, text)
+            if number % REPORT_EVERY == 0:
+                progress(what, min(1.0, done))
+    progress(what, 1.0)
+    ordered = [texts[place] for place in sorted(texts)]
+    content = md5()
+    for name, text in ordered:
+        content.update(f"{name}\0{len(text)}\0{text}".encode())
+    said = list(left.notes())
+    if replaced:
+        said.append(f"not UTF-8, read with the bytes in question replaced: {counted(len(replaced), 'review')} ({some(sorted(replaced))})")
+    about = json.dumps({"notes": said, "content": f"md5:{content.hexdigest()}"}).encode()
+    arrays = [pa.array([pair[i] for pair in ordered], pa.large_string()) for i in (0, 1)]
+    return pa.Table.from_arrays(
+        arrays, schema=pa.schema([("name", pa.large_string()), ("text", pa.large_string())], metadata={"about": about})
+    )
+
+
+def _place(member: str) -> tuple[tuple[int, int, int, int], str]:
+    """Where a review stands among all, and its name in the official tree."""
+    match = NAME.fullmatch(member)
+    assert match is not None
+    split, kind, number, rating = match.groups()
+    return (int(split == "test"), CLASS_OF[kind], int(number), int(rating)), f"{split}/{kind}/{number}_{rating}.txt"
+
+
+def _wanted(member: str, left: Leftovers) -> bool:
+    """Whether a file is a labelled review. What looks like one and is not is counted; the archive's other files are none of ours."""
+    match, odd = NAME.fullmatch(member), ODD.fullmatch(member)
+    if match is not None and 1 <= int(match[4]) <= LARGEST_RATING:
+        return True
+    if match is not None:
+        left.add(BAD_RATING, member)
+    elif odd is not None:
+        left.add(NO_RATING if odd[1] in CLASS_OF else NO_CLASS, member)
+    return False
+
+
+def _files(path: Path) -> list[tuple[str, int, int]]:
+    """(path below the folder, bytes, mtime in ns) of all that lies two levels down, sorted. BadData where it cannot be looked at."""
+    found = []
+    try:
+        for split in ("train", "test"):
+            for folder in os.scandir(path / split) if (path / split).is_dir() else ():
+                if folder.is_dir() and folder.name != "unsup":
+                    for file in os.scandir(folder.path):
+                        stat = file.stat()
+                        found.append((f"{split}/{folder.name}/{file.name}", stat.st_size, stat.st_mtime_ns))
+    except OSError as error:
+        raise BadData(
+            f"cannot be read: {error.strerror}", where=str(error.filename or path), next="check the folder's permissions"
+        ) from error
+    return sorted(found)
+
+
+def _folder_members(path: Path, files: list[tuple[str, int, int]], left: Leftovers) -> Iterator[tuple[str, bytes, float]]:
+    for number, (name, *_) in enumerate(files, 1):
+        if _wanted(name, left):
+            try:
+                data = (path / name).read_bytes()
+            except OSError as error:
+                left.add(f"not readable ({error.strerror})", name)
+                continue
+            yield name, data, number / len(files)
+
+
+# ---- the cache -------------------------------------------------------------------------------------------------------
+
+
+def _opened(path: Path) -> pa.Table | None:
+    """The table; None where there is none or it is not whole."""
+    import pyarrow as pa
+
+    try:
+        with pa.OSFile(str(path)) as file:
+            table: pa.Table = pa.ipc.open_file(file).read_all()
+        table.validate(full=True)
+        return table if table.column_names == ["name", "text"] and b"about" in (table.schema.metadata or {}) else None
+    except (OSError, pa.ArrowException):
+        return None
+
+
+def _keep(table: pa.Table, path: Path) -> None:
+    """Write it beside its place and move it there. A cache that cannot be written to costs only the next run's time."""
+    import pyarrow as pa
+
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for old in path.parent.glob(f".*{PART}"):
+            if time.time() - old.stat().st_mtime > STALE_S:
+                old.unlink(missing_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
+        part = Path(name)
+        with os.fdopen(handle, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+        part.chmod(0o644)
+        os.replace(part, path)
+    except (OSError, pa.ArrowException):
+        pass
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)

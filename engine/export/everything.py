@@ -1,0 +1,104 @@
+"""Everything of a run, or of several, in one folder: each table in each format, plots, scenarios, provenance, and a report in words.
+
+`predictions` goes out as Parquet alone: a row for every victim and test row, millions, is no table to read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from engine.errors import RequestError
+from engine.export.export import Row, Source, prepared, provenance_together, write_file
+from engine.export.formats import WRITERS
+from engine.export.report import report
+from engine.export.report_compared import chapter
+from engine.plots.exported import export_plots
+from engine.rows import RunRow, TableSpec
+from engine.tables import matching as comparing
+from engine.tables.columns import SPECS
+
+ALL = "all"
+FORMATS = ("csv", "parquet", "md", "tex")
+FORMATS_OF = {"predictions": ("parquet",)}
+
+
+def export_all(store: Source, run_ids: Sequence[str], folder: Path, *, progress: Callable[[str, float], None] | None = None) -> list[Path]:
+    """Write all there is, and return the files written. The folder is made where it is missing; files of the same names are replaced.
+
+    RequestError where nothing can be exported yet, or the folder cannot be written.
+    """
+    runs = [store.run(run_id) for run_id in dict.fromkeys(run_ids)]
+    there = [set(store.tables(run.id)) for run in runs]
+    for run, tables in zip(runs, there, strict=True):
+        if not tables:
+            raise RequestError(
+                f"it has no tables yet ({run.state}, {run.victims_done} of {run.victims_total} victims)",
+                where=f"run {run.id}",
+                next="wait for its first victims, or resume it",
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"cannot be made: {error.strerror}", where=str(folder), next="give another folder") from error
+    written: list[Path] = []
+    for at, name in enumerate(SPECS):
+        if progress:
+            progress("writing tables", 0.9 * at / len(SPECS))
+        try:
+            spec, rows, provenance = prepared(store, [run.id for run in runs], name)
+            kept = rows if name == "predictions" else tuple(rows)
+        except RequestError:  # this run has none: it is not annotated, or has no optimised attack
+            if name in set.intersection(*there):
+                raise
+            continue
+        written += _write_table(folder, spec, provenance, kept)
+    held = _compared(store, runs, set.intersection(*there))
+    for spec, kept, notes in held.values():
+        written += _write_table(folder, spec, provenance_together(store, runs, spec.name, notes), kept)
+    if progress:
+        progress("drawing plots", 0.9)
+    plots, shown = export_plots(store, runs, folder)
+    written += plots
+    texts = {"report.md": report(store, runs, shown) + _chapter(held)}
+    for run in runs:
+        head = "" if len(runs) == 1 else f"{run.id}-"
+        texts[f"{head}scenario.toml"] = run.scenario_toml
+        told = {"run": run.id, "title": run.title, "scenario": run.scenario_hash, "deviations": list(run.deviations)}
+        stored = {**told, "state": run.state, **store.provenance(run.id)}
+        texts[f"{head}provenance.json"] = json.dumps(stored, ensure_ascii=False, indent=1) + "\n"
+    for name, text in texts.items():
+        path = folder / name
+        write_file(path, lambda out, text=text: _write(out, text))  # type: ignore[misc]
+        written.append(path)
+    if progress:
+        progress("writing tables", 1.0)
+    return written
+
+
+def _write_table(folder: Path, spec: TableSpec, provenance: Mapping[str, str], rows: Iterable[Row]) -> list[Path]:
+    """In every format that it has; the files."""
+    paths = [folder / f"{spec.name}.{format}" for format in FORMATS_OF.get(spec.name, FORMATS)]
+    for path in paths:
+        write = WRITERS[path.suffix[1:]]
+        write_file(path, lambda out, write=write: write(spec, provenance, rows, out))  # type: ignore[misc]
+    return paths
+
+
+def _compared(store: Source, runs: Sequence[RunRow], tables: set[str]) -> dict[str, comparing.Compared]:
+    """Two runs or more held against each other; empty of one, or before all have tables."""
+    if len(runs) < 2 or "worst" not in tables:
+        return {}
+    return {name: made(store, [run.id for run in runs]) for name, made in comparing.MADE.items()}
+
+
+def _chapter(held: Mapping[str, comparing.Compared]) -> str:
+    if not held:
+        return ""
+    (_, compare, notes), (_, worst, _) = held["compare"], held["compare_worst"]
+    return "\n".join(chapter(compare, worst, notes)) + "\n"
+
+
+def _write(out: object, text: str) -> None:
+    out.write(text.encode("utf-8", "backslashreplace"))  # type: ignore[attr-defined]

@@ -1,0 +1,271 @@
+"""Tables to files. The screen and the command line call the same function, so their bytes are the same.
+
+A path is written whole or not at all: a temporary file beside it, renamed at the end. Every export carries its provenance.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+from engine.errors import RequestError, SubpopError, UnknownName
+from engine.export import together as export_together
+from engine.export.formats import WRITERS
+from engine.rows import RunRow, Table, TableSpec, VictimResult
+from engine.tables import matching as comparing
+from engine.tables.columns import MADE_AT_EXPORT, OPTIONAL, SPECS
+from engine.tables.compare import COMPARISONS
+
+if TYPE_CHECKING:
+    from engine.store import StoredDiscovery
+    from engine.tables.groups import Choice
+
+Key = tuple[object, ...]
+Row = tuple[object, ...]
+FORMATS = tuple(WRITERS)
+
+
+class Source(Protocol):
+    """What an export needs of the store."""
+
+    def run(self, run_id: str) -> RunRow: ...
+    def table(self, run_id: str, name: str) -> Table: ...
+    def tables(self, run_id: str) -> Mapping[str, int]: ...
+    def provenance(self, run_id: str) -> Mapping[str, Any]: ...
+    def discovery(self, run_id: str) -> StoredDiscovery | None: ...
+    def victims(self, run_id: str, with_predictions: bool = True) -> list[VictimResult]: ...
+
+
+def export(
+    store: Source,
+    run_id: str | Sequence[str],
+    table: str,
+    format: str,
+    out: BinaryIO | Path | None = None,
+    *,
+    only: Sequence[Key] | None = None,
+    choice: Choice | None = None,
+) -> int:
+    """Write one table of a run, or of several together behind their systems' names; returns how many rows were written.
+
+    out: a path (replaced whole, or left as it was), a binary stream, or None for standard output.
+    only: keys of the rows to write, in the order to write them (what a screen shows); None: all, in stable order.
+    choice: for `groups`, which attack and groups; None: the attack of largest damage.
+    Raises UnknownName (table, format), RequestError (nothing there yet, a path that cannot be written, a full disk), StoreError.
+    A closed pipe is left to the caller as BrokenPipeError.
+    """
+    if table not in SPECS and table not in COMPARISONS:
+        raise UnknownName("table", table, (*SPECS, *COMPARISONS))
+    if format not in WRITERS:
+        raise UnknownName("format", format, WRITERS)
+    spec, rows, provenance = prepared(store, [run_id] if isinstance(run_id, str) else run_id, table, only=only, choice=choice)
+    counted = _Count(rows)
+    if isinstance(out, Path):
+        write_file(out, lambda stream: WRITERS[format](spec, provenance, counted, stream))
+    else:
+        stream = sys.stdout.buffer if out is None else out
+        with _in_words("standard output" if out is None else "the output"):
+            WRITERS[format](spec, provenance, counted, stream)
+            stream.flush()
+    return counted.count
+
+
+def prepared(
+    store: Source, run_ids: Sequence[str], table: str, *, only: Sequence[Key] | None = None, choice: Choice | None = None
+) -> tuple[TableSpec, Iterable[Row], dict[str, str]]:
+    """(spec, rows, provenance) of a table as it is exported; a table of several runs has their names before its own columns."""
+    runs = [store.run(run_id) for run_id in dict.fromkeys(run_ids)]
+    if not runs:
+        raise RequestError("of which run?", where=table, next="give a run's id, or `latest`")
+    if table in COMPARISONS:
+        if only is not None:
+            raise RequestError(f"`{table}` is exported whole", where=table, next="filter the file instead")
+        held, compared, notes = comparing.MADE[table](store, [run.id for run in runs])
+        return held, compared, provenance_together(store, runs, table, notes)
+    if len(runs) == 1:
+        spec, rows, shown = _rows(store, runs[0], table, only, choice)
+        return spec, rows, provenance_of(runs[0], store.provenance(runs[0].id), table, shown)
+    if only is not None:
+        raise RequestError("rows are chosen of one run at a time", where=table, next="export the runs one by one")
+    told = provenance_together(store, runs, table)
+    if table == "matchers":
+        made = export_together.matchers(store, runs)
+        return made.spec, made.rows, told
+    parts = [(run, *_rows(store, run, table, None, choice)[:2]) for run in runs]
+    spec, rows = export_together.together(parts)
+    return spec, rows, told
+
+
+def provenance_together(store: Source, runs: Sequence[RunRow], table: str, notes: Sequence[str] = ()) -> dict[str, str]:
+    """What stands in an export of several runs: each run's own keys behind its id, and what must be known of them together."""
+    told = {"table": table, "runs": "; ".join(run.id for run in runs)}
+    for run in runs:
+        own = provenance_of(run, store.provenance(run.id), table)
+        told |= {f"{run.id}.{key}": value for key, value in own.items() if key not in ("table", "run")}
+    told |= {"notes": "; ".join(notes)} if notes else {}
+    told |= {"deviations": said} if (said := "; ".join(f"{run.id}: {d}" for run in runs for d in run.deviations)) else {}
+    return told
+
+
+def provenance_of(run: RunRow, stored: Mapping[str, Any], table: str, shown: str = "") -> dict[str, str]:
+    """What stands in every export: the run, its scenario, what it is not, and whence its rows came. Flat, dotted keys, in stable order."""
+    told = {
+        "table": table,
+        "run": run.id,
+        "title": run.title,
+        "scenario": run.scenario_hash,
+        "deviations": "; ".join(run.deviations),
+        "state": run.state,
+        "victims": f"{run.victims_done} of {run.victims_total}",
+        "rows": shown,
+        **dict(_flat(stored)),
+    }
+    return {key: value for key, value in told.items() if value}
+
+
+def predictions(store: Source, run_id: str) -> Iterator[Row]:
+    """Every victim's predicted class for every test row, one row at a time. Raises RequestError before the run's discovery."""
+    found = store.discovery(run_id)
+    if found is None:
+        raise RequestError("its subpopulations are not known yet", where=f"run {run_id}", next="wait for its discovery, or resume it")
+    classes = found.classes
+    true = [classes[c] for c in found.y_test.tolist()]
+    own = [None if s < 0 else s for s in found.membership.test.tolist()]
+    return _prediction_rows(store.victims(run_id), classes, own, true)
+
+
+def _prediction_rows(
+    victims: Iterable[VictimResult], classes: Sequence[str], own: Sequence[int | None], true: Sequence[str]
+) -> Iterator[Row]:
+    for victim in victims:
+        s = victim.spec
+        head = (s.index, s.trial, s.arm, s.subpopulation, s.alpha)
+        for row, given in enumerate(victim.predictions.tolist()):
+            yield (*head, row, own[row], true[row], classes[given])
+
+
+def _rows(store: Source, run: RunRow, name: str, only: Sequence[Key] | None, choice: Choice | None) -> tuple[TableSpec, Iterable[Row], str]:
+    """(spec, rows, what part of the table they are, in words; empty for all of it)."""
+    if name in MADE_AT_EXPORT:
+        if only is not None:
+            raise RequestError(f"`{name}` is exported whole", where=f"run {run.id}", next="filter the file instead")
+        if name == "predictions":
+            return SPECS[name], predictions(store, run.id), ""
+        made = export_together.groups(store, run, choice) if name == "groups" else export_together.matchers(store, [run])
+        return made.spec, made.rows, ""
+    if name not in (there := store.tables(run.id)):
+        if there and name in OPTIONAL:
+            what, then = _ABSENT[name]
+            raise RequestError(f"it has no `{name}`: that {what}", where=f"run {run.id}", next=then)
+        raise RequestError(
+            f"it has no `{name}` yet ({run.state}, {run.victims_done} of {run.victims_total} victims)",
+            where=f"run {run.id}",
+            next="wait for its first victims, or resume it",
+        )
+    table = store.table(run.id, name)
+    if only is None:
+        return table.spec, table.rows, ""
+    places = [place for place, column in enumerate(table.spec.columns) if column.name in table.spec.key]
+    names = [table.spec.columns[place].name for place in places]
+    order = [names.index(column) for column in table.spec.key]
+    by_key = {tuple(row[places[at]] for at in order): row for row in table.rows}
+    gone = [key for key in only if tuple(key) not in by_key]
+    if gone:
+        raise RequestError(
+            f"{len(gone)} of the rows to export are no longer in `{name}`", where=f"run {run.id}", next="look again and retry"
+        )
+    rows = [by_key[tuple(key)] for key in only]
+    whole = tuple(rows) == table.rows
+    return table.spec, rows, "" if whole else f"{len(rows)} of {len(table.rows)}, filtered and ordered by the reader"
+
+
+_ABSENT = {
+    "optimization": (
+        "sets an optimised attack beside label flipping",
+        'run attack.kind = "gradient" or "influence" with "label_flip" among evaluation.controls',
+    ),
+    "attributes": (
+        "needs annotations of the test rows, which were not stored with it",
+        "run data that has them (columns of few levels) with this version",
+    ),
+}
+
+
+def _flat(values: Mapping[str, Any], head: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{head}{key}.")
+        elif isinstance(value, list | tuple):
+            yield f"{head}{key}", "; ".join(map(str, value))
+        elif value is not None:
+            yield f"{head}{key}", str(value)
+
+
+class _Count:
+    """Counts rows as they pass."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows, self.count = rows, 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self.rows:
+            self.count += 1
+            yield row
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def write_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write to a temporary file beside `path` and rename it; a device or pipe is written as it is."""
+    with _in_words(str(path)):
+        real = Path(os.path.realpath(path.expanduser()))
+        if real.exists() and not stat.S_ISREG(real.stat().st_mode):
+            if real.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            with real.open("wb") as stream:
+                write(stream)
+            return
+        part = real.parent / f".{real.name[:100]}.{secrets.token_hex(4)}.part"
+        try:
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            if real.exists():
+                part.chmod(stat.S_IMODE(real.stat().st_mode))
+            part.replace(real)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            raise
+
+
+_NEXT = {
+    errno.ENOSPC: "make room, or give another path; nothing was left behind",
+    errno.EDQUOT: "make room within the quota, or give another path; nothing was left behind",
+    errno.ENOENT: "make the folder first, or give another path",
+    errno.ENOTDIR: "give a path inside a folder",
+    errno.EISDIR: "give a file's path inside it",
+    errno.EACCES: "give a path that you may write to",
+    errno.EPERM: "give a path that you may write to",
+    errno.EROFS: "give a path on a disk that can be written",
+}
+
+
+@contextlib.contextmanager
+def _in_words(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (SubpopError, BrokenPipeError):
+        raise
+    except OSError as error:
+        what = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise RequestError(f"cannot be written: {what}", where=where, next=_NEXT.get(error.errno or 0, "give another path")) from error

@@ -1,0 +1,209 @@
+"""A run in words, as Markdown, to hand to a colleague: what was measured, what it found at which cost, and what it cannot say.
+
+A function of the stored tables alone. Damages are fractions of the target's test rows, as everywhere.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from engine.export.together import system_of
+from engine.rows import RunRow, Table
+from engine.tables.columns import ESTIMAND
+
+Records = list[dict[str, Any]]
+CHEAPEST = 5
+
+
+class Source(Protocol):
+    """What a report needs of the store."""
+
+    def table(self, run_id: str, name: str) -> Table: ...
+    def tables(self, run_id: str) -> Mapping[str, int]: ...
+    def provenance(self, run_id: str) -> Mapping[str, Any]: ...
+
+
+def report(store: Source, runs: Sequence[RunRow], plots: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Markdown, one chapter a run. plots: lines that show each run's plots, by run id."""
+    return "\n".join(line for run in runs for line in (*_chapter(store, run, (plots or {}).get(run.id, ())), ""))
+
+
+def _chapter(store: Source, run: RunRow, plots: Sequence[str]) -> Iterator[str]:
+    tables: dict[str, Records] = {name: _records(store.table(run.id, name)) for name in store.tables(run.id)}
+    damage, worst = tables.get("damage", []), tables.get("worst", [])
+    subpopulations = tables.get("subpopulations", [])
+    yield f"# {run.title}"
+    yield ""
+    yield f"Run {run.id} ({system_of(run)}), {run.state}: {run.victims_done} of {run.victims_total} victims."
+    if run.note:
+        yield f"Note: {run.note}"
+    if run.deviations:
+        yield ""
+        yield "**These are not the paper's numbers:** " + "; ".join(run.deviations) + "."
+    yield ""
+    yield "## What was measured"
+    yield ""
+    yield from _measured(run, store.provenance(run.id), subpopulations, damage)
+    yield ""
+    yield "## How many subpopulations are vulnerable, at which cost"
+    yield ""
+    yield from _vulnerable(damage, worst)
+    if tables.get("dose"):
+        yield ""
+        yield "## How much poison it takes"
+        yield ""
+        yield from _dose(tables["dose"], _enough(run))
+    if tables.get("distribution"):
+        yield ""
+        yield "## How damage is spread"
+        yield ""
+        yield from _spread(tables["distribution"])
+    yield ""
+    yield "## What it does to everyone else, and what foretells it"
+    yield ""
+    yield from _beside(tables)
+    if plots:
+        yield ""
+        yield "## Plots"
+        yield ""
+        yield from plots
+    yield ""
+    yield "## What this run cannot say"
+    yield ""
+    yield from _cannot(run, subpopulations, damage, worst)
+
+
+def _measured(run: RunRow, provenance: Mapping[str, Any], subpopulations: Records, damage: Records) -> Iterator[str]:
+    attacked = [s for s in subpopulations if s["attacked"]]
+    alphas = ", ".join(f"{alpha:g}" for alpha in sorted({row["alpha"] for row in damage}))
+    yield (
+        f"{len(subpopulations)} subpopulations were formed and {len(attacked)} attacked, at poison rates {alphas}. "
+        "Target damage is the clean victims' accuracy on a subpopulation's test rows "
+        "minus the poisoned victims', paired within a trial (same initial weights, batch "
+        "order and draws)."
+    )
+    if run.parent:
+        yield f"Those attacked were chosen by looking at run {run.parent}: they are no sample of all, and their worst not the worst of all."
+    told = [f"{key} {provenance[key]}" for key in ("device", "precision", "seed", "trials", "first trial", "code") if key in provenance]
+    if told:
+        yield "Made with " + ", ".join(told) + "."
+
+
+def _vulnerable(damage: Records, worst: Records) -> Iterator[str]:
+    for alpha in sorted({row["alpha"] for row in damage}):
+        own = [row for row in damage if row["alpha"] == alpha and row["damage"] is not None]
+        told = [row for row in own if row["vulnerable"] is not None]
+        hit = [row for row in told if row["vulnerable"]]
+        if told:
+            cost = [row["poison_share"] for row in hit if row["poison_share"] is not None]
+            paid = f", for {min(cost):.2%} to {max(cost):.2%} of the training rows each" if cost else ""
+            yield f"- At alpha {alpha:g}, {len(hit)} of {len(told)} attacked subpopulations are vulnerable (damage > 0 at q = 0.05){paid}."
+        else:
+            yield f"- At alpha {alpha:g}, vulnerability is withheld: it needs three trials."
+    yield ""
+    yield "| alpha | worst k | as published | corrected | 95 % interval | the paper | |"
+    yield "| ---: | ---: | ---: | ---: | --- | ---: | --- |"
+    for row in worst:
+        between = f"{row['low']:z.3f} to {row['high']:z.3f}" if row["low"] is not None else "–"
+        beyond = f"{row.get('outside')} what this protocol would show" if row.get("outside") else ""
+        cells = (f"{row['alpha']:g}", str(row["k"]), _f(row["as_published"]), _f(row["corrected"]), between, _f(row["published"]), beyond)
+        yield "| " + " | ".join(cells) + " |"
+    yield ""
+    yield (
+        f"As published: chosen and scored on the same trials, which overstates. {ESTIMAND[0].upper()}{ESTIMAND[1:]}. A mark says where the "
+        "paper's value lies outside the interval in which another's as-published value would fall."
+    )
+
+
+def _enough(run: RunRow) -> int:
+    """So many test rows the corrected worst k asks of a subpopulation."""
+    try:
+        return int(tomllib.loads(run.scenario_toml)["evaluation"]["min_test_rows"])
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError):
+        return 30
+
+
+def _dose(rows: Records, enough: int) -> Iterator[str]:
+    """The cheapest, those with enough test rows first: of the smallest subpopulations one row more or less makes the damage."""
+    known = [row for row in rows if row["needed"] is not None]
+    reached = sorted(
+        (row for row in known if row["alpha"] is not None),
+        key=lambda row: (row["test_rows"] < enough, row["poison_share"] or 0, row["subpopulation"]),
+    )
+    if not known:
+        yield "No victims yet."
+        return
+    largest = max(row["largest"] for row in known)
+    yield f"Damage {known[0]['level']:g} is reached on {len(reached)} of {len(known)} attacked subpopulations by alpha {largest:g} at most."
+    if reached:
+        middle = sorted(row["alpha"] for row in reached)[len(reached) // 2]
+        yield f"Where it is, the median alpha is {middle:.2g}. The cheapest, in poison points, those of at least {enough} test rows first:"
+        yield ""
+    for row in reached[:CHEAPEST]:
+        between = f", interval {row['interval']}" if row["interval"] else ""
+        fresh = f"; fresh trials there: {_f(row['fresh_damage'])}" if row["fresh_damage"] is not None else ""
+        share = f" ({row['poison_share']:.2%} of train)" if row["poison_share"] is not None else ""
+        said = f"{_text(row['description'])}: {row['points']} points{share}, alpha {row['needed']}{between}{fresh}"
+        yield f"- {said}; of {row['test_rows']} test rows"
+
+
+def _spread(rows: Records) -> Iterator[str]:
+    yield "| alpha | share with damage of at least | as published | corrected | the paper |"
+    yield "| ---: | ---: | ---: | ---: | ---: |"
+    for row in rows:
+        if row["group"] == "share":
+            at = "more than 0" if row["at"] == 0 else f"{row['at']:g}"
+            yield f"| {row['alpha']:g} | {at} | {_f(row['as_published'])} | {_f(row['corrected'])} | {_f(row['published'])} |"
+    yield ""
+    yield "Corrected: with the noise of trials and of test rows taken out, over subpopulations with enough test rows."
+
+
+def _beside(tables: Mapping[str, Records]) -> Iterator[str]:
+    for row in tables.get("collateral", []):
+        if row["group"] in ("worst 5", "all") and row["collateral"] is not None:
+            paper = f" (the paper: {row['published']:.4f})" if row["published"] is not None else ""
+            yield f"- Collateral at alpha {row['alpha']:g}, {row['group']}: {row['collateral']:z.4f} of the other test rows{paper}."
+    for row in tables.get("confidence", []):
+        if row["group"] == "all" and row["spearman"] is not None:
+            low, high = row.get("spearman_low"), row.get("spearman_high")
+            between = f" ({low:z.2f} to {high:z.2f})" if low is not None and high is not None else ""
+            yield f"- Confidence against damage at alpha {row['alpha']:g}: rank correlation {row['spearman']:z.2f}{between}."
+    for row in tables.get("attributes", [])[:3]:
+        if row["nmi"] is not None:
+            yield (
+                f"- Subpopulations and {_text(row['attribute'])}: normalised mutual information {row['nmi']:.3f} (by chance about "
+                f"{row['nmi_by_chance']:.3f}), Cramér's V {_f(row['cramers_v'])}."
+            )
+
+
+def _cannot(run: RunRow, subpopulations: Records, damage: Records, worst: Records) -> Iterator[str]:
+    if run.state != "done":
+        yield f"- It is {run.state}: {run.victims_total - run.victims_done} victims are still to come, and every number may move."
+    for deviation in run.deviations:
+        yield f"- Whether the paper's numbers hold: {deviation}."
+    trials = max((row["trials"] for row in damage), default=0)
+    if trials < 3:
+        many = "one trial" if trials == 1 else f"{trials} trials"
+        yield f"- How sure it is: {many}; vulnerability and the interval of the corrected value need three."
+    few = [s for s in subpopulations if s["attacked"] and s["test_rows"] < 30]
+    if few:
+        yield f"- Much of {len(few)} attacked subpopulations with fewer than 30 test rows: one row moves their damage by more than 0.03."
+    for note in dict.fromkeys(row["note"] for row in worst if row["note"]):
+        yield f"- A worst k is missing a value: {note}."
+    yield "- What other splits, other clusters or another model would show: the intervals are for these."
+    yield "- What a defence would have done: none was in place."
+
+
+def _records(table: Table) -> Records:
+    names = [column.name for column in table.spec.columns]
+    return [dict(zip(names, row, strict=True)) for row in table.rows]
+
+
+def _f(value: float | None) -> str:
+    return "–" if value is None else f"{value:z.3f}"  # z: no minus before 0.000
+
+
+def _text(text: str) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "\\<")

@@ -1,0 +1,244 @@
+"""What a model reads of a dataset's texts: tokens, or the hidden states below the layer that is trained, computed once a text.
+
+States are kept on disk, one file for each frozen encoder, every text under a hash of its tokens: another split, a smaller subset or
+another seed's run finds what is there already, and a computation that was interrupted goes on where it stopped. They may exceed memory:
+what is passed on is each row's number in the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.datasets.files.places import data_dir as default_data_dir
+from engine.errors import RunFailed
+from engine.features.pictures import Report, all_cores, locked
+from engine.features.tokenizer import TextTokenizer, bert_vocabulary, tokenizer_of
+from engine.features.tokens import tokens_of
+from engine.models.bert.bert import Bert, BertEncoder, represented
+from engine.models.bert.files import BertSource
+from engine.models.encoders import files as auto_files
+from engine.models.encoders.encoder import AutoEncoder
+from engine.models.encoders.files import EncoderSource
+from engine.models.encoders.skeleton import skeleton_of
+from engine.rows import Dataset, Rows, States
+from engine.scenario.sections import ModelSection
+from engine.system.filesystem import cache_dir
+from engine.training.encoders.states import StateRows
+
+TOKENS_AT_ONCE = 4096  # of a batch that is encoded: 32 texts of 128 tokens
+BYTES_A_WRITE = 2**26
+HASH_BYTES = 16
+RECORD_BYTES = HASH_BYTES + 4  # a text's hash and its number of tokens
+
+TextNetwork = Bert | AutoEncoder  # what reads tokens
+
+
+def seen_by(
+    section: ModelSection, dataset: Dataset, seed: int, *, device: str = "cpu", report: Report, data_dir: Path | None = None
+) -> Dataset:
+    """The dataset as a text encoder reads it; left as it is where there are no texts.
+
+    tune = "all": x is the tokens, int32 [rows, length], -1 for padding. "last_layer": x is int64 [rows, 1], each row's number in `states`;
+    of encoders that are no BERT, whose frozen layers run at every step, it is the tokens.
+    """
+    splits = (dataset.train, dataset.aux, dataset.test)
+    if dataset.train.texts is None:
+        return dataset
+    source = source_of(section)
+    if isinstance(source, EncoderSource):  # what cannot be trained is told before anything is tokenised
+        network_of(source, section, len(dataset.classes))
+    tokenizer = tokenizer_for(source, data_dir, report)
+    tokens = [_tokens(rows, tokenizer, section.length, report) for rows in splits]
+    if section.tune == "all" or isinstance(source, EncoderSource):
+        seen = [replace(rows, x=x) for rows, x in zip(splits, tokens, strict=True)]
+        return replace(dataset, train=seen[0], aux=seen[1], test=seen[2])
+    encoder = BertEncoder(source, section.length, seed).to(torch.device(device))
+    numbers, states = StateFile(cache_dir() / "states", encoder, section.states).of(tokens, report)
+    seen = [replace(rows, x=at[:, None]) for rows, at in zip(splits, numbers, strict=True)]
+    return replace(dataset, train=seen[0], aux=seen[1], test=seen[2], states=states)
+
+
+def source_of(section: ModelSection) -> BertSource | EncoderSource:
+    """The encoder that a scenario names, with its rates of dropout where it sets them."""
+    source = auto_files.find(section.weights, section.name, section.architecture)
+    if isinstance(source, EncoderSource):
+        return replace(source, rates=auto_files.rates_of(section.attention_dropout, section.dropout))
+    shape = source.shape
+    if section.attention_dropout is not None:
+        shape = replace(shape, attention_dropout=section.attention_dropout)
+    if section.dropout is not None:
+        shape = replace(shape, hidden_dropout=section.dropout, classifier_dropout=section.dropout)
+    return replace(source, shape=shape)
+
+
+def network_of(source: BertSource | EncoderSource, section: ModelSection, classes: int) -> TextNetwork:
+    """The network that reads tokens at every step: a BERT trained whole, or any other encoder."""
+    if isinstance(source, EncoderSource):
+        return AutoEncoder(source, classes, section.length, section.tune)
+    return Bert(source, classes, section.length)
+
+
+def tokenizer_for(source: BertSource | EncoderSource, data_dir: Path | None, report: Report) -> TextTokenizer:
+    """The encoder's own tokenizer; bert-base-uncased's words where its weights are random."""
+    if isinstance(source, EncoderSource):
+        return tokenizer_of(source.folder, embeddings=skeleton_of(source, 2).vocabulary, around=1)
+    words = source.shape.vocabulary
+    where = source.folder or bert_vocabulary(default_data_dir(data_dir), report)
+    return tokenizer_of(where, embeddings=words)
+
+
+def _tokens(rows: Rows, tokenizer: TextTokenizer, length: int, report: Report) -> np.ndarray:
+    assert rows.texts is not None
+    return tokens_of(rows.texts, tokenizer, length, report)
+
+
+# ---- what subpopulations are formed in ------------------------------------------------------------------------------
+
+
+def representation(states: States, numbers: np.ndarray, layer: str, report: Report) -> np.ndarray:
+    """float32 [rows, numbers] of rows of the states: "hidden", the mean of a text's tokens; "tokens", all of them, flattened."""
+    rows = StateRows(states, torch.device("cpu"), torch.float32)
+    width = states.shape[2] * (states.shape[1] if layer == "tokens" else 1)
+    out = np.empty((len(numbers), width), np.float32)
+    for lo in range(0, len(numbers), 256):
+        report("representing the texts", lo / len(numbers))
+        out[lo : lo + 256] = represented(*rows.take(numbers[lo : lo + 256]), layer, states.shape[1]).numpy()
+    return out
+
+
+# ---- the file -------------------------------------------------------------------------------------------------------
+
+
+class StateFile:
+    """The states of one encoder: `<digest>.rows`, [texts, length, width], and `<digest>.keys`, a hash and a number of tokens for each text,
+    in the same order.
+
+    Rows are written before their keys, so that a key is never without its row; both are only ever appended to, by one process at a time.
+    Padding is never written: where the file system can, it takes no place.
+    """
+
+    def __init__(self, folder: Path, encoder: BertEncoder, dtype: str = "float32") -> None:
+        self.encoder, self.dtype = encoder, dtype
+        name = f"{encoder.digest}-{encoder.length}-{dtype}"
+        self.folder = folder
+        self.rows_path, self.keys_path, self.lock_path = (folder / f"{name}.{end}" for end in ("rows", "keys", "lock"))
+        self.row_bytes = encoder.length * encoder.width * getattr(torch, dtype).itemsize
+
+    def of(self, splits: Sequence[np.ndarray], report: Report) -> tuple[list[np.ndarray], States]:
+        """Where the states of each row of tokens lie, int64 [rows] for each array int32 [rows, length], and the file.
+
+        RunFailed where the disk is full or the folder cannot be written to.
+        """
+        keys = [[_key(row) for row in tokens] for tokens in splits]
+        kept = self._kept()
+        wanted = {key: row for split, tokens in zip(keys, splits, strict=True) for key, row in zip(split, tokens, strict=True)}
+        missing = [key for key in wanted if key not in kept]
+        try:
+            self._compute(missing, wanted, kept, report)
+        except OSError as error:
+            raise self._failed(error.strerror or str(error)) from error
+        numbers = [np.array([kept[key] for key in split], np.int64) for split in keys]
+        return numbers, self._states()
+
+    def _compute(self, missing: list[bytes], wanted: dict[bytes, np.ndarray], kept: dict[bytes, int], report: Report) -> None:
+        if not missing:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lengths = {key: int((wanted[key] >= 0).sum()) for key in missing}
+        need = sum(lengths.values()) * self.row_bytes // self.encoder.length
+        if (free := shutil.disk_usage(self.folder).free) < need:
+            raise self._failed(f"they take {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
+        order = sorted(missing, key=lambda key: lengths[key])  # texts of like length together: little padding is computed
+        total, done = sum(lengths.values()), 0
+        pending: list[tuple[bytes, int, Tensor]] = []
+        size = 0
+        for batch in _batches(order, lengths):
+            report(f"computing hidden states of {len(missing):,} texts", done / total)
+            with all_cores():
+                found = self.encoder.states(torch.from_numpy(np.stack([wanted[key] for key in batch])))
+            found = found.to(getattr(torch, self.dtype)).cpu()
+            pending += [(key, lengths[key], found[i, : lengths[key]]) for i, key in enumerate(batch)]
+            done += sum(lengths[key] for key in batch)
+            size += found.numel() * found.element_size()
+            if size >= BYTES_A_WRITE:
+                self._append(pending, kept)
+                size = 0
+        self._append(pending, kept)
+
+    def _append(self, pending: list[tuple[bytes, int, Tensor]], kept: dict[bytes, int]) -> None:
+        """Keep what was computed, and forget it here."""
+        if not pending:
+            return
+        with locked(self.lock_path):
+            first = self._whole()
+            with self.rows_path.open("r+b" if self.rows_path.exists() else "w+b") as file:
+                file.truncate(first * self.row_bytes)  # what a killed writer left
+                for at, (_, _, states) in enumerate(pending, first):
+                    file.seek(at * self.row_bytes)
+                    file.write(states.contiguous().view(torch.uint8).numpy().data)
+                file.truncate((first + len(pending)) * self.row_bytes)
+                file.flush()
+                os.fsync(file.fileno())
+            with self.keys_path.open("r+b" if self.keys_path.exists() else "w+b") as file:
+                file.truncate(first * RECORD_BYTES)
+                file.seek(first * RECORD_BYTES)
+                file.write(b"".join(key + length.to_bytes(4, "little") for key, length, _ in pending))
+                file.flush()
+                os.fsync(file.fileno())
+        kept.update((key, at) for at, (key, _, _) in enumerate(pending, first))
+        pending.clear()
+
+    def _whole(self) -> int:
+        """How many texts are whole on disk."""
+        sizes = [0, 0]
+        for i, (path, unit) in enumerate(((self.keys_path, RECORD_BYTES), (self.rows_path, self.row_bytes))):
+            with contextlib.suppress(FileNotFoundError):
+                sizes[i] = path.stat().st_size // unit
+        return min(sizes)
+
+    def _records(self) -> np.ndarray:
+        count = self._whole()
+        data = self.keys_path.read_bytes()[: count * RECORD_BYTES] if count else b""
+        return np.frombuffer(data, np.dtype([("key", f"V{HASH_BYTES}"), ("length", "<i4")]))
+
+    def _kept(self) -> dict[bytes, int]:
+        keys = self._records()["key"]
+        # a text that two processes wrote has two places: always the first, so that a resumed run reads what it read before
+        return {bytes(keys[at]): at for at in reversed(range(len(keys)))}
+
+    def _states(self) -> States:
+        lengths = self._records()["length"].astype(np.int32)
+        return States(self.rows_path, (len(lengths), self.encoder.length, self.encoder.width), self.dtype, lengths)
+
+    def _failed(self, why: str) -> RunFailed:
+        return RunFailed(
+            f"the hidden states of the texts cannot be kept: {why}",
+            where=str(self.folder),
+            next="point $SUBPOP_CACHE to a folder with room, or make model.length or dataset.rows smaller",
+        )
+
+
+def _batches(order: Sequence[bytes], lengths: dict[bytes, int]) -> Iterator[list[bytes]]:
+    """Keys in their order, so many at a time that they make TOKENS_AT_ONCE tokens with their padding."""
+    batch: list[bytes] = []
+    for key in order:  # shortest first
+        if batch and (len(batch) + 1) * lengths[key] > TOKENS_AT_ONCE:
+            yield batch
+            batch = []
+        batch.append(key)
+    if batch:
+        yield batch
+
+
+def _key(row: np.ndarray) -> bytes:
+    return blake2b(row[row >= 0].astype("<i4").tobytes(), digest_size=HASH_BYTES).digest()

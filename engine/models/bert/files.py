@@ -1,0 +1,292 @@
+"""Where a BERT comes from: a folder or a model of the Hugging Face hub (config.json and safetensors), or sizes by name and random weights.
+
+Nothing is unpickled: weights in PyTorch's own format are not opened. transformers is not needed, and not imported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.errors import BadData, MissingData, RequestError, UnknownName
+from engine.models import weights
+from engine.models.bert.last_layer import GELU, LastLayer
+
+CONFIG, WHOLE, PARTS = "config.json", "model.safetensors", "model.safetensors.index.json"
+OLD = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack")
+RANDOM, HUB = "random", "hub"
+
+
+@dataclass(frozen=True)
+class BertShape:
+    """Sizes and rates of a whole encoder, with what BERT's own configuration has where a file does not say."""
+
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    inner: int = 3072
+    vocabulary: int = 30522
+    positions: int = 512
+    types: int = 2
+    eps: float = 1e-12
+    gelu: str = "none"
+    attention_dropout: float = 0.1
+    hidden_dropout: float = 0.1
+    classifier_dropout: float = 0.1
+    std: float = 0.02
+
+    def last_layer(self, classes: int, *, pooler: bool = True) -> LastLayer:
+        """The part that tune = "last_layer" trains."""
+        return LastLayer(
+            width=self.width,
+            heads=self.heads,
+            inner=self.inner,
+            classes=classes,
+            pooler=pooler,
+            eps=self.eps,
+            gelu=self.gelu,
+            attention_dropout=self.attention_dropout,
+            hidden_dropout=self.hidden_dropout,
+            classifier_dropout=self.classifier_dropout,
+            std=self.std,
+        )
+
+
+ARCHITECTURES = {
+    "bert-base": BertShape(),
+    "minilm": BertShape(width=384, layers=6, heads=12, inner=1536),
+    "bert-mini": BertShape(width=256, layers=4, heads=4, inner=1024),
+    "bert-tiny": BertShape(width=128, layers=2, heads=2, inner=512),
+}
+
+
+@dataclass(frozen=True)
+class BertSource:
+    """An encoder that victims start from.
+
+    tensors   name (as transformers', without "bert.") -> tensor; None for random weights
+    where     for messages: the folder, or what was drawn
+    folder    where its tokenizer may be; None for random weights
+    files     file name -> path of what was read
+    """
+
+    shape: BertShape
+    tensors: Mapping[str, Tensor] | None
+    where: str
+    folder: Path | None = None
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    def checksums(self) -> dict[str, str]:
+        """File name -> "sha256:..."."""
+        return {name: weights.checksum(path) for name, path in self.files.items()}
+
+
+def find(kind: str, name: str | None, architecture: str | None) -> BertSource:
+    """kind: "random" (sizes of `architecture`, bert-base where None), "hub" (the model `name`), or a folder. See `of_folder`."""
+    if kind == RANDOM:
+        wanted = architecture or "bert-base"
+        if wanted not in ARCHITECTURES:
+            raise UnknownName("architecture", wanted, ARCHITECTURES)
+        return BertSource(ARCHITECTURES[wanted], None, f"{wanted}, random weights")
+    return of_folder(folder_of(kind, name))
+
+
+def folder_of(kind: str, name: str | None) -> Path:
+    """kind: "hub" (the model `name`, fetched where need be), or a folder, which need not be there."""
+    if kind == HUB:
+        if not name:
+            raise RequestError("a model of the hub has a name", where="model.name", next='set it, to "bert-base-uncased" for one')
+        return from_hub(name)
+    return Path(kind).expanduser()
+
+
+def of_folder(folder: Path) -> BertSource:
+    """A folder with config.json and model.safetensors, or its parts. MissingData where there is none; BadData for what is no BERT."""
+    if not folder.is_dir():
+        raise MissingData("there is no such folder", where=str(folder), next=f"check model.weights: a folder with {CONFIG} and {WHOLE}")
+    shape, files = _shape(folder / CONFIG), weight_files(folder)
+    stamps = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+    tensors = _tensors(stamps)
+    _check(tensors, shape, str(files[0]))
+    return BertSource(shape, tensors, str(folder), folder, {path.name: path for path in files})
+
+
+def from_hub(name: str) -> Path:
+    """The folder of a model of the hub, in the hub's own cache; fetched where the network allows."""
+    try:
+        from huggingface_hub import snapshot_download
+
+        wanted = [CONFIG, "*.safetensors", PARTS, "tokenizer*", "vocab.txt", "special_tokens_map.json", "added_tokens.json"]
+        wanted += ["vocab.json", "merges.txt", "*.model"]  # other tokenizers' than BERT's
+        try:
+            folder = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+            if (folder / CONFIG).exists() and ((folder / WHOLE).exists() or (folder / PARTS).exists()):
+                return folder
+        except Exception:  # not in the cache: told in many ways
+            pass
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except Exception as error:  # the hub's client and what it stands on raise errors of several trees
+        why = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        raise MissingData(
+            f"the model {name} is not here and could not be fetched ({why})",
+            where="model.weights",
+            next="give the folder of a copy as model.weights, or start from nothing with --set model.weights=random",
+        ) from error
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """A model's config.json. MissingData where there is none, BadData where it is no JSON object."""
+    where = str(path)
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingData(
+            f"there is no {CONFIG}", where=str(path.parent), next="give a folder that transformers' save_pretrained wrote"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise BadData(f"cannot be read ({error})", where=where, next="get the file anew") from error
+    if not isinstance(said, dict):
+        raise BadData("holds no object", where=where, next="get the file anew")
+    return said
+
+
+def _shape(path: Path) -> BertShape:
+    where, said = str(path), settings_of(path)
+    if said.get("model_type", "bert") != "bert":
+        raise BadData(f"is of {said['model_type']!r}, not of a BERT", where=where, next="use a model whose model_type is bert")
+    if said.get("position_embedding_type", "absolute") != "absolute" or said.get("is_decoder") or said.get("add_cross_attention"):
+        raise BadData("is not of a plain BERT encoder (relative positions, or a decoder)", where=where, next="use another model")
+    act = said.get("hidden_act", "gelu")
+    if act not in GELU:
+        raise BadData(f"has the activation {act!r}", where=where, next=f"use a model with one of {', '.join(GELU)}")
+    plain = BertShape()
+    hidden_dropout = _number(said, "hidden_dropout_prob", plain.hidden_dropout, where)
+    shape = BertShape(
+        width=_count(said, "hidden_size", plain.width, where),
+        layers=_count(said, "num_hidden_layers", plain.layers, where),
+        heads=_count(said, "num_attention_heads", plain.heads, where),
+        inner=_count(said, "intermediate_size", plain.inner, where),
+        vocabulary=_count(said, "vocab_size", plain.vocabulary, where),
+        positions=_count(said, "max_position_embeddings", plain.positions, where),
+        types=_count(said, "type_vocab_size", plain.types, where),
+        eps=_number(said, "layer_norm_eps", plain.eps, where),
+        gelu=GELU[act],
+        attention_dropout=_number(said, "attention_probs_dropout_prob", plain.attention_dropout, where),
+        hidden_dropout=hidden_dropout,
+        classifier_dropout=_number(said, "classifier_dropout", hidden_dropout, where),
+        std=_number(said, "initializer_range", plain.std, where),
+    )
+    if shape.width % shape.heads:
+        raise BadData(f"has {shape.heads} heads for a width of {shape.width}", where=where, next="get the file anew")
+    return shape
+
+
+def _count(said: Mapping[str, Any], key: str, default: int, where: str) -> int:
+    found = said.get(key, default)
+    if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= 10_000_000:
+        raise BadData(f"has {key} = {found!r}, and a whole number from 1 is wanted", where=where, next="get the file anew")
+    return found
+
+
+def _number(said: Mapping[str, Any], key: str, default: float, where: str) -> float:
+    found = said.get(key)
+    if found is None:
+        return default
+    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 <= found < 1:
+        raise BadData(f"has {key} = {found!r}, and a number from 0 to under 1 is wanted", where=where, next="get the file anew")
+    return float(found)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors of a folder. BadData where there are none, whatever else lies there."""
+    if (folder / WHOLE).is_file():
+        return [folder / WHOLE]
+    if (folder / PARTS).is_file():
+        try:
+            names = sorted(set(json.loads((folder / PARTS).read_text(encoding="utf-8"))["weight_map"].values()))
+            if not names or any(Path(name).name != name for name in names):
+                raise ValueError("it names no files of its folder")
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+            raise BadData(f"cannot be read ({error})", where=str(folder / PARTS), next="get the file anew") from error
+        return [folder / name for name in names]
+    old = [name for name in OLD if (folder / name).exists()]
+    raise BadData(
+        f"holds no {WHOLE}" + (f", only {old[0]}, whose kind can run code when it is opened" if old else ""),
+        where=str(folder),
+        next="load the model with transformers and save_pretrained it there, which writes safetensors",
+    )
+
+
+@lru_cache(maxsize=4)
+def _tensors(stamps: tuple[tuple[Path, int, int], ...]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for path, _, _ in stamps:
+        found |= weights.read(path)
+    named = {_today(name): tensor.detach().float() for name, tensor in found.items() if tensor.is_floating_point()}
+    return named
+
+
+def _today(name: str) -> str:
+    """Without the prefix of a model with a head on it; layer norm's parameters as they are called since PyTorch 1."""
+    name = name.removeprefix("bert.")
+    for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
+        name = name.replace(old, new)
+    return name
+
+
+def _check(tensors: Mapping[str, Tensor], shape: BertShape, where: str) -> None:
+    wanted = dict(zip(encoder_names(shape), encoder_shapes(shape), strict=True))
+    missing = [name for name in wanted if name not in tensors]
+    if missing:
+        what = f"lacks {len(missing)} of the {len(wanted)} tensors that its {CONFIG} asks for ({', '.join(missing[:3])})"
+        raise BadData(what, where=where, next="give the weights of a BERT encoder, with the config.json that belongs to them")
+    other = [
+        f"{name} is {tuple(tensors[name].shape)} for {size}"
+        for name, size in (*wanted.items(), *zip(pooler_names(), ((shape.width, shape.width), (shape.width,)), strict=True))
+        if name in tensors and tuple(tensors[name].shape) != size
+    ]
+    if other:
+        raise BadData(f"does not fit its {CONFIG}: {'; '.join(other[:3])}", where=where, next="get both files anew, from one place")
+    if odd := [name for name in wanted if not bool(torch.isfinite(tensors[name]).all())]:
+        raise BadData(f"has weights that are not finite numbers ({', '.join(odd[:3])})", where=where, next="get the file anew")
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+
+
+def encoder_names(shape: BertShape) -> tuple[str, ...]:
+    """The encoder's parameters in order, as transformers names them, without "bert."."""
+    tables = [f"embeddings.{kind}_embeddings.weight" for kind in ("word", "position", "token_type")]
+    layer = [name for name in shape.last_layer(2, pooler=False).names if not name.startswith("classifier")]
+    layers = [f"encoder.layer.{i}.{name}" for i in range(shape.layers) for name in layer]
+    return (*tables, "embeddings.LayerNorm.weight", "embeddings.LayerNorm.bias", *layers)
+
+
+def encoder_shapes(shape: BertShape) -> tuple[tuple[int, ...], ...]:
+    """Their sizes, in the same order."""
+    tables = [(count, shape.width) for count in (shape.vocabulary, shape.positions, shape.types)]
+    return (*tables, (shape.width,), (shape.width,), *(shape.last_layer(2, pooler=False).shapes[:-2] * shape.layers))
+
+
+def pooler_names() -> tuple[str, str]:
+    return "pooler.dense.weight", "pooler.dense.bias"
+
+
+def digest_of(tensors: Mapping[str, Tensor], shape: BertShape) -> str:
+    """16 hexadecimal digits of some of an encoder's tensors and what else its states depend on."""
+    found = blake2b(repr((shape.heads, shape.eps, shape.gelu)).encode(), digest_size=8)
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return found.hexdigest()

@@ -1,0 +1,334 @@
+"""What stacking buys on this machine: the same victims, poison, batch and epochs, three ways in one run.
+
+one by one, eager      a plain PyTorch loop (`training/sequential.py`), at its best thread count
+one by one, sklearn    scikit-learn's MLPClassifier on train + poison, at its best split of processes and threads
+stacked, or subpop     what `subpop run` does
+
+Of networks that are trained whole a few steps are timed, and an hour's victims worked out from them: whole epochs would take hours.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
+
+from engine.errors import RequestError
+from engine.features import texts
+from engine.models import build as models
+from engine.models.bert.files import BertSource
+from engine.models.dense.mlp import Mlp
+from engine.pipeline import discover as pipeline
+from engine.scenario.sections import ModelSection, Scenario
+from engine.seeds import generator
+from engine.system.processes import cores
+from engine.training.networks.choose import way_for
+from engine.training.recipe import Job, Training
+from engine.training.reference.sequential import train_network_sequential, train_sequential
+from engine.victims import family as victims
+
+EPOCHS = 20  # where the scenario stops on a plateau: the ratio does not depend on it
+ROUNDS = 3  # each way in turn, so that a change in the machine's speed falls on all of them
+
+ROUND_S = 4.0  # networks: of each way
+VMAPPED = 16  # victims together on a GPU, where they gain by company
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of training: how fast, over the rounds (median), and how it was set up."""
+
+    name: str
+    victims_per_hour: float
+    seconds_per_victim: float
+    setup: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Ratios are medians over rounds of the ratio within a round. gflops and matrix_gflops in 1e9 operations a second, of `precision`.
+
+    steps_timed: how many steps the times were worked out from; None where victims were trained whole.
+    """
+
+    device: str
+    rows: int
+    features: int
+    victims: int
+    poison_points: float
+    batch: int
+    epochs: int
+    ways: tuple[Way, ...]
+    times_eager: float
+    times_sklearn: float | None
+    gflops: float
+    matrix_gflops: float
+    precision: str = "float32"
+    steps_timed: int | None = None
+
+    @property
+    def matrix_share(self) -> float:
+        return self.gflops / self.matrix_gflops
+
+    def lines(self) -> list[str]:
+        """What was measured, for a person."""
+        recipe = f"batch {self.batch}, {self.epochs} epochs, {self.poison_points:.0f} poison points on average"
+        ways = [
+            f"{way.name:<8} {way.victims_per_hour:10,.0f} victims an hour, {way.seconds_per_victim * 1e3:7.1f} ms each ({way.setup})"
+            for way in self.ways
+        ]
+        ratios = [f"{self.ways[-1].name} is {self.times_eager:.1f} times the eager loop"]
+        if self.times_sklearn is not None:
+            ratios.append(f"{self.times_sklearn:.1f} times scikit-learn")
+        rate = f"{self.gflops:.0f} of {self.matrix_gflops:.0f} GFLOP/s, {self.matrix_share:.0%} of this device's own matrix rate"
+        rate += f" in {self.precision}"
+        head = f"{self.victims} victims on {self.device}: {self.rows:,} rows x {self.features}, {recipe}"
+        if self.steps_timed is not None:
+            head += f"; worked out from {self.steps_timed} steps in {self.precision}, training alone, poison drawn at random"
+        return [head, *ways, f"{' and '.join(ratios)}; it reaches {rate}"]
+
+
+def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Callable[[str], None] = lambda line: None) -> Bench:
+    """Measure the scenario's first trial; takes one to three minutes. scikit-learn is left out on CUDA and for other models than mlp."""
+    if scenario.model.kind == "bert" or (scenario.model.kind in models.NETWORKS and scenario.model.tune == "all"):
+        return _run_network(scenario, data_dir, device, report)
+    discovery = pipeline.discover(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
+    first = scenario.evaluation.first_trial
+    specs = pipeline.victims_of_trial(scenario, discovery.subpopulations, first, 0)
+    epochs = EPOCHS if scenario.model.stop == "plateau" else min(scenario.model.epochs, EPOCHS)
+    section = scenario.model.model_copy(update={"epochs": epochs, "stop": "epochs"})
+    scenario = scenario.model_copy(update={"model": section})
+    where = torch.device(device)
+    dtype = victims.how(scenario.compute, device).dtype
+    model = victims.model_of(section, discovery.dataset)
+    assert isinstance(model, Mlp)
+    data = victims.training_of(discovery.dataset).to(where, dtype)
+    jobs = [victims.job_of(pipeline.poison_of(scenario, discovery, spec)) for spec in specs]
+    few = _spread(jobs, 4)
+    points = statistics.mean(len(job.rows) for job in jobs)
+    report(f"{len(jobs)} victims, {len(data.y_N)} rows x {data.x_NF.shape[1]}, {points:.0f} poison points on average, {epochs} epochs")
+
+    plan = pipeline.plan(scenario, discovery, device, log=report)
+    stacks = [stack for stack in plan if stack.trial == first]
+    eager = _Eager(model, data, scenario, device)
+    eager.choose_threads(few[:1])
+    sklearn = _Sklearn(discovery, scenario) if device == "cpu" and section.kind == "mlp" else None
+    if sklearn:
+        sklearn.choose_setup(jobs)
+    pipeline.train_stack(scenario, discovery, stacks[0], device)  # the first stack of a process also pays for its start
+
+    taken: dict[str, list[float]] = {"eager": [], "sklearn": [], "stacked": []}
+    rates = []
+    for round_ in range(ROUNDS):
+        taken["stacked"].append(_seconds(lambda: [pipeline.train_stack(scenario, discovery, s, device) for s in stacks]) / len(jobs))
+        taken["eager"].append(_seconds(lambda: eager.train(few)) / len(few))
+        if sklearn:
+            taken["sklearn"].append(sklearn.seconds_per_victim(_spread(jobs, 4 * sklearn.processes)))
+        rates.append(matrix_rate(where))
+        report(f"round {round_ + 1} of {ROUNDS}: " + ", ".join(f"{name} {t[-1] * 1e3:.1f} ms a victim" for name, t in taken.items() if t))
+    per_victim = statistics.median(taken["stacked"])
+    setups = {"eager": eager.setup, "sklearn": sklearn.setup if sklearn else "", "stacked": f"{len(stacks[0].victims)} victims a stack"}
+    bench = Bench(
+        device=device,
+        rows=len(data.y_N),
+        features=data.x_NF.shape[1],
+        victims=len(jobs),
+        poison_points=points,
+        batch=section.batch,
+        epochs=epochs,
+        ways=tuple(Way(n, 3600 / statistics.median(t), statistics.median(t), setups[n]) for n, t in taken.items() if t),
+        times_eager=_median_ratio(taken["eager"], taken["stacked"]),
+        times_sklearn=_median_ratio(taken["sklearn"], taken["stacked"]) if sklearn else None,
+        gflops=epochs * statistics.mean(operations(model, len(data.y_N) + len(job.rows)) for job in jobs) / per_victim / 1e9,
+        matrix_gflops=statistics.median(rates),
+    )
+    for line in bench.lines():
+        report(line)
+    return bench
+
+
+def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callable[[str], None]) -> Bench:
+    """The same for a network trained whole, on rows of the scenario with poison drawn at random: no adversary is trained to choose it."""
+    section, on = scenario.model, victims.how(scenario.compute, device)
+    if section.kind == "bert" and section.tune == "last_layer" and isinstance(texts.source_of(section), BertSource):
+        what = "the last layers of BERTs, trained in stacks over stored states, are not measured"
+        raise RequestError(what, where="model.tune", next='use tune = "all"')
+    dataset = pipeline.load(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
+    model = victims.model_of(section, dataset)
+    assert isinstance(model, victims.Whole)
+    data, init = victims.training_of(dataset).to(on.device, on.dtype), victims.initial(model, scenario.seed, 0, on.dtype)
+    side_by_side = victims.workers(scenario, on.device)
+    together = side_by_side if on.device.type == "cpu" else VMAPPED if way_for(model, init, on.device) == "vmapped" else 1
+    points = int(max(scenario.attack.alphas) * len(dataset.aux)) // scenario.subpopulations.clusters
+    draw = generator(scenario.seed, "bench poison")
+    jobs = [Job(draw.integers(len(dataset.aux), size=points), draw.integers(len(dataset.classes), size=points)) for _ in range(together)]
+    eager = [p.to(on.device) for p in init]
+    settings = victims.recipe(section)
+
+    def product(steps: int) -> None:
+        victims.fit(model, section, data, jobs, scenario.seed, 0, on, None, workers=side_by_side, max_steps=steps)
+
+    def plain(steps: int, threads: int) -> None:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        with torch.autocast(on.device.type, torch.bfloat16, enabled=on.autocast):
+            train_network_sequential(model, eager, data, jobs[0], settings, seed=scenario.seed, trial=0, max_steps=steps)
+        torch.set_num_threads(before)
+
+    per_epoch = -(-len(data.y_N) // section.batch)
+    all_steps = per_epoch * section.epochs
+    product(1)  # the first of a process also pays for its start
+    threads = min(sorted({1, cores()}), key=lambda n: _seconds_a_step(lambda steps: plain(steps, n), 1)) if device == "cpu" else 1
+    steps = min(per_epoch - 1, max(2, int(ROUND_S / _seconds_a_step(product, 2))))
+    taken: dict[str, list[float]] = {"eager": [], "subpop": []}
+    rates = []
+    for round_ in range(ROUNDS):
+        taken["subpop"].append(_seconds_a_step(product, steps) / together * all_steps)
+        taken["eager"].append(_seconds_a_step(lambda n: plain(n, threads), steps) * all_steps)
+        rates.append(matrix_rate(on.device, dtype=torch.bfloat16 if on.autocast else on.dtype))
+        report(
+            f"round {round_ + 1} of {ROUNDS}: "
+            + ", ".join(f"{n} {t[-1] / all_steps * 1e3:.1f} ms a victim's step" for n, t in taken.items())
+        )
+    per_victim = statistics.median(taken["subpop"])
+    company = f"{together} {'side by side' if device == 'cpu' else 'together'}"
+    setups = {"eager": f"{threads} thread{'s' if threads > 1 else ''}" if device == "cpu" else device, "subpop": company}
+    bench = Bench(
+        device=device,
+        rows=len(data.y_N),
+        features=int(np.prod(dataset.train.x.shape[1:])),
+        victims=together,
+        poison_points=points,
+        batch=section.batch,
+        epochs=section.epochs,
+        ways=tuple(Way(n, 3600 / statistics.median(t), statistics.median(t), setups[n]) for n, t in taken.items()),
+        times_eager=_median_ratio(taken["eager"], taken["subpop"]),
+        times_sklearn=None,
+        # forward, and twice as much backward
+        gflops=3 * model.operations(len(data.y_N) + points) * section.epochs / per_victim / 1e9,
+        matrix_gflops=statistics.median(rates),
+        precision=scenario.compute.precision,
+        steps_timed=steps,
+    )
+    for line in bench.lines():
+        report(line)
+    return bench
+
+
+def _seconds_a_step(train: Callable[[int], None], steps: int) -> float:
+    """What a step takes, start and end left out: one step, and that many more."""
+    one = _seconds(lambda: train(1))
+    return max((_seconds(lambda: train(1 + steps)) - one) / steps, 1e-6)
+
+
+def operations(model: Mlp, rows: int) -> float:
+    """Multiply-adds, counted as two, of one epoch over `rows`: forward, and backward without a gradient for the input."""
+    first, *later = [2.0 * a * b for a, b in zip(model.sizes, model.sizes[1:], strict=False)]
+    return rows * (2 * first + 3 * sum(later))
+
+
+def matrix_rate(device: torch.device, n: int = 2048, repeats: int = 8, dtype: torch.dtype = torch.float32) -> float:
+    """This device's own rate of a square matrix product, 1e9 operations a second: the best of a few."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(cores())
+    a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
+    out = torch.empty_like(a)
+    best_s = min(_seconds(lambda: torch.mm(a, b, out=out)) for _ in range(repeats))
+    torch.set_num_threads(before)
+    return 2.0 * n**3 / best_s / 1e9
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _median_ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
+    return statistics.median(s / f for s, f in zip(slow, fast, strict=True))
+
+
+def _spread(jobs: Sequence[Job], count: int) -> list[Job]:
+    """`count` jobs evenly over the list, which is ordered by poison points."""
+    return [jobs[i] for i in np.linspace(0, len(jobs) - 1, min(count, len(jobs))).astype(int)]
+
+
+class _Eager:
+    """One victim after the other, in a plain loop."""
+
+    def __init__(self, model: Mlp, data: Training, scenario: Scenario, device: str) -> None:
+        self.model, self.data, self.scenario, self.device = model, data, scenario, device
+        self.threads = 1
+
+    def choose_threads(self, jobs: Sequence[Job]) -> None:
+        self.train(jobs)
+        self.threads = min(sorted({1, cores()}), key=lambda n: _seconds(lambda: self.train(jobs, n)))
+
+    @property
+    def setup(self) -> str:
+        return f"{self.threads} thread{'s' if self.threads > 1 else ''}" if self.device == "cpu" else self.device
+
+    def train(self, jobs: Sequence[Job], threads: int | None = None) -> None:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads or self.threads)
+        init = [p.to(self.data.x_NF) for p in victims.initial(self.model, self.scenario.seed, 0, torch.float64)]
+        for job in jobs:
+            recipe = victims.recipe(self.scenario.model)
+            train_sequential(self.model, init, self.data, job, recipe, seed=self.scenario.seed, trial=0)
+        torch.set_num_threads(before)
+
+
+class _Sklearn:
+    """MLPClassifier, one victim a call, spread over processes."""
+
+    def __init__(self, discovery: pipeline.Discovery, scenario: Scenario) -> None:
+        self.train, self.aux, self.section = discovery.dataset.train, discovery.dataset.aux, scenario.model
+        self.cores = cores()
+        self.processes, self.threads = self.cores, 1
+
+    @property
+    def setup(self) -> str:
+        return f"{self.processes} process{'es' if self.processes > 1 else ''} x {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+    def choose_setup(self, jobs: Sequence[Job]) -> None:
+        """One process a core, or one process with all threads: whichever is faster here."""
+        timed = {}
+        for setup in sorted({(self.cores, 1), (1, self.cores), (1, 1)}):
+            self.processes, self.threads = setup
+            self.seconds_per_victim(_spread(jobs, self.processes))  # starts the processes
+            timed[setup] = self.seconds_per_victim(_spread(jobs, 2 * self.processes))
+        self.processes, self.threads = min(timed, key=timed.__getitem__)
+
+    def seconds_per_victim(self, jobs: Sequence[Job]) -> float:
+        fixed = {"train_x": self.train.x, "train_y": self.train.y, "section": self.section, "threads": self.threads}
+        calls = [delayed(_fit_sklearn)(self.aux.x[job.rows], job.labels, seed, **fixed) for seed, job in enumerate(jobs)]
+        return _seconds(lambda: Parallel(n_jobs=self.processes)(calls)) / len(jobs)
+
+
+def _fit_sklearn(  # type: ignore[no-untyped-def]
+    poison_x, poison_y, seed: int, *, train_x, train_y, section: ModelSection, threads: int
+) -> None:
+    from sklearn.neural_network import MLPClassifier
+
+    fit = MLPClassifier(
+        section.hidden,
+        alpha=section.weight_decay,
+        batch_size=section.batch,
+        learning_rate_init=section.lr,
+        max_iter=section.epochs,
+        n_iter_no_change=section.epochs + 1,
+        random_state=seed,
+    )
+    with threadpool_limits(threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns that it has not converged: it was told to stop
+        fit.fit(np.concatenate([train_x, poison_x]), np.concatenate([train_y, poison_y]))

@@ -1,0 +1,194 @@
+"""Plots as data, from a run's stored tables alone: what a screen and a file draw.
+
+Tables of a running run are half filled: what is not there yet (an absent table, an empty cell) is left out, and said where it matters. No
+plot is made of nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from engine.plots.data import DAMAGE, Plot, Records, Series, grouped, largest, points, records, valued
+from engine.plots.dose import dose_response
+from engine.rows import RunRow, Table
+
+MOST_ALPHAS = 3  # of a cloud of points: more hide each other; the largest are kept
+MOST_CURVES = 4  # alphas of the distribution and of the worst k
+
+NEEDED = ("damage", "dose", "subpopulations", "confidence", "distribution", "worst")  # tables
+
+
+class Source(Protocol):
+    """What plots need of the store."""
+
+    def table(self, run_id: str, name: str) -> Table: ...
+    def tables(self, run_id: str) -> Mapping[str, int]: ...
+
+
+def plots_of_run(
+    store: Source, run: RunRow, names: Sequence[str] | None = None, *, subpopulations: Sequence[int] | None = None
+) -> dict[str, Plot]:
+    """The named plots (None: all) of a run as it stands, under its name, each saying what makes it not the paper's.
+
+    subpopulations: those whose dose and response to draw; None: all. Those that have no data yet are left out.
+    """
+    there = store.tables(run.id)
+    tables = {name: store.table(run.id, name) for name in NEEDED if name in there}
+    notes = [f"run {run.id}, {run.state}: {run.victims_done} of {run.victims_total} victims"]
+    notes += [f"not the paper's numbers: {'; '.join(run.deviations)}"] if run.deviations else []
+    found = plots_of(tables, names, notes=notes, run=run.name)
+    if subpopulations is not None and (names is None or "dose_response" in names):
+        found.pop("dose_response", None)
+        if (chosen := dose_response(tables, subpopulations)) is not None:
+            found["dose_response"] = replace(chosen, title=f"{chosen.title}: {run.name}", notes=(*notes, *chosen.notes))
+    return found
+
+
+def plots_of(
+    tables: Mapping[str, Table], names: Sequence[str] | None = None, *, notes: Sequence[str] = (), run: str = ""
+) -> dict[str, Plot]:
+    """The named plots (None: all), without those that have no data yet. KeyError for a name that is not in PLOTS.
+
+    notes: what every one of them must say (a run's deviations); they come first. run: its name, behind each title.
+    """
+    found = {}
+    for name in PLOTS if names is None else names:
+        if (plot := _MADE[name](tables)) is not None:
+            title = f"{plot.title}: {run}" if run else plot.title
+            found[name] = replace(plot, title=title, notes=(*notes, *plot.notes))
+    return found
+
+
+# ---- what foretells damage --------------------------------------------------------------------------------------------
+
+
+def damage_confidence(tables: Mapping[str, Table]) -> Plot | None:
+    """Damage against the adversary's confidence (cross-fitted), a point for each subpopulation, per alpha."""
+    confidence = {row["subpopulation"]: row["confidence"] for row in records(tables, "subpopulations")}
+    rows = [row | {"confidence": confidence.get(row["subpopulation"])} for row in records(tables, "damage")]
+    series, notes = _clouds(rows, "confidence")
+    if not series:
+        return None
+    correlated = [row for row in records(tables, "confidence") if row["group"] == "all" and row["spearman"] is not None]
+    for row in correlated:
+        if f"alpha {row['alpha']:g}" in {each.name for each in series}:
+            low, high = row.get("spearman_low"), row.get("spearman_high")
+            between = f" ({low:.2f} to {high:.2f})" if low is not None and high is not None else ""
+            notes.append(f"alpha {row['alpha']:g}: rank correlation {row['spearman']:.2f}{between}")
+    x_label = "confidence of the adversary's model (cross-fitted)"
+    return Plot("damage_confidence", "Damage against confidence", x_label, DAMAGE, tuple(series), notes=tuple(notes))
+
+
+def damage_size(tables: Mapping[str, Table]) -> Plot | None:
+    """Damage against size, a point for each subpopulation, per alpha."""
+    series, notes = _clouds([row for row in records(tables, "damage") if row["aux_rows"]], "aux_rows")
+    if not series:
+        return None
+    x_label = "size (aux rows of the subpopulation)"
+    return Plot("damage_size", "Damage against size", x_label, DAMAGE, tuple(series), notes=tuple(notes), x_log=True)
+
+
+def _clouds(rows: Records, x: str) -> tuple[list[Series], list[str]]:
+    """A cloud of points for each of the largest alphas, in order of x."""
+    rows = [row for row in rows if row["damage"] is not None and row[x] is not None]
+    alphas, notes = largest(rows, MOST_ALPHAS)
+    series = []
+    for alpha in alphas:
+        own = sorted((row for row in rows if row["alpha"] == alpha), key=lambda row: (row[x], row["subpopulation"]))
+        series.append(points(f"alpha {alpha:g}", own, x))
+    return series, notes
+
+
+# ---- how damage is spread ---------------------------------------------------------------------------------------------
+
+
+def distribution(tables: Mapping[str, Table]) -> Plot | None:
+    """The share of subpopulations with more damage than x: as measured, as steps; corrected for noise and the paper's, at thresholds."""
+    damage = [row for row in records(tables, "damage") if row["damage"] is not None]
+    shares = [row for row in records(tables, "distribution") if row["group"] == "share"]
+    alphas, notes = largest(damage, MOST_CURVES)
+    series, paper = [], []
+    for alpha in alphas:
+        name = f"alpha {alpha:g}"
+        seen = sorted(row["damage"] for row in damage if row["alpha"] == alpha)
+        x = sorted({min(0.0, seen[0]), *seen})
+        above = [sum(each > value for each in seen) / len(seen) for value in x]
+        series.append(Series(f"{name}, as published", tuple(x), tuple(above), style="steps"))
+        own = [row for row in shares if row["alpha"] == alpha]
+        told = [row for row in own if row["corrected"] is not None]
+        if told:
+            series.append(valued(f"{name}, corrected", told, "at", "corrected", of=series[-1].name, intervals=True))
+        elif own and own[0]["note"]:
+            notes.append(f"{name}: {own[0]['note']}")
+        counted = {row["as_published_n"] for row in own} - {None, len(seen)}
+        if counted:
+            notes.append(f"{name}: the steps are of all {len(seen)} subpopulations, the table's of {counted.pop()} of the published sizes")
+        if published := [row for row in own if row["published"] is not None]:
+            paper.append(valued(f"{name}, the paper", published, "at", "published"))
+    if not series:
+        return None
+    if any(each.of for each in series):
+        over = max(row["corrected_n"] for row in shares if row["corrected"] is not None)
+        notes.append(f"corrected: the noise of trials and test rows taken out, over the {over} subpopulations with enough test rows")
+        notes.append("corrected at 0: the share above less the share below, which chance made")
+    x_label, y_label = DAMAGE, "share of subpopulations with more"
+    return Plot("distribution", "How damage is spread", x_label, y_label, tuple(series + paper), notes=tuple(notes))
+
+
+# ---- the worst --------------------------------------------------------------------------------------------------------
+
+
+def published_corrected(tables: Mapping[str, Table]) -> Plot | None:
+    """Mean damage of the worst k at each alpha: as published, corrected with its interval, and the paper's."""
+    rows = [row for row in records(tables, "worst") if (row["as_published"], row["corrected"]) != (None, None)]
+    alphas, notes = largest(rows, MOST_CURVES)
+    rows = [row for row in rows if row["alpha"] in alphas]
+    placed = [row | {"place": float(place)} for place, row in enumerate(rows)]
+    sources = (("as published", "as_published"), ("corrected", "corrected"), ("the paper", "published"))
+    series = [
+        valued(name, told, "place", column, intervals=column == "corrected")
+        for name, column in sources
+        if (told := [row for row in placed if row[column] is not None])
+    ]
+    if not series:
+        return None
+    notes += [f"{_places(own)}: {note}" for note, own in grouped((row["note"], row) for row in rows if row["note"]).items()]
+    outside = grouped((row["outside"], row) for row in rows if row.get("outside"))
+    notes += [f"{_places(own)}: the paper's value lies {side} what this protocol would show" for side, own in outside.items()]
+    notes.append(
+        "as published: chosen and scored on the same trials, which overstates; corrected: chosen by the other trials and test rows"
+    )
+    ticks = tuple(f"worst {row['k']}, alpha {row['alpha']:g}" for row in rows)
+    y_label = f"mean {DAMAGE}"
+    return Plot("published_corrected", "The worst subpopulations", "chosen", y_label, tuple(series), ticks=ticks, notes=tuple(notes))
+
+
+def _places(rows: Records) -> str:
+    """Which rows of `worst`: "alpha 1, worst 1, 5; alpha 2, worst 1"."""
+    by_alpha = grouped((row["alpha"], row) for row in rows)
+    return "; ".join(f"alpha {alpha:g}, worst {', '.join(str(row['k']) for row in own)}" for alpha, own in by_alpha.items())
+
+
+_MADE: dict[str, Callable[[Mapping[str, Table]], Plot | None]] = {
+    "dose_response": dose_response,
+    "damage_confidence": damage_confidence,
+    "damage_size": damage_size,
+    "distribution": distribution,
+    "published_corrected": published_corrected,
+}
+PLOTS: tuple[str, ...] = tuple(_MADE)
+
+__all__ = [
+    "PLOTS",
+    "Plot",
+    "Series",
+    "damage_confidence",
+    "damage_size",
+    "distribution",
+    "dose_response",
+    "plots_of",
+    "plots_of_run",
+    "published_corrected",
+]

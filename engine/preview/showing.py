@@ -1,0 +1,88 @@
+"""Pictures as they are looked at: thumbnails, the members of a subpopulation, the most typical first, and the poison of a victim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.errors import RequestError
+from engine.rows import Dataset, Membership, Poison, VictimSpec
+
+if TYPE_CHECKING:
+    from engine.scenario.sections import Scenario
+
+DISTANCES = "distance_A"
+
+
+def thumbnails(images: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [pictures, side, side, 3] of images [pictures, height, width, 3], uint8 or floating (0..1)."""
+    from PIL import Image
+
+    if images.dtype != np.uint8:
+        images = np.clip(np.rint(images * 255), 0, 255).astype(np.uint8)
+    small = np.empty((len(images), side, side, 3), np.uint8)
+    for at, image in enumerate(images):
+        how = Image.Resampling.NEAREST if image.shape[0] < side else Image.Resampling.LANCZOS
+        small[at] = image if image.shape[:2] == (side, side) else np.asarray(Image.fromarray(image).resize((side, side), how))
+    return small
+
+
+def members(dataset: Dataset, membership: Membership, arrays: Mapping[str, np.ndarray], index: int, split: str) -> tuple[np.ndarray, bool]:
+    """int64 [members], row numbers of the split, and whether they come nearest the centre first (pictures, of a clustered aux)."""
+    where = np.flatnonzero(getattr(membership, split) == index)
+    distance_A = arrays.get(DISTANCES)
+    if split != "aux" or distance_A is None or dataset.aux.images is None:
+        return where, False
+    return where[np.argsort(distance_A[where], kind="stable")], True
+
+
+@dataclass(frozen=True)
+class Points:
+    """The poison of one victim. images: float32 or uint8 [points, height, width, 3] of those asked for, or None where there are none.
+
+    share    float32 [points], how far each was moved: the mean of its pixels' moves, as a share of the bound; None where none was
+    note     what must be said of them
+    """
+
+    poison: Poison
+    share: np.ndarray | None
+    note: str
+    _moved: Any
+    _dataset: Dataset
+
+    def images(self, some: slice | np.ndarray) -> np.ndarray | None:
+        pool = self._dataset.aux.images
+        if pool is None:
+            return None
+        if self.poison.moved is None or self._moved is None:
+            return np.asarray(pool[self.poison.rows[some]])
+        return np.asarray(self._moved[self.poison.moved[some]])
+
+
+def poison_points(scenario: Scenario, discovery: Any, index: int, alpha: float, trial: int) -> Points:
+    """What a poisoned victim of one subpopulation is fed beside train. discovery: pipeline.Discovery, with the run's arrays if it has any.
+
+    RequestError for an alpha, a trial or a subpopulation that the scenario does not have, and for influence before a run has scored points.
+    """
+    from engine.pipeline import discover as pipeline
+
+    wanted = {"alpha": (alpha, scenario.attack.alphas), "trial": (trial, scenario.evaluation.trial_numbers)}
+    wanted["subpopulation"] = (index, range(len(discovery.subpopulations)))
+    for name, (value, known) in wanted.items():
+        if value not in known:
+            raise RequestError(f"there is no {name} {value}", next=f"there are: {', '.join(map(str, list(known)[:20]))}")
+    note, arrays = "", discovery.arrays
+    if scenario.attack.kind == "gradient" and "moved.delta" not in arrays:
+        scenario = scenario.model_copy(update={"attack": scenario.attack.model_copy(update={"kind": "label_flip"})})
+        note = "as they are drawn: a run moves their pixels"
+    if scenario.attack.kind == "influence" and "influence.score" not in arrays:
+        raise RequestError("influence picks its points in a run", next="launch one, and look at its poison")
+    poison = pipeline.poison_of(scenario, discovery, VictimSpec(0, trial, "poisoned", index, alpha))
+    if poison.moved is None:
+        return Points(poison, None, note, None, discovery.dataset)
+    moved = pipeline.moved_pictures(scenario, discovery.dataset, arrays)
+    share = arrays["moved.share"][poison.moved] if "moved.share" in arrays else None
+    return Points(poison, share, f"pixels moved by ≤ {scenario.attack.bound:g}", moved, discovery.dataset)

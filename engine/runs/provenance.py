@@ -1,0 +1,58 @@
+"""Whence a run's numbers come: code, libraries, data, device, seed. Nothing of the host, so that the same run says the same anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.system.processes import cores
+
+if TYPE_CHECKING:
+    from engine.scenario.sections import Scenario
+
+LIBRARIES = ("torch", "numpy", "scikit-learn", "pandas")
+
+
+@cache
+def code_version() -> str:
+    """The package's version and a hash of the engine's sources, so that a changed checkout does not pass for a release."""
+    here = Path(__file__).resolve().parent.parent
+    sources = blake2b(digest_size=4)
+    for file in sorted(here.rglob("*.py")):
+        sources.update(str(file.relative_to(here)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return f"{library_version('subpop')}+src.{sources.hexdigest()}"
+
+
+def library_version(name: str) -> str:
+    """The installed version of a distribution, without importing it."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def device_name(device: str, threads: int | None) -> str:
+    """The device as a reader elsewhere understands it: the CPU's threads, for stacks are parted among them, or a GPU's make."""
+    if device == "cpu":
+        return f"cpu, {threads or cores()} threads"
+    import torch
+
+    return f"{device.partition(':')[0]} ({torch.cuda.get_device_name(device)})"
+
+
+def provenance(scenario: Scenario, device: str, checksums: Mapping[str, str]) -> dict[str, object]:
+    """What is stored with a run's discovery and stands in every export."""
+    return {
+        "code": code_version(),
+        "libraries": {name: library_version(name) for name in LIBRARIES},
+        "data": {"kind": scenario.dataset.kind, "checksums": dict(sorted(checksums.items()))},
+        "device": device_name(device, scenario.compute.threads),
+        "precision": scenario.compute.precision,
+        "seed": scenario.seed,
+        "trials": scenario.evaluation.trials,
+        **({"first trial": scenario.evaluation.first_trial} if scenario.evaluation.first_trial else {}),
+    }

@@ -1,0 +1,142 @@
+"""Start, pause, resume, stop and delete a run's process. Imports no torch: screens and the command line call this."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import RequestError, RunFailed
+from engine.rows import RunRow
+from engine.runs.control import STOPPING
+from engine.store import Store
+from engine.system import processes
+
+if TYPE_CHECKING:
+    from engine.scenario.sections import Scenario
+
+# -P: a file of the working directory is never imported in the place of ours.
+WORKER = (sys.executable, "-P", "-m", "engine.runs.worker")
+
+
+def start(
+    store: Store,
+    scenario: Scenario,
+    *,
+    name: str | None = None,
+    data_dir: Path | None = None,
+    spawn: bool = True,
+    worker: Sequence[str] = WORKER,
+    parent: str = "",
+    deviations: Sequence[str] = (),
+) -> RunRow:
+    """A new run of a scenario, with a worker at work on it in a session of its own (or, without `spawn`, waiting to be resumed).
+
+    data_dir: as given by --data; kept with the run for its resumes. Where None, $SUBPOP_DATA as it is now is kept.
+    worker: the command that carries runs out; tests have their own.
+    parent, deviations: of a run that attacks another's subpopulations again, see `engine.runs.again`.
+    Raises RequestError for what this version cannot do yet.
+    """
+    from engine import available
+    from engine.scenario import sections as scenarios
+
+    available.require(scenario)
+    given = data_dir or os.environ.get("SUBPOP_DATA")
+    row = store.create_run(
+        name=name or scenario.title,
+        title=scenario.title,
+        scenario_toml=scenarios.dump(scenario),
+        scenario_hash=scenarios.digest(scenario),
+        data_dir=str(Path(given).expanduser().absolute()) if given else "",
+        parent=parent,
+        deviations=deviations,
+    )
+    if spawn:
+        _spawn(store, row.id, worker)
+    return store.run(row.id)
+
+
+def pause(store: Store, run_id: str) -> None:
+    """Ask a run to hold where it is; it takes effect within about a second. Raises RequestError where it is not at work."""
+    row = _at_work(store, run_id, "pause")
+    if row.state != "paused":
+        store.request(row.id, "pause")
+
+
+def resume(store: Store, run_id: str, *, worker: Sequence[str] = WORKER) -> None:
+    """Let a paused run go on, or start a new worker on one that was stopped, failed or lost: it repeats no committed victim.
+
+    Raises RequestError where it is done, or about to stop: a stop cannot be taken back.
+    """
+    row = store.run(run_id)
+    if row.state == "done":
+        raise RequestError("it is done", where=f"run {run_id}", next=f"see its tables: subpop export {run_id} --table worst")
+    if row.alive:
+        if row.phase.endswith(STOPPING) or store.stop_is_asked(run_id):
+            raise RequestError("it is stopping", where=f"run {run_id}", next="resume it when it has stopped, within seconds")
+        store.request(run_id, "resume")
+        return
+    store.take_requests(run_id)  # what was asked of the old worker is not meant for the new one
+    _spawn(store, run_id, worker)
+
+
+def stop(store: Store, run_id: str) -> None:
+    """Ask a run to end, giving up the stack in flight; it can be resumed. Raises RequestError where it has ended already."""
+    if store.disown(run_id):  # its engine is gone: nobody else is there to say that it stopped
+        return
+    store.request(_at_work(store, run_id, "stop").id, "stop")
+
+
+def delete(store: Store, run_id: str) -> None:
+    """Remove a run, its results and its log file. Raises RequestError while it is at work."""
+    store.delete_run(run_id)
+    log_file(store, run_id).unlink(missing_ok=True)
+
+
+def is_alive(row: RunRow) -> bool:
+    """Whether a worker is at work on this run now. Same host: its process lives; other hosts: its heartbeat is younger than 3 s."""
+    at_work = row.state in ("queued", "running", "paused")
+    return at_work and processes.alive(row.host, row.pid, row.pid_start, row.heartbeat_at, time.time())
+
+
+def log_file(store: Store, run_id: str) -> Path:
+    """Where a worker's standard output and error go: what could not be written to the store is there."""
+    return store.path.with_name(f"{store.path.stem}-logs") / f"{run_id}.log"
+
+
+def _at_work(store: Store, run_id: str, verb: str) -> RunRow:
+    row = store.run(run_id)
+    if row.lost:
+        raise RequestError(f"its engine is gone, so it cannot {verb}", where=f"run {run_id}", next=f"go on with: subpop resume {run_id}")
+    if not row.alive:
+        raise RequestError(f"it is {row.state}, so it cannot {verb}", where=f"run {run_id}", next="subpop runs shows what is at work")
+    return row
+
+
+def _spawn(store: Store, run_id: str, worker: Sequence[str]) -> None:
+    command = [*worker, run_id, "--store", str(store.path)]
+    log = log_file(store, run_id)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=_environment()
+            )
+    except OSError as error:
+        raise RunFailed(
+            f"its engine could not be started ({error})", where=f"run {run_id}", next=f"then: subpop resume {run_id}"
+        ) from error
+    store.assign(run_id, processes.host_name(), process.pid)
+    # Collects the worker's exit, so that it leaves no zombie in a long-lived app. The worker outlives this process all the same.
+    threading.Thread(target=process.wait, name=f"worker {run_id}", daemon=True).start()
+
+
+def _environment() -> dict[str, str]:
+    """This process's, with our package found first, installed or not."""
+    here = str(Path(__file__).resolve().parent.parent.parent)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}

@@ -1,0 +1,291 @@
+"""What a worker does with the run it has: wait for the device, discover, plan, train, commit. Each step is done once, also over resumes."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import BadData, RunFailed
+from engine.rows import RunState, StackPlan, VictimResult
+from engine.runs import executor, finding, reuse
+from engine.runs.control import STOPPING, Control
+from engine.runs.progress import Progress
+from engine.runs.provenance import provenance
+from engine.scenario.sections import Scenario, parse
+from engine.store import Store, StoredDiscovery
+from engine.system import processes
+
+if TYPE_CHECKING:
+    from engine.tables.world import World
+
+QUEUE_POLL_S = 0.5
+
+
+class Status:
+    """What the run's row should say now; the work writes it, the heart's thread reads it."""
+
+    def __init__(self) -> None:
+        self.phase = "loading libraries"
+        self.progress: Progress | None = None
+        self.control: Control | None = None
+        self.paused_s = 0.0
+
+    def fields(self) -> dict[str, object]:
+        phase = self.phase
+        if self.control is not None and (self.control.stopping or (self.control.pausing and phase != "paused")):
+            phase = f"{phase}, {STOPPING if self.control.stopping else 'pausing at the next step'}"
+        return {"phase": phase, **(self.progress.fields() if self.progress else {})}
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run in one worker: where it reads and writes, and how it hears. pipeline: `pipeline.discover`, or what stands in for it."""
+
+    store: Store
+    run_id: str
+    scenario: Scenario
+    data_dir: Path
+    pipeline: ModuleType | Any
+    control: Control
+    status: Status
+
+    def log(self, message: str, level: str = "info") -> None:
+        self.store.log(self.run_id, level, message)
+
+    def enter(self, phase: str, state: RunState | None = None, **fields: object) -> None:
+        """Say what is being done now, in the run's row at once; then a moment at which requests are met, in the state just entered."""
+        self.status.phase = phase
+        self.store.update_run(self.run_id, phase=phase, **({"state": state} if state else {}), **fields)
+        self.control.check()
+
+    def at(self, what: str, share: float) -> None:
+        """The pipeline's progress within a phase; the heart writes it at its next beat."""
+        self.control.check()
+        self.status.phase = f"{what}, {share:.0%}" if 0 < share < 1 else what
+
+
+def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: ModuleType | Any, control: Control, status: Status) -> None:
+    scenario = parse(store.run(run_id).scenario_toml, where=f"the scenario of run {run_id}")
+    from engine import datasets
+
+    device = executor.resolve(scenario.compute.device)
+    w = Work(store, run_id, scenario, datasets.data_dir(data_dir or store.data_dir(run_id)), pipeline, control, status)
+    _say_pauses(w)
+    _wait_for_device(w, device)
+    started = store.run(run_id).started_at or store.now()
+    w.enter("starting", "running", started_at=started, device=device)
+    if w.pipeline is None:  # only now: a run in the queue needs no half a gigabyte of libraries
+        from engine.pipeline import discover as real
+
+        w = replace(w, pipeline=real)
+    finding.check(scenario)
+    found, stored = _discover(w, device)
+    kept = _reusable(w, stored)
+    stacks = _plan(w, found, device, kept)
+    world = _train(w, found, stored, stacks, device, kept)
+    # a search goes on from what it saw: each further plan is a function of the victims committed so far, so a resume makes the same
+    while more := finding.further(scenario, stacks, world):
+        w.enter("planning further stacks")
+        more = reuse.split(more, kept.victims)
+        w.store.extend_plan(w.run_id, more)
+        w.log(finding.said(scenario, more))
+        stacks = (*stacks, *more)
+        world = _train(w, found, stored, stacks, device, kept)
+
+
+def _wait_for_device(w: Work, device: str) -> None:
+    """Stay in the device's queue until it is this run's turn: several runs never share a device by accident."""
+    name = executor.lease_name(device)
+    said = ""
+    w.control.check()  # a pause that came while libraries were loaded: not in the queue yet
+    while (holder := w.store.lease(name, w.run_id, processes.host_name(), os.getpid())) is not None:
+        if holder != said:
+            w.enter(f"waiting for run {holder}", device=device)
+            w.log(f"{device} is in use by run {holder}; waiting")
+            said = holder
+        w.control.wait(QUEUE_POLL_S)
+
+
+def _say_pauses(w: Work) -> None:
+    """A pause that takes effect is said in the run's row, and its end. A run that trains keeps its device; one in the queue leaves it."""
+    before: tuple[RunState, str] = "queued", ""
+    held_at = 0.0
+
+    def hold() -> None:
+        nonlocal before, held_at
+        held_at = time.monotonic()
+        before, w.status.phase = (w.store.run(w.run_id).state, w.status.phase), "paused"
+        if before[0] == "queued":
+            w.store.release(w.run_id)
+        if w.status.progress:
+            w.status.progress.hold()
+        w.store.update_run(w.run_id, state="paused", **w.status.fields())
+        w.log("paused")
+
+    def go_on() -> None:
+        state, w.status.phase = before
+        w.status.paused_s += time.monotonic() - held_at
+        if w.status.progress:
+            w.status.progress.go_on()
+        w.store.update_run(w.run_id, state=state, phase=w.status.phase)
+        w.log("resumed")
+
+    w.control.on_hold, w.control.on_go_on = hold, go_on
+
+
+def _discover(w: Work, device: str) -> tuple[Any, StoredDiscovery]:
+    """The run's discovery: made and stored, or, in a run that is resumed, the stored one over the data loaded again."""
+    stored = w.store.discovery(w.run_id, bulk=True)
+    if stored is not None:
+        w.enter("loading data")
+        dataset = w.pipeline.load(w.scenario, w.data_dir, device=device, log=w.log, progress=w.at)
+        _check_same(w, stored, dataset)
+        return w.pipeline.Discovery(dataset, stored.membership, stored.subpopulations, stored.arrays), stored
+    parent = _parent(w)
+    found = _of_parent(w, parent, device) if parent else None
+    if found is None:
+        w.enter("discovering subpopulations")
+        found = w.pipeline.discover(
+            w.scenario, w.data_dir, device=device, log=w.log, progress=w.at, control=lambda done, total: w.control.check()
+        )
+    dataset = found.dataset
+    deviations = w.pipeline.deviations(w.scenario, dataset)
+    if parent and not reuse.same_members(parent.found.membership, found.membership):
+        w.log(f"the subpopulations are not those of run {parent.id}", "warning")
+        deviations = (f"the subpopulations are not those of run {parent.id}: the numbers marked there may mean others here", *deviations)
+    # before the discovery: a worker killed in between would else leave a discovery that a resume takes for told
+    w.store.update_run(w.run_id, deviations=tuple(dict.fromkeys((*w.store.run(w.run_id).deviations, *deviations))))
+    w.store.save_discovery(
+        w.run_id,
+        subpopulations=found.subpopulations,
+        membership=found.membership,
+        y_test=dataset.test.y,
+        classes=dataset.classes,
+        provenance=provenance(w.scenario, device, dataset.checksums),
+        arrays=found.arrays,
+    )
+    stored = w.store.discovery(w.run_id)
+    assert stored is not None
+    return found, stored
+
+
+def _parent(w: Work) -> reuse.Parent | None:
+    """The run that this one attacks again, where it does and that is still there."""
+    parent = reuse.parent_of(w.store, w.run_id)
+    if parent is None and (gone := w.store.run(w.run_id).parent):
+        w.log(f"run {gone}, of which this one attacks some subpopulations again, is gone: everything is made anew", "warning")
+    return parent
+
+
+def _of_parent(w: Work, parent: reuse.Parent, device: str) -> Any | None:
+    """What the parent discovered, with which subpopulations are attacked worked out anew; None where it is to be discovered anew."""
+    if not reuse.same_discovery(w.scenario, parent.scenario):
+        return None
+    w.enter("loading data")
+    dataset = w.pipeline.load(w.scenario, w.data_dir, device=device, log=w.log, progress=w.at)
+    if not reuse.same_data(parent.found, provenance(w.scenario, device, dataset.checksums)["data"], dataset):
+        w.log(f"the data is not what it was in run {parent.id}: everything is made anew", "warning")
+        return None
+    w.log(f"the subpopulations are those discovered in run {parent.id}")
+    attacked = reuse.attacked_of(w.scenario, parent.found.subpopulations)
+    return w.pipeline.Discovery(dataset, parent.found.membership, attacked, parent.found.arrays)
+
+
+def _reusable(w: Work, stored: StoredDiscovery) -> reuse.Reusable:
+    """The victims that need not be trained, for a run that this one attacks again did."""
+    parent = reuse.parent_of(w.store, w.run_id)
+    if parent is None:
+        return reuse.Reusable()
+    kept = reuse.reusable(w.store, parent, w.scenario, stored)
+    if kept.why:
+        w.log(f"of run {parent.id} {'the clean victims alone are' if kept.victims else 'no victim is'} reused: {kept.why}")
+    return kept
+
+
+def _check_same(w: Work, stored: StoredDiscovery, dataset: Any) -> None:
+    """Refuse to go on over other data or another device: half a run's victims would not be comparable with the other half."""
+    now = provenance(w.scenario, w.store.run(w.run_id).device, dataset.checksums)
+    same_rows = len(stored.y_test) == len(dataset.test.y) and bool((stored.y_test == dataset.test.y).all())
+    if stored.provenance.get("data") != now["data"] or not same_rows or stored.classes != tuple(dataset.classes):
+        advice = "put the old files back, or start a new run"
+        raise BadData("the data is not what it was when this run began", where=f"run {w.run_id}", next=advice)
+    for what in ("code", "libraries", "device"):
+        if stored.provenance.get(what) != now[what]:
+            w.log(f"resumed with another {what}: was {stored.provenance.get(what)}, is {now[what]}; bits may differ", "warning")
+
+
+def _plan(w: Work, found: Any, device: str, kept: reuse.Reusable) -> tuple[StackPlan, ...]:
+    stored = w.store.plan(w.run_id)
+    if stored is not None:
+        return stored
+    w.enter("planning stacks")
+    stacks = reuse.split(tuple(w.pipeline.plan(w.scenario, found, device, log=w.log)), kept.victims)
+    if not stacks:
+        advice = "widen subpopulations.min_size and max_size"
+        raise RunFailed("no subpopulation is attacked: there is nothing to train", where=f"run {w.run_id}", next=advice)
+    w.store.save_plan(w.run_id, stacks)
+    w.log(f"{sum(len(s.victims) for s in stacks)} victims in {len(stacks)} stacks on {device}")
+    return stacks
+
+
+def _take_over(w: Work, world: World, stacks: tuple[StackPlan, ...], kept: reuse.Reusable) -> None:
+    """Commit the stacks that are to be trained here and were trained in the parent, as it trained them."""
+    from engine.tables import world as tables
+
+    done = w.store.stacks_done(w.run_id)
+    open_ = [stack for stack in stacks if stack.index not in done]
+    taken = reuse.taken_over(open_, kept.victims)
+    left = sum(len(stack.victims) for stack in open_ if stack.index not in taken)
+    victims = [victim for of_stack in taken.values() for victim in of_stack]
+    if kept.parent and open_ and not (taken or done):
+        w.log(f"none of the victims to train was trained in run {kept.parent}")
+    if not taken:
+        return
+    world.add(victims)
+    if kept.made:
+        said = f"reused victims of run {kept.parent} were trained with {', '.join(kept.made)}"
+        w.log(f"{said}; bits may differ", "warning")
+        w.store.update_run(w.run_id, deviations=tuple(dict.fromkeys((*w.store.run(w.run_id).deviations, said))))
+    w.store.commit_stacks(w.run_id, taken, 0.0, tables.build(world))
+    clean = sum(victim.spec.arm == "clean" for victim in victims)
+    w.log(f"reused {len(victims)} victims of run {kept.parent}, {clean} clean and {len(victims) - clean} others; {left} to train")
+
+
+def _train(w: Work, found: Any, stored: StoredDiscovery, stacks: tuple[StackPlan, ...], device: str, kept: reuse.Reusable) -> World:
+    """Train what of the plan is not committed yet; the run's world with all of its victims."""
+    from engine.tables import world as tables
+
+    world = tables.World.start(w.scenario, stored, w.store.victims(w.run_id))
+    w.store.write_tables(w.run_id, tables.build(world))
+    _take_over(w, world, stacks, kept)
+    done = w.store.stacks_done(w.run_id)
+    progress = w.status.progress = Progress(stacks, w.store.stack_durations(w.run_id))
+    if done:
+        w.log(f"{len(done)} of {len(stacks)} stacks are committed already")
+
+    def train_stack(stack: StackPlan) -> list[VictimResult]:
+        w.enter(f"training stack {stack.index + 1} of {len(stacks)}")
+        w.log(f"training stack {stack.index + 1} of {len(stacks)}: trial {stack.trial}, {len(stack.victims)} victims")
+        progress.start(stack)
+
+        def control(done_steps: int, total_steps: int) -> None:
+            w.control.check()
+            progress.step(done_steps, total_steps)
+
+        return list(w.pipeline.train_stack(w.scenario, found, stack, device, control, w.log))
+
+    def at_work_s() -> float:
+        return time.monotonic() - w.status.paused_s
+
+    for trained in executor.train([s for s in stacks if s.index not in done], train_stack, at_work_s):
+        world.add(trained.victims)
+        made = tables.build(world)
+        w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, made)
+        progress.finish()
+        number = f"{trained.stack.index + 1} of {len(stacks)}"
+        w.log(f"committed stack {number}: {len(trained.victims)} victims in {trained.duration_s:.1f} s")
+    return world

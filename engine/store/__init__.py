@@ -1,0 +1,20 @@
+"""The results store: one SQLite file that the engine writes and the screens read. The only SQL is here and in `store_*.py`.
+
+A run's rows are written by its own worker alone; screens write only requests, names and notes. Imports neither numpy nor torch.
+"""
+
+from __future__ import annotations
+
+from engine.store.database import MEMORY, default_path
+from engine.store.results import Results, StoredDiscovery
+from engine.store.runs import RunRows
+from engine.store.tables import Tables
+
+__all__ = ["MEMORY", "Store", "StoredDiscovery", "default_path"]
+
+
+class Store(RunRows, Results, Tables):
+    """Runs, their requests, logs and leases (`store_runs`); discovery, plan and victims (`store_results`); tables (`store_tables`).
+
+    Made with `Store.open(path)`; see `store_db.Database.open`. Every method is one short transaction and raises StoreError in words.
+    """

@@ -1,0 +1,137 @@
+"""One run as one file to hand on: a small SQLite database of that run alone, and the way back into a store.
+
+A bundle comes from somebody else: it is read from a copy, with plain SELECTs of columns known by name, after its mark, its schema and its
+soundness were checked; it can hold no view or trigger. Arrays in it are checked when they are read, as everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.errors import RequestError
+from engine.store import migrations
+from engine.store.database import Database
+
+MARK = 0x73_75_62_62  # "subb": no store, so that it is not opened as one and written to
+# Whatever belongs to a run, but for who is at work on it. Columns that tell of a machine are emptied.
+TABLES = ("runs", "discoveries", "subpopulations", "arrays", "stacks", "victims", "result_tables", "result_rows", "log")
+OWN = {"runs": ("number",), "log": ("id",)}  # numbers that each store gives anew
+EMPTIED = {"host": "", "pid": None, "pid_start": "", "data_dir": ""}
+NOT_ONE = "give a file that `subpop bundle` made"
+
+
+def bundle(store: Database, run_id: str, path: Path) -> None:
+    """Write the run into a new file at `path`, whole or not at all. RequestError where it cannot be written."""
+    path = path.expanduser().absolute()
+    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    if path.is_dir():
+        raise RequestError("is a folder", where=str(path), next="give a file's path inside it")
+    try:
+        with _fresh(part) as db, store.snapshot() as source:
+            for table in TABLES:
+                _copy(source, db, table, run_id)
+            _without_places(db, source, run_id)
+            db.execute("UPDATE runs SET state = 'stopped', phase = '' WHERE state IN ('queued', 'running', 'paused')")
+            db.execute(f"PRAGMA application_id = {MARK}")
+        part.replace(path)
+    except (OSError, sqlite3.Error) as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise RequestError(
+            f"cannot be written: {said}", where=str(path), next="make the folder, make room, or give another path"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def open_bundle(store: Database, path: Path) -> str:
+    """Take the run of a bundle into the store, under its own id; returns it. RequestError where it is none, or is here already."""
+    path = path.expanduser()
+    if not path.is_file():
+        raise RequestError("there is no such file", where=str(path), next=NOT_ONE)
+    with tempfile.TemporaryDirectory(prefix="subpop-bundle-") as folder:
+        copy = Path(folder) / "run.db"
+        try:
+            shutil.copyfile(path, copy)
+        except OSError as error:
+            raise RequestError(f"cannot be read: {error.strerror}", where=str(path), next="check its permissions") from error
+        db = sqlite3.connect(copy, isolation_level=None)
+        try:
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA trusted_schema = OFF")
+            run_id = _checked(db, path)
+            with store.write() as into:
+                if into.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone():
+                    raise RequestError(f"run {run_id} is here already", where=str(path), next=f"delete that first: subpop delete {run_id}")
+                for table in TABLES:
+                    _copy(db, into, table, run_id)
+        except sqlite3.Error as error:
+            raise RequestError(f"is no bundle, or a damaged one ({error})", where=str(path), next=NOT_ONE) from error
+        finally:
+            db.close()
+    return run_id
+
+
+def _checked(db: sqlite3.Connection, path: Path) -> str:
+    """The id of the one run in it."""
+    if db.execute("PRAGMA application_id").fetchone()[0] != MARK:
+        raise RequestError("is no bundle of a run", where=str(path), next=NOT_ONE)
+    if (version := migrations.version(db)) > len(migrations.MIGRATIONS):
+        raise RequestError(f"was made by a newer subpop (schema {version})", where=str(path), next="upgrade subpop")
+    kinds = {row["type"] for row in db.execute("SELECT type FROM sqlite_master")}
+    if not kinds <= {"table", "index"} or db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+        raise RequestError("is a damaged bundle", where=str(path), next="ask for it again")
+    if version < len(migrations.MIGRATIONS):
+        migrations.migrate(db)
+    ids = [row["id"] for row in db.execute("SELECT id FROM runs")]
+    if len(ids) != 1 or not (isinstance(ids[0], str) and ids[0].isalnum() and len(ids[0]) <= 40):
+        raise RequestError(f"holds {len(ids)} runs where a bundle has one", where=str(path), next=NOT_ONE)
+    return str(ids[0])
+
+
+@contextmanager
+def _fresh(path: Path) -> Iterator[sqlite3.Connection]:
+    """A new database of the newest schema, in one file, private until it is done."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = OFF")
+        migrations.migrate(db)
+        db.execute("BEGIN")
+        yield db
+        db.execute("COMMIT")
+        db.execute("VACUUM")
+    finally:
+        db.close()
+
+
+def _without_places(db: sqlite3.Connection, source: sqlite3.Connection, run_id: str) -> None:
+    """Take out of what went wrong where this machine keeps its files: tracebacks, the data folder and the home folder."""
+    trace = "instr(message, char(10) || 'Traceback')"
+    db.execute(f"UPDATE log SET message = substr(message, 1, {trace} - 1) WHERE {trace} > 0")
+    (data,) = source.execute("SELECT data_dir FROM runs WHERE id = ?", (run_id,)).fetchone()
+    for place, said in ((data, "$SUBPOP_DATA"), (str(Path.home()), "~")):
+        if len(place) > 1:
+            db.execute("UPDATE log SET message = replace(message, ?, ?)", (place, said))
+            db.execute("UPDATE runs SET error = replace(error, ?, ?)", (place, said))
+
+
+def _copy(source: sqlite3.Connection, into: sqlite3.Connection, table: str, run_id: str) -> None:
+    columns = [row[1] for row in into.execute(f"PRAGMA table_info({table})") if row[1] not in OWN.get(table, ())]
+    names = ", ".join(columns)
+    key = "id" if table == "runs" else "run_id"
+    order = " ORDER BY id" if table == "log" else ""
+    rows = source.execute(f"SELECT {names} FROM {table} WHERE {key} = ?{order}", (run_id,))
+    put = f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"
+    if table != "runs":
+        into.executemany(put, (tuple(row) for row in rows))
+        return
+    for row in rows:
+        values = dict(zip(columns, tuple(row), strict=True)) | EMPTIED
+        into.execute(put, tuple(values[name] for name in columns))

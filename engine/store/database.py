@@ -1,0 +1,253 @@
+"""The database file under the store: opening it or refusing in words, reading, and writing in short transactions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from engine.errors import StoreError, StoreGone
+from engine.store import migrations
+from engine.system.filesystem import network_kind
+
+BUSY_TIMEOUT_S = 10.0
+OTHER_FILE = "name another file with --store FILE or $SUBPOP_STORE"
+MEMORY = Path(":memory:")  # a store that lives and dies with its connection, for tests
+
+
+def default_path() -> Path:
+    """$SUBPOP_STORE, else `runs.db` in the user data directory."""
+    if given := os.environ.get("SUBPOP_STORE"):
+        return Path(given).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("subpop", appauthor=False) / "runs.db"
+
+
+class Database:
+    """One connection to a store. Safe to share between threads: each statement or transaction holds a lock."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path, clock: Callable[[], float]) -> None:
+        self.path = path
+        self.now = clock  # Unix seconds
+        self._db = db
+        self._lock = threading.RLock()
+        self._file = _identity(path)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | None = None,
+        *,
+        create: bool = True,
+        clock: Callable[[], float] = time.time,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+        mounts: str | None = None,
+        durable: bool = True,
+    ) -> Self:
+        """Open a store, made where it is missing and `create` allows, and brought to the newest schema.
+
+        path: None means $SUBPOP_STORE, else `runs.db` in the user data directory. durable: what is committed survives loss of power,
+        not only of the process. mounts: the text of /proc/mounts, for tests.
+        Raises StoreError: no such file, read-only, not a database, another program's, a newer schema, busy, or on a network file system.
+        """
+        path = default_path() if path is None else Path(path).expanduser()
+        if path != MEMORY:
+            path = path.absolute()
+            _check_place(path, create, mounts)
+        try:
+            db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise in_words(error, path) from error
+        try:
+            _prepare(db, path, busy_timeout_s)
+            db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        except sqlite3.Error as error:
+            db.close()
+            raise in_words(error, path) from error
+        except BaseException:
+            db.close()
+            raise
+        return cls(db, path, clock)
+
+    def close(self) -> None:
+        """Close the connection; closing twice is harmless."""
+        with self._lock:
+            self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def data_version(self) -> int:
+        """A number that changes when another connection has committed; costs microseconds."""
+        return int(self.read("PRAGMA data_version")[0][0])
+
+    def disk_is_full(self) -> bool:
+        """Whether the disk under the store has next to no room left: the one thing that an engine could not have written down."""
+        return self.path != MEMORY and _is_full(self.path)
+
+    def read(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
+        """All rows of one query."""
+        self._still_here()
+        try:
+            with self._lock:
+                return self._db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise in_words(error, self.path) from error
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Several reads that see the same moment."""
+        with self._transaction("BEGIN") as db:
+            yield db
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """One short write transaction: all of it or, on any error, nothing. Waits for other writers up to the busy timeout."""
+        with self._transaction("BEGIN IMMEDIATE") as db:
+            yield db
+
+    def _still_here(self) -> None:
+        """SQLite goes on with a file that has lost its name: nobody would ever find what is written there. Costs microseconds."""
+        if self.path != MEMORY and _identity(self.path) != self._file:
+            raise StoreGone(
+                "the store was deleted, moved or replaced while it was in use",
+                where=str(self.path),
+                next="put it back with its -wal file if there is one, then resume the run; or start a new one",
+            )
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        self._still_here()
+        with self._lock:
+            try:
+                self._db.execute(begin)
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                try:
+                    if self._db.in_transaction:  # a full disk rolls back by itself
+                        self._db.execute("ROLLBACK")
+                except sqlite3.Error:
+                    pass  # the first error is the one to tell; an unfinished transaction is undone when the file is next opened
+                if isinstance(error, sqlite3.Error):
+                    raise in_words(error, self.path) from error
+                raise
+
+
+def _check_place(path: Path, create: bool, mounts: str | None) -> None:
+    if path.is_dir():
+        raise StoreError("this is a folder, not a results store", where=str(path), next=f"{OTHER_FILE}, such as {path / 'runs.db'}")
+    if kind := network_kind(path, mounts):
+        raise StoreError(
+            f"this is on a network file system ({kind}), where a store several processes use can be corrupted",
+            where=str(path),
+            next="name a file on a local disk with --store FILE or $SUBPOP_STORE (runs on this machine all find it there)",
+        )
+    if path.exists():
+        if not path.is_file():
+            raise StoreError("this is a device or a pipe, not a results store", where=str(path), next=OTHER_FILE)
+        return
+    if not create:
+        raise StoreError("there is no results store here", where=str(path), next="start a run first, or " + OTHER_FILE)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"its folder cannot be made ({error.strerror})", where=str(path), next=OTHER_FILE) from error
+
+
+def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float) -> None:
+    db.row_factory = sqlite3.Row
+    give_up_at = time.monotonic() + busy_timeout_s
+    while True:
+        try:
+            if migrations.foreign(db):
+                raise StoreError(
+                    "this is another program's database", where=str(path), next="name another file with --store or $SUBPOP_STORE"
+                )
+            if (version := migrations.version(db)) > len(migrations.MIGRATIONS):
+                raise StoreError(
+                    f"this store was written by a newer subpop (schema {version}, this one knows {len(migrations.MIGRATIONS)})",
+                    where=str(path),
+                    next=f"upgrade subpop, or {OTHER_FILE}",
+                )
+            mode = db.execute("PRAGMA journal_mode").fetchone()[0]
+            if mode != "wal" and path != MEMORY:
+                mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+                if mode != "wal":
+                    raise StoreError(
+                        f"its file system does not support SQLite's write-ahead log (got {mode!r})",
+                        where=str(path),
+                        next="name a file on a local disk with --store FILE or $SUBPOP_STORE",
+                    )
+            db.execute("PRAGMA foreign_keys = ON")
+            migrations.migrate(db)
+            db.execute("SELECT count(*) FROM runs").fetchone()
+            if path != MEMORY:  # takes the write lock and gives it back: a read-only file is told now, not in the middle of a run
+                db.execute("BEGIN IMMEDIATE")
+                db.execute("ROLLBACK")
+            return
+        except sqlite3.OperationalError as error:
+            # Two processes that open a fresh file at once: turning on WAL is refused without waiting, so wait here.
+            if _name(error).startswith("SQLITE_BUSY") and time.monotonic() < give_up_at:
+                time.sleep(0.02)
+                continue
+            raise
+
+
+def _name(error: sqlite3.Error) -> str:
+    return str(getattr(error, "sqlite_errorname", ""))
+
+
+def in_words(error: sqlite3.Error, path: Path) -> StoreError:
+    """What SQLite says, as what is wrong, where and what to do next."""
+    name, other = _name(error), OTHER_FILE
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        what, then = (
+            "the store is locked: another process has held it for too long",
+            "try again, or find who holds the file open",
+        )
+    elif name.startswith("SQLITE_READONLY"):
+        what, then = "the store is read-only", f"make the file and its folder writable, or {other}"
+    elif name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(path)):
+        what, then = "the disk is full; what was committed is safe", "free some space, then resume the run"
+    elif name.startswith("SQLITE_IOERR"):
+        what, then = (
+            f"the disk refused to read or write ({name}: {error}); what was committed is safe",
+            "check its space, quota and health, then resume the run",
+        )
+    elif name.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+        what, then = "the store cannot be opened: its folder is missing or not writable", f"make the folder writable, or {other}"
+    elif name.startswith("SQLITE_NOTADB"):
+        what, then = "this file is not a results store", other
+    elif name.startswith("SQLITE_CORRUPT"):
+        what, then = f"the store is damaged ({error})", f"restore it from a copy, or {other}"
+    else:
+        what, then = f"the store could not be used ({name or type(error).__name__}: {error})", other
+    return StoreError(what, where=str(path), next=then)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file bears this name now, whatever is in it; None where there is none."""
+    try:
+        file = path.stat()
+    except OSError:
+        return None
+    return file.st_dev, file.st_ino
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        space = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return space.f_bavail * space.f_frsize < 1 << 20

@@ -1,0 +1,165 @@
+"""Tables in the store: rows of cells as JSON, with a revision per table, so that a reader fetches only what changed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+
+from engine.errors import UnknownName
+from engine.rows import Column, Table, TableSpec
+from engine.store.database import Database
+
+Key = tuple[object, ...]
+Cells = tuple[object, ...]
+
+
+class Tables(Database):
+    """The part of the store that a screen reads."""
+
+    def write_tables(self, run_id: str, tables: Mapping[str, Table]) -> None:
+        """Make a run's tables equal to these, in one transaction; only rows that changed are written."""
+        with self.write() as db:
+            put_tables(db, run_id, tables)
+
+    def tables(self, run_id: str) -> dict[str, int]:
+        """Name and revision of each table that a run has."""
+        rows = self.read("SELECT name, revision FROM result_tables WHERE run_id = ? ORDER BY name", (run_id,))
+        return {row["name"]: row["revision"] for row in rows}
+
+    def table(self, run_id: str, name: str) -> Table:
+        """A whole table in its stable order. Raises UnknownName where the run has none of that name (yet)."""
+        with self.snapshot() as db:
+            head = db.execute("SELECT spec FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name)).fetchone()
+            rows = db.execute(
+                "SELECT cells FROM result_rows WHERE run_id = ? AND name = ? AND cells IS NOT NULL ORDER BY position", (run_id, name)
+            ).fetchall()
+        if head is None:
+            raise UnknownName("table", name, self.tables(run_id), next=f"in run {run_id} so far")
+        return Table(_read_spec(head["spec"]), tuple(tuple(json.loads(row["cells"])) for row in rows))
+
+    def table_revision(self, run_id: str, name: str) -> int:
+        """A number that grows when a table changes; 0 where there is none yet."""
+        rows = self.read("SELECT revision FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name))
+        return int(rows[0]["revision"]) if rows else 0
+
+    def table_changes(
+        self, run_id: str, name: str, since: int, columns: Sequence[str] | None = None
+    ) -> tuple[int, dict[Key, Cells | None], list[Key] | None]:
+        """What changed after revision `since`.
+
+        (revision now, key -> cells or None where the row is gone, all keys in order where the order changed else None)
+        columns: which cells, in which order, by name; None where the table has no such column, as one that another version wrote may not.
+        """
+        with self.snapshot() as db:
+            head = db.execute(
+                "SELECT spec, revision, order_revision FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name)
+            ).fetchone()
+            if head is None or head["revision"] <= since:
+                return (head["revision"] if head else 0), {}, None
+            changed = db.execute(
+                "SELECT key, cells FROM result_rows WHERE run_id = ? AND name = ? AND revision > ? ORDER BY position", (run_id, name, since)
+            ).fetchall()
+            order = None
+            if head["order_revision"] > since:
+                order = db.execute(
+                    "SELECT key FROM result_rows WHERE run_id = ? AND name = ? AND cells IS NOT NULL ORDER BY position", (run_id, name)
+                ).fetchall()
+        stored = [column.name for column in _read_spec(head["spec"]).columns]
+        pick = _picker(stored, stored if columns is None else columns)
+        rows = {_key(row["key"]): None if row["cells"] is None else pick(json.loads(row["cells"])) for row in changed}
+        return head["revision"], rows, None if order is None else [_key(row["key"]) for row in order]
+
+
+def _picker(stored: Sequence[str], wanted: Sequence[str]) -> Callable[[list[object]], Cells]:
+    """Cells in the stored order -> cells in the wanted one."""
+    if list(stored) == list(wanted):
+        return tuple
+    at = [stored.index(name) if name in stored else None for name in wanted]
+    return lambda cells: tuple(None if i is None else cells[i] for i in at)
+
+
+def put_tables(db: sqlite3.Connection, run_id: str, tables: Mapping[str, Table]) -> None:
+    """Inside a write transaction: make the stored tables equal to these."""
+    for name, table in tables.items():
+        _put_table(db, run_id, name, table)
+
+
+def _put_table(db: sqlite3.Connection, run_id: str, name: str, table: Table) -> None:
+    spec = json.dumps(_spec_fields(table.spec), ensure_ascii=False)
+    new = _encode(name, table)  # key -> cells, in order
+    head = db.execute("SELECT spec, revision FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name)).fetchone()
+    old = {
+        row["key"]: row
+        for row in db.execute("SELECT key, position, cells FROM result_rows WHERE run_id = ? AND name = ?", (run_id, name)).fetchall()
+    }
+    gone = [key for key, row in old.items() if row["cells"] is not None and key not in new]
+    changed = [key for key, cells in new.items() if key not in old or old[key]["cells"] != cells]
+    moved = [key for position, key in enumerate(new) if key not in old or old[key]["position"] != position]
+    if head is not None and not gone and not changed and not moved and head["spec"] == spec:
+        return
+    revision = (head["revision"] if head else 0) + 1
+    # A row that comes or goes changes the order of keys even where no other row moved.
+    appeared = any(key not in old or old[key]["cells"] is None for key in changed)
+    db.execute(
+        "INSERT INTO result_tables (run_id, name, spec, revision, order_revision) VALUES (?, ?, ?, ?, ?) ON CONFLICT (run_id, name) "
+        "DO UPDATE SET spec = excluded.spec, revision = excluded.revision, order_revision = max(order_revision, excluded.order_revision)",
+        (run_id, name, spec, revision, revision if gone or moved or appeared else 0),
+    )
+    position_of = {key: position for position, key in enumerate(new)}
+    db.executemany(
+        "INSERT INTO result_rows (run_id, name, key, position, cells, revision) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run_id, name, key) "
+        "DO UPDATE SET cells = excluded.cells, revision = excluded.revision",
+        [(run_id, name, key, position_of[key], new[key], revision) for key in changed],
+    )
+    db.executemany(
+        "UPDATE result_rows SET position = ? WHERE run_id = ? AND name = ? AND key = ?",
+        [(position_of[key], run_id, name, key) for key in moved],
+    )
+    db.executemany(
+        "UPDATE result_rows SET cells = NULL, revision = ? WHERE run_id = ? AND name = ? AND key = ?",
+        [(revision, run_id, name, key) for key in gone],
+    )
+
+
+def _encode(name: str, table: Table) -> dict[str, str]:
+    columns = [column.name for column in table.spec.columns]
+    at = [columns.index(key) for key in table.spec.key]
+    encoded: dict[str, str] = {}
+    for row in table.rows:
+        if len(row) != len(columns):
+            raise ValueError(f"table {name}: a row of {len(row)} cells where there are {len(columns)} columns: {row!r}")
+        key = _dump([row[i] for i in at], name)
+        if key in encoded:
+            raise ValueError(f"table {name}: two rows with the key {key}")
+        encoded[key] = _dump(row, name)
+    return encoded
+
+
+def _dump(cells: Cells | list[object], name: str) -> str:
+    """Cells as JSON at full precision; NaN and infinity have no place in a table (None is what is not known)."""
+    try:
+        return json.dumps(cells, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"table {name}: {error} in the row {cells!r}") from error
+
+
+def _plain(cell: object) -> object:
+    """NumPy scalars as Python's own."""
+    item = getattr(cell, "item", None)
+    if item is None:
+        raise TypeError(f"a cell of type {type(cell).__name__}")
+    return item()
+
+
+def _key(text: str) -> Key:
+    return tuple(json.loads(text))
+
+
+def _spec_fields(spec: TableSpec) -> dict[str, object]:
+    return {"name": spec.name, "columns": [[c.name, c.kind, c.help] for c in spec.columns], "key": list(spec.key), "help": spec.help}
+
+
+def _read_spec(text: str) -> TableSpec:
+    fields = json.loads(text)
+    return TableSpec(fields["name"], tuple(Column(*column) for column in fields["columns"]), tuple(fields["key"]), fields["help"])

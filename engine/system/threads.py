@@ -1,0 +1,22 @@
+"""PyTorch's threads for work that is done alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from engine.system.processes import cores
+
+
+@contextmanager
+def all_cores(device: torch.device) -> Iterator[None]:
+    """PyTorch's threads on every core meanwhile: victims are trained with one each, these batches are alone."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(cores())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

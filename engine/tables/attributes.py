@@ -1,0 +1,52 @@
+"""Rows of the `attributes` table: how subpopulations correlate with annotated attributes (paper, section 5.5)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.evaluation.association import association
+from engine.tables.cells import Row, line
+from engine.tables.work import Work
+
+
+def rows(work: Work) -> list[Row]:
+    """One row for each annotated column, the most tied first."""
+    found = [_row(work, column) for column in work.world.annotations.levels]
+    return sorted(found, key=_strength)
+
+
+def _strength(row: Row) -> tuple[float, str]:
+    nmi, by_chance = row[3], row[4]
+    return (-(nmi - by_chance) if isinstance(nmi, float) and isinstance(by_chance, float) else 1.0, str(row[0]))
+
+
+def _row(work: Work, column: str) -> Row:
+    levels, code_R = work.world.annotations.levels[column], work.world.annotations.codes[column]
+    slot_R, size = work.world.counts.slot_R, work.size
+    inside = slot_R < size
+    flat = slot_R[inside].astype(np.int64) * len(levels) + code_R[inside]
+    table_SL = np.bincount(flat, minlength=size * len(levels)).reshape(size, len(levels))
+    found = association(table_SL)
+    return line(
+        "attributes",
+        attribute=column,
+        levels=len(levels),
+        rows=found.rows,
+        nmi=found.nmi,
+        nmi_by_chance=found.nmi_by_chance,
+        cramers_v=found.cramers_v,
+        p=found.p,
+        strongest=_strongest(work, table_SL, levels),
+        published=None,
+        published_as=None,
+    )
+
+
+def _strongest(work: Work, table_SL: np.ndarray, levels: tuple[str, ...]) -> str | None:
+    enough = [s.index for s in work.world.subpopulations if s.test_rows >= work.world.facts.min_test_rows]
+    if not enough or not table_SL.sum():
+        return None
+    overall_L = table_SL.sum(axis=0) / table_SL.sum()
+    share_SL = table_SL[enough] / table_SL[enough].sum(axis=1, keepdims=True).clip(1)
+    at, level = np.unravel_index(int(np.argmax(share_SL - overall_L)), share_SL.shape)
+    return f"{enough[int(at)]}: {levels[int(level)]} {share_SL[at, level]:.2f} (of all {overall_L[level]:.2f})"

@@ -1,0 +1,48 @@
+"""Cells and rows of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import fsum, isnan
+
+from engine import paper
+from engine.tables.columns import SPECS
+
+Row = tuple[object, ...]
+
+
+def cell(value: float) -> float | None:
+    """A float for a table: None where it is not known."""
+    value = float(value)
+    return None if isnan(value) else value
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Their mean, the same whatever their order; None of none."""
+    return fsum(values) / len(values) if values else None
+
+
+def line(table: str, /, **cells: object) -> Row:
+    """One row: the cells by column name, put in the order of the table's spec."""
+    columns = SPECS[table].columns
+    if len(cells) != len(columns):
+        raise ValueError(f"{table}: {sorted(set(cells) ^ {column.name for column in columns})}")
+    return tuple(cells[column.name] for column in columns)
+
+
+def reading(entry: paper.Reading | None) -> tuple[float | None, str | None]:
+    """A published value and where it stands: ("Table 4, sure")."""
+    if entry is None:
+        return None, None
+    return entry.value, ", ".join(part for part in (entry.table, entry.certainty, entry.remark) if part)
+
+
+def mover(one: Sequence[float | None], other: Sequence[float | None]) -> tuple[float | None, float | None, float | None]:
+    """(difference, low, high) of one minus other, each (value, low, high) of its own run: each side's own reach counted (MOVER)."""
+    a, b = one[0], other[0]
+    if a is None or b is None:
+        return None, None, None
+    (low_a, high_a), (low_b, high_b) = one[1:], other[1:]
+    if low_a is None or high_a is None or low_b is None or high_b is None:
+        return a - b, None, None
+    return a - b, a - b - ((a - low_a) ** 2 + (high_b - b) ** 2) ** 0.5, a - b + ((high_a - a) ** 2 + (b - low_b) ** 2) ** 0.5

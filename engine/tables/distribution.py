@@ -1,0 +1,76 @@
+"""Rows of the `distribution` table (paper, section 5.4): how damage is spread over subpopulations, as published and corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from engine.evaluation.deconvolve import Mixture
+from engine.evaluation.prediction import Interval
+from engine.tables.cells import Row, line, mean, reading
+from engine.tables.work import Work
+
+THRESHOLDS = (0.0, 0.05, 0.1, 0.144, 0.147, 0.15, 0.2, 0.25)  # among them those that the paper gives shares of, and the system's own
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+PUBLISHED_ALPHA = 2.0
+
+
+def rows(work: Work) -> list[Row]:
+    """Of each alpha: shares above thresholds, quantiles, the mean."""
+    corrected = work.mixtures(work.enough_test_rows)
+    return [row for a in range(len(work.world.facts.alphas)) for row in _of_alpha(work, a, corrected[a])]
+
+
+def _of_alpha(work: Work, a: int, found: tuple[np.ndarray, Mixture] | None) -> Iterator[Row]:
+    alpha = work.world.facts.alphas[a]
+    seen = work.damages.damage_AS[a][work.published_sizes]
+    seen = seen[~np.isnan(seen)]
+    mixture = None if found is None else found[1]
+    copies = None if mixture is None or len(mixture.seen_SG) < 2 else mixture.copies()
+    others = work.replications[a]
+    published = {}
+    if work.published is not None and alpha == PUBLISHED_ALPHA:
+        published = {entry.value: (share, reading(entry)[1]) for share, entry in work.published.shares}
+
+    def row(
+        group: str, at: float | None, raw: float | None, value: float | None, interval: tuple[float, float] | None, other: Interval
+    ) -> Row:
+        share, told = published.get(at, (None, None)) if group == "share" and at is not None else (None, None)
+        return line(
+            "distribution",
+            alpha=alpha,
+            group=group,
+            at=at,
+            as_published=raw,
+            as_published_n=len(seen),
+            corrected=value,
+            low=None if interval is None else interval[0],
+            high=None if interval is None else interval[1],
+            corrected_n=0 if found is None else len(found[0]),
+            published=share,
+            published_as=told,
+            predicted_low=other.low,
+            predicted_high=other.high,
+            outside=other.outside(share),
+            note=_note(work, mixture, len(seen)),
+        )
+
+    for at in sorted({*THRESHOLDS, *published}):
+        reached = None if not len(seen) else int((seen >= at if at > 0 else seen > 0).sum()) / len(seen)
+        value, interval = (None if mixture is None else mixture.share(at)), (None if copies is None else copies.share(at))
+        yield row("share", at, reached, value, interval, others.share(at))
+    for q in QUANTILES:
+        raw = float(np.quantile(seen, q)) if len(seen) else None
+        value, interval = (None if mixture is None else mixture.quantile(q)), (None if copies is None else copies.quantile(q))
+        yield row("quantile", q, raw, value, interval, others.quantile(q))
+    value, interval = (None if mixture is None else mixture.mean()), (None if copies is None else copies.mean())
+    yield row("mean", None, mean(seen.tolist()), value, interval, others.mean())
+
+
+def _note(work: Work, mixture: Mixture | None, seen: int) -> str | None:
+    if mixture is not None:
+        return None
+    if not work.enough_test_rows.any():
+        return "no attacked subpopulation has enough test rows; lower evaluation.min_test_rows"
+    return "corrected needs two trials" if seen else "no victims yet"

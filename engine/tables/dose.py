@@ -1,0 +1,101 @@
+"""Rows of the `dose` table: per subpopulation how much poison reaches the chosen damage, and what fresh trials did there."""
+
+from __future__ import annotations
+
+from math import inf
+
+import numpy as np
+
+from engine.evaluation import dose
+from engine.evaluation.dose import Needed
+from engine.evaluation.tried import Tried, fresh, tried
+from engine.rates import count, points_of
+from engine.rows import Subpopulation
+from engine.tables.cells import Row, cell, line
+from engine.tables.work import Work
+
+
+def rows(work: Work) -> list[Row]:
+    """One row for each attacked subpopulation."""
+    facts = work.world.facts
+    seen, later = tried(work.world.counts, facts.alphas, facts.trials), fresh(work.world.counts, facts.trials)
+    return [_row(work, s, seen, later) for s in work.attacked]
+
+
+def needed_of(seen: Tried, s: int, level: float) -> Needed | None:
+    """The curve of one subpopulation and where it reaches the level; None before its first damage."""
+    alpha_J, damage_J = seen.alpha_JS[:, s], seen.damages.damage_AS[:, s]
+    told = np.flatnonzero(~np.isnan(damage_J) & ~np.isnan(alpha_J))
+    told = told[np.argsort(alpha_J[told], kind="stable")]
+    df_J, se_J = _df(seen, s), seen.damages.se_AS[:, s]
+    return dose.needed(alpha_J[told], damage_J[told], seen.damages.trials_AS[told, s], se_J[told], df_J[told], level)
+
+
+def _df(seen: Tried, s: int) -> np.ndarray:
+    """At least those of its own trials: float64 [places]. The moderated variance rests on more, which makes the interval no narrower."""
+    return np.maximum(seen.damages.trials_AS[:, s] - 1.0, 1.0) + 2.0
+
+
+def size_of(s: Subpopulation, per: str) -> int:
+    """The size that alpha is a share of."""
+    return s.train_rows if per == "train" else s.aux_rows
+
+
+def _row(work: Work, s: Subpopulation, seen: Tried, later: Tried | None) -> Row:
+    facts, at = work.world.facts, s.index
+    found, size = needed_of(seen, at, facts.dose_level), size_of(s, facts.per)
+    beyond = found is None or found.alpha == inf
+    largest = None if found is None else float(found.alphas[-1])
+    points = None if found is None or beyond else points_of(found.alpha, size)
+    trials = int(seen.damages.trials_AS[:, at].max(initial=0))
+
+    def told(alpha: float | None) -> str | None:
+        if alpha is None or found is None:
+            return None
+        return f"> {largest:g}" if alpha == inf else f"{alpha:.3g}"
+
+    later_alpha = None if later is None else cell(later.alpha_JS[0, at])
+    return line(
+        "dose",
+        subpopulation=at,
+        description=s.description,
+        level=facts.dose_level,
+        needed=None if found is None else told(found.alpha),
+        alpha=None if found is None else _finite(found.alpha),
+        low=None if found is None else _finite(found.low),
+        high=None if found is None else _finite(found.high),
+        interval=None if found is None or found.low is None else f"{told(found.low)} to {told(found.high)}",
+        points=points,
+        points_needed=None if found is None or largest is None else str(points) if points is not None else f"> {int(largest * size)}",
+        poison_share=points / work.world.train_rows if points is not None and work.world.train_rows else None,
+        largest=largest,
+        damage_at_largest=None if found is None else float(found.fitted[-1]),
+        curve=None if found is None else " ".join(f"{a:.6g}:{d:.6g}" for a, d in zip([0, *found.alphas], [0, *found.fitted], strict=True)),
+        trials=trials,
+        test_rows=s.test_rows,
+        found_alpha=later_alpha,
+        found_points=None if later_alpha is None else count(later_alpha, size),
+        fresh_damage=None if later is None else cell(later.damages.damage_AS[0, at]),
+        fresh_low=None if later is None else cell(later.damages.low_AS[0, at]),
+        fresh_high=None if later is None else cell(later.damages.high_AS[0, at]),
+        fresh_trials=0 if later is None else int(later.damages.trials_AS[0, at]),
+        published=None,
+        published_as=None,
+        note=_note(found, trials, later_alpha, facts.finds),
+    )
+
+
+def _note(found: Needed | None, trials: int, later: float | None, finds: bool) -> str | None:
+    if found is None:
+        return "no victims yet"
+    if trials < 2:
+        return "an interval needs two trials"
+    if later is not None:
+        return None
+    if found.alpha == inf:
+        return "not reached by the largest alpha tried"
+    return "its fresh trials are to come" if finds else None
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or value == inf else value

@@ -1,0 +1,175 @@
+"""The `groups` table (paper, section 5.5): what one chosen attack did to every annotated group of test rows, hardest hit first.
+
+Made at export, for it needs each victim's prediction for every test row, and for one attack at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isnan
+from typing import TYPE_CHECKING
+
+from engine import paper
+from engine.errors import RequestError, UnknownName
+from engine.rows import Table, VictimResult
+from engine.tables.cells import Row, cell, line, reading
+from engine.tables.world import SPECS, Discovered, Facts
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from engine.evaluation.annotations import Annotations
+
+CROSSING = " × "
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which attack, and which groups. None: the attack of largest damage at the largest alpha, of those with enough test rows.
+
+    by: columns to cross ("race", "sex"), beside each column alone.
+    """
+
+    subpopulation: int | None = None
+    alpha: float | None = None
+    by: tuple[tuple[str, ...], ...] = field(default=())
+
+
+def groups(facts: Facts, discovered: Discovered, victims: Sequence[VictimResult], choice: Choice = Choice()) -> Table:
+    """RequestError where the run has no annotations or no such attack; UnknownName for a column that it does not have."""
+    import numpy as np
+
+    from engine.evaluation import groups as evaluated
+    from engine.evaluation import vulnerable
+    from engine.evaluation.annotations import Annotations
+
+    annotations = Annotations.of(getattr(discovered, "arrays", None) or {})
+    if not annotations.levels:
+        raise RequestError(
+            "its test rows have no annotations of few levels",
+            where="groups",
+            next="runs of other data, or begun with this version, may have them",
+        )
+    y_R = np.asarray(discovered.y_test)
+    own = [v for v in victims if facts.trials is None or v.spec.trial < facts.trials]
+    clean = {v.spec.trial: v.predictions == y_R for v in own if v.spec.arm == "clean"}
+    poisoned = _poisoned(own, clean)
+    s, alpha = _attack(facts, discovered, clean, poisoned, y_R, choice)
+    attack = {trial: given == y_R for trial, given in poisoned[s, alpha].items()}
+    trials = sorted(attack)
+    names, members = _members(annotations, _crossings(facts, annotations, choice))
+    if facts.features:  # their crossing is what FeatureMatch found: called as it is called there
+        of_row, said = discovered.membership.test, {each.index: each.description for each in discovered.subpopulations}
+        feature = CROSSING.join(facts.features)
+        names = [(a, said.get(int(of_row[rows[0]]), g)) if a == feature else (a, g) for (a, g), rows in zip(names, members, strict=True)]
+    found = evaluated.groups(np.stack([clean[t] for t in trials]), np.stack([attack[t] for t in trials]), members, facts.min_test_rows)
+    inside_R = np.asarray(discovered.membership.test) == s
+    described = next(each.description for each in discovered.subpopulations if each.index == s)
+    published = paper.published(facts.reproduces)
+    rows: list[Row] = []
+    order = sorted(range(len(names)), key=lambda g: (found.rows[g] < facts.min_test_rows, -found.damage[g], names[g]))
+    for g in order:
+        attribute, group = names[g]
+        single = published.single.get((group, alpha)) if published is not None and group == described else None
+        value, told = reading(single)
+        rows.append(
+            line(
+                "groups",
+                subpopulation=s,
+                description=described,
+                alpha=alpha,
+                attribute=attribute,
+                group=group,
+                rows=int(found.rows[g]),
+                inside=float(inside_R[members[g]].mean()),
+                clean_accuracy=cell(found.clean[g]),
+                poisoned_accuracy=cell(found.poisoned[g]),
+                damage=cell(found.damage[g]),
+                low=cell(found.low[g]),
+                high=cell(found.high[g]),
+                low_all=cell(found.low_all[g]),
+                high_all=cell(found.high_all[g]),
+                p=cell(found.p[g]),
+                q=cell(found.q[g]),
+                hit=None if isnan(found.q[g]) else bool(found.q[g] <= vulnerable.Q),
+                looked_at=found.looked_at,
+                trials=len(trials),
+                published=value,
+                published_as=told,
+            )
+        )
+    return Table(SPECS["groups"], tuple(rows))
+
+
+def _poisoned(victims: Iterable[VictimResult], clean: Mapping[int, np.ndarray]) -> dict[tuple[int, float], dict[int, np.ndarray]]:
+    """(subpopulation, alpha) -> trial -> predictions, of poisoned victims whose trial has its clean one."""
+    found: dict[tuple[int, float], dict[int, np.ndarray]] = {}
+    for v in victims:
+        if v.spec.arm == "poisoned" and v.spec.subpopulation is not None and v.spec.alpha is not None and v.spec.trial in clean:
+            found.setdefault((v.spec.subpopulation, v.spec.alpha), {}).setdefault(v.spec.trial, v.predictions)
+    return found
+
+
+def _attack(
+    facts: Facts,
+    discovered: Discovered,
+    clean: Mapping[int, np.ndarray],
+    poisoned: Mapping[tuple[int, float], Mapping[int, np.ndarray]],
+    y_R: np.ndarray,
+    choice: Choice,
+) -> tuple[int, float]:
+    fits = [
+        (s, alpha)
+        for s, alpha in poisoned
+        if choice.subpopulation in (None, s) and (choice.alpha is None or abs(choice.alpha - alpha) < 1e-9)
+    ]
+    if not fits:
+        asked = "" if choice.subpopulation is None else f" on subpopulation {choice.subpopulation}"
+        asked += "" if choice.alpha is None else f" at alpha {choice.alpha:g}"
+        raise RequestError(f"it has no attack{asked} yet", where="groups", next="see its table `damage` for what there is")
+    if choice.alpha is None:
+        largest = max((alpha for _, alpha in fits if alpha in facts.alphas), default=max(alpha for _, alpha in fits))
+        fits = [(s, alpha) for s, alpha in fits if alpha == largest]
+    test_rows = {s.index: s.test_rows for s in discovered.subpopulations}
+    enough = [fit for fit in fits if test_rows[fit[0]] >= facts.min_test_rows]
+
+    def lost(fit: tuple[int, float]) -> tuple[float, int]:
+        inside_R = discovered.membership.test == fit[0]
+        if not inside_R.any():
+            return (-2.0, -fit[0])
+        each = [clean[t][inside_R].mean() - (given == y_R)[inside_R].mean() for t, given in poisoned[fit].items()]
+        return (float(sum(each) / len(each)), -fit[0])
+
+    return max(enough or fits, key=lost)
+
+
+def _crossings(facts: Facts, annotations: Annotations, choice: Choice) -> list[tuple[str, ...]]:
+    """Each column alone; those that FeatureMatch crosses; those asked for."""
+    wanted: list[tuple[str, ...]] = [(column,) for column in annotations.levels]
+    if len(facts.features) > 1 and all(name in annotations.levels for name in facts.features):
+        wanted.append(facts.features)
+    for columns in choice.by:
+        for name in columns:
+            if name not in annotations.levels:
+                raise UnknownName("annotated column", name, annotations.levels)
+        if len(columns) > 1:
+            wanted.append(columns)
+    return list(dict.fromkeys(wanted))
+
+
+def _members(annotations: Annotations, crossings: Iterable[tuple[str, ...]]) -> tuple[list[tuple[str, str]], list[np.ndarray]]:
+    """((attribute, group) of each group, its test rows)."""
+    import numpy as np
+
+    names: list[tuple[str, str]] = []
+    members: list[np.ndarray] = []
+    for columns in crossings:
+        codes = np.stack([annotations.codes[column] for column in columns], axis=1)
+        tuples, of_row = np.unique(codes, axis=0, return_inverse=True)
+        of_row = of_row.reshape(-1)
+        for at, levels in enumerate(tuples.tolist()):
+            told = [annotations.levels[column][code] for column, code in zip(columns, levels, strict=True)]
+            names.append((CROSSING.join(columns), ", ".join(told)))
+            members.append(np.flatnonzero(of_row == at))
+    return names, members

@@ -1,0 +1,206 @@
+"""Runs held against each other: `compare` (paired differences where trials match) and `compare_worst`. The first run is the baseline.
+
+Two subpopulations of two runs are the same where they have one index and the same test rows, or where both runs cross the same features and
+describe them alike. A trial matches where seed and number are the same, and the test rows are. Other clusters have other rows: of such
+runs only `compare_worst` says something, each run's own worst k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from engine.errors import RequestError
+from engine.export.together import scenario_of, system_of
+from engine.rows import RunRow, Table, TableSpec, VictimResult
+from engine.tables.cells import Row
+from engine.tables.compare import COMPARISONS, Both, compare_rows, worst_rows
+
+if TYPE_CHECKING:
+    from engine.scenario.sections import Scenario
+    from engine.store import StoredDiscovery
+    from engine.tables.work import Work
+
+Compared = tuple[TableSpec, tuple[Row, ...], tuple[str, ...]]
+DECIDES_NOTHING = ("title", "reproduces", "smoke", "compute.nice", "compute.threads")
+MOVES_NO_VICTIM = ("evaluation.", "attack.alphas", "subpopulations.only", "subpopulations.select")
+LONGEST = 40  # characters of a value in words
+OTHER_SEED = "not paired: another seed, so other trials"
+OTHER_ROWS = "not paired: other test rows of the same description"
+
+
+class Source(Protocol):
+    """What a comparison needs of the store."""
+
+    def run(self, run_id: str) -> RunRow: ...
+    def table(self, run_id: str, name: str) -> Table: ...
+    def tables(self, run_id: str) -> Mapping[str, int]: ...
+    def discovery(self, run_id: str) -> StoredDiscovery | None: ...
+    def victims(self, run_id: str, with_predictions: bool = True) -> list[VictimResult]: ...
+
+
+def compared(store: Source, run_ids: Sequence[str]) -> Compared:
+    """(spec, rows, what must be known of them in words): one row per other run, alpha and subpopulation that both attack.
+
+    Raises RequestError for fewer than two runs, or before the subpopulations of one are known.
+    """
+    runs = _runs(store, run_ids)
+    works = {run.id: _work(store, run) for run in runs}
+    rows: list[Row] = []
+    notes = list(_deviations(runs))
+    for other in runs[1:]:
+        notes += _different(runs[0], other)
+        both, said = _both(runs[0], other, *(works[run.id] for run in (runs[0], other)))
+        notes += said
+        rows += compare_rows(both)
+    return COMPARISONS["compare"], tuple(rows), tuple(notes)
+
+
+def compared_worst(store: Source, run_ids: Sequence[str]) -> Compared:
+    """(spec, rows, words) of the worst k of each run, its own. RequestError for fewer than two runs, or before one's first tables."""
+    runs = _runs(store, run_ids)
+    for run in runs:
+        if "worst" not in store.tables(run.id):
+            raise RequestError(
+                f"it has no tables yet ({run.state})", where=f"run {run.id}", next="wait for its first victims, or resume it"
+            )
+    rows: list[Row] = []
+    notes = list(_deviations(runs))
+    for other in runs[1:]:
+        notes += _different(runs[0], other)
+        rows += worst_rows(runs[0].id, other.id, store.table(runs[0].id, "worst"), store.table(other.id, "worst"))
+    return COMPARISONS["compare_worst"], tuple(rows), tuple(notes)
+
+
+MADE = {"compare": compared, "compare_worst": compared_worst}
+
+
+def differences(one: Scenario, other: Scenario) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> the two values, of every key that may move a number and is not the same in both."""
+    left, right = (dict(_leaves(each.model_dump(mode="json"))) for each in (one, other))
+    keys = [key for key in {**left, **right} if key.split(".")[0] not in DECIDES_NOTHING and key not in DECIDES_NOTHING]
+    return {key: (left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)}
+
+
+def _leaves(tree: Mapping[str, Any], head: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        found += _leaves(value, f"{head}{key}.") if isinstance(value, Mapping) and value else [(f"{head}{key}", value)]
+    return found
+
+
+def _runs(store: Source, run_ids: Sequence[str]) -> list[RunRow]:
+    runs = [store.run(run_id) for run_id in dict.fromkeys(run_ids)]
+    if len(runs) < 2:
+        raise RequestError("a comparison needs two runs or more", where="compare", next="give the baseline first, then the others")
+    return runs
+
+
+def _work(store: Source, run: RunRow) -> tuple[Scenario, StoredDiscovery, Work]:
+    from engine.tables.work import Work
+    from engine.tables.world import World
+
+    found = store.discovery(run.id)
+    if found is None:
+        raise RequestError("its subpopulations are not known yet", where=f"run {run.id}", next="wait for its discovery, or resume it")
+    scenario = scenario_of(run)
+    return scenario, found, Work(World.start(scenario, found, store.victims(run.id)))
+
+
+Known = tuple["Scenario", "StoredDiscovery", "Work"]
+
+
+def _both(baseline: RunRow, other: RunRow, known: Known, others: Known) -> tuple[Both, list[str]]:
+    """The two runs with what is the same in them, and in words what is not."""
+    from engine.evaluation.between import Side, between
+
+    (scenario, found, work), (scenario2, found2, work2) = known, others
+    rows_alike = _same_rows(known, others)
+    alike = _same_members(work, work2, rows_alike)
+    same_seed = scenario.seed == scenario2.seed
+    why, places = {}, []
+    for place, (_, _, same) in enumerate(alike):
+        if same and same_seed:
+            places.append(place)
+        else:
+            why[place] = OTHER_SEED if same else OTHER_ROWS
+    at, others_at = tuple(s for s, _, _ in alike), tuple(s for _, s, _ in alike)
+    told = None
+    if places:
+        one = Side(work.world.counts, work.layout, [at[place] for place in places])
+        two = Side(work2.world.counts, work2.layout, [others_at[place] for place in places])
+        told = between(one, two)
+    pair, said = f"{other.id} against {baseline.id}", []
+    alone = [len(w.attacked) - len(alike) for w in (work, work2)]
+    if not alike:
+        where = "they attack no subpopulation in common" if rows_alike else "the test rows are not the same"
+        if rows_alike and found.membership.test.tolist() != found2.membership.test.tolist():
+            where = "their subpopulations hold other test rows"
+        said.append(f"{pair}: no subpopulation can be matched, for {where}; only the worst k of each can be compared")
+    elif any(alone):
+        many = "1 subpopulation is" if len(alike) == 1 else f"{len(alike)} subpopulations are"
+        said.append(f"{pair}: {many} attacked by both; {alone[0]} by {baseline.id} alone, {alone[1]} by {other.id} alone")
+    if places and told is not None and not told.trials_AM.any():
+        said.append(f"{pair}: no trial is in both, so differences are not paired")
+    if why:
+        said.append(f"{pair}: {len(why)} of {len(alike)} subpopulations are {'; '.join(sorted(set(why.values())))}")
+    if places and (scenario.model != scenario2.model or scenario.dataset != scenario2.dataset):
+        said.append(f"{pair}: model or dataset differ, so two victims of a trial need not share initial weights or batches")
+    changed = differences(scenario, scenario2)  # an optimised attack's points are its run's own: for its alphas, trials and targets
+    same = not changed or (scenario.attack.kind == "label_flip" and all(key.startswith(MOVES_NO_VICTIM) for key in changed))
+    if places and same and told is not None and told.trials_AM.any():
+        said.append(f"{pair}: nothing differs that moves a victim, so a matched trial's victims are the same and its difference is 0")
+    if why or (told is not None and not told.trials_AM.all()):
+        said.append(f"{pair}: intervals of differences that are not paired take the two runs as independent")
+    return Both(baseline.id, other.id, work, work2, at, others_at, told, why, tuple(places), same), said
+
+
+def _same_rows(known: Known, others: Known) -> bool:
+    """Whether both runs have the same test rows, as far as the store can tell: one source, and the same true classes row by row."""
+    import numpy as np
+
+    one, two = known[0].dataset, others[0].dataset
+    alike = (one.kind, one.path, known[1].classes) == (two.kind, two.path, others[1].classes)
+    return alike and np.array_equal(known[1].y_test, others[1].y_test)
+
+
+def _same_members(one: Work, two: Work, rows_alike: bool) -> list[tuple[int, int, bool]]:
+    """(index in the one, in the other, with the same test rows?) of each subpopulation that both attack, by the first.
+
+    By index and test rows, else (features alone) by description.
+    """
+    import numpy as np
+
+    there = {s.index: s for s in two.attacked}
+    features = [work.world.facts.features for work in (one, two)]
+    named = {s.description: s for s in two.attacked} if features[0] and features[0] == features[1] else {}
+    found = []
+    for s in one.attacked:
+        candidates = [other for other in (named.get(s.description), there.get(s.index)) if other is not None]
+        mine = np.sort(one.world.counts.rows_of(s.index))
+        alike = [
+            other.index
+            for other in candidates
+            if rows_alike and len(mine) and np.array_equal(mine, np.sort(two.world.counts.rows_of(other.index)))
+        ]
+        if alike:
+            found.append((s.index, alike[0], True))
+        elif s.description in named:
+            found.append((s.index, named[s.description].index, False))
+    return found
+
+
+def _different(baseline: RunRow, other: RunRow) -> list[str]:
+    """What is not the same in two scenarios, as one line; empty where all is."""
+    keys = differences(scenario_of(baseline), scenario_of(other))
+    told = [f"{key} ({_value(one)} → {_value(two)})" for key, (one, two) in keys.items()]
+    return [f"{other.id} against {baseline.id}: " + (f"differ in {', '.join(told)}" if told else "the same scenario")]
+
+
+def _value(value: object) -> str:
+    text = "–" if value is None else str(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _deviations(runs: Sequence[RunRow]) -> list[str]:
+    return [f"{run.id} ({system_of(run)}) is not the paper's: {deviation}" for run in runs for deviation in run.deviations]

@@ -1,0 +1,139 @@
+"""Every table that a run materialises: what it is made of. Columns are in `tables_specs.py`, rows in `tables_rows.py` and beside it.
+
+A table is a pure function of stored things (subpopulations, membership, predictions, the scenario) and can be built at any moment of a
+run: what is not there yet is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from engine.rows import Membership, Subpopulation, Table, VictimResult
+from engine.tables.columns import ESTIMAND, KS, MATERIALISED, OPTIONAL, SPECS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from engine.evaluation.annotations import Annotations
+    from engine.evaluation.counts import Counts
+    from engine.evaluation.optimised import Optimised
+    from engine.scenario.sections import Scenario
+
+OPTIMISED_ATTACKS = ("gradient", "influence")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What tables need to know of the scenario. Sizes are aux rows, inclusive.
+
+    trials: one more than the number of its last own trial, those beyond are a search's; None: all. per: of which size alpha is a share.
+    dose_level: the damage that `dose` asks for. finds: a search for its alpha goes on after the grid. features: those that FeatureMatch
+    crosses.
+    """
+
+    seed: int
+    alphas: tuple[float, ...]
+    controls: tuple[str, ...]
+    min_test_rows: int
+    min_size: int
+    max_size: int | None
+    reproduces: str | None
+    attack: str = "label_flip"
+    trials: int | None = None
+    per: str = "aux"
+    dose_level: float = 0.2
+    finds: bool = False
+    features: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> Facts:
+        return cls(
+            seed=scenario.seed,
+            alphas=tuple(sorted(scenario.attack.alphas)),
+            controls=tuple(scenario.evaluation.controls),
+            min_test_rows=scenario.evaluation.min_test_rows,
+            min_size=scenario.subpopulations.min_size,
+            max_size=scenario.subpopulations.max_size,
+            reproduces=scenario.reproduces,
+            attack=scenario.attack.kind,
+            trials=scenario.evaluation.trial_numbers.stop,
+            per=scenario.attack.per,
+            dose_level=scenario.evaluation.find or scenario.evaluation.dose_level,
+            finds=scenario.evaluation.find is not None,
+            features=scenario.subpopulations.features,
+        )
+
+
+class Discovered(Protocol):
+    """What tables need of a stored discovery (`store.discovery(run_id)`). y_test: int [test rows].
+
+    Where it has `arrays` with what an optimised attack worked out, its table tells of them.
+    """
+
+    @property
+    def subpopulations(self) -> tuple[Subpopulation, ...]: ...
+    @property
+    def membership(self) -> Membership: ...
+    @property
+    def y_test(self) -> np.ndarray: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True)
+class World:
+    """All that the tables are a function of. Keep one per run and `add` each stack's victims: they are counted once."""
+
+    facts: Facts
+    subpopulations: tuple[Subpopulation, ...]
+    classes: tuple[str, ...]
+    train_rows: int
+    counts: Counts
+    optimised: Optimised
+    annotations: Annotations
+
+    @classmethod
+    def start(cls, scenario: Scenario | Facts, discovered: Discovered, victims: Iterable[VictimResult] = ()) -> World:
+        """A run's world with the victims it has so far. Raises BadData where what is stored does not fit together."""
+        from engine.evaluation.annotations import Annotations
+        from engine.evaluation.counts import Counts
+        from engine.evaluation.optimised import Optimised
+
+        facts = scenario if isinstance(scenario, Facts) else Facts.of(scenario)
+        subpopulations = tuple(sorted(discovered.subpopulations, key=lambda s: s.index))
+        counts = Counts.start(
+            discovered.membership.test,
+            discovered.y_test,
+            classes=len(discovered.classes),
+            subpopulations=1 + max((s.index for s in subpopulations), default=-1),
+            seed=facts.seed,
+        )
+        arrays = getattr(discovered, "arrays", None) or {}
+        optimised, annotations = Optimised.of(arrays, discovered.membership.aux), Annotations.of(arrays)
+        classes, train_rows = tuple(discovered.classes), len(discovered.membership.train)
+        world = cls(facts, subpopulations, classes, train_rows, counts, optimised, annotations)
+        world.add(victims)
+        return world
+
+    def add(self, victims: Iterable[VictimResult]) -> None:
+        """Count further victims; those counted already are left out."""
+        self.counts.add(victims)
+
+
+def materialised(facts: Facts) -> tuple[str, ...]:
+    """The tables that such a run has: `optimization` where an optimised attack has label flipping beside it as a control."""
+    compared = facts.attack in OPTIMISED_ATTACKS and "label_flip" in facts.controls
+    return (*MATERIALISED, "optimization") if compared else MATERIALISED
+
+
+def build(world: World, names: Sequence[str] | None = None) -> Mapping[str, Table]:
+    """The named tables of a run (None: all that it has), finished or not, in stable order."""
+    from engine.tables import build as tables_rows
+
+    there = (*materialised(world.facts), *(("attributes",) if world.annotations.levels else ()))
+    return tables_rows.build(world, there if names is None else names)
+
+
+__all__ = ["ESTIMAND", "KS", "MATERIALISED", "OPTIONAL", "SPECS", "Discovered", "Facts", "World", "build", "materialised"]

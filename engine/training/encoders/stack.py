@@ -1,0 +1,228 @@
+"""Last layers of a text encoder trained on the hidden states below them, many victims of one trial together.
+
+The schedule of `sequential.py`; `encoder_sequential.py` is the slow, obvious form. Rows of `Training` are numbers of rows of the states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.errors import RequestError
+from engine.rows import EncoderPoison, EncoderRows
+from engine.training.adamw import DecayedAdam
+from engine.training.dense import LEAST_PER_PART, STEPS_BETWEEN_REPORTS, Control
+from engine.training.encoders.dropout import DropoutDraws, Rates
+from engine.training.encoders.states import StateRows
+from engine.training.halving import in_halves
+from engine.training.parts import can_fork, train_in_parts
+from engine.training.recipe import Job, Recipe, Trained, Training
+from engine.training.schedule import Schedule
+
+QUERIES_AT_ONCE = 2**24  # numbers that the absorbed queries of the rows asked about at a time take: 64 MiB
+
+
+class EncoderStack(Protocol):
+    """What this trainer needs of a stack of victims."""
+
+    tensors: list[Tensor]
+    grads: list[Tensor]
+
+    @property
+    def victims(self) -> int: ...
+    def params_of(self, v: int) -> list[Tensor]: ...
+    def logits(self, x_BTW: Tensor, real_BT: Tensor) -> Tensor: ...
+    def step(self, rows: EncoderRows, *, want_loss: bool) -> Tensor | None: ...
+
+
+class EncoderLayer(Rates, Protocol):
+    """What this trainer needs of the layer."""
+
+    @property
+    def kernels(self) -> tuple[int, ...]: ...
+    def stack(self, params: Sequence[Sequence[Tensor]], device: torch.device, dtype: torch.dtype) -> EncoderStack: ...
+
+
+Finish = Callable[[EncoderStack], Sequence[Sequence[Tensor]]]
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What all parts of a stack share."""
+
+    layer: EncoderLayer
+    init: Sequence[Tensor]
+    data: Training
+    states: StateRows
+    recipe: Recipe
+    seed: int
+    trial: int
+    max_steps: int | None
+
+
+def train_encoder_stack(
+    layer: EncoderLayer,
+    init: Sequence[Tensor],
+    data: Training,
+    states: StateRows,
+    jobs: Sequence[Job],
+    recipe: Recipe,
+    *,
+    seed: int,
+    trial: int,
+    workers: int = 1,
+    control: Control | None = None,
+    max_steps: int | None = None,
+    on_halved: Callable[[int], None] | None = None,
+    finish: Finish | None = None,
+) -> list[Trained]:
+    """Train every job's victim from the trial's weights `init`; results in the order of `jobs`.
+
+    data: x_NF and x_AF are int64 [rows, 1], each row's number in `states`, which say on what device and in what precision to train.
+    workers, control, on_halved: as `train_stacked`. finish: called where victims were trained, with their stack; what it returns for
+    each is kept in place of its parameters (predictions, say). RequestError for a recipe with another end than a number of epochs.
+    """
+    if recipe.stop != "epochs":
+        raise RequestError("the last layer of a text encoder is trained for a number of epochs", where="model.stop", next='use "epochs"')
+    if recipe.per_rows:
+        raise RequestError("weight decay divided by rows is scikit-learn's alone", where="model.weight_decay_per", next='use "step"')
+    shared = _Trial(layer, init, data, states, recipe, seed, trial, max_steps)
+
+    def train(part: Sequence[int], report: Callable[[float], None], on_halved: Callable[[int], None]) -> list[Trained]:
+        return in_halves(lambda group, report: _train_group(shared, [jobs[v] for v in group], report, finish), part, report, on_halved)
+
+    def report(done: float) -> None:
+        if control:
+            control(done, len(jobs))
+
+    tell = on_halved or (lambda size: None)
+    parts = min(workers, len(jobs) // LEAST_PER_PART)
+    if parts < 2 or states.device.type == "cuda" or not can_fork():
+        return train(range(len(jobs)), report, tell)
+    done = train_in_parts(train, [range(first, len(jobs), parts) for first in range(parts)], report, tell)
+    return [done[v] for v in range(len(jobs))]
+
+
+@torch.no_grad()
+def _train_group(shared: _Trial, jobs: Sequence[Job], report: Callable[[float], None], finish: Finish | None) -> list[Trained]:
+    recipe, data, states = shared.recipe, shared.data, shared.states
+    stack = shared.layer.stack([shared.init] * len(jobs), states.device, states.dtype)
+    optimizer = DecayedAdam(stack.tensors, recipe, shared.layer.kernels)
+    schedule = Schedule(len(data.y_N), recipe.batch, shared.seed, shared.trial)
+    rows_of = _StepRows(shared, jobs, schedule)
+    mean_V, steps, epoch = np.zeros(len(jobs)), 0, 0
+    while epoch < recipe.epochs and steps != shared.max_steps:
+        want_loss = epoch + 1 == recipe.epochs or shared.max_steps is not None  # the last epoch's is reported
+        loss_V, rows_V = (torch.zeros(len(jobs), dtype=states.dtype, device=states.device) for _ in range(2))
+        for step, rows in enumerate(rows_of.epoch(epoch)):
+            step_loss_V = stack.step(rows, want_loss=want_loss)
+            if step_loss_V is not None:
+                loss_V.addcmul_(step_loss_V + _penalty(stack, shared.layer, recipe), rows.rows_V)
+                rows_V += rows.rows_V
+            optimizer.step(stack.tensors, stack.grads)
+            steps += 1
+            if steps == shared.max_steps:
+                break
+            if step % STEPS_BETWEEN_REPORTS == STEPS_BETWEEN_REPORTS - 1:
+                report(len(jobs) * (epoch + step / schedule.steps) / recipe.epochs)
+        if want_loss:
+            mean_V = (loss_V / rows_V).double().cpu().numpy()
+        epoch += 1
+    del optimizer  # its memory is as much as the victims' own, and finish may want some
+    left = finish(stack) if finish else [stack.params_of(v) for v in range(len(jobs))]
+    report(len(jobs))
+    return [Trained(list(tensors), epoch, float(mean_V[v])) for v, tensors in enumerate(left)]
+
+
+def _penalty(stack: EncoderStack, layer: EncoderLayer, recipe: Recipe) -> Tensor | float:
+    """What the loss has beside cross-entropy, for each victim [victims]."""
+    if not recipe.weight_decay or recipe.optimizer == "adamw":
+        return 0.0
+    return torch.stack([stack.tensors[at].square().sum((1, 2)) for at in layer.kernels]).sum(0) * (recipe.weight_decay / 2)
+
+
+class _StepRows:
+    """The rows of every step of the victims `jobs`."""
+
+    def __init__(self, shared: _Trial, jobs: Sequence[Job], schedule: Schedule) -> None:
+        self.states, self.schedule = shared.states, schedule
+        self.clean_N = shared.data.x_NF[:, 0].cpu().numpy()
+        self.y_N = shared.data.y_N.cpu().numpy()
+        pool_A = shared.data.x_AF[:, 0].cpu().numpy()
+        self.number_VM = [pool_A[job.rows] for job in jobs]
+        self.label_VM = [job.labels for job in jobs]
+        self.points_V = np.array([len(job.rows) for job in jobs], np.int64)
+        self.draws = DropoutDraws(
+            shared.layer, shared.seed, shared.trial, self.states.tokens, self.states.device, self.states.dtype
+        )  # fmt: skip
+
+    def epoch(self, epoch: int) -> Iterator[EncoderRows]:
+        schedule = self.schedule
+        order_N = schedule.order(epoch)
+        point_SVP, count_SV = schedule.places(epoch, self.points_V)
+        drawn = self.draws.poison(epoch, int(self.points_V.max(initial=0)))
+        for step in range(schedule.steps):
+            lo, hi = schedule.bounds(step)
+            at_B = order_N[lo:hi]
+            x_BTW, real_BT = self.states.take(self.clean_N[at_B])
+            yield EncoderRows(
+                x_BTW,
+                real_BT,
+                self._send(self.y_N[at_B]),
+                self._send(count_SV[step] + len(at_B)).to(self.states.dtype),
+                self._poison(point_SVP[step], drawn),
+                self.draws.clean(epoch, step, len(at_B), x_BTW.shape[1]),
+            )
+
+    def _poison(self, point_VP: np.ndarray, drawn: np.ndarray) -> EncoderPoison | None:
+        victim_Q, place_Q = np.nonzero(point_VP >= 0)
+        if not len(victim_Q):
+            return None
+        point_Q = point_VP[victim_Q, place_Q]
+        pairs = list(zip(victim_Q, point_Q, strict=True))
+        x_QTW, real_QT = self.states.take(np.array([self.number_VM[v][m] for v, m in pairs], np.int64))
+        return EncoderPoison(
+            x_QTW,
+            real_QT,
+            self._send(np.array([self.label_VM[v][m] for v, m in pairs], np.int64)),
+            self._send(victim_Q),
+            self._send(place_Q),
+            int(place_Q.max()) + 1,
+            self.draws.of_points(drawn, point_Q, x_QTW.shape[1]),
+        )
+
+    def _send(self, a: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(a)).to(self.states.device)
+
+
+# ---- asking ---------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def logits_of_rows(
+    stack: EncoderStack, layer: EncoderLayer, states: StateRows, numbers: np.ndarray, report: Callable[[float], None] = lambda done: None
+) -> Tensor:
+    """Logits [victims, rows, classes] of the rows of these numbers, int64 [rows]; report is told the share done.
+
+    Rows of like length go together, so that little padding is read.
+    """
+    at_once = max(1, QUERIES_AT_ONCE // (stack.victims * layer.heads * layer.width))
+    by_length = np.argsort(states.lengths_N[numbers], kind="stable")
+    parts = []
+    for lo in range(0, len(numbers), at_once):
+        report(lo / len(numbers))
+        parts.append(stack.logits(*states.take(numbers[by_length[lo : lo + at_once]])))
+    found = torch.cat(parts, 1)
+    out = torch.empty_like(found)
+    out[:, torch.from_numpy(by_length).to(found.device)] = found
+    return out
+
+
+def bytes_a_victim(layer: EncoderLayer, init: Sequence[Tensor], batch: int, dtype: torch.dtype) -> int:
+    """About what memory a victim of a stack takes: weights, gradients and moments, and the queries and sums of a step's rows."""
+    return dtype.itemsize * (4 * sum(p.numel() for p in init) + 8 * (batch + 2) * layer.heads * layer.width)

@@ -1,0 +1,77 @@
+"""One victim, as fast as one goes: channels last where a convolution gains by it, one fused optimiser call, no waiting for a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.training.adamw import DecayedAdam
+from engine.training.dropout import dropout_draws
+from engine.training.networks.rows import NetworkStep, StackPictures
+from engine.training.networks.trial import NetworkTrial
+from engine.training.recipe import Job, Plateau, Trained
+
+
+def train_one(
+    shared: NetworkTrial, job: Job, report: Callable[[float], None], finish: Callable[[list[Tensor]], list[Tensor]] | None = None
+) -> Trained:
+    """Train one victim. report is called after every step with the share done, 0 to 1; what it raises ends the training."""
+    recipe, model = shared.recipe, shared.model
+    params = [_laid_out(p) for p in shared.init]
+    trained = [p.requires_grad_() for p in params[: model.trainable]]
+    # Adam's decay is a term of the loss, which knows what it is on; AdamW's is the optimiser's
+    decayed = getattr(model, "kernels", ()) if recipe.optimizer == "adamw" else ()
+    optimizer, rule = DecayedAdam(trained, recipe, decayed), Plateau(1, recipe)
+    schedule = shared.schedule
+    pictures = StackPictures(shared.data, [job], schedule, recipe.augment, shared.dtype)
+    steps, epoch, stopped, mean = 0, 0, False, 0.0
+    while not stopped:
+        plan = pictures.epoch(epoch)
+        total, rows = torch.zeros((), dtype=torch.float64, device=shared.device), 0
+        for step in range(schedule.steps):
+            x_BCHW, y_B = _joined(shared, plan.step(step))
+            loss = _loss(shared, params, x_BCHW, y_B, epoch, step)
+            loss.backward()
+            with torch.no_grad():
+                optimizer.step(trained, [p.grad for p in trained])  # type: ignore[misc]
+            for p in trained:
+                p.grad = None
+            total += loss.detach().double() * len(y_B)
+            rows, steps = rows + len(y_B), steps + 1
+            if steps == shared.max_steps:
+                break
+            report((epoch + (step + 1) / schedule.steps) / recipe.epochs)
+        mean = float(total) / rows if shared.loss_wanted(epoch) else 0.0
+        stopped = steps == shared.max_steps or bool(rule.stopped(epoch, np.array([mean]))[0])
+        epoch += 1
+    left = [p.detach() for p in params]
+    with torch.no_grad():
+        return Trained(finish(left) if finish else [p.contiguous() for p in left], epoch, mean)
+
+
+def _laid_out(p: Tensor) -> Tensor:
+    """A victim's own copy of a parameter."""
+    return p.detach().clone(memory_format=torch.channels_last) if p.dim() == 4 else p.detach().clone()
+
+
+def _joined(shared: NetworkTrial, rows: NetworkStep) -> tuple[Tensor, Tensor]:
+    """Clean and poison rows of the victim's step as one batch. Its own places are never padding: it is alone."""
+    if rows.x_VPHWC is None or rows.y_VP is None:
+        return shared.model.pixels(rows.x_BHWC), rows.y_B
+    return shared.model.pixels(torch.cat([rows.x_BHWC, rows.x_VPHWC[0]])), torch.cat([rows.y_B, rows.y_VP[0]])
+
+
+def _loss(shared: NetworkTrial, params: list[Tensor], x_BCHW: Tensor, y_B: Tensor, epoch: int, step: int) -> Tensor:
+    model, recipe = shared.model, shared.recipe
+    training = len(y_B) > 1 or model.trainable == len(params)  # as `sequential.py` has it
+    dropout = dropout_draws(shared.seed, shared.trial, epoch, step, shared.device) if model.has_dropout else nullcontext()
+    with shared.precision(), dropout:
+        logits_BO = model.logits(params, x_BCHW, training=training)
+    loss = model.losses(logits_BO.to(shared.dtype), y_B).mean()
+    if recipe.weight_decay and recipe.optimizer == "adam":
+        loss = loss + recipe.weight_decay / (len(y_B) if recipe.per_rows else 1) * model.penalty(params)
+    return loss

@@ -1,0 +1,120 @@
+"""Everything of a run, or of several, into a folder: the report in words, every table, every plot. The same bytes as `subpop export`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+from typing import ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Input, Label, Static
+
+from engine.rows import RunRow
+from tui.presenters import format as fmt
+from tui.screens.base import Dialog
+from tui.widgets.lines import Lines
+
+BAR = 32  # cells
+
+
+class EverythingDialog(Dialog[None]):
+    """Asks for a folder and writes. Closing it while it writes leaves the writing to end by itself; how it ended is said then."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "write", "Write the folder", id="everything.write", priority=True),
+        Binding("escape", "close", "Close", id="everything.close"),
+    ]
+
+    def __init__(self, runs: Sequence[RunRow]) -> None:
+        """runs: the first is the baseline of the others."""
+        super().__init__()
+        self.runs = tuple(runs)
+        self.since: float | None = None  # monotonic; None: not at it
+
+    def body(self) -> ComposeResult:
+        with Horizontal(classes="row"):
+            yield Label("Folder", classes="label")
+            yield Input(str(self._default()), max_length=1000, compact=True)
+        ids = " ".join(run.id for run in self.runs)
+        what = "the report in words, every table as CSV, Parquet, Markdown and LaTeX, the plots, scenario and provenance"
+        yield Static(f"{what}: what `subpop export {ids} --table all -o FOLDER` writes", classes="said", markup=False)
+        yield Lines(id="bar")
+        yield Static("", id="outcome", classes="said", markup=False)
+
+    def _default(self) -> Path:
+        folder = Path(self.host.settings.get("export_folder", "") or ".")
+        name = "".join(char if char.isalnum() or char in "-_." else "-" for char in self.runs[0].name)[:40].strip("-.") or "run"
+        return folder / "-".join([name, *(run.id for run in self.runs[:4])])
+
+    def on_mount(self) -> None:
+        some = self.runs[0].name if len(self.runs) == 1 else fmt.plural(len(self.runs), "run")
+        self.query_one(".dialog").border_title = f"Report and all tables of {fmt.clean(some, 40)}"
+        self.query_one(Input).focus()
+
+    def action_close(self) -> None:
+        if self.since is not None:
+            self.app.notify("still writing; how it ends will be said", timeout=4)
+        self.dismiss(None)
+
+    def action_write(self) -> None:
+        if self.query_one("#outcome").has_class("-written"):
+            self.dismiss(None)
+            return
+        if self.since is not None:
+            return
+        text = self.query_one(Input).value.strip()
+        if not text:
+            self._say("name a folder to write to", good=False)
+            return
+        folder = Path(text).expanduser().absolute()
+        if folder.exists() and not folder.is_dir():
+            self._say(f"{folder} is a file; name a folder", good=False)
+            return
+        self.host.settings.put("export_folder", str(folder.parent))
+        self.since = monotonic()
+        self._say("", good=None)
+        self._progress("reading", 0.0)
+        self._write(folder)
+
+    @work(thread=True, exit_on_error=False)
+    def _write(self, folder: Path) -> None:
+        from engine.export.everything import export_all
+        from engine.store import Store
+
+        def progress(what: str, share: float) -> None:
+            self.app.call_from_thread(self._progress, what, share)
+
+        try:
+            with Store.open(self.host.store_file, create=False) as store:  # its own connection: a long read holds up no screen
+                written = export_all(store, [run.id for run in self.runs], folder, progress=progress)
+        except Exception as error:  # whatever it is, it must be said here
+            said, good = f"✗ {error}", False
+        else:
+            said, good = f"✓ {fmt.plural(len(written), 'file')} written; read {folder / 'report.md'}", True
+        self.app.call_from_thread(self._done, said, good)
+
+    def _progress(self, what: str, share: float) -> None:
+        if not self.is_attached or self.since is None:
+            return
+        spent = monotonic() - self.since
+        left = f"  {fmt.duration(spent * (1 - share) / share)} left" if 0.05 < share < 1 else ""
+        self.query_one(Lines).show([Text(f"{fmt.bar(share, BAR)} {int(share * 100):3d} %{left}  {what}")])
+
+    def _done(self, said: str, good: bool) -> None:
+        self.since = None
+        if self.is_attached:
+            self.query_one(Lines).show([])
+            self._say(said, good)
+        else:
+            self.app.notify(said, severity="information" if good else "error", timeout=10)
+
+    def _say(self, said: str, good: bool | None) -> None:
+        outcome = self.query_one("#outcome", Static)
+        outcome.update(said)
+        outcome.set_class(good is False, "-bad")
+        outcome.set_class(good is True, "-written")

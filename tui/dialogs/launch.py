@@ -1,0 +1,160 @@
+"""Launch: the last look before a run starts: its name, device, whole or smoke; what is wrong with it, if anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Input, Label, Static
+
+from engine.errors import SubpopError
+from tui.presenters import format as fmt
+from tui.screens.base import Dialog
+from tui.services import devices
+from tui.widgets.choice import Choice
+
+if TYPE_CHECKING:
+    from engine.scenario.sections import Scenario
+
+WHOLE, SMOKE = "whole", "smoke"
+
+
+class LaunchDialog(Dialog[str]):
+    """Starts a run of a scenario's text, of all its subpopulations or `only` some. Gives the run's id, or None."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "launch", "Launch", id="launch.go", priority=True),
+        Binding("tab", "app.focus_next", "Next field", id="launch.field"),
+        Binding("escape", "cancel", "Cancel", id="launch.cancel"),
+    ]
+
+    def __init__(self, text: str, name: str, *, cost: str = "", only: Sequence[int] = (), folder: Path | None = None) -> None:
+        super().__init__()
+        self.text, self.run_name, self.cost, self.only, self.folder = text, name, cost, tuple(only), folder
+        self.scenario: Scenario | None = None
+        self.starting = False
+
+    def body(self) -> ComposeResult:
+        if not self.only:
+            with Horizontal(classes="row"):
+                yield Label("Run", classes="label")
+                yield Choice((WHOLE, SMOKE), WHOLE, id="extent")
+        with Horizontal(classes="row"):
+            yield Label("Device", classes="label")
+            offered = ("auto", "cpu", "cuda") if devices.has_gpu() else ("auto", "cpu")
+            last = self.host.settings.get("device", "auto")
+            yield Choice(offered, last if last in offered else "auto", id="device")
+        with Horizontal(classes="row"):
+            yield Label("Name", classes="label")
+            yield Input(self.run_name, max_length=60, compact=True, select_on_focus=False)
+        yield Static("", id="verdict", classes="said", markup=False)
+
+    def on_mount(self) -> None:
+        self.query_one(".dialog").border_title = f"Launch {self.run_name}"
+        self.query(Choice).first().focus()
+        self._check()
+
+    @on(Choice.Changed)
+    def _check(self) -> None:
+        """Validate as it would be run, by the engine's own rules."""
+        from engine.scenario import sections as scenario
+
+        device = self.query_one("#device", Choice).value
+        extent = self.query("#extent").first(Choice).value if not self.only else WHOLE
+        overrides = [f"compute.device={device}"]
+        if self.only:
+            overrides.append(f"subpopulations.only={list(self.only)}")
+        self.scenario = None
+        try:
+            found = scenario.parse(self.text, where=self.run_name, overrides=overrides, smoke=extent == SMOKE, folder=self.folder)
+        except SubpopError as error:
+            self._say(f"✗ {error}", good=False)
+            return
+        here, detail = self._data(found)
+        if not here:
+            self._say(f"✗ its data are not here: {detail}\nesc, then d in the plan gets them", good=False)
+            return
+        self.scenario = found
+        self._say(self._what(found, extent), good=True)
+
+    def _data(self, found: Scenario) -> tuple[bool, str]:
+        from engine import datasets
+
+        try:
+            state = datasets.state(found.dataset, self.host.data_dir)
+        except SubpopError as error:
+            return False, str(error)
+        return state.here, state.detail
+
+    def _what(self, found: Scenario, extent: str) -> str:
+        whom = f"{fmt.plural(len(self.only), 'marked subpopulation')}" if self.only else "all chosen subpopulations"
+        alphas = ", ".join(f"{alpha:g}" for alpha in found.attack.alphas)
+        lines = [f"✓ {found.attack.kind} on {whom}, alpha {alphas}, {fmt.plural(found.evaluation.trials, 'trial')}"]
+        if extent == SMOKE:
+            lines.append("! smoke: the same way on a sliver of the data, for trying it out; its numbers mean little")
+        elif self.cost and not self.only:
+            lines.append(f"takes {self.cost}")
+        if missing := self._weights(found):
+            lines.append(f"! its weights are not here: {missing}. They are fetched where the network allows; else e, Weights random")
+        lines.append("It goes on when the app is closed.")
+        return "\n".join(lines)
+
+    def _weights(self, found: Scenario) -> str:
+        """What is missing of the weights that its network starts from; "" where nothing is."""
+        from engine.models import places as weights_place
+
+        model = found.model
+        if model.kind not in ("conv", "vgg", "torchvision"):
+            return ""
+        state = weights_place.state(model.kind, model.weights, depth=model.depth, architecture=model.architecture, folder=self.folder)
+        return "" if state.here else state.detail
+
+    def _say(self, said: str, *, good: bool) -> None:
+        verdict = self.query_one("#verdict", Static)
+        verdict.update(said)
+        verdict.set_class(not good, "bad")
+        self.refresh_bindings()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.scenario is not None and not self.starting if action == "launch" else True
+
+    def action_cancel(self) -> None:
+        self.dismiss(None)
+
+    def action_launch(self) -> None:
+        if self.scenario is None or self.host.store is None or self.starting:
+            return
+        self.starting = True
+        device = self.query_one("#device", Choice).value
+        self.host.settings.put("device", device)
+        self._say("starting its engine…", good=True)
+        self._start(self.scenario, self.query_one(Input).value.strip() or self.run_name)
+
+    @work(thread=True, exclusive=True, group="launch", exit_on_error=False)
+    def _start(self, found: Scenario, name: str) -> None:
+        from engine.runs import start as engine_run
+
+        store = self.host.store
+        assert store is not None
+        try:
+            row = engine_run.start(store, found, name=name, data_dir=self.host.given_data_dir)
+        except Exception as error:  # whatever it is, it must be said here
+            self.app.call_from_thread(self._failed, f"✗ {error}")
+        else:
+            self.app.call_from_thread(self._started, row.id)
+
+    def _failed(self, said: str) -> None:
+        self.starting = False
+        self._say(said, good=False)
+
+    def _started(self, run_id: str) -> None:
+        host = self.host
+        host.choose_run(run_id)
+        host.poll(force=True)
+        self.dismiss(run_id)
+        host.switch_mode("runs")

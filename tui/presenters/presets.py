@@ -1,0 +1,109 @@
+"""What the list of presets shows, gathered cheaply: the engine's catalog and whether each one's data are here."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import SubpopError
+from engine.rows import Column, TableSpec
+from engine.scenario.presets import Preset, catalog
+from tui.services.devices import has_gpu
+
+SPEC = TableSpec(
+    "presets",
+    (
+        Column("name", "text", "the preset's name, as in `subpop run NAME`"),
+        Column("data", "text", "whether its data are on this machine; d fetches them where they are missing"),
+        Column("cost", "text", "roughly what the whole run takes"),
+        Column("reproduces", "text", "the published table or section that it sets out to reproduce"),
+        Column("dataset", "text"),
+        Column("model", "text"),
+        Column("subpopulations", "text"),
+        Column("title", "text"),
+    ),
+    ("name",),
+)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One preset as listed. here: its data are on this machine; detail: where, or what to do."""
+
+    preset: Preset
+    here: bool
+    detail: str
+
+    @property
+    def cells(self) -> tuple[object, ...]:
+        preset = self.preset
+        state = "✓ here" if self.here else "✗ missing"
+        return (
+            preset.name,
+            state,
+            preset.cost or None,
+            preset.reproduces or None,
+            preset.dataset,
+            preset.model,
+            preset.subpopulations,
+            preset.title,
+        )
+
+
+def listed(data_dir: Path) -> tuple[Listed, ...]:
+    """Every preset with the state of its data; the default one first. Decodes nothing."""
+    return tuple(Listed(preset, *data_state(preset.dataset, data_dir)) for preset in catalog())
+
+
+def data_state(kind: str, data_dir: Path) -> tuple[bool, str]:
+    from engine import datasets
+
+    try:
+        state = datasets.state(kind, data_dir)
+    except SubpopError as error:
+        return False, str(error)
+    return state.here, state.detail
+
+
+def raw(path: Path) -> dict[str, Any]:
+    """A preset's file as TOML says it, unvalidated."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def remarks(path: Path) -> str:
+    """The comment at the head of a preset's file: what it is, in its author's words."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# cost:"):
+            lines.append(line.lstrip("# ").strip())
+    return " ".join(lines)
+
+
+def machine() -> str:
+    """What there is here to train on, as far as can be said without asking anything slow."""
+    cores = f"{os.cpu_count()} cores"
+    return f"{cores} and a GPU" if has_gpu() else f"{cores}, no GPU"
+
+
+def published(reproduces: str) -> list[tuple[str, str]]:
+    """(alpha, worst 1, 5 and 10 as the paper has them) of what a preset reproduces; empty where nothing is known."""
+    from engine import paper
+
+    found = paper.published(reproduces or None)
+    if found is None or not found.worst:
+        return []
+    lines = []
+    for alpha in sorted({alpha for alpha, _ in found.worst}):
+        cells = [f"{found.worst[alpha, k].value:.3f}" if (alpha, k) in found.worst else "–" for k in (1, 5, 10)]
+        lines.append((f"alpha {alpha:g}", "   ".join(cells)))
+    sure = {reading.certainty for reading in found.worst.values()}
+    return [
+        ("worst", "    1       5      10"),
+        *lines,
+        ("", f"target damage, {found.worst[min(found.worst)].table} ({', '.join(sorted(sure))})"),
+    ]

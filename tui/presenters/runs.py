@@ -1,0 +1,112 @@
+"""A run in words: its row in the list of runs, and the lines above its damage table. Pure; the clock comes from outside."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+
+from rich.text import Text
+
+from engine.rows import Column, RunRow, TableSpec
+from tui.presenters import format as fmt
+
+SPEC = TableSpec(
+    "runs",
+    (
+        Column("id", "text", "RUN in `subpop watch RUN`; any unique beginning will do"),
+        Column("name", "text", "its name; R renames it"),
+        Column("state", "text", "running, paused, queued, done, stopped, failed, or lost: its engine is gone and r starts it again"),
+        Column("progress", "fraction", "share of its victims that are trained and stored"),
+        Column("victims", "text", "trained of planned"),
+        Column("eta", "text", "time left at the rate so far"),
+        Column("rate", "text", "victims per minute"),
+        Column("device", "text", "where it trains"),
+        Column("started", "text", "when it was started"),
+    ),
+    ("id",),
+)
+Styles = Mapping[str, str]
+
+
+def phase_share(phase: str) -> float | None:
+    """How far a phase says it is ("confidence, fold 2 of 5, 34%"), or None."""
+    found = re.search(r"(\d{1,3}) ?%$", phase)
+    return min(1.0, int(found[1]) / 100) if found else None
+
+
+def state_word(run: RunRow) -> str:
+    return "lost" if run.lost else run.state
+
+
+def run_cells(run: RunRow, clock: str = "%b %d %H:%M") -> tuple[object, ...]:
+    busy = run.alive and run.state == "running"
+    total = f"{run.victims_done:,}/{run.victims_total:,}" if run.victims_total else fmt.NOTHING
+    return (
+        run.id,
+        run.name,
+        state_word(run),
+        run.victims_done / run.victims_total if run.victims_total else None,
+        total,
+        fmt.duration(run.eta_s) if busy and run.eta_s is not None else None,
+        fmt.rate(run.victims_per_minute) if busy and run.victims_per_minute else None,
+        run.device or None,
+        time.strftime(clock, time.localtime(run.created_at)),
+    )
+
+
+def heading(run: RunRow, now: float) -> tuple[str, str, str]:
+    """(sign, what stands first, style) for a run."""
+    if run.lost:
+        silent = f"; silent for {fmt.duration(now - run.heartbeat_at)}" if run.heartbeat_at else ""
+        return "!", f"ENGINE LOST: r resumes it, {fmt.plural(run.victims_done, 'victim')} kept{silent}", "bad"
+    if run.state == "failed":
+        reason = run.error.strip().splitlines()[0] if run.error.strip() else "no reason was recorded"
+        return "✗", f"FAILED: {reason}", "bad"
+    if run.state == "stopped":
+        return "■", f"stopped: r resumes it, {fmt.plural(run.victims_done, 'victim')} kept", "warn"
+    if run.state == "paused":
+        return "‖", "paused: memory is held, no work is done. r goes on", "warn"
+    if run.state == "done":
+        took = f" in {fmt.duration(run.finished_at - run.started_at)}" if run.finished_at and run.started_at else ""
+        return "✓", f"done{took}. enter shows and exports its tables", "good"
+    if run.state == "queued":
+        return "○", f"queued: {run.phase}", "warn"
+    return "●", f"running: {run.phase}", "good"
+
+
+def warning(deviations: Sequence[str]) -> str:
+    """What keeps a run from being the published experiment."""
+    said = fmt.clean("; ".join(deviations))
+    return f"! {said}" if said.startswith("not as published") else f"! not the published setting: {said}"
+
+
+def summary(run: RunRow, now: float, use: str, width: int, styles: Styles) -> list[Text]:
+    """The lines above a run's tables. styles: names good, warn, bad, quiet, title -> Rich styles."""
+    sign, words, tone = heading(run, now)
+    state = [Text(line, style=styles[tone]) for line in fmt.wrapped(f"{sign} {fmt.clean(words)}", width, 2)]
+    title = Text.assemble((f" {fmt.clean(run.name)}", styles["title"]), "  ", (fmt.clean(run.title), ""), ("   " + run.id, styles["quiet"]))
+    share = run.victims_done / run.victims_total if run.victims_total else phase_share(run.phase)
+    none = "finding the subpopulations" if run.alive else "no victims"
+    parts = [f"{run.victims_done:,} of {run.victims_total:,} victims" if run.victims_total else none]
+    if run.alive and run.state == "running":
+        parts.append(f"ETA {fmt.duration(run.eta_s)}" if run.eta_s is not None else "ETA –")
+        if run.victims_per_minute:
+            parts.append(f"{fmt.rate(run.victims_per_minute)}")
+    if run.started_at:
+        parts.append(f"{fmt.duration((run.finished_at or now) - run.started_at)} so far" if not run.finished_at else "")
+    tail = "  ".join(part for part in parts if part)
+    room = max(8, min(48, width - len(tail) - 10))
+    percent = f"{int(share * 100):3d} %" if share is not None else "  – %"
+    bar = fmt.bar(share, room)
+    done = bar.count("━")
+    progress = Text.assemble(" ", (bar[:done], styles["good"]), (bar[done:], styles["quiet"]), f" {percent}  ", (tail, ""))
+    lines = [title, *state, progress]
+    where = " · ".join(part for part in (run.device, use) if part)
+    if where:
+        lines.append(Text(f" {where}", style=styles["quiet"]))
+    if run.deviations:
+        lines += [Text(line, style=styles["warn"]) for line in fmt.wrapped(warning(run.deviations), width, 2)]
+    if run.note:
+        lines.append(Text(f" note: {fmt.clean(run.note)}"))
+    return lines

@@ -1,0 +1,87 @@
+"""How much of this machine a run's engine uses: its process from /proc, GPUs from nvidia-smi where there is one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tui.presenters import format as fmt
+
+
+@dataclass(frozen=True)
+class Use:
+    """cores: busy cores of the engine since the last look; memory: its resident bytes. None where it cannot be known."""
+
+    cores: float | None = None
+    memory: int | None = None
+    machine_used: int | None = None
+    machine_total: int | None = None
+    gpu: str = ""
+
+    def words(self) -> str:
+        parts = []
+        if self.cores is not None:
+            parts.append(f"{self.cores:.1f} of {os.cpu_count()} cores")
+        if self.memory is not None:
+            parts.append(f"{fmt.size(self.memory)} memory")
+        if self.machine_used is not None:
+            parts.append(f"machine {fmt.size(self.machine_used)} of {fmt.size(self.machine_total)}")
+        if self.gpu:
+            parts.append(self.gpu)
+        return " · ".join(parts)
+
+
+class Meter:
+    """Samples one process; two looks give a rate. `read` is cheap, `gpu` waits for a program: call that in a thread."""
+
+    def __init__(self) -> None:
+        self._before: tuple[int, float, float] | None = None
+
+    def read(self, pid: int | None, gpu: str = "") -> Use:
+        cores = memory = None
+        if pid is not None:
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                spent = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                memory = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+                now = time.monotonic()
+                if self._before and self._before[0] == pid and now > self._before[2]:
+                    cores = max(0.0, (spent - self._before[1]) / (now - self._before[2]))
+                self._before = (pid, spent, now)
+            except (OSError, ValueError, IndexError):
+                self._before = None
+        return Use(cores, memory, *machine_memory(), gpu)
+
+
+def machine_memory() -> tuple[int | None, int | None]:
+    """Used and total bytes of this machine."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines[:5]}
+        return found["MemTotal"] - found["MemAvailable"], found["MemTotal"]
+    except (OSError, ValueError, KeyError, IndexError):
+        return None, None
+
+
+def has_gpu() -> bool:
+    """Whether there is a GPU to offer, as far as can be said at once."""
+    return shutil.which("nvidia-smi") is not None
+
+
+def gpu_words(device: str) -> str:
+    """Use and memory of the GPU that a run says it is on, or "" where that cannot be asked."""
+    program = shutil.which("nvidia-smi")
+    if program is None or "cuda" not in device:
+        return ""
+    number = device.split("cuda")[1].lstrip(":").split()[0] if device.split("cuda")[1].startswith(":") else "0"
+    query = [program, "--query-gpu=utilization.gpu,memory.used,memory.total", "--format=csv,noheader,nounits", "-i", number]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=5, check=True)
+        busy, used, total = (int(part) for part in done.stdout.strip().splitlines()[0].split(","))
+    except (OSError, ValueError, IndexError, subprocess.SubprocessError):
+        return ""
+    return f"GPU {busy} % · {fmt.size(used * 2**20)} of {fmt.size(total * 2**20)}"

@@ -1,0 +1,78 @@
+"""Talks to `python -m engine.preview.process`: one process beside the app that holds the data the app itself never loads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+Answer = dict[str, Any]
+LINE_LIMIT = 32 * 2**20  # bytes; one answer is one line
+
+
+class PreviewProcess:
+    """Started by the first question; `close` ends it (as does the end of the app: its input closes)."""
+
+    def __init__(self, answered: Callable[[Answer], None]) -> None:
+        self.answered = answered
+        self.process: asyncio.subprocess.Process | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+    async def ask(self, question: dict[str, Any]) -> None:
+        """Send a question; answers come to `answered` as long as `listen` runs."""
+        if not self.alive:
+            await self._start()
+        assert self.process is not None
+        assert self.process.stdin is not None
+        with suppress(ConnectionError):
+            self.process.stdin.write((json.dumps(question) + "\n").encode())
+            await self.process.stdin.drain()
+
+    async def listen(self) -> None:
+        """Hand over answers until the process ends; an end in the middle of things is told as an error."""
+        process = self.process
+        if process is None or process.stdout is None or process.stderr is None:
+            return
+        tail = asyncio.ensure_future(process.stderr.read())
+        try:
+            while line := await process.stdout.readline():
+                with suppress(ValueError):
+                    self.answered(json.loads(line))
+            said = (await tail).decode(errors="replace").strip().splitlines()
+            if process is self.process:
+                self.answered({"error": f"the engine's preview ended: {said[-1] if said else 'no reason was given'}", "ended": True})
+        finally:
+            tail.cancel()
+
+    async def _start(self) -> None:
+        here = str(Path(__file__).resolve().parent.parent.parent)
+        path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "engine.preview.process",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": path},
+            limit=LINE_LIMIT,
+        )
+
+    def close(self) -> None:
+        """End the process now."""
+        process, self.process = self.process, None
+        if process is not None and process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            if (transport := getattr(process, "_transport", None)) is not None:
+                transport.close()  # its pipes too: the loop may end before it hears of the process's end

@@ -1,0 +1,55 @@
+"""A grid of pictures under a line that says what they are, over one that says all of the one under the cursor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from tui.presenters import members
+from tui.widgets.pictures.grid import PictureGrid
+
+
+class PicturePane(Vertical):
+    DEFAULT_CSS = """
+    PicturePane { height: 1fr; }
+    PicturePane:focus-within { height: 1fr; }  /* so that Textual looks at its parts again when the focus comes and goes */
+    PicturePane > .caption { height: 1; color: $foreground-muted; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    PicturePane:focus-within > .caption { color: $foreground; }
+    PicturePane > .under { display: none; }
+    PicturePane:focus-within > .under { display: block; background: $surface; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.told: dict[str, Any] = {}
+
+    def compose(self) -> ComposeResult:
+        yield Static(classes="caption", markup=False)
+        yield PictureGrid()
+        yield Static(classes="caption under", markup=False)
+
+    @property
+    def grid(self) -> PictureGrid:
+        return self.query_one(PictureGrid)
+
+    def show(self, told: dict[str, Any]) -> None:
+        """An answer of the engine: of other pictures, or the next of those shown."""
+        same = all(self.told.get(name) == told.get(name) for name in ("index", "split", "alpha", "trial", "pixels"))
+        if same and told["first"] and told["first"] == len(self.grid.cards):
+            self.told["rows"] += told["rows"]
+            self.grid.add(members.cards(told))
+        elif not told["first"]:
+            self.told = told
+            self.grid.show(members.cards(told), told["total"], empty="none here")
+        self.query(".caption").first(Static).update(members.title(told, len(self.grid.cards)))
+
+    @on(PictureGrid.Highlighted)
+    def _highlighted(self, event: PictureGrid.Highlighted) -> None:
+        event.stop()
+        rows = self.told.get("rows", [])
+        known = event.index is not None and event.index < len(rows)
+        self.query_one(".under", Static).update(members.in_full(self.told["columns"], rows[event.index]) if known else "")
