@@ -50,8 +50,7 @@ class Run:
     @property
     def tables(self) -> tuple[str, ...]:
         """The names of the tables it has now, and of those made when asked for."""
-        from engine.tables.columns import MADE_AT_EXPORT
-        from engine.tables.world import SPECS
+        from engine.tables.columns import MADE_AT_EXPORT, SPECS
 
         with Store.open(self.store, create=False) as opened:
             there = opened.tables(self.id)
@@ -114,7 +113,7 @@ class Run:
 
 def scenario(name_or_path: str | Path, *overrides: str, smoke: bool = False) -> Scenario:
     """A preset by name or a scenario file by path, with overrides as of `--set`: scenario("quickstart", "model.epochs=5")."""
-    from engine.scenario.sections import load
+    from engine.scenario.parse import load
 
     return load(name_or_path, overrides, smoke)
 
@@ -152,8 +151,8 @@ def together(runs: Sequence[Run], table: str, choice: Choice | None = None) -> p
 
     from engine.errors import UnknownName
     from engine.export.export import prepared
+    from engine.tables.columns import SPECS
     from engine.tables.compare import COMPARISONS
-    from engine.tables.world import SPECS
 
     if table not in SPECS and table not in COMPARISONS:
         raise UnknownName("table", table, (*SPECS, *COMPARISONS))

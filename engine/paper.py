@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from engine.rows import RunRow
+
 Certainty = Literal["sure", "reading"]
 ALPHAS = (0.5, 1.0, 2.0)
 KS = (10, 5, 1)  # the order in which the paper's tables give them
@@ -220,3 +222,15 @@ _ALL = (
 
 PUBLISHED: dict[str, Published] = {entry.key: entry for entry in _ALL}
 _NAMES = {name.casefold(): entry.key for entry in _ALL for name in (entry.key, f"{entry.key.split(',')[0]}, {entry.system}")}
+
+
+def system_of(run: RunRow) -> str:
+    """What a run is called in a table of several: the paper's name of its system, else its own."""
+    import tomllib
+
+    try:
+        reproduces = tomllib.loads(run.scenario_toml).get("reproduces")
+    except tomllib.TOMLDecodeError:
+        return run.name
+    paper = published(reproduces)
+    return paper.system if paper is not None else run.name

@@ -23,9 +23,10 @@ from pathlib import Path
 from engine.export.export import export
 from engine.rows import RunRow
 from engine.runs import start as run
-from engine.scenario.sections import Scenario, load
+from engine.scenario.parse import load
+from engine.scenario.sections import Scenario
 from engine.store import Store
-from engine.tables.world import SPECS
+from engine.tables.columns import SPECS
 
 POLL_S = 0.02
 

@@ -21,7 +21,8 @@ from engine.runs import start as run
 from engine.runs.control import Control
 from engine.runs.progress import Progress
 from engine.runs.worker import work
-from engine.scenario.sections import Scenario, parse
+from engine.scenario.parse import parse
+from engine.scenario.sections import Scenario
 from engine.seeds import generator
 from engine.store import Store
 from engine.store import bundle as store_bundle

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import available
 from engine.attacks.poison import ATTACKS, poison, prepare, require
 from engine.errors import RequestError, ScenarioError
 from engine.rates import count
 from engine.rows import Arm, Dataset, Membership, Poison, Rows, Subpopulation
-from engine.scenario import sections as scenario
+from engine.scenario import available
+from engine.scenario import parse as scenario
 from engine.scenario.sections import AttackSection
 
 

@@ -19,10 +19,10 @@ from engine.cli import text as cli_text
 from engine.cli import watch as cli_watch
 from engine.rows import RunRow
 from engine.runs import start as run_module
+from engine.scenario.parse import load
 from engine.scenario.presets import presets
-from engine.scenario.sections import load
 from engine.store import Store
-from engine.tables.world import SPECS
+from engine.tables.columns import SPECS
 
 JARGON = re.compile(r"Traceback|pydantic|Input should|validation error|type=|_type\b|extra_forbidden|literal_error|\bNone\b|<class")
 
@@ -480,7 +480,7 @@ def test_following_a_run_to_its_end(
 )
 def test_the_end_of_a_run_tells_its_worst(running: tuple[Store, RunRow], corrected: dict[str, object], told: str) -> None:
     from engine.rows import Table
-    from engine.tables.world import SPECS
+    from engine.tables.columns import SPECS
 
     store, row = running
     assert cli_watch._worst(store, row.id) == ""

@@ -22,11 +22,13 @@ from engine.evaluation.paired import paired
 from engine.export.everything import export_all
 from engine.export.export import export, predictions
 from engine.rows import Membership, StackPlan, VictimResult
-from engine.scenario.sections import dump, parse
+from engine.scenario.identity import dump
+from engine.scenario.parse import parse
 from engine.store import MEMORY, Store
+from engine.tables.build import build
 from engine.tables.columns import SPECS
 from engine.tables.matching import compared, compared_worst, differences
-from engine.tables.world import World, build
+from engine.tables.world import World
 from tests.evaluation_world import Discovered, discovered, victims
 from tests.studies import independent
 from tests.test_evaluation import layout_of

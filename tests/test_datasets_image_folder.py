@@ -10,7 +10,8 @@ import pytest
 from engine import datasets
 from engine.errors import BadData, MissingData, RequestError
 from engine.rows import Dataset
-from engine.scenario.sections import DatasetSection, parse
+from engine.scenario.parse import parse
+from engine.scenario.sections import DatasetSection
 from tests.picture_worlds import assert_pictures, coded, pixels, splits, unpacked
 
 PETS = {

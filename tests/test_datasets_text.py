@@ -25,7 +25,7 @@ from engine.datasets import imdb
 from engine.datasets.files.fetching import md5_of
 from engine.errors import BadData, MissingData, RequestError, ScenarioError
 from engine.rows import Dataset
-from engine.scenario import sections as scenario
+from engine.scenario import parse as scenario
 from engine.scenario.sections import DatasetSection
 
 Files = dict[str, bytes]

@@ -407,7 +407,7 @@ def reviews(path: Path, rows: int = 120) -> Path:
 
 
 def scenario_of(table: Path, folder: Path, *overrides: str) -> Any:
-    from engine.scenario.sections import parse
+    from engine.scenario.parse import parse
 
     return parse(
         f"""

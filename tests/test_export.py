@@ -20,7 +20,9 @@ from engine.export.export import FORMATS, export
 from engine.export.formats import WRITERS
 from engine.rows import Column, StackPlan, TableSpec
 from engine.store import MEMORY, Store
-from engine.tables.world import MATERIALISED, SPECS, World, build
+from engine.tables.build import build
+from engine.tables.columns import MATERIALISED, SPECS
+from engine.tables.world import World
 from tests.evaluation_world import CLASSES, FACTS, ROWS, discovered, victims
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -14,7 +14,8 @@ from engine.rows import StackPlan, VictimResult, VictimSpec
 from engine.runs import start as run
 from engine.runs.finding import check
 from engine.runs.worker import work
-from engine.scenario.sections import Scenario, parse
+from engine.scenario.parse import parse
+from engine.scenario.sections import Scenario
 from engine.seeds import generator
 from engine.store import Store
 from tests.fake_pipeline import SCENARIO, VICTIMS, Discovery, FakePipeline

@@ -15,12 +15,13 @@ from safetensors.torch import save_file
 
 from engine.errors import BadData, MissingData, RequestError, ScenarioError, SubpopError
 from engine.models import build as models
-from engine.models import places as weights_place
 from engine.models import weights
 from engine.models.networks import torchvision as torchvision_models
 from engine.models.networks.network import Network
 from engine.scenario import presets as catalog
-from engine.scenario.sections import ModelSection, load, parse
+from engine.scenario import weights as weights_place
+from engine.scenario.parse import load, parse
+from engine.scenario.sections import ModelSection
 
 CONV = ModelSection(kind="conv")
 Tensors = dict[str, torch.Tensor]

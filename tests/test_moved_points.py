@@ -9,7 +9,8 @@ from engine.attacks import poison as attacks
 from engine.features import pictures as features
 from engine.pipeline import discover as pipeline
 from engine.rows import VictimSpec
-from engine.scenario.sections import Scenario, parse
+from engine.scenario.parse import parse
+from engine.scenario.sections import Scenario
 from tests.attack_worlds import ConvAdversary, pictures
 
 TEXT = """

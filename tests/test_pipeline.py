@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine import available, datasets
+from engine import datasets
 from engine.attacks import poison as attacks
 from engine.errors import Interrupted, RequestError
 from engine.models import build as models
@@ -16,7 +16,9 @@ from engine.pipeline import discover as pipeline
 from engine.pipeline.adversary import Adversary
 from engine.pipeline.discover import Discovery
 from engine.rows import VictimResult, VictimSpec
-from engine.scenario.sections import Scenario, load, parse
+from engine.scenario import available
+from engine.scenario.parse import load, parse
+from engine.scenario.sections import Scenario
 from engine.training.reference.sequential import train_sequential
 from engine.victims import family as victims
 
@@ -239,7 +241,7 @@ def test_adult_is_learned_as_scikit_learn_learns_it(shared_data: Path):
     """Real Adult, the published recipe: our clean victim against MLPClassifier on the same rows."""
     from sklearn.neural_network import MLPClassifier
 
-    from engine.scenario.sections import load
+    from engine.scenario.parse import load
 
     given = load("adult-clustermatch")
     data = datasets.load(given.dataset, 0, shared_data)

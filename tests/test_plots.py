@@ -24,7 +24,9 @@ from engine.plots.dose import at, quantile
 from engine.plots.files import DPI, figure, png, svg, write
 from engine.rows import StackPlan, Table
 from engine.store import Store
-from engine.tables.world import SPECS, World, build
+from engine.tables.build import build
+from engine.tables.columns import SPECS
+from engine.tables.world import World
 from tests.evaluation_world import CLASSES, FACTS, discovered, victims
 
 Tables = dict[str, Table]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from engine.scenario.identity import dump
+from engine.scenario.parse import load, parse
 from engine.scenario.presets import catalog, presets
-from engine.scenario.sections import DatasetSection, dump, load, parse
+from engine.scenario.sections import DatasetSection
 
 NAMES = tuple(presets())
 

@@ -20,8 +20,8 @@ from engine.models.bert.bert import Bert
 from engine.models.bert.files import ARCHITECTURES, BertSource
 from engine.runs import start as run
 from engine.runs.worker import work
+from engine.scenario.parse import load, parse
 from engine.scenario.presets import presets
-from engine.scenario.sections import load, parse
 from engine.store import Store
 
 TEXT = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")

@@ -22,10 +22,10 @@ from engine.export.report import report
 from engine.export.verdict import verdict
 from engine.runs import start as run
 from engine.runs.worker import work
-from engine.scenario.sections import parse
+from engine.scenario.parse import parse
 from engine.store import Store
 from engine.store.bundle import bundle, open_bundle
-from engine.tables.world import SPECS
+from engine.tables.columns import SPECS
 from tests.fake_pipeline import SCENARIO, TEST_ROWS, VICTIMS, WORKER, FakePipeline
 
 

@@ -17,7 +17,7 @@ from engine.runs import executor, provenance
 from engine.runs import start as run
 from engine.runs import work as carry_out
 from engine.runs.control import Control
-from engine.scenario.sections import parse
+from engine.scenario.parse import parse
 from engine.store import MEMORY, Store
 from engine.system import processes
 from tests.store_worlds import new_run

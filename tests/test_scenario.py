@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import RequestError, ScenarioError, UnknownName
-from engine.scenario.sections import Scenario, digest, dump, load, parse
+from engine.scenario.identity import digest, dump
+from engine.scenario.parse import load, parse
+from engine.scenario.sections import Scenario
 from engine.scenario.toml import locate
 
 SMALL = """\

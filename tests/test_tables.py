@@ -14,8 +14,10 @@ from engine import paper
 from engine.rows import Dataset, Rows, Table
 from engine.scenario.sections import SubpopulationsSection
 from engine.subpopulations import feature_match
-from engine.tables import world as tables
-from engine.tables.world import MATERIALISED, SPECS, World, build
+from engine.tables import columns as tables_columns
+from engine.tables.build import build
+from engine.tables.columns import MATERIALISED, SPECS
+from engine.tables.world import World
 from tests.evaluation_world import FACTS, discovered, victims
 
 
@@ -40,7 +42,7 @@ def rows_of(table: Table) -> list[dict[str, object]]:
 
 def test_specs_import_without_numpy_pandas_pydantic_or_torch() -> None:
     heavy = "{'numpy', 'pandas', 'pydantic', 'torch', 'scipy', 'pyarrow'}"
-    code = f"import sys, engine.tables.world, engine.paper, engine.export.export; print({heavy} & set(sys.modules))"
+    code = f"import sys, engine.tables.world, engine.tables.columns, engine.paper, engine.export.export; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 
@@ -244,5 +246,5 @@ def test_table_8_is_known_and_holds_no_numbers(system: str) -> None:
 
 
 def test_the_estimand_stands_in_the_help() -> None:
-    columns = {column.name: column.help for column in tables.SPECS["worst"].columns}
+    columns = {column.name: column.help for column in tables_columns.SPECS["worst"].columns}
     assert "expected damage of an adversary who picks targets from past trials, given this split and clustering" in columns["corrected"]

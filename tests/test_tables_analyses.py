@@ -21,10 +21,11 @@ from engine.evaluation.prediction import Interval, of_half, of_mean
 from engine.rows import Dataset, Rows
 from engine.scenario.sections import SubpopulationsSection
 from engine.subpopulations import annotated
+from engine.tables.build import build
 from engine.tables.groups import Choice
 from engine.tables.groups import groups as made_groups
 from engine.tables.matchers import Side, matchers
-from engine.tables.world import World, build
+from engine.tables.world import World
 from tests.evaluation_world import FACTS, discovered, victims
 
 

@@ -15,9 +15,11 @@ from engine.evaluation.paired import mean_difference, paired
 from engine.export.export import export
 from engine.rows import StackPlan, Table, VictimResult, VictimSpec
 from engine.store import MEMORY, Store
-from engine.tables import world as tables
+from engine.tables import columns
+from engine.tables.build import build, materialised
+from engine.tables.columns import MATERIALISED
 from engine.tables.work import Work
-from engine.tables.world import MATERIALISED, Facts, World, build, materialised
+from engine.tables.world import Facts, World
 from tests import evaluation_world
 from tests.evaluation_world import CLASSES, ROWS, discovered
 
@@ -265,5 +267,5 @@ def test_a_run_without_it_says_what_would_have_it(results: list[VictimResult]) -
 
 
 def test_its_help_says_what_it_is() -> None:
-    spec = tables.SPECS["optimization"]
+    spec = columns.SPECS["optimization"]
     assert all(column.help for column in spec.columns if column.name not in ("trials", "test_rows"))

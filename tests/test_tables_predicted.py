@@ -10,8 +10,9 @@ import pytest
 from engine.errors import RequestError
 from engine.rows import Table
 from engine.store import Store
+from engine.tables.build import build
 from engine.tables.predicted import predicted_of
-from engine.tables.world import World, build
+from engine.tables.world import World
 from tests import store_worlds
 from tests.evaluation_world import FACTS, discovered, victims
 

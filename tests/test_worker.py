@@ -23,7 +23,8 @@ from engine.runs import start as run
 from engine.runs import work as carry_out
 from engine.runs.control import Control
 from engine.runs.worker import work
-from engine.scenario.sections import Scenario, parse
+from engine.scenario.parse import parse
+from engine.scenario.sections import Scenario
 from engine.store import Store
 from engine.system.processes import cores, process_start
 from tests.fake_pipeline import SCENARIO, STACKS, VICTIMS, WORKER, FakePipeline

@@ -293,7 +293,7 @@ def _format_of(out: Path | None) -> str:
 
 
 def _tables() -> list[str]:
-    from engine.tables.world import SPECS
+    from engine.tables.columns import SPECS
 
     return list(SPECS)
 

@@ -70,7 +70,8 @@ def show(
 
     The output is itself a scenario file: a place to start your own from.
     """
-    from engine.scenario.sections import dump, load
+    from engine.scenario.identity import dump
+    from engine.scenario.parse import load
 
     cli_text.line(dump(load(scenario, set_ or (), smoke)).rstrip("\n"))
 
@@ -143,9 +144,10 @@ def bench(
 
 def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | None, data: Path | None) -> tuple[Scenario, Path]:
     """The scenario asked for, which can be carried out here, and the data folder with the data in it: fetched now where missing."""
-    from engine import available, datasets
+    from engine import datasets
     from engine.runs import executor
-    from engine.scenario.sections import load
+    from engine.scenario import available
+    from engine.scenario.parse import load
 
     given = [*(overrides or ()), *([f"compute.device={device}"] if device is not None else [])]
     scenario = load(name, given, smoke)

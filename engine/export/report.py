@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from engine.export.together import system_of
+from engine.paper import system_of
 from engine.rows import RunRow, Table
 from engine.tables.columns import ESTIMAND
 

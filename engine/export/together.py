@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from engine import paper
 from engine.errors import RequestError
+from engine.paper import system_of
 from engine.rows import Column, RunRow, Table, TableSpec, VictimResult
 
 if TYPE_CHECKING:
-    from engine.scenario.sections import Scenario
     from engine.store import StoredDiscovery
     from engine.tables.groups import Choice
 
@@ -29,27 +28,9 @@ class Source(Protocol):
     def victims(self, run_id: str, with_predictions: bool = True) -> list[VictimResult]: ...
 
 
-def scenario_of(run: RunRow) -> Scenario:
-    """The scenario as it was run."""
-    from engine.scenario.sections import parse
-
-    return parse(run.scenario_toml, where=f"the scenario of run {run.id}")
-
-
-def system_of(run: RunRow) -> str:
-    """What a run is called in a table of several: the paper's name of its system, else its own."""
-    import tomllib
-
-    try:
-        reproduces = tomllib.loads(run.scenario_toml).get("reproduces")
-    except tomllib.TOMLDecodeError:
-        return run.name
-    published = paper.published(reproduces)
-    return published.system if published is not None else run.name
-
-
 def groups(store: Source, run: RunRow, choice: Choice | None = None) -> Table:
     """The `groups` table of one chosen attack. RequestError before there is any."""
+    from engine.scenario.parse import scenario_of
     from engine.tables import groups as tables_groups
     from engine.tables.world import Facts
 
@@ -61,6 +42,7 @@ def groups(store: Source, run: RunRow, choice: Choice | None = None) -> Table:
 
 def matchers(store: Source, runs: Sequence[RunRow]) -> Table:
     """The `matchers` table of these runs."""
+    from engine.scenario.parse import scenario_of
     from engine.tables.matchers import Side
     from engine.tables.matchers import matchers as made
 

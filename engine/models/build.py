@@ -13,13 +13,13 @@ import torchvision
 from torch import Tensor, nn
 
 from engine.errors import RequestError
-from engine.models import places as weights_place
 from engine.models import weights
 from engine.models.dense.mlp import Mlp
 from engine.models.networks import conv, vgg
 from engine.models.networks import torchvision as torchvision_models
 from engine.models.networks.encoder import Encoder
 from engine.models.networks.network import CENTRED, IMAGENET, Blueprint, Network
+from engine.scenario import weights as weights_place
 from engine.seeds import seed_for
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import BadData, MissingData
-from engine.models.places import checkpoint_dir
+from engine.scenario.weights import checkpoint_dir
 
 Progress = Callable[[str, float], None]  # what is being done, and how much of it is done: 0..1
 TIMEOUT_S = 30.0

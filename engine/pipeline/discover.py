@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine import available, datasets, rates, subpopulations
+from engine import datasets, rates, subpopulations
 from engine.attacks import poison as attacks
 from engine.evaluation.annotations import Annotations
 from engine.features import pictures as features
@@ -18,7 +18,9 @@ from engine.models import build as models
 from engine.models.bert.bert import LAST_LAYER_DEVIATION
 from engine.pipeline.adversary import Adversary
 from engine.rows import Arm, Dataset, Membership, Poison, StackPlan, Subpopulation, VictimResult, VictimSpec
-from engine.scenario.sections import ModelSection, Scenario, changed_keys
+from engine.scenario import available
+from engine.scenario.identity import changed_keys
+from engine.scenario.sections import ModelSection, Scenario
 from engine.training.dense import Control
 from engine.training.encoders.stack import bytes_a_victim
 from engine.training.recipe import Job, Training

@@ -60,7 +60,7 @@ def write(
     written; MissingData where the data are not here.
     """
     from engine.pipeline import discover as pipeline
-    from engine.scenario import sections as scenario
+    from engine.scenario import parse as scenario
 
     if stored is None:
         raise RequestError("its subpopulations are not known yet", where=f"run {run.id}", next="wait for its discovery, or resume it")

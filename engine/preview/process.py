@@ -96,7 +96,7 @@ class Preview:
 
     def _discover(self, text: str, data: Path, folder: str | None) -> None:
         from engine.pipeline import discover as pipeline
-        from engine.scenario import sections as scenario
+        from engine.scenario import parse as scenario
 
         wanted = scenario.parse(text, folder=Path(folder) if folder else None)
         found = pipeline.discover(wanted, data, device="cpu", log=self.answers.log, progress=self.answers.progress, with_poison=False)
@@ -106,7 +106,7 @@ class Preview:
 
     def _run(self, run_id: str, store_path: Path, data: Path) -> None:
         from engine.pipeline import discover as pipeline
-        from engine.scenario import sections as scenario
+        from engine.scenario import parse as scenario
         from engine.store import Store
 
         with Store.open(store_path, create=False) as store:

@@ -30,7 +30,8 @@ def scenario_of(
     RequestError where the run has no discovery yet, a subpopulation is none of its own or cannot be attacked, or an override would make
     other subpopulations, whose numbers would mean others.
     """
-    from engine.scenario.sections import dump, parse
+    from engine.scenario.identity import dump
+    from engine.scenario.parse import parse
 
     there = store.subpopulations(run_id)
     if not there:
@@ -115,7 +116,7 @@ def marked(store: Store, run_id: str, text: str) -> list[int]:
 
 def _worst(store: Store, run_id: str, many: int) -> list[int]:
     """Of those with enough test rows for the corrected worst-k; of all, where there are none."""
-    from engine.scenario.sections import parse
+    from engine.scenario.parse import parse
 
     table = store.table(run_id, "damage") if "damage" in store.tables(run_id) else None
     names = [column.name for column in table.spec.columns] if table else []
@@ -159,7 +160,7 @@ def _check_same_subpopulations(own: Scenario, new: Scenario, run_id: str) -> Non
 
 def _looked_at(store: Store, run_id: str) -> set[int]:
     """The numbers of the trials of a run and of those that it attacks again, as far as they are still there; a search's too."""
-    from engine.scenario.sections import parse
+    from engine.scenario.parse import parse
 
     trials: set[int] = set()
     for row in _line(store, run_id):

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import SubpopError
 from engine.rates import count
 from engine.rows import Dataset, Membership, StackPlan, Subpopulation, VictimResult, VictimSpec
-from engine.scenario.sections import AttackSection, Scenario, SubpopulationsSection, parse
+from engine.scenario.parse import parse
+from engine.scenario.sections import AttackSection, Scenario, SubpopulationsSection
 from engine.store import Store, StoredDiscovery
 
 if TYPE_CHECKING:

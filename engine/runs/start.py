@@ -42,16 +42,15 @@ def start(
     parent, deviations: of a run that attacks another's subpopulations again, see `engine.runs.again`.
     Raises RequestError for what this version cannot do yet.
     """
-    from engine import available
-    from engine.scenario import sections as scenarios
+    from engine.scenario import available, identity
 
     available.require(scenario)
     given = data_dir or os.environ.get("SUBPOP_DATA")
     row = store.create_run(
         name=name or scenario.title,
         title=scenario.title,
-        scenario_toml=scenarios.dump(scenario),
-        scenario_hash=scenarios.digest(scenario),
+        scenario_toml=identity.dump(scenario),
+        scenario_hash=identity.digest(scenario),
         data_dir=str(Path(given).expanduser().absolute()) if given else "",
         parent=parent,
         deviations=deviations,

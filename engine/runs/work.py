@@ -15,7 +15,8 @@ from engine.runs import executor, finding, reuse
 from engine.runs.control import STOPPING, Control
 from engine.runs.progress import Progress
 from engine.runs.provenance import provenance
-from engine.scenario.sections import Scenario, parse
+from engine.scenario.parse import parse
+from engine.scenario.sections import Scenario
 from engine.store import Store, StoredDiscovery
 from engine.system import processes
 
@@ -234,7 +235,7 @@ def _plan(w: Work, found: Any, device: str, kept: reuse.Reusable) -> tuple[Stack
 
 def _take_over(w: Work, world: World, stacks: tuple[StackPlan, ...], kept: reuse.Reusable) -> None:
     """Commit the stacks that are to be trained here and were trained in the parent, as it trained them."""
-    from engine.tables import world as tables
+    from engine.tables import build
 
     done = w.store.stacks_done(w.run_id)
     open_ = [stack for stack in stacks if stack.index not in done]
@@ -250,17 +251,18 @@ def _take_over(w: Work, world: World, stacks: tuple[StackPlan, ...], kept: reuse
         said = f"reused victims of run {kept.parent} were trained with {', '.join(kept.made)}"
         w.log(f"{said}; bits may differ", "warning")
         w.store.update_run(w.run_id, deviations=tuple(dict.fromkeys((*w.store.run(w.run_id).deviations, said))))
-    w.store.commit_stacks(w.run_id, taken, 0.0, tables.build(world))
+    w.store.commit_stacks(w.run_id, taken, 0.0, build.build(world))
     clean = sum(victim.spec.arm == "clean" for victim in victims)
     w.log(f"reused {len(victims)} victims of run {kept.parent}, {clean} clean and {len(victims) - clean} others; {left} to train")
 
 
 def _train(w: Work, found: Any, stored: StoredDiscovery, stacks: tuple[StackPlan, ...], device: str, kept: reuse.Reusable) -> World:
     """Train what of the plan is not committed yet; the run's world with all of its victims."""
+    from engine.tables import build
     from engine.tables import world as tables
 
     world = tables.World.start(w.scenario, stored, w.store.victims(w.run_id))
-    w.store.write_tables(w.run_id, tables.build(world))
+    w.store.write_tables(w.run_id, build.build(world))
     _take_over(w, world, stacks, kept)
     done = w.store.stacks_done(w.run_id)
     progress = w.status.progress = Progress(stacks, w.store.stack_durations(w.run_id))
@@ -283,7 +285,7 @@ def _train(w: Work, found: Any, stored: StoredDiscovery, stacks: tuple[StackPlan
 
     for trained in executor.train([s for s in stacks if s.index not in done], train_stack, at_work_s):
         world.add(trained.victims)
-        made = tables.build(world)
+        made = build.build(world)
         w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, made)
         progress.finish()
         number = f"{trained.stack.index + 1} of {len(stacks)}"

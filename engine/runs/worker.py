@@ -22,7 +22,7 @@ from engine.rows import RunState
 from engine.runs.control import Control
 from engine.runs.heartbeat import Heart
 from engine.runs.work import Status, carry_out
-from engine.scenario.sections import parse
+from engine.scenario.parse import parse
 from engine.store import Store
 from engine.system import processes
 

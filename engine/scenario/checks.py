@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from engine.errors import nearest
-from engine.models import places as weights_place
+from engine.scenario import weights as weights_place
 from engine.scenario.toml import Path
 
 if TYPE_CHECKING:

@@ -8,103 +8,54 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
-from engine.errors import Mistake, RequestError, ScenarioError, UnknownName
-from engine.models import places as weights_place
+from engine.errors import Mistake, ScenarioError
+from engine.rows import RunRow
 from engine.scenario import checks, mistakes
-from engine.scenario import presets as catalog
 from engine.scenario import toml as toml_text
+from engine.scenario import weights as weights_place
+from engine.scenario.files import text_of
 from engine.scenario.mistakes import Found
+from engine.scenario.sections import Scenario
 from engine.scenario.toml import Path as Keys
 
-if TYPE_CHECKING:
-    from engine.scenario.sections import Scenario
-
-LARGEST_BYTES = 1_000_000  # a scenario is a page of text; what is larger is another file given by mistake
 DEEPEST = 30  # levels of nesting
-TABLES = (".csv", ".tsv", ".parquet", ".pq")  # endings of what people give where a scenario is wanted
 PLACES = ("path", "annotations_file")  # keys of [dataset] that name files
 MODELS = (("model",), ("adversary", "model"))  # whose `weights` may be a file
 NOT_IN_SMOKE = ("smoke", "smoked")
 
-S = TypeVar("S", bound="Scenario")
-
-
-# ---- files ----------------------------------------------------------------------------------------------------------
-
-
-def text_of(name_or_path: str | Path) -> tuple[str, Path, str]:
-    """What to call it, its file and its text, of a preset or a scenario file."""
-    name = str(name_or_path)
-    known = catalog.presets()
-    if name in known:
-        return name, known[name], _read(known[name])
-    path = Path(name).expanduser()
-    try:
-        exists = path.exists()
-    except (OSError, ValueError):  # too long, or a character no file name may have
-        exists = False
-    if not exists and not name.endswith(".toml") and "/" not in name:
-        raise UnknownName("preset", name[:80], known, next="(a scenario of your own is given as a path that ends in .toml)")
-    return name, path, _read(path)
-
-
-def _read(path: Path) -> str:
-    where = str(path)
-    try:
-        if path.is_dir():
-            raise RequestError("is a folder, not a scenario", where=where, next="give the .toml file inside it")
-        if path.exists() and not path.is_file():
-            raise RequestError("is not a regular file", where=where, next="give a .toml file")
-        if path.suffix.lower() in TABLES and path.exists():
-            raise RequestError(
-                "is a table, not a scenario",
-                where=where,
-                next="name it in a scenario file, as its dataset.path, with dataset.label; `subpop show quickstart` prints a scenario",
-            )
-        with path.open("rb") as file:
-            data = file.read(LARGEST_BYTES + 1)
-    except FileNotFoundError:
-        raise RequestError("there is no such file", where=where, next="check the path, or see `subpop presets` for what ships") from None
-    except OSError as error:
-        raise RequestError(f"cannot be read ({error.strerror or error})", where=where, next="check its permissions") from None
-    except ValueError:
-        raise RequestError("is not a file name", where=repr(where), next="check the path") from None
-    if len(data) > LARGEST_BYTES:
-        raise RequestError(f"is larger than {LARGEST_BYTES:,} bytes, so it is no scenario", where=where, next="give the .toml file")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ScenarioError([Mistake("", "is not UTF-8 text; save the file as UTF-8", line)], where=where) from None
-
-
 # ---- text to a validated scenario -----------------------------------------------------------------------------------
 
 
-def parse(model: type[S], text: str, *, where: str, overrides: Sequence[str], smoke: bool, folder: Path | None) -> S:
-    """See `engine.scenario.sections.parse`."""
+def parse(
+    text: str, *, where: str = "scenario", overrides: Sequence[str] = (), smoke: bool = False, folder: Path | None = None
+) -> Scenario:
+    """A scenario out of TOML text, `--set` overrides (`model.epochs=5`, applied last) and, if `smoke`, its own [smoke] section.
+
+    folder: what a relative `dataset.path` in the text is relative to; None leaves it as it is.
+    Raises ScenarioError with every mistake. [smoke] is judged as strictly as the rest whether or not it is applied.
+    """
     text = text.removeprefix("\ufeff")
     raw = _toml(text, where)
     lines = toml_text.locate(text)
     _anchor(raw, folder)
-    schema = schema_of(model)
+    keys = schema()
     found: Found = {}
     bad_overrides: list[Mistake] = []
     late: list[tuple[Keys, object]] = []
     overridden: list[Keys] = []
     for override in overrides:
         try:
-            path, value = _override(override, schema)
+            path, value = _override(override, keys)
         except ValueError as error:
             bad_overrides.append(Mistake("--set " + mistakes.show(override), str(error)))
             continue
         inner = path[1:] if path[0] == "smoke" else path
-        if value is None and not mistakes.is_key(inner, schema):
-            bad_overrides.append(Mistake(mistakes.name_key(path)[0], f"{mistakes.unknown(inner, schema)} (given on the command line)"))
+        if value is None and not mistakes.is_key(inner, keys):
+            bad_overrides.append(Mistake(mistakes.name_key(path)[0], f"{mistakes.unknown(inner, keys)} (given on the command line)"))
             continue
         overridden.append(path)
         if folder and isinstance(value, str) and "\0" not in value:  # on a command line a path is relative to where one stands
@@ -129,9 +80,9 @@ def parse(model: type[S], text: str, *, where: str, overrides: Sequence[str], sm
     for path, value in late:  # only on what is asked for: `--smoke --set dataset.rows=80` need not make sense at full size
         _put(small if smoke and over else raw, path, value)
 
-    plain, wrong = validate(model, raw, schema)
+    plain, wrong = _validate(raw, keys)
     found |= wrong
-    small_scenario, small_wrong = validate(model, small, schema)
+    small_scenario, small_wrong = _validate(small, keys)
     for path, what in small_wrong.items():
         inside = _has(over, path) and not any(path[: len(o)] == o for o in overridden)
         if smoke and any(path[: len(o)] == o for o in overridden):
@@ -145,28 +96,39 @@ def parse(model: type[S], text: str, *, where: str, overrides: Sequence[str], sm
         raise ScenarioError(told, where=where)
     if smoke and over:
         return small_scenario.model_copy(update={"smoked": True})  # type: ignore[union-attr]
-    if over and late and validate(model, _merge(raw, over), schema)[1]:
+    if over and late and _validate(_merge(raw, over), keys)[1]:
         over = {}  # it made sense until something was set: a run's own scenario, which keeps it, is to be read again
     return plain.model_copy(update={"smoke": over})  # type: ignore[union-attr]
 
 
+def load(name_or_path: str | Path, overrides: Sequence[str] = (), smoke: bool = False) -> Scenario:
+    """A preset by name, or a scenario file by path. UnknownName where it is neither; ScenarioError for what is wrong in it."""
+    name, path, text = text_of(name_or_path)
+    return parse(text, where=name, overrides=overrides, smoke=smoke, folder=path.parent)
+
+
+def scenario_of(run: RunRow) -> Scenario:
+    """The scenario as it was run."""
+    return parse(run.scenario_toml, where=f"the scenario of run {run.id}")
+
+
 @cache
-def schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The model's keys as a JSON schema: types, bounds and choices."""
-    return model.model_json_schema()
+def schema() -> dict[str, Any]:
+    """The scenario's keys as a JSON schema: types, bounds and choices, for forms and for messages."""
+    return Scenario.model_json_schema()
 
 
-def validate(model: type[S], raw: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[S | None, Found]:
+def _validate(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[Scenario | None, Found]:
     """The scenario of a raw tree, or what is wrong with it: what each key takes, and what must hold between keys."""
     raw = _defaults(raw)
     found = mistakes.strange_text(raw)
-    scenario: S | None = None
+    scenario: Scenario | None = None
     try:
-        scenario = model.model_validate(_tuples(raw), strict=True)
+        scenario = Scenario.model_validate(_tuples(raw), strict=True)
         view: Scenario = scenario
     except ValidationError as error:
         found = mistakes.explain(cast("Iterable[Mapping[str, Any]]", error.errors(include_url=False)), raw, schema) | found
-        view = cast("Scenario", _view(model, raw, found))
+        view = cast("Scenario", _view(Scenario, raw, found))
     for keys, what in checks.check(view):
         if not any(_touches(key, bad) for key in keys for bad in found):
             found[keys[0]] = what

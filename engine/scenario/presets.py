@@ -6,8 +6,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.models import places as weights_place
-from engine.models.places import WeightsState
+from engine.scenario import weights as weights_place
+from engine.scenario.weights import WeightsState
 
 FIRST = "quickstart"  # what a newcomer should see first
 

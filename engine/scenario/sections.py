@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from engine.scenario import parse as reading
-from engine.scenario import toml as toml_text
 from engine.scenario.presets import presets as presets
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -153,75 +148,3 @@ class Scenario(Section):
     defense: DefenseSection = DefenseSection()
     compute: ComputeSection = ComputeSection()
     smoke: dict[str, Any] = {}
-
-
-DECIDES_NOTHING = (("title",), ("reproduces",), ("smoke",), ("smoked",), ("compute", "nice"), ("compute", "threads"))
-
-
-def parse(
-    text: str, *, where: str = "scenario", overrides: Sequence[str] = (), smoke: bool = False, folder: Path | None = None
-) -> Scenario:
-    """A scenario out of TOML text, `--set` overrides (`model.epochs=5`, applied last) and, if `smoke`, its own [smoke] section.
-
-    folder: what a relative `dataset.path` in the text is relative to; None leaves it as it is.
-    Raises ScenarioError with every mistake. [smoke] is judged as strictly as the rest whether or not it is applied.
-    """
-    return reading.parse(Scenario, text, where=where, overrides=overrides, smoke=smoke, folder=folder)
-
-
-def load(name_or_path: str | Path, overrides: Sequence[str] = (), smoke: bool = False) -> Scenario:
-    """A preset by name, or a scenario file by path. UnknownName where it is neither; ScenarioError for what is wrong in it."""
-    name, path, text = reading.text_of(name_or_path)
-    return parse(text, where=name, overrides=overrides, smoke=smoke, folder=path.parent)
-
-
-def dump(scenario: Scenario) -> str:
-    """The scenario as TOML, defaults filled in, keys in the order they are declared; `parse(dump(s)) == s`."""
-    return toml_text.write(_plain(scenario.model_dump(exclude_none=True)))
-
-
-def digest(scenario: Scenario) -> str:
-    """16 hex digits that differ where results may: a hash of every key but those in DECIDES_NOTHING."""
-    tree = scenario.model_dump(mode="json")
-    for path in DECIDES_NOTHING:
-        inner = tree
-        for part in path[:-1]:
-            inner = inner[part]
-        inner.pop(path[-1], None)
-    return blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=8).hexdigest()
-
-
-MOVES_NO_TARGET = ("title", "reproduces", "smoke", "smoked", "seed", "compute", "evaluation")  # another run of the same thing
-
-
-def changed_keys(scenario: Scenario) -> tuple[str, ...]:
-    """The keys in which a scenario that claims to reproduce something differs from the preset that does; empty where it claims nothing."""
-    found: list[tuple[str, ...]] = []
-    for name in presets() if scenario.reproduces is not None else ():
-        preset = load(name, smoke=scenario.smoked)
-        if preset.reproduces == scenario.reproduces:
-            mine, theirs = _leaves(scenario), _leaves(preset)
-            found.append(tuple(key for key in mine if mine[key] != theirs.get(key)))
-    return min(found, key=len, default=())
-
-
-def _leaves(scenario: Scenario) -> dict[str, Any]:
-    """Dotted key -> value of all that decides what is measured."""
-    leaves: dict[str, Any] = {}
-    for section, values in scenario.model_dump(mode="json").items():
-        if section not in MOVES_NO_TARGET:
-            leaves.update({f"{section}.{key}": value for key, value in values.items()} if isinstance(values, dict) else {section: values})
-    return leaves
-
-
-def schema() -> dict[str, Any]:
-    """The scenario's keys as a JSON schema: types, bounds and choices, for forms and for messages."""
-    return reading.schema_of(Scenario)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items() if v != {} or k != "smoke"}
-    if isinstance(value, Path):
-        return str(value)
-    return value

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import fsum, isnan
+from typing import TYPE_CHECKING
 
 from engine import paper
 from engine.tables.columns import SPECS
+
+if TYPE_CHECKING:
+    from engine.evaluation.prediction import Interval
 
 Row = tuple[object, ...]
 
@@ -46,3 +50,8 @@ def mover(one: Sequence[float | None], other: Sequence[float | None]) -> tuple[f
     if low_a is None or high_a is None or low_b is None or high_b is None:
         return a - b, None, None
     return a - b, a - b - ((a - low_a) ** 2 + (high_b - b) ** 2) ** 0.5, a - b + ((high_a - a) ** 2 + (b - low_b) ** 2) ** 0.5
+
+
+def predicted(interval: Interval, published: float | None) -> dict[str, object]:
+    """The cells of an interval that a published value is held against."""
+    return {"predicted_low": interval.low, "predicted_high": interval.high, "outside": interval.outside(published)}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.rows import Column, Table, TableSpec
 from engine.tables.cells import Row, cell, mover
-from engine.tables_columns import ALPHA, DESCRIPTION
+from engine.tables.columns.shared import ALPHA, DESCRIPTION
 
 if TYPE_CHECKING:
     from engine.evaluation.between import Between

@@ -14,7 +14,8 @@ from engine import paper
 from engine.errors import RequestError, UnknownName
 from engine.rows import Table, VictimResult
 from engine.tables.cells import Row, cell, line, reading
-from engine.tables.world import SPECS, Discovered, Facts
+from engine.tables.columns import SPECS
+from engine.tables.world import Discovered, Facts
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from engine.errors import RequestError
-from engine.export.together import scenario_of, system_of
+from engine.paper import system_of
 from engine.rows import RunRow, Table, TableSpec, VictimResult
 from engine.tables.cells import Row
 from engine.tables.compare import COMPARISONS, Both, compare_rows, worst_rows
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
-    from engine.store import StoredDiscovery
     from engine.tables.work import Work
+    from engine.tables.world import Discovered
 
 Compared = tuple[TableSpec, tuple[Row, ...], tuple[str, ...]]
 DECIDES_NOTHING = ("title", "reproduces", "smoke", "compute.nice", "compute.threads")
@@ -35,7 +35,7 @@ class Source(Protocol):
     def run(self, run_id: str) -> RunRow: ...
     def table(self, run_id: str, name: str) -> Table: ...
     def tables(self, run_id: str) -> Mapping[str, int]: ...
-    def discovery(self, run_id: str) -> StoredDiscovery | None: ...
+    def discovery(self, run_id: str) -> Discovered | None: ...
     def victims(self, run_id: str, with_predictions: bool = True) -> list[VictimResult]: ...
 
 
@@ -96,7 +96,8 @@ def _runs(store: Source, run_ids: Sequence[str]) -> list[RunRow]:
     return runs
 
 
-def _work(store: Source, run: RunRow) -> tuple[Scenario, StoredDiscovery, Work]:
+def _work(store: Source, run: RunRow) -> tuple[Scenario, Discovered, Work]:
+    from engine.scenario.parse import scenario_of
     from engine.tables.work import Work
     from engine.tables.world import World
 
@@ -107,7 +108,7 @@ def _work(store: Source, run: RunRow) -> tuple[Scenario, StoredDiscovery, Work]:
     return scenario, found, Work(World.start(scenario, found, store.victims(run.id)))
 
 
-Known = tuple["Scenario", "StoredDiscovery", "Work"]
+Known = tuple["Scenario", "Discovered", "Work"]
 
 
 def _both(baseline: RunRow, other: RunRow, known: Known, others: Known) -> tuple[Both, list[str]]:
@@ -192,6 +193,8 @@ def _same_members(one: Work, two: Work, rows_alike: bool) -> list[tuple[int, int
 
 def _different(baseline: RunRow, other: RunRow) -> list[str]:
     """What is not the same in two scenarios, as one line; empty where all is."""
+    from engine.scenario.parse import scenario_of
+
     keys = differences(scenario_of(baseline), scenario_of(other))
     told = [f"{key} ({_value(one)} → {_value(two)})" for key, (one, two) in keys.items()]
     return [f"{other.id} against {baseline.id}: " + (f"differ in {', '.join(told)}" if told else "the same scenario")]

@@ -10,8 +10,8 @@ from engine.evaluation.optimised import Gain
 from engine.evaluation.paired import Paired, mean_difference, paired
 from engine.evaluation.worst import Worst
 from engine.tables.cells import Row, cell, line, mean
+from engine.tables.columns import KS
 from engine.tables.work import Work
-from engine.tables.world import KS
 
 TWO_RANKINGS = "the worst of each attack by its own ranking: other subpopulations, so no interval"
 

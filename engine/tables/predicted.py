@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from engine.errors import RequestError
 from engine.rows import Column, Table, TableSpec
-from engine.tables_columns import ALPHA
+from engine.tables.columns.shared import ALPHA
 
 if TYPE_CHECKING:
     import numpy as np
 
     from engine.rows import VictimResult
-    from engine.store.results import StoredDiscovery
+    from engine.tables.world import Discovered
 
 MOST_ROWS = 500  # that changed, told one by one
 
@@ -78,7 +78,7 @@ class Predicted:
     flipped_rows: int
 
 
-def predicted_of(found: StoredDiscovery, results: Sequence[VictimResult], index: int) -> Predicted:
+def predicted_of(found: Discovered, results: Sequence[VictimResult], index: int) -> Predicted:
     """What the victims that aim at subpopulation `index` predict, against the clean victims. results: with their predictions.
 
     Raises RequestError where there is no such subpopulation.
@@ -108,7 +108,7 @@ class _Pair:
         return float(self.poisoned.spec.alpha or 0.0)
 
 
-def _trials(found: StoredDiscovery, pairs: Sequence[_Pair], inside: np.ndarray) -> Table:
+def _trials(found: Discovered, pairs: Sequence[_Pair], inside: np.ndarray) -> Table:
     rows: list[tuple[object, ...]] = []
     for pair in pairs:
         now, spec = pair.poisoned, pair.poisoned.spec
@@ -130,7 +130,7 @@ def _fall(before: np.ndarray, after: np.ndarray, where: np.ndarray) -> float | N
     return (int(before[where].sum()) - int(after[where].sum())) / total if total else None
 
 
-def _classes(found: StoredDiscovery, pairs: Sequence[_Pair], inside: np.ndarray) -> Table:
+def _classes(found: Discovered, pairs: Sequence[_Pair], inside: np.ndarray) -> Table:
     import numpy as np
 
     total, classes = int(inside.sum()), len(found.classes)
@@ -150,7 +150,7 @@ def _classes(found: StoredDiscovery, pairs: Sequence[_Pair], inside: np.ndarray)
     return Table(CLASSES, tuple(rows))
 
 
-def _flipped(found: StoredDiscovery, pairs: Sequence[_Pair], where_R: np.ndarray) -> tuple[Table, int]:
+def _flipped(found: Discovered, pairs: Sequence[_Pair], where_R: np.ndarray) -> tuple[Table, int]:
     """The table, and how many of the subpopulation's test rows `where_R` ever flipped."""
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Every table that a run materialises: what it is made of. Columns are in `tables_specs.py`, rows in `tables_rows.py` and beside it.
+"""What the tables of a run are made of: its facts, subpopulations and counted victims.
 
 A table is a pure function of stored things (subpopulations, membership, predictions, the scenario) and can be built at any moment of a
 run: what is not there yet is None.
@@ -6,12 +6,11 @@ run: what is not there yet is None.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from engine.rows import Membership, Subpopulation, Table, VictimResult
-from engine.tables.columns import ESTIMAND, KS, MATERIALISED, OPTIONAL, SPECS
+from engine.rows import Membership, Subpopulation, VictimResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from engine.evaluation.counts import Counts
     from engine.evaluation.optimised import Optimised
     from engine.scenario.sections import Scenario
-
-OPTIMISED_ATTACKS = ("gradient", "influence")
 
 
 @dataclass(frozen=True)
@@ -120,20 +117,3 @@ class World:
     def add(self, victims: Iterable[VictimResult]) -> None:
         """Count further victims; those counted already are left out."""
         self.counts.add(victims)
-
-
-def materialised(facts: Facts) -> tuple[str, ...]:
-    """The tables that such a run has: `optimization` where an optimised attack has label flipping beside it as a control."""
-    compared = facts.attack in OPTIMISED_ATTACKS and "label_flip" in facts.controls
-    return (*MATERIALISED, "optimization") if compared else MATERIALISED
-
-
-def build(world: World, names: Sequence[str] | None = None) -> Mapping[str, Table]:
-    """The named tables of a run (None: all that it has), finished or not, in stable order."""
-    from engine.tables import build as tables_rows
-
-    there = (*materialised(world.facts), *(("attributes",) if world.annotations.levels else ()))
-    return tables_rows.build(world, there if names is None else names)
-
-
-__all__ = ["ESTIMAND", "KS", "MATERIALISED", "OPTIONAL", "SPECS", "Discovered", "Facts", "World", "build", "materialised"]

@@ -10,9 +10,10 @@ from engine.datasets import data_dir
 from engine.pipeline import discover as pipeline
 from engine.pipeline.discover import Discovery
 from engine.rows import Table, VictimResult
-from engine.scenario import sections as scenario
+from engine.scenario import parse as scenario
 from engine.scenario.sections import Scenario
 from engine.store import StoredDiscovery
+from engine.tables import build
 from engine.tables import world as tables
 
 
@@ -38,7 +39,7 @@ def trained(given: Scenario, found: Discovery) -> list[VictimResult]:
 
 def tables_of(given: Scenario, found: Discovery, results: Sequence[VictimResult]) -> dict[str, Table]:
     stored = StoredDiscovery(found.subpopulations, found.membership, found.dataset.test.y, found.dataset.classes, {})
-    return dict(tables.build(tables.World.start(given, stored, results)))
+    return dict(build.build(tables.World.start(given, stored, results)))
 
 
 def records(table: Table) -> list[dict[str, object]]:

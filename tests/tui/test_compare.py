@@ -15,7 +15,7 @@ from engine.export.export import export
 from engine.rows import VictimResult, VictimSpec
 from engine.runs import start as engine_run
 from engine.runs.worker import work
-from engine.scenario.sections import parse
+from engine.scenario.parse import parse
 from engine.seeds import generator
 from engine.store import Store
 from engine.store.bundle import bundle

@@ -16,10 +16,10 @@ from engine.rows import Table
 from engine.runs import again
 from engine.runs import start as engine_run
 from engine.runs.worker import work
-from engine.scenario.sections import parse
+from engine.scenario.parse import parse
 from engine.store import Store
 from engine.system.processes import host_name
-from engine.tables.world import SPECS
+from engine.tables.columns import SPECS
 from tests.fake_pipeline import SCENARIO
 from tests.test_again import Fake
 from tests.tui import picture_world

@@ -112,7 +112,7 @@ async def test_the_form_says_the_engines_own_words_beside_the_field(app: SubpopA
         app.screen.query_one(Input).value = str(path)
         await settled(pilot, "enter")
         assert "epochs = 7" in path.read_text()
-        from engine.scenario.sections import load
+        from engine.scenario.parse import load
 
         assert load(path).model.epochs == 7
         await settled(pilot, "escape", "o")

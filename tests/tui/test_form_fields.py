@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.scenario.parse import parse, schema
 from engine.scenario.presets import describe
-from engine.scenario.sections import parse, schema
 from tests.tui.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
 from tui.presenters import form as fields

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.rows import Table
 from engine.store import Store
-from engine.tables.world import SPECS
+from engine.tables.columns import SPECS
 from tests.tui import worlds
 from tests.tui.hands import settled, until
 from tui.app import SubpopApp

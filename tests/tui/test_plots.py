@@ -16,7 +16,7 @@ from engine.errors import RequestError
 from engine.plots import Plot, Series
 from engine.rows import Table
 from engine.store import Store
-from engine.tables.world import SPECS
+from engine.tables.columns import SPECS
 from tests.tui import worlds
 from tests.tui.conftest import running
 from tests.tui.hands import settled, until

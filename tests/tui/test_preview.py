@@ -21,7 +21,7 @@ import pytest
 from engine.pipeline.discover import Discovery
 from engine.preview.process import Answers, Preview, questions
 from engine.rows import Dataset, Membership, Rows
-from engine.scenario.sections import parse
+from engine.scenario.parse import parse
 from tests.tui import picture_world, worlds
 from tests.tui.worlds import subpopulations
 from tui.presenters import format as fmt
@@ -195,7 +195,7 @@ def test_of_members_asked_for_in_a_hurry_only_the_last_is_answered(monkeypatch: 
 
 
 def test_a_discovered_subpopulation_becomes_a_row_of_the_table() -> None:
-    from engine.tables.world import SPECS
+    from engine.tables.columns import SPECS
 
     one = subpopulations(1)[0]
     names = [column.name for column in SPECS["subpopulations"].columns]

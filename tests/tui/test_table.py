@@ -14,7 +14,7 @@ from textual.app import App, ComposeResult
 from textual.widgets import Input
 
 from engine.rows import Column, TableSpec
-from engine.tables.world import SPECS
+from engine.tables.columns import SPECS
 from tests.tui import worlds
 from tests.tui.hands import settled
 from tests.tui.terminal import Picture
@@ -179,7 +179,7 @@ async def test_text_from_outside_cannot_write_to_the_terminal() -> None:
 
 
 def test_columns_that_matter_come_first_and_pinned_ones_never_leave() -> None:
-    from engine.tables.world import SPECS
+    from engine.tables.columns import SPECS
 
     for name, spec in SPECS.items():
         looks = looks_for(spec)

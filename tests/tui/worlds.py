@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from engine.rows import Membership, Subpopulation, Table
 from engine.store import Store
 from engine.system.processes import host_name
-from engine.tables.world import SPECS
+from engine.tables.columns import SPECS
 
 ALPHAS = (0.5, 1.0, 2.0)
 PLACES = ("Sales", "Craft-repair", "Exec-managerial", "Other-service", "Prof-specialty", "Tech-support", "Adm-clerical", "Farming-fishing")

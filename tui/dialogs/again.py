@@ -73,7 +73,7 @@ class AgainDialog(Dialog[str]):
         return f"{self.run.name.removesuffix(' again')[:54]} again"
 
     def on_mount(self) -> None:
-        from engine.scenario import sections as scenario
+        from engine.scenario import parse as scenario
 
         self.query_one(".dialog").border_title = "Attack again"
         self.query_one("#trials", Input).focus()

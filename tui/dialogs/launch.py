@@ -62,7 +62,7 @@ class LaunchDialog(Dialog[str]):
     @on(Choice.Changed)
     def _check(self) -> None:
         """Validate as it would be run, by the engine's own rules."""
-        from engine.scenario import sections as scenario
+        from engine.scenario import parse as scenario
 
         device = self.query_one("#device", Choice).value
         extent = self.query("#extent").first(Choice).value if not self.only else WHOLE
@@ -106,7 +106,7 @@ class LaunchDialog(Dialog[str]):
 
     def _weights(self, found: Scenario) -> str:
         """What is missing of the weights that its network starts from; "" where nothing is."""
-        from engine.models import places as weights_place
+        from engine.scenario import weights as weights_place
 
         model = found.model
         if model.kind not in ("conv", "vgg", "torchvision"):

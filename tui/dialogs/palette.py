@@ -72,7 +72,7 @@ class PaletteScreen(Dialog[Command]):
 
             yield f"Show run {run.name} ({run.id})", "", "", show
         from engine.scenario.presets import catalog
-        from engine.tables.world import MATERIALISED, OPTIONAL
+        from engine.tables.columns import MATERIALISED, OPTIONAL
 
         for preset in catalog():
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.rows import Column
-from engine.tables.world import SPECS
+from engine.tables.columns import SPECS
 from tui.presenters import format as fmt
 from tui.widgets.pictures.grid import Card
 

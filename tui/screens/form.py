@@ -49,7 +49,7 @@ class FormScreen(ModeScreen):
 
     def __init__(self, text: str, name: str, *, path: Path | None = None) -> None:
         super().__init__()
-        from engine.scenario.sections import schema
+        from engine.scenario.parse import schema
 
         self.original, self.scenario_name, self.path = text, name, path
         self.schema = schema()
@@ -116,7 +116,7 @@ class FormScreen(ModeScreen):
 
     def _judge(self) -> None:
         """Ask the engine; put each of its complaints beside its field."""
-        from engine.scenario import sections as scenario
+        from engine.scenario import parse as scenario
 
         rows = {row.field.key: row for row in self.query(FieldRow)}
         complaints: dict[str, str] = {}
@@ -160,7 +160,7 @@ class FormScreen(ModeScreen):
 
     def _data_facts(self, found: Scenario) -> list[Fact]:
         from engine import datasets
-        from engine.models import places as weights_place
+        from engine.scenario import weights as weights_place
 
         try:
             state = datasets.state(found.dataset, self.host.data_dir)

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 
 from engine.errors import SubpopError
 from engine.rows import RunRow
-from engine.tables.world import SPECS
+from engine.tables.columns import SPECS
 from tui.messages import StoreMoved
 from tui.presenters import format as fmt
 from tui.presenters import runs as run_words

@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from engine.errors import SubpopError
 from engine.rows import RunRow
-from engine.tables.world import SPECS
+from engine.tables.columns import SPECS
 from tui.messages import StoreMoved
 from tui.presenters import runs as run_words
 from tui.screens.base import ModeScreen

@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 
-from engine.tables.world import SPECS
+from engine.tables.columns import SPECS
 from tui.messages import StoreMoved
 from tui.presenters import format as fmt
 from tui.presenters import members

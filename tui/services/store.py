@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import SubpopError
 from engine.rows import TableSpec
-from engine.tables.world import SPECS
+from engine.tables.columns import SPECS
 
 if TYPE_CHECKING:
     from engine.store import Store

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from engine.rows import Column, TableSpec
-from engine.tables_columns import ALPHA as _ALPHA
-from engine.tables_columns import DESCRIPTION as _DESCRIPTION
-from engine.tables_columns import INTERVAL as _INTERVAL
-from engine.tables_columns import PREDICTED as _PREDICTED
-from engine.tables_columns import PUBLISHED as _PUBLISHED
-from engine.tables_columns import SUBPOPULATION as _SUBPOPULATION
-from engine.tables_specs_analyses import ANALYSES
+from engine.tables.columns.analyses import ANALYSES
+from engine.tables.columns.shared import ALPHA as _ALPHA
+from engine.tables.columns.shared import DESCRIPTION as _DESCRIPTION
+from engine.tables.columns.shared import INTERVAL as _INTERVAL
+from engine.tables.columns.shared import PREDICTED as _PREDICTED
+from engine.tables.columns.shared import PUBLISHED as _PUBLISHED
+from engine.tables.columns.shared import SUBPOPULATION as _SUBPOPULATION
 
 KS = (1, 5, 10)
 
@@ -206,5 +206,5 @@ SPECS: dict[str, TableSpec] = {
 }
 
 MADE_AT_EXPORT = ("predictions", "groups", "matchers")
-OPTIONAL = ("optimization", "attributes")  # of some runs only: see `tables.materialised` and `tables.World`
+OPTIONAL = ("optimization", "attributes")  # of some runs only: see `build.materialised` and `world.World`
 MATERIALISED = tuple(name for name in SPECS if name not in (*MADE_AT_EXPORT, *OPTIONAL))  # of every run

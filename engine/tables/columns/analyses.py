@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.rows import Column, TableSpec
-from engine.tables_columns import ALPHA, DESCRIPTION, INTERVAL, PREDICTED, PUBLISHED, SUBPOPULATION
+from engine.tables.columns.shared import ALPHA, DESCRIPTION, INTERVAL, PREDICTED, PUBLISHED, SUBPOPULATION
 
 CORRECTED_SHARE = (
     "the same with the noise taken out: the most likely distribution of true damages, each seen through its own standard error, over "

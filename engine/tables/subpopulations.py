@@ -1,0 +1,31 @@
+"""Rows of the `subpopulations` table: what was discovered."""
+
+from __future__ import annotations
+
+from engine.evaluation.damage import ratio
+from engine.tables.cells import Row, cell, line
+from engine.tables.work import Work
+
+
+def rows(work: Work) -> list[Row]:
+    clean_TS, n_S = work.layout.clean_TS, work.layout.n_S
+    clean_S = ratio(clean_TS.sum(axis=0), len(clean_TS) * n_S)
+    return [
+        line(
+            "subpopulations",
+            subpopulation=s.index,
+            description=s.description,
+            train_rows=s.train_rows,
+            aux_rows=s.aux_rows,
+            test_rows=s.test_rows,
+            class_mix=", ".join(f"{name} {share:.2f}" for name, share in s.class_mix.items()),
+            confidence=s.confidence,
+            confidence_in_sample=s.confidence_in_sample,
+            adversary_accuracy=s.clean_accuracy,
+            clean_accuracy=cell(clean_S[s.index]),
+            target_label=s.target_label,
+            attacked=s.attacked,
+            reason=s.reason,
+        )
+        for s in work.world.subpopulations
+    ]
