@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
     import numpy as np
     import pandas as pd
-    from torch import Tensor
 
 Split = Literal["train", "aux", "test"]
 Arm = Literal["clean", "poisoned", "true_label", "label_flip"]
@@ -184,53 +183,6 @@ class VictimResult:
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class StepRows:
-    """The rows of one step. Poison is padded to the longest of the stack; `own_VP` says which places are real (1) or padding (0)."""
-
-    x_BF: Tensor  # [clean rows, features + 1], the last column all ones
-    y_B: Tensor  # int64 [clean rows]
-    x_VPF: Tensor | None  # [victims, places, features + 1]
-    y_VP: Tensor | None  # int64 [victims, places]
-    own_VP: Tensor | None  # [victims, places], 0 or 1
-    rows_V: Tensor  # [victims], how many rows each victim's step really has
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What dropout leaves of some rows' numbers, each 0 or 1/(1 - p). attention [rows, heads, tokens]; hidden [rows, 3, width]: after the
-    attention's dense layer, after the last dense layer of the block, and before the classifier.
-    """
-
-    attention: Tensor
-    hidden: Tensor
-
-
-@dataclass(frozen=True)
-class EncoderPoison:
-    """The poison rows that there are in a step of a stack, of all its victims; whose each is and which of its places in the step it has."""
-
-    x_QTW: Tensor  # [poison rows, tokens, width]
-    real_QT: Tensor  # bool: a token, not padding
-    y_Q: Tensor  # int64
-    victim_Q: Tensor  # int64
-    place_Q: Tensor  # int64, under `places`
-    places: int  # the most that any victim has
-    kept: Kept | None = None
-
-
-@dataclass(frozen=True)
-class EncoderRows:
-    """The rows of one step of victims that share an encoder up to its last layer; x are the hidden states that this layer reads."""
-
-    x_BTW: Tensor  # [clean rows, tokens, width]
-    real_BT: Tensor  # bool
-    y_B: Tensor  # int64
-    rows_V: Tensor  # [victims], how many rows each victim's step really has
-    poison: EncoderPoison | None = None
-    kept: Kept | None = None  # of the clean rows, the same for all victims; None without dropout
 
 
 # ---- runs -----------------------------------------------------------------------------------------------------------

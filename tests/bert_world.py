@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from engine.models.bert.last_layer import LastLayer
-from engine.rows import Kept
+from engine.steps import Kept
 
 LAYER = LastLayer(width=24, heads=3, inner=40, classes=3, std=0.4)
 PLAIN = LastLayer(width=24, heads=3, inner=40, classes=2, pooler=False, gelu="tanh", attention_dropout=0.0, hidden_dropout=0.0,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from engine.models.bert.last_layer import LastLayer
-from engine.rows import EncoderPoison, EncoderRows, Kept
+from engine.steps import EncoderPoison, EncoderRows, Kept
 from tests.bert_world import LAYER, PLAIN, Transformers, kept, params_of, states
 
 POINTS_V = (2, 0, 1)  # poison rows of each victim in the step

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from engine.errors import Interrupted, RequestError
 from engine.models.bert.last_layer import LastLayer
-from engine.rows import Kept, States
+from engine.rows import States
+from engine.steps import Kept
 from engine.training.encoders.stack import EncoderStack, logits_of_rows, train_encoder_stack
 from engine.training.encoders.states import StateRows
 from engine.training.recipe import Job, Recipe, Trained, Training

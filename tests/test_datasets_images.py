@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.datasets.files.archives import Leftovers
 from engine.datasets.pictures import decoded as cache
 from engine.datasets.pictures.decoded import STALE_S, Pictures, decoded
-from engine.datasets.pictures.decoding import LeftOut, Leftovers, picture
+from engine.datasets.pictures.decoding import LeftOut, picture
 from engine.datasets.pictures.sources import FolderOfPictures, archive_of_pictures, folder_of_pictures
 from engine.datasets.pictures.traits import WORDS, in_words, measured
 from engine.errors import BadData

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.features.pictures import HASH_BYTES, FeatureFile, Pictures
+from engine.features.kept import HASH_BYTES, FeatureFile
+from engine.features.pictures import Pictures
 
 WIDTH = 5
 
@@ -91,8 +92,8 @@ def test_two_processes_that_write_the_same_do_not_spoil_it(tmp_path: Path) -> No
 
 
 def test_an_interruption_keeps_what_was_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.features.pictures.PIXELS_AT_ONCE", 8 * 64)
-    monkeypatch.setattr("engine.features.pictures.CHUNKS_A_WRITE", 1)
+    monkeypatch.setattr("engine.features.kept.PIXELS_AT_ONCE", 8 * 64)
+    monkeypatch.setattr("engine.features.kept.CHUNKS_A_WRITE", 1)
     images, encoder = pictures(40), Fake()
 
     def report(what: str, share: float) -> None:

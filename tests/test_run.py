@@ -19,7 +19,7 @@ from engine.runs import work as carry_out
 from engine.runs.control import Control
 from engine.scenario.parse import parse
 from engine.store import MEMORY, Store
-from engine.system import processes
+from engine.system import devices, processes
 from tests.store_worlds import new_run
 
 SCENARIO = 'title = "T"\n[dataset]\nkind = "digits"\n[model]\nkind = "logistic"\n[subpopulations]\nkind = "cluster_match"\n'
@@ -138,14 +138,14 @@ def test_a_worker_that_cannot_start_is_told_and_leaves_a_run_to_resume(tmp_path:
 @pytest.mark.parametrize("device", ["tpu", "cuda:x", "cuda:", "auto:1", "", "cpu:0"])
 def test_what_is_no_device_is_refused(device: str) -> None:
     with pytest.raises(RequestError, match="is not a device; use auto, cpu, cuda or cuda:1"):
-        executor.resolve(device)
+        devices.resolve(device)
 
 
 def test_a_device_that_is_not_here_is_refused_with_those_that_are() -> None:
     with pytest.raises(RequestError, match=r"this machine has no cuda:99.*it has cpu.*use auto"):
-        executor.resolve("cuda:99")
-    assert executor.resolve("cpu") == executor.lease_name("cpu") == "cpu"
-    assert executor.resolve("auto") in ("cpu", "cuda:0")
+        devices.resolve("cuda:99")
+    assert devices.resolve("cpu") == devices.lease_name("cpu") == "cpu"
+    assert devices.resolve("auto") in ("cpu", "cuda:0")
 
 
 def test_stacks_are_handed_over_one_by_one() -> None:

@@ -45,14 +45,14 @@ def again(
     from engine.cli.scenarios import fetch_missing
     from engine.cli.watch import follow
     from engine.runs import again as again_
-    from engine.runs import executor
+    from engine.system import devices
 
     with opened_store(store) as opened:
         parent = opened.find(run).id
         marked, overrides = again_.marked(opened, parent, only), set_ or []
         scenario = again_.scenario_of(opened, parent, marked, overrides, fresh=fresh)
         if scenario.compute.device != "auto":
-            executor.resolve(scenario.compute.device)
+            devices.resolve(scenario.compute.device)
         place = data or opened.data_dir(parent)
         fetch_missing(scenario.dataset, datasets.data_dir(place))
         row = again_.start(opened, parent, marked, overrides, fresh=fresh, name=name, data_dir=place)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from engine.cli.watch import clock, counts
+from engine.cli.text import clock, counts
 from engine.rows import LogRow, RunRow
 
 

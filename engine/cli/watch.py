@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from engine.cli import text as cli_text
+from engine.cli.text import clock, counts
 from engine.errors import Interrupted, RunFailed
 from engine.rows import LogRow, RunRow
 from engine.runs.start import is_alive
@@ -160,20 +161,3 @@ class PlainView:
         if phase != self.phase or (row.state == "running" and now - self.said_at >= LINE_EVERY_S):
             cli_text.line(f"{clock(time.time())} run {row.id}: {phase}{counts(row)}")
             self.phase, self.said_at = phase, now
-
-
-def clock(at: float) -> str:
-    """The time of day of a Unix time."""
-    return time.strftime("%H:%M:%S", time.localtime(at))
-
-
-def counts(row: RunRow) -> str:
-    """ ", 120 of 300 victims, 85 a minute, 2 min 07 s left", as far as it is known."""
-    parts = []
-    if row.victims_total:
-        parts.append(f"{row.victims_done} of {row.victims_total} victims")
-    if row.victims_per_minute:
-        parts.append(f"{row.victims_per_minute:.0f} a minute")
-    if row.eta_s is not None and row.state == "running":
-        parts.append(f"{cli_text.duration(row.eta_s)} left")
-    return "".join(f", {part}" for part in parts)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.datasets.files.archives import readable
 from engine.datasets.files.places import DataState, Progress
-from engine.datasets.pictures.decoding import LeftOut, readable
+from engine.datasets.pictures.decoding import LeftOut
 from engine.datasets.splits import SPLITS, cap_all, checked, split_by_fraction
 from engine.datasets.wording import counted, listed
 from engine.errors import BadData, MissingData, RequestError, nearest

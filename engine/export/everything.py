@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from engine.errors import RequestError
-from engine.export.export import Row, Source, prepared, provenance_together, write_file
+from engine.export.export import Row, Source, prepared, provenance_together
 from engine.export.formats import WRITERS
 from engine.export.report import report
 from engine.export.report_compared import chapter
 from engine.plots.exported import export_plots
 from engine.rows import RunRow, TableSpec
+from engine.system.writing import write_file
 from engine.tables import matching as comparing
 from engine.tables.columns import SPECS
 

@@ -5,20 +5,16 @@ A path is written whole or not at all: a temporary file beside it, renamed at th
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-import secrets
-import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from engine.errors import RequestError, SubpopError, UnknownName
+from engine.errors import RequestError, UnknownName
 from engine.export import together as export_together
 from engine.export.formats import WRITERS
 from engine.rows import RunRow, Table, TableSpec, VictimResult
+from engine.system.writing import in_words, write_file
 from engine.tables import matching as comparing
 from engine.tables.columns import MADE_AT_EXPORT, OPTIONAL, SPECS
 from engine.tables.compare import COMPARISONS
@@ -71,7 +67,7 @@ def export(
         write_file(out, lambda stream: WRITERS[format](spec, provenance, counted, stream))
     else:
         stream = sys.stdout.buffer if out is None else out
-        with _in_words("standard output" if out is None else "the output"):
+        with in_words("standard output" if out is None else "the output"):
             WRITERS[format](spec, provenance, counted, stream)
             stream.flush()
     return counted.count
@@ -221,51 +217,3 @@ class _Count:
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
-
-
-def write_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write to a temporary file beside `path` and rename it; a device or pipe is written as it is."""
-    with _in_words(str(path)):
-        real = Path(os.path.realpath(path.expanduser()))
-        if real.exists() and not stat.S_ISREG(real.stat().st_mode):
-            if real.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            with real.open("wb") as stream:
-                write(stream)
-            return
-        part = real.parent / f".{real.name[:100]}.{secrets.token_hex(4)}.part"
-        try:
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as stream:
-                write(stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            if real.exists():
-                part.chmod(stat.S_IMODE(real.stat().st_mode))
-            part.replace(real)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                part.unlink()
-            raise
-
-
-_NEXT = {
-    errno.ENOSPC: "make room, or give another path; nothing was left behind",
-    errno.EDQUOT: "make room within the quota, or give another path; nothing was left behind",
-    errno.ENOENT: "make the folder first, or give another path",
-    errno.ENOTDIR: "give a path inside a folder",
-    errno.EISDIR: "give a file's path inside it",
-    errno.EACCES: "give a path that you may write to",
-    errno.EPERM: "give a path that you may write to",
-    errno.EROFS: "give a path on a disk that can be written",
-}
-
-
-@contextlib.contextmanager
-def _in_words(where: str) -> Iterator[None]:
-    try:
-        yield
-    except (SubpopError, BrokenPipeError):
-        raise
-    except OSError as error:
-        what = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise RequestError(f"cannot be written: {what}", where=where, next=_NEXT.get(error.errno or 0, "give another path")) from error

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from engine.datasets.files.places import data_dir as default_data_dir
 from engine.errors import RunFailed
-from engine.features.pictures import Report, all_cores, locked
+from engine.features.kept import Report, locked
 from engine.features.tokenizer import TextTokenizer, bert_vocabulary, tokenizer_of
 from engine.features.tokens import tokens_of
 from engine.models.bert.bert import Bert, BertEncoder, represented
@@ -33,6 +33,7 @@ from engine.models.encoders.skeleton import skeleton_of
 from engine.rows import Dataset, Rows, States
 from engine.scenario.sections import ModelSection
 from engine.system.filesystem import cache_dir
+from engine.system.threads import all_cores
 from engine.training.encoders.states import StateRows
 
 TOKENS_AT_ONCE = 4096  # of a batch that is encoded: 32 texts of 128 tokens

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from engine.errors import RequestError
-from engine.features import pictures as features
 from engine.features import texts
 from engine.models import build as models
 from engine.models.bert.bert import LAYERS
@@ -18,6 +17,7 @@ from engine.rows import Dataset, Rows
 from engine.scenario.sections import ModelSection, Scenario
 from engine.seeds import generator, seed_for
 from engine.subpopulations.blocks import ByParts
+from engine.system import threads
 from engine.training.dense import Control
 from engine.training.encoders.states import StateRows
 from engine.training.recipe import Job, Trained, Training
@@ -56,7 +56,7 @@ class Adversary:
         return fit(self.model, self.section, data, [clean], seed, fold, self.how, self.control, workers=cores)[0]
 
     def _probabilities(self, trained: Trained, x: np.ndarray) -> np.ndarray:
-        with nullcontext() if isinstance(self.model, models.Mlp) else features.all_cores():
+        with nullcontext() if isinstance(self.model, models.Mlp) else threads.all_cores():
             logits = torch.cat(logits_of(self.model, trained.params, x, self.how))
         return self.model.probabilities(logits).float().cpu().numpy()
 
@@ -120,7 +120,7 @@ class Adversary:
     def _texts(self, tokens: np.ndarray, ask: Callable[[torch.Tensor], torch.Tensor], report: Callable[[str, float], None]) -> np.ndarray:
         assert isinstance(self.model, TextNetwork)
         found = []
-        with features.all_cores():
+        with threads.all_cores():
             for lo in range(0, len(tokens), TEXTS_AT_ONCE):
                 report("representing the texts", lo / len(tokens))
                 found.append(ask(self.model.pixels(tensor(tokens[lo : lo + TEXTS_AT_ONCE]).to(self.how.device))).float().cpu().numpy())
@@ -153,7 +153,7 @@ class Adversary:
     @torch.no_grad()
     def _passes(self, images: np.ndarray, ask: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
         found = []
-        with features.all_cores():
+        with threads.all_cores():
             for lo in range(0, len(images), 64):
                 self.progress("representing the images", lo / len(images))
                 found.append(ask(self.pixels(images[lo : lo + 64])).flatten(1).float().cpu().numpy())

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from engine.errors import RequestError
-from engine.export.export import write_file
 from engine.plots.data import Plot, alt
+from engine.system.writing import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.errors import RequestError, SubpopError
-from engine.export.export import write_file
 from engine.preview import showing
 from engine.rows import RunRow, Subpopulation
+from engine.system.writing import write_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

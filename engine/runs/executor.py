@@ -1,17 +1,12 @@
-"""Where stacks are trained: the devices of this machine. torch is imported only where a GPU is asked for."""
+"""Who trains the stacks of a run: this process, one after another."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from engine.errors import RequestError
 from engine.rows import StackPlan, VictimResult
-
-GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, Windows' for its Linux: none of them, no GPU
 
 
 @dataclass(frozen=True)
@@ -21,40 +16,6 @@ class TrainedStack:
     stack: StackPlan
     victims: list[VictimResult]
     duration_s: float
-
-
-def resolve(device: str) -> str:
-    """The device that a scenario's `compute.device` names here: "auto" is the first GPU where there is one, else the CPU.
-
-    Raises RequestError where it is not a device or this machine has none of it.
-    """
-    if device == "cpu":
-        return "cpu"
-    kind, _, number = device.partition(":")
-    if kind not in ("auto", "cuda") or (kind == "auto" and number) or not (number.isdigit() or device == kind):
-        raise RequestError(f"{device!r} is not a device", where="compute.device", next="use auto, cpu, cuda or cuda:1")
-    if kind == "auto" and sys.platform == "linux" and not any(Path(node).exists() for node in GPU_NODES):
-        return "cpu"  # as torch would say, seconds later
-
-    import torch
-
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if kind == "auto":
-        return "cuda:0" if there else "cpu"
-    if int(number or 0) >= there:
-        here = ", ".join(["cpu", *(f"cuda:{i}" for i in range(there))])
-        why = "" if torch.version.cuda or torch.version.hip else " (this torch was built for the CPU)"
-        raise RequestError(f"this machine has no {device}{why}", where="compute.device", next=f"it has {here}; or use auto")
-    return f"cuda:{int(number or 0)}"
-
-
-def lease_name(device: str) -> str:
-    """What a device is called in the store's queue: the same for every process, however CUDA_VISIBLE_DEVICES renumbers GPUs."""
-    if device == "cpu":
-        return "cpu"
-    import torch
-
-    return f"cuda {getattr(torch.cuda.get_device_properties(device), 'uuid', device)}"
 
 
 def train(

@@ -18,7 +18,7 @@ from engine.runs.provenance import provenance
 from engine.scenario.parse import parse
 from engine.scenario.sections import Scenario
 from engine.store import Store, StoredDiscovery
-from engine.system import processes
+from engine.system import devices, processes
 
 if TYPE_CHECKING:
     from engine.tables.world import World
@@ -73,7 +73,7 @@ def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: Module
     scenario = parse(store.run(run_id).scenario_toml, where=f"the scenario of run {run_id}")
     from engine import datasets
 
-    device = executor.resolve(scenario.compute.device)
+    device = devices.resolve(scenario.compute.device)
     w = Work(store, run_id, scenario, datasets.data_dir(data_dir or store.data_dir(run_id)), pipeline, control, status)
     _say_pauses(w)
     _wait_for_device(w, device)
@@ -100,7 +100,7 @@ def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: Module
 
 def _wait_for_device(w: Work, device: str) -> None:
     """Stay in the device's queue until it is this run's turn: several runs never share a device by accident."""
-    name = executor.lease_name(device)
+    name = devices.lease_name(device)
     said = ""
     w.control.check()  # a pause that came while libraries were loaded: not in the queue yet
     while (holder := w.store.lease(name, w.run_id, processes.host_name(), os.getpid())) is not None:

@@ -11,10 +11,13 @@ from engine.system.processes import cores
 
 
 @contextmanager
-def all_cores(device: torch.device) -> Iterator[None]:
-    """PyTorch's threads on every core meanwhile: victims are trained with one each, these batches are alone."""
+def all_cores(device: torch.device | None = None) -> Iterator[None]:
+    """PyTorch's threads on every core meanwhile: victims are trained with one each, these batches are alone.
+
+    device: where the batches run, if not on the CPU alone: a GPU needs no more threads.
+    """
     threads = torch.get_num_threads()
-    if device.type == "cpu":
+    if device is None or device.type == "cpu":
         torch.set_num_threads(cores())
     try:
         yield

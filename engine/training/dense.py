@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.rows import StepRows
+from engine.steps import StepRows
 from engine.training.adam import StackAdam
 from engine.training.halving import in_halves
 from engine.training.parts import can_fork, train_in_parts

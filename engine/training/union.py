@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from engine.training.models import VictimModel
 from engine.training.recipe import Job, Recipe, Trained, Training
-from engine.training.reference.sequential import Batches, VictimModel, fit
+from engine.training.reference.sequential import Batches, fit
 from engine.training.schedule import union_order
 
 

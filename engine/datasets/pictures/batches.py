@@ -15,9 +15,9 @@ from hashlib import md5
 from pathlib import Path
 from typing import Any
 
+from engine.datasets.files.archives import Leftovers, tar_members
 from engine.datasets.files.fetching import md5_of
-from engine.datasets.pictures.decoding import Block, Leftovers
-from engine.datasets.pictures.sources import tar_members
+from engine.datasets.pictures.decoding import Block
 from engine.datasets.pictures.traits import measured
 from engine.errors import BadData
 

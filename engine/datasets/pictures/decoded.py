@@ -18,8 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from engine.datasets.files.archives import Leftovers
 from engine.datasets.files.places import Progress
-from engine.datasets.pictures.decoding import Leftovers
 from engine.datasets.pictures.sources import Source
 from engine.datasets.pictures.traits import WORDS
 from engine.datasets.wording import counted

@@ -12,11 +12,11 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from engine.datasets.files.archives import Leftovers
 from engine.datasets.pictures.traits import measured
-from engine.datasets.wording import counted, shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,43 +24,15 @@ if TYPE_CHECKING:
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")  # Pillow can do more; those are rarely pictures and rarely tested
 MOST_PIXELS = 100_000_000  # of one picture: 300 MB unpacked, a thread
-MOST_BYTES = 200_000_000  # of one file
 MOST_THREADS = 16
 BATCH = 64  # pictures that a thread takes at once
-EXAMPLES = 3  # names kept of those left out for one reason
 ROTATED = "exif"
 
 Member = tuple[str, Callable[[], bytes], float]  # its name, what reads it, and the share of the source that is then read
 
 
-def readable(name: str) -> str:
-    """A file's name as text that can be printed and stored: what is not UTF-8 in it is replaced."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 class LeftOut(Exception):
     """Why a file is not used, as words that follow "left out"."""
-
-
-@dataclass
-class Leftovers:
-    """Files that are not used: reason -> how many, and the first names."""
-
-    count: dict[str, int] = field(default_factory=dict)
-    names: dict[str, list[str]] = field(default_factory=dict)
-
-    def add(self, why: str, name: str) -> None:
-        self.count[why] = self.count.get(why, 0) + 1
-        some = self.names.setdefault(why, [])
-        if len(some) < EXAMPLES:
-            some.append(shortened(readable(name), 80))
-
-    def notes(self) -> tuple[str, ...]:
-        """One line a reason."""
-        return tuple(
-            f"left out, {why}: {counted(n, 'file')} ({', '.join(self.names[why])}{', ...' if n > len(self.names[why]) else ''})"
-            for why, n in sorted(self.count.items())
-        )
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from engine.datasets.files.archives import readable
 from engine.datasets.pictures.decoded import Pictures
-from engine.datasets.pictures.decoding import readable
 from engine.datasets.pictures.traits import in_words
 from engine.rows import Rows
 

@@ -6,24 +6,20 @@ damaged or goes on after its end is refused whole.
 
 from __future__ import annotations
 
-import gzip
 import os
-import tarfile
-import zlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import Protocol
 
+from engine.datasets.files.archives import MOST_BYTES, TOO_LARGE, Leftovers, tar_members
 from engine.datasets.files.fetching import digest_of
-from engine.datasets.pictures.decoding import MOST_BYTES, Block, LeftOut, Leftovers, Member, decode
+from engine.datasets.pictures.decoding import Block, LeftOut, Member, decode
 from engine.errors import BadData
 
 Naming = Callable[[str], str]  # a member's path -> the name it goes by; LeftOut where it is none of the dataset's
 
-TOO_LARGE = f"larger than {MOST_BYTES // 1_000_000} MB"
 TWICE = "named twice"
-MOST_NAME_BYTES = 1 << 20  # of a tar header that holds nothing but a long name
 
 
 class Source(Protocol):
@@ -131,50 +127,6 @@ def folder_of_pictures(path: Path, naming: Naming, within: tuple[str, ...] = (""
                 except OSError:  # a link to nothing, or gone meanwhile: told when it is read
                     files.append((file.relative_to(path).as_posix(), 0, 0))
     return FolderOfPictures(path, naming, tuple(sorted(files)))
-
-
-def tar_members(path: Path, wanted: Callable[[str], bool], left: Leftovers) -> Iterator[tuple[str, bytes, float]]:
-    """(path, bytes, share of the archive read) of each wanted file, in the archive's order. BadData where the archive is not whole."""
-    try:
-        with path.open("rb") as raw:
-            size = max(1, os.fstat(raw.fileno()).st_size)
-            zipped = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if zipped else raw
-            with tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictInfo, errors="replace") as tar:
-                for member in tar:
-                    if member.isdir() or not wanted(member.name):
-                        continue
-                    if not member.isreg():
-                        left.add("a link or a device, not a file", member.name)
-                    elif member.size > MOST_BYTES:
-                        left.add(TOO_LARGE, member.name)
-                    elif (file := tar.extractfile(member)) is not None:
-                        yield member.name, file.read(), raw.tell() / size
-            while rest := stream.read(1 << 20):  # to its end, where gzip's own checksum is compared
-                if rest.strip(b"\0"):
-                    raise tarfile.ReadError("there is more after its end")
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise BadData(
-            f"cannot be read as a tar archive: {error}", where=str(path), next="is it whole? delete or move it, and get it again"
-        ) from error
-
-
-class _StrictInfo(tarfile.TarInfo):
-    """A header that is damaged or cut off is an error; tarfile by itself takes it for the end of the archive."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _StrictInfo:
-        try:
-            info = super().frombuf(buf, encoding, errors)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # two blocks of zeros: the end as it should be
-            raise
-        except tarfile.HeaderError as error:
-            raise tarfile.ReadError(f"a damaged header ({error})") from error
-        names = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
-        if info.type in names and info.size > MOST_NAME_BYTES:  # it would be read into memory
-            raise tarfile.ReadError(f"a name of {info.size:,} bytes")
-        return info
 
 
 def _name(path: str, naming: Naming, seen: set[str], left: Leftovers) -> str | None:

@@ -14,10 +14,10 @@ from hashlib import md5
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.datasets.files.archives import Leftovers, tar_members
 from engine.datasets.files.fetching import md5_of
 from engine.datasets.files.places import Progress
-from engine.datasets.pictures.decoding import Leftovers
-from engine.datasets.pictures.sources import TWICE, tar_members
+from engine.datasets.pictures.sources import TWICE
 from engine.datasets.texts.rows import some
 from engine.datasets.wording import counted
 from engine.errors import BadData

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.models.bert.stack import LastLayerStack
-from engine.rows import Kept
+from engine.steps import Kept
 
 LAYER = (
     "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense", "attention.output.LayerNorm",

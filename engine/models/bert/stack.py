@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from engine.rows import EncoderRows, Kept
+from engine.steps import EncoderRows, Kept
 
 if TYPE_CHECKING:
     from engine.models.bert.last_layer import LastLayer

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from engine.rows import StepRows
+from engine.steps import StepRows
 
 
 class DenseStack:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.rows import Kept
 from engine.seeds import generator
+from engine.steps import Kept
 
 
 class Rates(Protocol):

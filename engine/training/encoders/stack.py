@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from engine.errors import RequestError
-from engine.rows import EncoderPoison, EncoderRows
-from engine.training.adamw import DecayedAdam
+from engine.steps import EncoderPoison, EncoderRows
+from engine.training.adam import DecayedAdam
 from engine.training.dense import LEAST_PER_PART, STEPS_BETWEEN_REPORTS, Control
 from engine.training.encoders.dropout import DropoutDraws, Rates
 from engine.training.encoders.states import StateRows

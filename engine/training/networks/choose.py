@@ -15,12 +15,12 @@ from torch import Tensor
 
 from engine.training.dense import Control
 from engine.training.halving import in_halves
+from engine.training.models import NetworkModel
 from engine.training.networks.one import train_one
 from engine.training.networks.stack import train_vmapped
 from engine.training.networks.trial import NetworkTrial
 from engine.training.parts import can_fork, train_in_parts
 from engine.training.recipe import Job, Recipe, Trained, Training
-from engine.training.reference.sequential import NetworkModel
 
 Way = Literal["one_by_one", "vmapped"]
 MOST_VMAPPED = 4_000_000  # numbers of a victim's parameters; a larger network fills the device alone

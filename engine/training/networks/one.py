@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.training.adamw import DecayedAdam
+from engine.training.adam import DecayedAdam
 from engine.training.dropout import dropout_draws
 from engine.training.networks.rows import NetworkStep, StackPictures
 from engine.training.networks.trial import NetworkTrial

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.training.models import NetworkModel
 from engine.training.recipe import Recipe, Training
-from engine.training.reference.sequential import NetworkModel
 from engine.training.schedule import Schedule
 
 

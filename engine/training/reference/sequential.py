@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,30 +11,9 @@ from torch import Tensor
 
 from engine.training import augmentation
 from engine.training.dropout import dropout_draws
+from engine.training.models import NetworkModel, VictimModel
 from engine.training.recipe import Job, Plateau, Recipe, Trained, Training
 from engine.training.schedule import Schedule
-
-
-class VictimModel(Protocol):
-    """What a trainer of single victims needs of a model."""
-
-    def logits(self, params: Sequence[Tensor], x_BF: Tensor) -> Tensor: ...
-    def losses(self, logits_BO: Tensor, y_B: Tensor) -> Tensor: ...
-    def penalty(self, params: Sequence[Tensor]) -> Tensor: ...
-
-
-class NetworkModel(Protocol):
-    """What a trainer of single victims needs of a network that reads pictures; params[:trainable] are trained, the others are buffers."""
-
-    @property
-    def trainable(self) -> int: ...
-    @property
-    def has_dropout(self) -> bool: ...
-    def pixels(self, x: Tensor) -> Tensor: ...
-    def logits(self, params: Sequence[Tensor], pixels_BCHW: Tensor, *, training: bool = False) -> Tensor: ...
-    def losses(self, logits_BO: Tensor, y_B: Tensor) -> Tensor: ...
-    def penalty(self, params: Sequence[Tensor]) -> Tensor: ...
-
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 Logits = Callable[[Sequence[Tensor], Tensor, int, int], Tensor]  # (params, x_BF, epoch, step) -> logits_BO

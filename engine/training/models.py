@@ -1,0 +1,29 @@
+"""What a trainer needs of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+
+class VictimModel(Protocol):
+    """What a trainer of single victims needs of a model."""
+
+    def logits(self, params: Sequence[Tensor], x_BF: Tensor) -> Tensor: ...
+    def losses(self, logits_BO: Tensor, y_B: Tensor) -> Tensor: ...
+    def penalty(self, params: Sequence[Tensor]) -> Tensor: ...
+
+
+class NetworkModel(Protocol):
+    """What a trainer of single victims needs of a network that reads pictures; params[:trainable] are trained, the others are buffers."""
+
+    @property
+    def trainable(self) -> int: ...
+    @property
+    def has_dropout(self) -> bool: ...
+    def pixels(self, x: Tensor) -> Tensor: ...
+    def logits(self, params: Sequence[Tensor], pixels_BCHW: Tensor, *, training: bool = False) -> Tensor: ...
+    def losses(self, logits_BO: Tensor, y_B: Tensor) -> Tensor: ...
+    def penalty(self, params: Sequence[Tensor]) -> Tensor: ...
