@@ -50,7 +50,7 @@ class Discovery:
 
 
 class FakePipeline:
-    """What `engine.pipeline.discover` offers a worker."""
+    """What `engine.pipeline.order` offers a worker."""
 
     Discovery = Discovery
 

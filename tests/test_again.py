@@ -14,7 +14,7 @@ import pytest
 from engine import notebook
 from engine.cli import main as cli
 from engine.errors import RequestError
-from engine.pipeline import discover as pipeline
+from engine.pipeline import order as pipeline
 from engine.rows import Dataset, StackPlan, VictimResult, VictimSpec
 from engine.runs import again, reuse
 from engine.runs import start as run

@@ -13,11 +13,11 @@ from scipy.stats import spearmanr
 
 from engine.attacks import influence, softmax, softmax_regression
 from engine.attacks import poison as attacks
-from engine.attacks.checking import changes
 from engine.attacks.softmax_regression import Regression, fit
 from engine.errors import BadData
 from engine.rows import Arm, Dataset, Membership, Poison, Rows, Subpopulation
 from engine.scenario.sections import AttackSection
+from tests.studies.influence_check import changes
 
 ATTACK = AttackSection(kind="influence", damping=0.01)
 WIDTH, EACH, SUBPOPULATIONS = 8, 25, 8

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from engine.cli.main import app
 from engine.errors import RequestError
-from engine.pipeline import discover as pipeline
+from engine.pipeline import order as pipeline
 from engine.preview import contact_sheet
 from engine.rows import Membership
 from engine.store import Store

@@ -1,11 +1,11 @@
-"""The corrected interval covers the truth in simulated worlds. The full table: `python -m engine.evaluation.simulate` (2,000 worlds)."""
+"""The corrected interval covers the truth in simulated worlds. The full table: `python -m tests.studies.simulate` (2,000 worlds)."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from engine.evaluation.simulate import ADULT, KS, coverage, draw, main, quantiles, truths, world_of
+from tests.studies.simulate import ADULT, KS, coverage, draw, main, quantiles, truths, world_of
 
 WORLDS = {3: 45, 5: 30, 10: 14}
 NOMINAL = 0.93

@@ -452,7 +452,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("tune", ["all", "last_layer"])
 def test_from_a_table_of_texts_to_what_victims_predict(tiny: tuple[Path, Path], tune: str) -> None:
-    from engine.pipeline import discover as pipeline
+    from engine.pipeline import order as pipeline
 
     given = scenario_of(*tiny, f"model.tune={tune}", *(["subpopulations.layer=tokens"] if tune == "all" else []))
     said: list[str] = []

@@ -18,9 +18,9 @@ from engine.evaluation.counts import Counts
 from engine.evaluation.damage import damages, off_target
 from engine.evaluation.folds import FOLDS, assign_folds
 from engine.evaluation.layout import Layout, lay_out
-from engine.evaluation.simulate import calm, draw, null
 from engine.rows import VictimResult, VictimSpec
 from tests.evaluation_world import CLASSES, FACTS, ROWS, SUBPOPULATIONS, discovered, victims
+from tests.studies.simulate import calm, draw, null
 
 
 def counted(found, results) -> Counts:

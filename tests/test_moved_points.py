@@ -7,7 +7,9 @@ import pytest
 
 from engine.attacks import poison as attacks
 from engine.features import pictures as features
-from engine.pipeline import discover as pipeline
+from engine.pipeline import order as pipeline
+from engine.pipeline import train
+from engine.pipeline.discovery import PROBABILITIES
 from engine.rows import VictimSpec
 from engine.scenario.parse import parse
 from engine.scenario.sections import Scenario
@@ -38,7 +40,7 @@ def discovered(scenario: Scenario) -> pipeline.Discovery:
     adversary = ConvAdversary(dataset.aux.images)
     arrays = attacks.prepare(scenario.attack, subpopulations, dataset, membership, adversary, seed=scenario.seed, trials=range(2))
     proba = np.full((len(dataset.aux), 3), 1 / 3, np.float32)
-    return pipeline.Discovery(seen, membership, subpopulations, {pipeline.PROBABILITIES: proba, **arrays})
+    return pipeline.Discovery(seen, membership, subpopulations, {PROBABILITIES: proba, **arrays})
 
 
 @pytest.mark.parametrize("kind", ["mlp", "logistic", "conv"])
@@ -46,7 +48,7 @@ def test_victims_that_read_otherwise_than_the_adversary_see_moved_points_too(kin
     scenario = parse(TEXT.format(kind=kind))
     found = discovered(scenario)
     poison = pipeline.poison_of(scenario, found, VictimSpec(1, 1, "poisoned", 0, 1.0))
-    training, job = pipeline._training(scenario, found), pipeline._job(scenario, found, poison)
+    training, job = train.training(scenario, found), train.job(scenario, found, poison)
     moved = pipeline.moved_pictures(scenario, found.dataset, found.arrays)[poison.moved]
     plain = found.dataset.aux.images[poison.rows] / np.float32(255)
     assert 0.001 < np.abs(moved - plain).max() <= 0.05 + 1e-6
@@ -62,6 +64,6 @@ def test_the_control_is_left_as_it_is() -> None:
     scenario = parse(TEXT.format(kind="mlp"))
     found = discovered(scenario)
     poison = pipeline.poison_of(scenario, found, VictimSpec(1, 1, "label_flip", 0, 1.0))
-    job = pipeline._job(scenario, found, poison)
+    job = train.job(scenario, found, poison)
     assert poison.moved is None
     assert (job.rows == poison.rows).all()

@@ -12,9 +12,9 @@ from engine import datasets
 from engine.attacks import poison as attacks
 from engine.errors import Interrupted, RequestError
 from engine.models import build as models
-from engine.pipeline import discover as pipeline
+from engine.pipeline import order as pipeline
 from engine.pipeline.adversary import Adversary
-from engine.pipeline.discover import Discovery
+from engine.pipeline.discovery import Discovery
 from engine.rows import VictimResult, VictimSpec
 from engine.scenario import available
 from engine.scenario.parse import load, parse
@@ -214,7 +214,7 @@ def test_what_a_small_model_has_no_use_for_is_refused_in_words():
     ],
 )
 def test_what_the_data_cannot_serve_is_refused_before_anything_is_trained(override: str, told: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pipeline, "Adversary", lambda *args: pytest.fail("the adversary's model was trained first"))
+    monkeypatch.setattr("engine.pipeline.discover.Adversary", lambda *args: pytest.fail("the adversary's model was trained first"))
     with pytest.raises(RequestError, match=told):
         discover(scenario(override))
 

@@ -22,8 +22,8 @@ from engine.training.recipe import Job, Plateau, Recipe, Trained
 from engine.training.reference.sequential import fit, train_sequential
 from engine.training.schedule import Schedule
 from engine.training.sizing import measured_size
-from engine.training.union import train_union
 from tests import worlds
+from tests.studies.union import train_union
 from tests.worlds import CPU
 
 SIZES = [0, 3, 11, 26, 60]  # poison points: none, fewer than steps, more than steps

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ from engine.cli import runs as cli_runs
 from engine.cli import scenarios as cli_scenarios
 from engine.cli import text as cli_text
 from engine.cli.text import DataOption, StoreOption
-from engine.errors import SubpopError
+from engine.errors import RequestError, SubpopError
 
 COMPLETE = "_SUBPOP_COMPLETE"  # set by the shell when it asks for completions
 
@@ -60,7 +60,7 @@ def top(
 
         cli_text.line(f"subpop {version_of('subpop')}")
     elif context.invoked_subcommand is None:
-        raise typer.Exit(terminal_app())
+        raise typer.Exit(context.obj())
 
 
 for command in (
@@ -95,15 +95,16 @@ def command_line() -> Any:
     return typer.main.get_command(app)
 
 
-def terminal_app() -> int:
-    """The app on this terminal; its exit status."""
-    from tui.app import main as app_main
-
-    return int(app_main() or 0)
+def no_app() -> int:
+    """Where the command line is run without the terminal app behind it."""
+    raise RequestError("no command was given", next="see subpop --help; `subpop` alone opens the terminal app")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line (None: this process's) and return its exit status. Never lets an exception through."""
+def main(arguments: Sequence[str] | None = None, *, open_app: Callable[[], int] = no_app) -> int:
+    """Run one command line (None: this process's) and return its exit status. Never lets an exception through.
+
+    open_app: what runs where no command is given; it stands above this package and so is handed down.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if sys.stdout is None:  # started with its output closed: what is said goes nowhere
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
@@ -113,8 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     environment = {name: os.environ.get(name) for name in ("SUBPOP_STORE", "SUBPOP_DATA")}
     try:
         if not words and COMPLETE not in os.environ:
-            return terminal_app()  # without typer's start-up
-        status = command_line().main(args=words, prog_name="subpop", standalone_mode=False)
+            return open_app()  # without typer's start-up
+        status = command_line().main(args=words, prog_name="subpop", standalone_mode=False, obj=open_app)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except BrokenPipeError:  # `subpop runs | head`: the reader has what it wanted

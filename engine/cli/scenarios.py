@@ -90,7 +90,7 @@ def discover(
     the subpopulation's auxiliary rows, cross-fitted; accuracy is that model's on the subpopulation's test rows. All are fractions.
     """
     loaded, root = ready(scenario, set_, smoke, device, data)
-    from engine.pipeline import discover as pipeline
+    from engine.pipeline import order as pipeline
 
     with cli_text.progress() as report:
         found = pipeline.discover(loaded, root, device=plain_device(loaded), log=cli_text.note, progress=report, with_poison=False)

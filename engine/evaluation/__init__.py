@@ -11,5 +11,4 @@ interval.py    the interval of the corrected worst k
 paired.py      one attack against another
 optimised.py   what optimising the poison gained by its own measure
 confidence.py  groups by the adversary's confidence, rank correlation
-simulate.py    whether that interval covers, in worlds of known damage
 """

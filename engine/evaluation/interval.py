@@ -11,7 +11,7 @@ variance at all, and the choice itself wobbles. So the error is worked out on th
    an estimate of 1 from three trials is not sure of itself. Where the variance as it is reaches further, that is taken: whether it
    would fall with the damage is not known. t has the trials' degrees of freedom and the prior's.
 
-The constants below were settled by `python -m engine.evaluation.simulate`, whose table says what they buy.
+The constants below were settled by `python -m tests.studies.simulate`, whose table says what they buy.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from engine.features import texts
 from engine.models import build as models
 from engine.models.bert.files import BertSource
 from engine.models.dense.mlp import Mlp
-from engine.pipeline import discover as pipeline
+from engine.pipeline import order as pipeline
 from engine.scenario.sections import ModelSection, Scenario
 from engine.seeds import generator
 from engine.system.processes import cores

@@ -59,7 +59,7 @@ def write(
     Raises RequestError before the run's discovery, for data that have no pictures or are not the run's, and for a path that cannot be
     written; MissingData where the data are not here.
     """
-    from engine.pipeline import discover as pipeline
+    from engine.pipeline import order as pipeline
     from engine.scenario import parse as scenario
 
     if stored is None:

@@ -95,7 +95,7 @@ class Preview:
         self.answers.say(fetched=[str(path) for path in datasets.fetch(kind, data, self.answers.progress)])
 
     def _discover(self, text: str, data: Path, folder: str | None) -> None:
-        from engine.pipeline import discover as pipeline
+        from engine.pipeline import order as pipeline
         from engine.scenario import parse as scenario
 
         wanted = scenario.parse(text, folder=Path(folder) if folder else None)
@@ -105,7 +105,7 @@ class Preview:
         self.answers.say(found=told, deviations=list(pipeline.deviations(wanted, found.dataset)))
 
     def _run(self, run_id: str, store_path: Path, data: Path) -> None:
-        from engine.pipeline import discover as pipeline
+        from engine.pipeline import order as pipeline
         from engine.scenario import parse as scenario
         from engine.store import Store
 

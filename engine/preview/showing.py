@@ -67,7 +67,7 @@ def poison_points(scenario: Scenario, discovery: Any, index: int, alpha: float, 
 
     RequestError for an alpha, a trial or a subpopulation that the scenario does not have, and for influence before a run has scored points.
     """
-    from engine.pipeline import discover as pipeline
+    from engine.pipeline import order as pipeline
 
     wanted = {"alpha": (alpha, scenario.attack.alphas), "trial": (trial, scenario.evaluation.trial_numbers)}
     wanted["subpopulation"] = (index, range(len(discovery.subpopulations)))

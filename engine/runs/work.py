@@ -44,7 +44,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Work:
-    """One run in one worker: where it reads and writes, and how it hears. pipeline: `pipeline.discover`, or what stands in for it."""
+    """One run in one worker: where it reads and writes, and how it hears. pipeline: `pipeline.order`, or what stands in for it."""
 
     store: Store
     run_id: str
@@ -80,7 +80,7 @@ def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: Module
     started = store.run(run_id).started_at or store.now()
     w.enter("starting", "running", started_at=started, device=device)
     if w.pipeline is None:  # only now: a run in the queue needs no half a gigabyte of libraries
-        from engine.pipeline import discover as real
+        from engine.pipeline import order as real
 
         w = replace(w, pipeline=real)
     finding.check(scenario)

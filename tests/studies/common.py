@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.datasets import data_dir
-from engine.pipeline import discover as pipeline
-from engine.pipeline.discover import Discovery
+from engine.pipeline import order as pipeline
+from engine.pipeline.discovery import Discovery
 from engine.rows import Table, VictimResult
 from engine.scenario import parse as scenario
 from engine.scenario.sections import Scenario

@@ -17,7 +17,6 @@ import torch
 
 from engine.attacks import influence, label_flip
 from engine.attacks import poison as attacks
-from engine.attacks.checking import changes
 from engine.evaluation.confidence import spearman
 from engine.features import pictures as features
 from engine.pipeline.adversary import Adversary
@@ -25,6 +24,7 @@ from engine.rows import Dataset
 from engine.scenario.sections import Scenario
 from engine.system.processes import cores
 from tests.studies.common import discovered, quiet
+from tests.studies.influence_check import changes
 
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the subpopulation's aux rows
 

@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 import torch
 
-from engine.pipeline import discover as pipeline
+from engine.pipeline import order as pipeline
 from engine.rows import VictimResult, VictimSpec
 from engine.training.dense import train_stacked
 from engine.training.recipe import Job

@@ -16,13 +16,13 @@ import torch
 from joblib import Parallel, delayed
 from scipy import stats
 
-from engine.pipeline import discover as pipeline
-from engine.pipeline.discover import Discovery
+from engine.pipeline import order as pipeline
+from engine.pipeline.discovery import Discovery
 from engine.rows import VictimResult
 from engine.scenario.sections import Scenario
-from engine.training.union import train_union
 from engine.victims import family as victims
 from tests.studies.common import discovered, only
+from tests.studies.union import train_union
 
 LEAST_TEST_ROWS = 25  # 30 of the tuples have as many
 

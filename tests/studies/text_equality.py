@@ -13,8 +13,8 @@ import time
 
 import numpy as np
 
-from engine.pipeline import discover as pipeline
-from engine.pipeline.discover import Discovery
+from engine.pipeline import order as pipeline
+from engine.pipeline.discovery import Discovery
 from engine.rows import StackPlan
 from engine.scenario.sections import Scenario
 from tests.studies.common import discovered

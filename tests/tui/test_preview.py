@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.pipeline.discover import Discovery
+from engine.pipeline.discovery import Discovery
 from engine.preview.process import Answers, Preview, questions
 from engine.rows import Dataset, Membership, Rows
 from engine.scenario.parse import parse

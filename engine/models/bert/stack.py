@@ -12,15 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from engine.steps import EncoderRows, Kept
-
-if TYPE_CHECKING:
-    from engine.models.bert.last_layer import LastLayer
 
 QUERY, KEY, VALUE, CONTEXT, NORM_1, INNER, OUTER, NORM_2, POOL = range(0, 18, 2)  # places of weights; a bias follows each
 
@@ -64,10 +61,27 @@ class _Norm:
     y_VRW: Tensor
 
 
+class Layer(Protocol):
+    """What a stack needs to know of a `last_layer.LastLayer`."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def heads(self) -> int: ...
+    @property
+    def pooler(self) -> bool: ...
+    @property
+    def eps(self) -> float: ...
+    @property
+    def gelu(self) -> str: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+
 class LastLayerStack:
     """Parameters and gradients of V victims; tensors[i] is [victims, *shape] of the i-th of `LastLayer.names`."""
 
-    def __init__(self, layer: LastLayer, params: Sequence[Sequence[Tensor]], device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Layer, params: Sequence[Sequence[Tensor]], device: torch.device, dtype: torch.dtype) -> None:
         self.layer = layer
         self.tensors = [torch.stack([p[i].to(device=device, dtype=dtype) for p in params]) for i in range(len(layer.names))]
         self.grads = [torch.zeros_like(t) for t in self.tensors]

@@ -1,6 +1,6 @@
 """Does the corrected interval cover? Simulated worlds of known damage, 2,000 of each kind, at 3, 5 and 10 trials.
 
-    python -m engine.evaluation.simulate [--worlds 2000] [--kind adult] [--trials 3 5 10] [--seed 0]
+    python -m tests.studies.simulate [--worlds 2000] [--kind adult] [--trials 3 5 10] [--seed 0]
 
 Each world draws its subpopulations anew: how the clean and the poisoned victims' accuracies on one vary over trials (Beta, by mean and
 standard deviation), how alike a row behaves from trial to trial, how many test rows. A trial's noise is partly common to subpopulations.
@@ -215,7 +215,7 @@ def coverage(kind: str, trials: int, worlds: int, seed: int) -> list[Line]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the coverage table."""
-    parser = argparse.ArgumentParser(prog="python -m engine.evaluation.simulate", description="Coverage of the corrected worst-k interval.")
+    parser = argparse.ArgumentParser(prog="python -m tests.studies.simulate", description="Coverage of the corrected worst-k interval.")
     parser.add_argument("--worlds", type=int, default=2000)
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--trials", type=int, nargs="+", default=[3, 5, 10])
