@@ -16,6 +16,7 @@ from tests.tui import worlds
 from tui.app import SubpopApp
 from tui.presenters import presets
 from tui.services import devices
+from tui.services import devices as services_devices
 
 NOW = 1_790_000_000.0  # a Monday in September 2026
 QUICK = """# A first look at the whole path in seconds: small pictures of digits, nothing to download.
@@ -99,7 +100,7 @@ def still_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
     )
     monkeypatch.setattr("textual.widgets.Input._toggle_cursor", lambda self: None)  # no blinking in pictures
     monkeypatch.setattr(devices, "has_gpu", lambda: False)
-    monkeypatch.setattr(presets, "machine", lambda: "2 cores, no GPU")
+    monkeypatch.setattr(services_devices, "machine", lambda: "2 cores, no GPU")
     monkeypatch.setattr(devices.Meter, "read", lambda self, pid, gpu="": devices.Use(1.6, 412_000_000, 4_100_000_000, 16_000_000_000, gpu))
     monkeypatch.setenv("SUBPOP_CONFIG", str(tmp_path / "config"))
     yield

@@ -30,10 +30,10 @@ from tui.dialogs.choose_run import ChooseRun
 from tui.dialogs.everything import EverythingDialog
 from tui.dialogs.export import ExportDialog
 from tui.dialogs.help import keys_of
-from tui.dialogs.palette import PaletteScreen
 from tui.dialogs.reader import Reader
 from tui.dialogs.row import RowDialog
 from tui.screens.compare import CompareScreen
+from tui.screens.palette import PaletteScreen
 from tui.screens.runs import RunsScreen
 from tui.widgets.bars import KeyBar, TopBar
 from tui.widgets.lines import Lines

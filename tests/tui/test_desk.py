@@ -360,7 +360,7 @@ def test_an_optimised_attack_stands_beside_label_flipping() -> None:
 
 async def test_help_and_the_command_list_tell_the_desks_keys(app: SubpopApp, run_id: str) -> None:
     from tui.dialogs.help import keys_of
-    from tui.dialogs.palette import PaletteScreen
+    from tui.screens.palette import PaletteScreen
 
     async with app.run_test(size=SIZE) as pilot:
         await results(pilot)

@@ -378,7 +378,7 @@ async def test_help_names_the_keys_and_columns_of_where_one_is(app: SubpopApp, s
 
 
 async def test_the_command_list_has_every_action_and_does_it(app: SubpopApp, store: Store) -> None:
-    from tui.dialogs.palette import PaletteScreen
+    from tui.screens.palette import PaletteScreen
 
     worlds.make_run(store)
     async with app.run_test(size=SIZE) as pilot:

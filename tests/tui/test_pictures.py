@@ -12,9 +12,9 @@ from engine.store import Store
 from tests.tui import picture_world, worlds
 from tests.tui.hands import settled
 from tui.app import SubpopApp
-from tui.presenters.members import Look, title
+from tui.presenters.members import Card, Look, title
 from tui.screens.subpopulations import SubpopulationsScreen
-from tui.widgets.pictures.grid import HALF, Card, PictureGrid
+from tui.widgets.pictures.grid import HALF, PictureGrid
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from textual.worker import get_current_worker
 
 from engine.errors import SubpopError
 from engine.rows import RunRow, VictimSpec
+from tui.dialogs.base import Dialog
 from tui.presenters import desk as desk_rows
 from tui.presenters import format as fmt
 from tui.presenters.again import cost
-from tui.screens.base import Dialog
 from tui.widgets.choice import Choice
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Input, Label, Static
 
-from tui.screens.base import Dialog
+from tui.dialogs.base import Dialog
 
 
 class AskText(Dialog[str]):

@@ -11,8 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
 from engine.rows import Column, RunRow, TableSpec
+from tui.dialogs.base import Dialog
 from tui.presenters import runs as run_words
-from tui.screens.base import Dialog
 from tui.widgets.table.live import LiveTable
 
 SPEC = TableSpec(

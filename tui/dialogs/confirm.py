@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
-from tui.screens.base import Dialog
+from tui.dialogs.base import Dialog
 
 
 class Confirm(Dialog[bool]):

@@ -15,8 +15,8 @@ from textual.containers import Horizontal
 from textual.widgets import Input, Label, Static
 
 from engine.rows import RunRow
+from tui.dialogs.base import Dialog
 from tui.presenters import format as fmt
-from tui.screens.base import Dialog
 from tui.widgets.lines import Lines
 
 BAR = 32  # cells

@@ -11,8 +11,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Static
 
+from tui.dialogs.base import Dialog
 from tui.presenters import format as fmt
-from tui.screens.base import Dialog
 from tui.services.preview import PreviewProcess
 from tui.widgets.lines import Lines
 

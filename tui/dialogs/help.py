@@ -13,7 +13,7 @@ from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widgets import Static
 
-from tui.screens.base import Dialog
+from tui.dialogs.base import Dialog
 from tui.services.settings import KEYS
 from tui.widgets.table import filtering
 from tui.widgets.table.live import LiveTable

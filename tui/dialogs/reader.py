@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from tui.screens.base import Dialog
+from tui.dialogs.base import Dialog
 
 
 class Reader(Dialog[None]):

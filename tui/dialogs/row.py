@@ -10,8 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 
 from engine.rows import TableSpec
+from tui.dialogs.base import Dialog
 from tui.presenters import format as fmt
-from tui.screens.base import Dialog
 from tui.widgets.detail import Detail, Fact
 
 Cells = tuple[object, ...]

@@ -10,13 +10,21 @@ from typing import Any
 from engine.rows import Column
 from engine.tables.columns import SPECS
 from tui.presenters import format as fmt
-from tui.widgets.pictures.grid import Card
 
 SPLITS = ("aux", "train", "test", "poison")
 SIZES = (16, 24, 32, 48)  # pixels of a thumbnail's side, that many cells wide and half as many lines high
 ROWS = 200  # asked for at once; of pictures the engine tells fewer
 NAMES_A_ROW = frozenset({"file", "filename", "path", "image", "id"})  # columns not worth a caption's room
 HEADS = ("row", "class", "point", "given", "true", "moved")
+
+
+@dataclass(frozen=True)
+class Card:
+    """One picture: RGB bytes, side x side of them, row by row; and the lines under it, the first the most telling."""
+
+    side: int
+    pixels: bytes
+    captions: tuple[str, ...]
 
 
 @dataclass

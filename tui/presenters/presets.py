@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 from engine.errors import SubpopError
 from engine.rows import Column, TableSpec
 from engine.scenario.presets import Preset, catalog
-from tui.services.devices import has_gpu
 
 SPEC = TableSpec(
     "presets",
@@ -82,12 +80,6 @@ def remarks(path: Path) -> str:
         if not line.startswith("# cost:"):
             lines.append(line.lstrip("# ").strip())
     return " ".join(lines)
-
-
-def machine() -> str:
-    """What there is here to train on, as far as can be said without asking anything slow."""
-    cores = f"{os.cpu_count()} cores"
-    return f"{cores} and a GPU" if has_gpu() else f"{cores}, no GPU"
 
 
 def published(reproduces: str) -> list[tuple[str, str]]:

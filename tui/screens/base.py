@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 from textual import on
 from textual.app import ComposeResult
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 
 from tui.widgets.bars import KeyBar, TopBar
 from tui.widgets.table.live import LiveTable
 
 if TYPE_CHECKING:
-    from tui.app import SubpopApp
+    from tui.session import Session
 
 
 class ModeScreen(Screen[None]):
@@ -34,8 +34,8 @@ class ModeScreen(Screen[None]):
         self.set_timer(0.15, self.refresh)
 
     @property
-    def host(self) -> SubpopApp:
-        return cast("SubpopApp", self.app)
+    def host(self) -> Session:
+        return cast("Session", self.app)
 
     def say_state(self) -> None:
         """The top line and the keys may say something else now."""
@@ -45,24 +45,3 @@ class ModeScreen(Screen[None]):
     @on(LiveTable.Looked)
     def _remember_view(self, event: LiveTable.Looked) -> None:
         self.host.settings.put_view(event.table.remembered_as or event.table.spec.name, event.table.model.view)
-
-
-Result = TypeVar("Result")
-
-
-class Dialog(ModalScreen[Result]):
-    """A box over a mode, with the keys that do something in it underneath."""
-
-    def compose(self) -> ComposeResult:
-        from textual.containers import Vertical
-
-        with Vertical(classes="dialog"):
-            yield from self.body()
-            yield KeyBar()
-
-    def body(self) -> ComposeResult:
-        raise NotImplementedError
-
-    @property
-    def host(self) -> SubpopApp:
-        return cast("SubpopApp", self.app)

@@ -75,6 +75,11 @@ class Looking(Base):
         if had_focus:
             (self.pictures.grid if pictured else self.members.table).focus()
 
+    def on_members_pane_read(self, event: MembersPane.Read) -> None:
+        from tui.dialogs.reader import Reader
+
+        self.host.push_screen(Reader(event.title, event.text))
+
     # ---- what can be done ----
 
     def can_look(self, action: str, parameters: tuple[object, ...], *, ready: bool) -> bool:

@@ -14,6 +14,7 @@ from tui.messages import StoreMoved
 from tui.presenters import format as fmt
 from tui.presenters import presets
 from tui.screens.base import ModeScreen
+from tui.services import devices
 from tui.widgets.detail import Detail, Fact
 from tui.widgets.table.live import LiveTable
 from tui.widgets.table.pane import TablePane
@@ -87,7 +88,7 @@ class PlanScreen(ModeScreen):
             Fact("", presets.remarks(preset.path), "quiet"),
             Fact("Data", ("✓ " if item.here else "✗ ") + item.detail, "good" if item.here else "warn"),
         ]
-        facts += [weights_fact(preset), Fact("Cost", f"{preset.cost or 'not said'}; here: {presets.machine()}")]
+        facts += [weights_fact(preset), Fact("Cost", f"{preset.cost or 'not said'}; here: {devices.machine()}")]
         facts += said(presets.raw(preset.path))
         if preset.reproduces:
             facts += [Fact("Sets out to reproduce"), Fact("", preset.reproduces)]

@@ -24,7 +24,7 @@ from tui.widgets.plot.view import PlotView
 from tui.widgets.tabs import TabLine
 
 if TYPE_CHECKING:
-    from tui.app import SubpopApp
+    from tui.session import Session
 
 SHORT = {  # for the line of tabs; a plot that is not here stands under its own name
     "dose_response": "dose–response",
@@ -275,7 +275,7 @@ class AskPlotFile(AskPath):
         return super().complaint(value) or ("" if suffix in SUFFIXES else "end the name with .png or .svg")
 
 
-def open_plots(host: SubpopApp, name: str = "") -> None:
+def open_plots(host: Session, name: str = "") -> None:
     """Show the chosen run's plots over what is on screen. name: the plot to begin with; "" the one last looked at."""
     if name:
         host.settings.put("plot", name)

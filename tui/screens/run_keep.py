@@ -13,8 +13,8 @@ from engine.rows import RunRow
 from tui.dialogs.ask_path import AskPath, AskText
 
 if TYPE_CHECKING:
-    from tui.app import SubpopApp
     from tui.screens.base import ModeScreen
+    from tui.session import Session
 
     Base = ModeScreen
 else:
@@ -145,7 +145,7 @@ class RunKeeping(Base):
         open_bundle(self.host)
 
 
-def open_bundle(host: SubpopApp) -> None:
+def open_bundle(host: Session) -> None:
     """Ask for a bundle's file, take its run into the store, and show it in Runs."""
 
     def take(path: Path) -> None:
@@ -178,7 +178,7 @@ def open_bundle(host: SubpopApp) -> None:
     host.push_screen(AskPath("Open a run that somebody bundled", "File", f"{folder}/" if folder else "", must_exist=True), chosen)
 
 
-def compare(host: SubpopApp, runs: Sequence[RunRow]) -> None:
+def compare(host: Session, runs: Sequence[RunRow]) -> None:
     """Compare these runs; where it is only one, ask which other. The older is then the baseline."""
     if len(runs) > 1:
         host.compare_runs([run.id for run in runs])

@@ -85,3 +85,9 @@ def gpu_words(device: str) -> str:
     except (OSError, ValueError, IndexError, subprocess.SubprocessError):
         return ""
     return f"GPU {busy} % · {fmt.size(used * 2**20)} of {fmt.size(total * 2**20)}"
+
+
+def machine() -> str:
+    """What there is here to train on, as far as can be said without asking anything slow."""
+    cores = f"{os.cpu_count()} cores"
+    return f"{cores} and a GPU" if has_gpu() else f"{cores}, no GPU"

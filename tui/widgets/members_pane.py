@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
+from textual.message import Message
 
 from engine.rows import TableSpec
 from tui.presenters import members
@@ -18,6 +20,13 @@ class MembersPane(TablePane):
     """Shows answers to `members` and `poison`; keeps their texts, of which the table's cells show only the beginning."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "read", "Read", id="members.read")]
+
+    @dataclass
+    class Read(Message):
+        """A text is to be read in full."""
+
+        title: str
+        text: str
 
     answer: dict[str, Any] | None = None
     places: dict[Key, int]  # of each row in the answer
@@ -52,11 +61,9 @@ class MembersPane(TablePane):
 
     def action_read(self) -> None:
         """The text under the cursor in full."""
-        from tui.dialogs.reader import Reader
-
         key = self.table.cursor_key
         if self.readable and self.answer is not None and key is not None:
-            self.app.push_screen(Reader(*members.reading(self.answer, self.places[key])))
+            self.post_message(self.Read(*members.reading(self.answer, self.places[key])))
 
     @on(LiveTable.Chosen)
     def _twice(self, event: LiveTable.Chosen) -> None:

@@ -18,20 +18,12 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tui.presenters.members import Card
 from tui.widgets.styles import component_styles
 
 HALF = "▀"
 NARROWEST = 14  # cells of a card: its caption must be readable under the smallest picture
 KEPT_LINES = 400  # painted lines remembered
-
-
-@dataclass(frozen=True)
-class Card:
-    """One picture: RGB bytes, side x side of them, row by row; and the lines under it, the first the most telling."""
-
-    side: int
-    pixels: bytes
-    captions: tuple[str, ...]
 
 
 def shows_pictures(app: App[object]) -> bool:

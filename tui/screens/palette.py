@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from engine.rows import Column, TableSpec
-from tui.screens.base import Dialog
+from tui.dialogs.base import Dialog
 from tui.services.store import table_names
 from tui.widgets.table.live import LiveTable
 

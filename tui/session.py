@@ -1,0 +1,173 @@
+"""What every screen may ask of the app: the store, its runs, which is chosen, where data are, what is remembered. Knows no screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual.app import App
+
+from engine.errors import SubpopError
+from engine.rows import RunRow
+from tui.messages import StoreMoved, StoreTrouble
+from tui.services.settings import Settings, config_dir
+
+if TYPE_CHECKING:
+    from textual.screen import Screen
+
+    from engine.store import Store
+
+POLL_S = 0.1  # how often the store is asked whether anything was committed: microseconds each
+LOOK_S = 1.0  # how often runs are read anyway, for engines that died say nothing
+
+
+@dataclass(frozen=True)
+class PreviewWanted:
+    """A scenario whose subpopulations are to be looked at. folder: what its relative paths are relative to."""
+
+    name: str
+    text: str
+    folder: Path | None = None
+
+
+class Session(App[int]):
+    """The app below its screens: Textual gives a screen nothing but `app`, so this is one. `app.SubpopApp` adds modes and keys."""
+
+    def __init__(self, store_path: Path | None, data_dir: Path | None, *, config: Path | None, clock: Callable[[], float]) -> None:
+        super().__init__(watch_css=False)
+        self.clock = clock
+        self.store_path = store_path
+        self.given_data_dir = data_dir
+        self.settings = Settings(config if config is not None else config_dir())
+        self.preview_wanted: PreviewWanted | None = None
+        self.run_wanted = True  # the Runs screen should put its cursor on chosen_run
+        self.store: Store | None = None
+        self.runs: tuple[RunRow, ...] = ()
+        self.chosen_run: str | None = self.settings.get("run", "") or None  # the run that Runs and Results show
+        self._version = -1
+        self._looked_at = 0.0
+        self._trouble = ""
+
+    def open_store(self) -> bool:
+        """Open the results store; where that fails the reason is on screen and the rest of the app goes on."""
+        from engine.store import Store
+
+        try:
+            self.store = Store.open(self.store_path)
+        except SubpopError as error:
+            self._say_trouble(str(error))
+            return False
+        self._trouble = ""
+        self.poll(force=True)
+        return True
+
+    @property
+    def store_file(self) -> Path:
+        """The store's file, once it is open."""
+        assert self.store is not None
+        return self.store.path
+
+    @property
+    def data_dir(self) -> Path:
+        from engine.datasets import data_dir
+
+        return data_dir(self.given_data_dir)
+
+    # ---- watching the store ----
+
+    def poll(self, force: bool = False) -> None:
+        """Ask whether anything was committed; tell the screens if so, and once a second in any case."""
+        if self.store is None:
+            return
+        now = time.monotonic()
+        try:
+            version = self.store.data_version()
+            if version == self._version and not force and now - self._looked_at < LOOK_S:
+                return
+            self._version, self._looked_at = version, now
+            before, self.runs = self.runs, tuple(self.store.runs())
+        except SubpopError as error:
+            self._say_trouble(str(error))
+            return
+        self._trouble = ""
+        self._tell_ends(before)
+        for screen in self.in_sight():
+            screen.post_message(StoreMoved(self.runs))
+
+    def in_sight(self) -> list[Screen[Any]]:
+        """The top screen, and those that show through dialogs over them. Others look at the store again when they come back.
+
+        A screen below an opaque one must keep still: whatever it paints makes Textual (8.2) write the whole of the top one again.
+        """
+        from textual.screen import ModalScreen
+
+        seen: list[Screen[Any]] = []
+        for screen in reversed(self.screen_stack):
+            seen.append(screen)
+            if not isinstance(screen, ModalScreen):
+                break
+        return seen
+
+    def _tell_ends(self, before: tuple[RunRow, ...]) -> None:
+        """Say which runs came to an end since the last look, wherever one is."""
+        worked = {run.id for run in before if run.alive}
+        for run in self.runs:
+            if run.id in worked and not run.alive:
+                bad = run.lost or run.state == "failed"
+                word = "lost its engine" if run.lost else {"done": "is done", "failed": "failed"}.get(run.state, f"is {run.state}")
+                self.notify(f"{run.name} {word}", severity="error" if bad else "information", timeout=6)
+
+    def _say_trouble(self, what: str) -> None:
+        if what != self._trouble:
+            self._trouble = what
+            self.notify(what, title="results store", severity="error", timeout=15)
+            for screen in self.screen_stack:
+                screen.post_message(StoreTrouble(what))
+
+    # ---- what is looked at ----
+
+    def choose_run(self, run_id: str) -> None:
+        """Make this the run that Runs and Results show."""
+        self.chosen_run, self.run_wanted = run_id, True
+
+    def preview(self, text: str, name: str, folder: Path | None = None) -> None:
+        """Go and look at a scenario's subpopulations."""
+        self.preview_wanted = PreviewWanted(name, text, folder)
+        self.switch_mode("subpopulations")
+
+    def show_table(self, name: str) -> None:
+        """Go and look at a table of the chosen run."""
+        self.settings.put("results_table", name)
+        self.switch_mode("results")
+
+    def compare_runs(self, run_ids: Sequence[str]) -> None:
+        """Go and hold runs against the first of them."""
+        self.settings.put("compared", list(dict.fromkeys(run_ids)))
+        self.switch_mode("compare")
+
+    def run_row(self, run_id: str | None) -> RunRow | None:
+        return next((run for run in self.runs if run.id == run_id), None)
+
+    @property
+    def run_chosen(self) -> RunRow | None:
+        """The run that was chosen, else the newest."""
+        return self.run_row(self.chosen_run) or (self.runs[0] if self.runs else None)
+
+    def at_work(self) -> tuple[str, str]:
+        """For the top line: what is at work, and the style it is said in."""
+        if self._trouble:
+            return "! store", "bad"
+        lost = sum(run.lost for run in self.runs)
+        busy = [run for run in self.runs if run.alive]
+        if lost:
+            return f"! {lost} engine{'s' if lost > 1 else ''} lost", "bad"
+        if len(busy) == 1:
+            run = busy[0]
+            sign = "‖" if run.state == "paused" else "●"
+            return f"{sign} {run.name[:18]} {run.victims_done}/{run.victims_total or '?'}", "good" if run.state != "paused" else "warn"
+        if busy:
+            return f"● {len(busy)} runs at work", "good"
+        return "", ""
