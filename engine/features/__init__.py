@@ -1,0 +1,5 @@
+"""What a model reads of pictures and texts. What is frozen is computed once and kept on disk.
+
+pictures.py    pixels as numbers, or features of a frozen network;  kept.py: their file
+texts.py       tokens, or states below the trained layer, and their file;  tokens.py, tokenizer.py
+"""

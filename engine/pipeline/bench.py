@@ -1,6 +1,6 @@
 """What stacking buys on this machine: the same victims, poison, batch and epochs, three ways in one run.
 
-one by one, eager      a plain PyTorch loop (`training/sequential.py`), at its best thread count
+one by one, eager      a plain PyTorch loop (`training/reference/sequential.py`), at its best thread count
 one by one, sklearn    scikit-learn's MLPClassifier on train + poison, at its best split of processes and threads
 stacked, or subpop     what `subpop run` does
 

@@ -9,7 +9,7 @@ from engine.errors import RequestError
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
 
-# The names in the registries of engine/datasets/, models/, attacks/ and victims.py, without their weight; a test holds them together.
+# The names in the registries of engine/datasets/, models/, attacks/ and victims/, without their weight; a test holds them together.
 DATASETS = ("digits", "breast_cancer", "adult", "cifar10", "utkface", "imdb", "table", "image_folder", "text_table")
 MODELS = ("mlp", "logistic", "conv", "vgg", "torchvision", "bert")
 ATTACKS = ("label_flip", "gradient", "influence")

@@ -1,4 +1,4 @@
-"""The results store: one SQLite file that the engine writes and the screens read. The only SQL is here and in `store_*.py`.
+"""The results store: one SQLite file that the engine writes and the screens read. The only SQL is in this package.
 
 A run's rows are written by its own worker alone; screens write only requests, names and notes. Imports neither numpy nor torch.
 """
@@ -14,7 +14,7 @@ __all__ = ["MEMORY", "Store", "StoredDiscovery", "default_path"]
 
 
 class Store(RunRows, Results, Tables):
-    """Runs, their requests, logs and leases (`store_runs`); discovery, plan and victims (`store_results`); tables (`store_tables`).
+    """Runs, their requests, logs and leases (`runs.py`); discovery, plan and victims (`results.py`); tables (`tables.py`).
 
-    Made with `Store.open(path)`; see `store_db.Database.open`. Every method is one short transaction and raises StoreError in words.
+    Made with `Store.open(path)`; see `database.Database.open`. Every method is one short transaction and raises StoreError in words.
     """

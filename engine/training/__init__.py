@@ -1,1 +1,1 @@
-"""How victims are trained: one schedule, three trainers (sequential, union, stacked)."""
+"""How victims are trained: one schedule, the trainers that keep to it, and the slow reference that gates them."""

@@ -1,4 +1,4 @@
-"""Many victims of one trial trained together. The same schedule as `sequential.py`, no per-victim Python in the loop.
+"""Many victims of one trial trained together. The same schedule as `reference/sequential.py`, no per-victim Python in the loop.
 
 A victim that meets the stopping rule leaves its stack at the end of that epoch, so the stack narrows as it goes. Out of memory halves the
 stack and goes on: the halves train one after the other on the same schedule.

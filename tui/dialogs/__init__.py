@@ -1,0 +1,1 @@
+"""Boxes over a mode: they ask or tell one thing, and close."""

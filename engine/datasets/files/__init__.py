@@ -1,0 +1,1 @@
+"""Official files: where they lie, how they are fetched and checked, what is in an archive."""

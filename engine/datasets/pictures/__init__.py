@@ -1,0 +1,1 @@
+"""Pictures: found in folders and archives, decoded to one size, annotated, measured."""

@@ -1,0 +1,1 @@
+"""Files of columns: read, their columns given roles, rows made of them."""

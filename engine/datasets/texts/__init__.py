@@ -1,0 +1,1 @@
+"""Texts: lines of a file, reviews of an archive, rows made of them."""

@@ -1,0 +1,1 @@
+"""Dense layers over rows of numbers, and many victims of them as one tensor program."""

@@ -1,6 +1,6 @@
 """Multilayer perceptron and, with no hidden layer, logistic regression: one victim, in plain PyTorch.
 
-The slow, obvious form: `training/sequential.py` trains it by autograd. `dense_stack.py` is the same arithmetic for many victims at once.
+The slow, obvious form: `training/reference/sequential.py` trains it by autograd. `stack.py` is the same for many at once.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Text encoders of transformers, built from their own configuration."""

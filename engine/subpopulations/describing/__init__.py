@@ -1,0 +1,1 @@
+"""What a subpopulation is, in words: its levels, its twins among other annotations."""

@@ -1,0 +1,1 @@
+"""Trainers of a text encoder's last layer, over stored states."""

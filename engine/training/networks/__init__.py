@@ -1,0 +1,1 @@
+"""Trainers of networks that run whole: one victim after another, or a stack under vmap."""

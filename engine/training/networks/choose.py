@@ -1,4 +1,4 @@
-"""Victims that are networks on pictures or texts. The same schedule as `sequential.py`, the way of training chosen for the device.
+"""Victims that are networks on pictures or texts. The schedule of `reference/sequential.py`, the way chosen for the device.
 
 one_by_one   a victim after the other; on a CPU side by side, a forked process and a core each (see `parts.py`)
 vmapped      many victims in one program (see `network_stack.py`)

@@ -67,7 +67,7 @@ def _joined(shared: NetworkTrial, rows: NetworkStep) -> tuple[Tensor, Tensor]:
 
 def _loss(shared: NetworkTrial, params: list[Tensor], x_BCHW: Tensor, y_B: Tensor, epoch: int, step: int) -> Tensor:
     model, recipe = shared.model, shared.recipe
-    training = len(y_B) > 1 or model.trainable == len(params)  # as `sequential.py` has it
+    training = len(y_B) > 1 or model.trainable == len(params)  # as `reference/sequential.py` has it
     dropout = dropout_draws(shared.seed, shared.trial, epoch, step, shared.device) if model.has_dropout else nullcontext()
     with shared.precision(), dropout:
         logits_BO = model.logits(params, x_BCHW, training=training)

@@ -1,0 +1,1 @@
+"""Thumbnails in half blocks."""

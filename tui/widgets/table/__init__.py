@@ -1,0 +1,1 @@
+"""An interactive table that paints only what changed."""
