@@ -1,7 +1,7 @@
 """Adam for a stack: one fused call over all victims' parameters; a victim that stops takes its moments with it.
 
 Calls the kernel under `torch.optim.Adam(fused=True)`: the optimiser class imports the compiler stack at first use, seconds that a
-short run would feel, and cannot drop victims. `tests/test_training.py` holds it equal to the class.
+short run would feel, and cannot drop victims. `tests/training/test_training.py` holds it equal to the class.
 """
 
 from __future__ import annotations

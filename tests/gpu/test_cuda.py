@@ -8,8 +8,8 @@ import torch
 from engine.models.dense.mlp import Mlp
 from engine.training.dense import train_stacked
 from engine.training.recipe import Recipe
-from tests import worlds
-from tests.test_training import MODELS, SIZES, one_by_one, stacked, worst_gap
+from tests.training.test_training import MODELS, SIZES, one_by_one, stacked, worst_gap
+from tests.worlds import rows as worlds
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
 CUDA = torch.device("cuda")

@@ -7,9 +7,9 @@ import torch
 
 from engine.training.networks.choose import WAYS, train_networks
 from engine.training.recipe import Recipe
-from tests import networks_world as world
-from tests.networks_world import Small
-from tests.test_training_networks import F32, SIZES, conv, fast, gap, init_of, losses, resnet, slow, vgg
+from tests.training.test_networks import F32, SIZES, conv, fast, gap, init_of, losses, resnet, slow, vgg
+from tests.worlds import networks as world
+from tests.worlds.networks import Small
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
 CUDA = torch.device("cuda")

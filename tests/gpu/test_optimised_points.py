@@ -8,8 +8,8 @@ import torch
 
 from engine.attacks import gradient, influence
 from engine.attacks import poison as attacks
-from tests.attack_worlds import ConvAdversary, pictures, section
-from tests.test_attacks_influence import ATTACK, world
+from tests.attacks.test_influence import ATTACK, world
+from tests.worlds.attacks import ConvAdversary, pictures, section
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
 

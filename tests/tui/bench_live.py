@@ -73,7 +73,7 @@ def main() -> None:
         store = Path(name) / "runs.db"
         unsorted = {"views": {"damage while it fills": {"sort": None, "column": "damage"}}}
         (Path(name) / "app.json").write_text(json.dumps(unsorted))
-        command = [sys.executable, str(ROOT / "tests/tui/worlds.py"), str(store), "--rows", str(given.rows), "--hz", str(given.hz)]
+        command = [sys.executable, str(ROOT / "tests/worlds/app.py"), str(store), "--rows", str(given.rows), "--hz", str(given.hz)]
         worker = subprocess.Popen([*command, "--seconds", str(3 * given.seconds + 60)], stdout=subprocess.PIPE, text=True)
         commits: dict[int, float] = {}
 

@@ -12,7 +12,7 @@ import pytest
 
 from engine.scenario.presets import Preset
 from engine.store import Store
-from tests.tui import worlds
+from tests.worlds import app as worlds
 from tui.app import SubpopApp
 from tui.presenters import presets
 from tui.services import devices

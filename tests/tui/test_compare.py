@@ -20,11 +20,11 @@ from engine.seeds import generator
 from engine.store import Store
 from engine.store.bundle import bundle
 from engine.tables.matching import compared, compared_worst
-from tests.fake_pipeline import SCENARIO
-from tests.test_again import Fake
-from tests.tui import worlds
+from tests.runs.test_again import Fake
 from tests.tui.conftest import another_app
-from tests.tui.hands import settled, until
+from tests.worlds import app as worlds
+from tests.worlds.fake_pipeline import SCENARIO
+from tests.worlds.hands import settled, until
 from tui.app import SubpopApp
 from tui.dialogs.choose_run import ChooseRun
 from tui.dialogs.everything import EverythingDialog

@@ -20,10 +20,10 @@ from engine.scenario.parse import parse
 from engine.store import Store
 from engine.system.processes import host_name
 from engine.tables.columns import SPECS
-from tests.fake_pipeline import SCENARIO
-from tests.test_again import Fake
-from tests.tui import picture_world
-from tests.tui.hands import settled, until
+from tests.runs.test_again import Fake
+from tests.worlds import app_pictures as picture_world
+from tests.worlds.fake_pipeline import SCENARIO
+from tests.worlds.hands import settled, until
 from tui.app import SubpopApp
 from tui.dialogs.again import AgainDialog
 from tui.dialogs.reader import Reader
@@ -314,7 +314,7 @@ async def test_another_run_or_table_asked_for_is_not_hidden_by_the_desk(app: Sub
 
 
 async def test_a_run_with_no_victims_yet_can_be_opened(app: SubpopApp, store: Store) -> None:
-    from tests.tui import worlds
+    from tests.worlds import app as worlds
 
     worlds.make_run(store, state="running", trials=0, ready=0.0, pid=os.getpid())
     async with app.run_test(size=SIZE) as pilot:
@@ -340,7 +340,7 @@ async def test_a_desk_follows_a_run_at_work(app: SubpopApp, store: Store, run_id
 
 
 def test_an_optimised_attack_stands_beside_label_flipping() -> None:
-    from tests.tui.worlds import row_of
+    from tests.worlds.app import row_of
 
     told = {"subpopulation": 3, "alpha": 1.0, "trials": 2}
     damage = row_of("damage", **told, damage=0.5, low=0.25, high=0.75, q=0.01, true_label=0.125, collateral=0.0625)

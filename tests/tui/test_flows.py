@@ -15,9 +15,9 @@ from engine.export.export import export
 from engine.runs import start as engine_run
 from engine.store import Store
 from engine.system.processes import host_name
-from tests.tui import worlds
 from tests.tui.conftest import another_app, running
-from tests.tui.hands import field_of, opened_form, settled, until
+from tests.worlds import app as worlds
+from tests.worlds.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
 from tui.dialogs.export import ExportDialog
 from tui.dialogs.launch import LaunchDialog

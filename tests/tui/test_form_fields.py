@@ -8,7 +8,7 @@ import pytest
 
 from engine.scenario.parse import parse, schema
 from engine.scenario.presets import describe
-from tests.tui.hands import field_of, opened_form, settled, until
+from tests.worlds.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
 from tui.presenters import form as fields
 from tui.screens.form import FormScreen

@@ -5,8 +5,8 @@ from __future__ import annotations
 from engine.rows import Table
 from engine.store import Store
 from engine.tables.columns import SPECS
-from tests.tui import worlds
-from tests.tui.hands import settled, until
+from tests.worlds import app as worlds
+from tests.worlds.hands import settled, until
 from tui.app import SubpopApp
 from tui.widgets.table.live import LiveTable
 from tui.widgets.table.pane import TablePane

@@ -9,8 +9,9 @@ from rich.color import Color
 from textual.pilot import Pilot
 
 from engine.store import Store
-from tests.tui import picture_world, worlds
-from tests.tui.hands import settled
+from tests.worlds import app as worlds
+from tests.worlds import app_pictures as picture_world
+from tests.worlds.hands import settled
 from tui.app import SubpopApp
 from tui.presenters.members import Card, Look, title
 from tui.screens.subpopulations import SubpopulationsScreen

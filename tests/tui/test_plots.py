@@ -17,9 +17,9 @@ from engine.plots import Plot, Series
 from engine.rows import Table
 from engine.store import Store
 from engine.tables.columns import SPECS
-from tests.tui import worlds
 from tests.tui.conftest import running
-from tests.tui.hands import settled, until
+from tests.worlds import app as worlds
+from tests.worlds.hands import settled, until
 from tui.app import SubpopApp
 from tui.dialogs.reader import Reader
 from tui.screens.desk import DeskScreen

@@ -22,8 +22,9 @@ from engine.pipeline.discovery import Discovery
 from engine.preview.process import Answers, Preview, questions
 from engine.rows import Dataset, Membership, Rows
 from engine.scenario.parse import parse
-from tests.tui import picture_world, worlds
-from tests.tui.worlds import subpopulations
+from tests.worlds import app as worlds
+from tests.worlds import app_pictures as picture_world
+from tests.worlds.app import subpopulations
 from tui.presenters import format as fmt
 from tui.presenters import members
 from tui.presenters.members import columns_of, found_cells

@@ -9,9 +9,10 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.store import Store
-from tests.tui import picture_world, worlds
 from tests.tui.conftest import running
-from tests.tui.hands import field_of, opened_form, settled, until
+from tests.worlds import app as worlds
+from tests.worlds import app_pictures as picture_world
+from tests.worlds.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
 from tui.dialogs.fetch import FetchDialog
 

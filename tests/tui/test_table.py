@@ -15,9 +15,9 @@ from textual.widgets import Input
 
 from engine.rows import Column, TableSpec
 from engine.tables.columns import SPECS
-from tests.tui import worlds
-from tests.tui.hands import settled
 from tests.tui.terminal import Picture
+from tests.worlds import app as worlds
+from tests.worlds.hands import settled
 from tui.presenters import format as fmt
 from tui.tight import tighten
 from tui.widgets.table import filtering

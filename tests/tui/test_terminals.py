@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from engine.store import Store
-from tests.tui import worlds
 from tests.tui.terminal import Terminal
+from tests.worlds import app as worlds
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tui.app import main; sys.exit(main())"]
@@ -28,7 +28,7 @@ def places(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """A live worker on a run, started from outside the app."""
-    command = [sys.executable, str(ROOT / "tests/tui/worlds.py"), str(tmp_path / "runs.db"), "--rows", "90", "--seconds", "60"]
+    command = [sys.executable, str(ROOT / "tests/worlds/app.py"), str(tmp_path / "runs.db"), "--rows", "90", "--seconds", "60"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.readline()

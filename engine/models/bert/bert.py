@@ -1,7 +1,7 @@
 """BERT for classifying texts, in plain PyTorch: one victim is a list of tensors, named as transformers names them.
 
 Written out instead of taken from transformers, whose import alone takes seconds and which draws dropout wherever it happens to; held
-equal to it by `tests/test_bert.py`.
+equal to it by `tests/models/test_bert.py`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,130 @@
+"""A pipeline that trains nothing: four subpopulations, three trials, six stacks, predictions that are a function of the victim alone.
+
+As a program it is a worker over this pipeline: `python tests/worlds/fake_pipeline.py RUN --store FILE`; $FAKE_STEP_S is how long a step
+takes, $FAKE_FAIL_AT the stack that raises.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.rows import Dataset, Membership, Rows, StackPlan, Subpopulation, VictimResult, VictimSpec
+from engine.scenario.sections import Scenario
+from engine.seeds import generator
+
+WORKER = (sys.executable, str(Path(__file__).resolve()))
+SCENARIO = """
+title = "A fake"
+[dataset]
+kind = "digits"
+[model]
+kind = "logistic"
+[subpopulations]
+kind = "cluster_match"
+[attack]
+alphas = [1, 2]
+[evaluation]
+trials = 3
+min_test_rows = 5
+[compute]
+device = "cpu"
+nice = 1
+"""
+STACKS, VICTIMS, TEST_ROWS, STEPS = 6, 27, 80, 20
+
+
+@dataclass(frozen=True)
+class Discovery:
+    dataset: Dataset
+    membership: Membership
+    subpopulations: tuple[Subpopulation, ...]
+    arrays: Mapping[str, np.ndarray]
+
+
+class FakePipeline:
+    """What `engine.pipeline.order` offers a worker."""
+
+    Discovery = Discovery
+
+    def __init__(
+        self, step_s: float = 0.0, fail_at: int | None = None, on_step: Callable[[int, int], None] = lambda stack, step: None
+    ) -> None:
+        self.step_s, self.fail_at, self.on_step = step_s, fail_at, on_step
+        self.discovered = 0
+        self.trained: list[int] = []
+
+    def load(self, scenario: Scenario, data_dir: Path, *, device: str = "cpu", log: Any, progress: Any) -> Dataset:
+        progress("loading data", 0.5)
+        rng = generator(scenario.seed, "fake data")
+
+        def rows(n: int, first: int) -> Rows:
+            frame: Any = None  # no table reads it, and pandas takes longer to import than this whole test
+            return Rows(np.zeros((n, 1), np.float32), rng.integers(0, 2, n), np.arange(first, first + n), frame)
+
+        return Dataset(
+            "digits", ("no", "yes"), ("x",), rows(60, 0), rows(60, 100), rows(TEST_ROWS, 200), {"fake.csv": "md5:0"}, (), ("a fake",)
+        )
+
+    def discover(self, scenario: Scenario, data_dir: Path, *, device: str, log: Any, progress: Any, control: Any) -> Discovery:
+        self.discovered += 1
+        dataset = self.load(scenario, data_dir, log=log, progress=progress)
+        control(1, 1)
+        member = Membership(*(np.arange(n, dtype=np.int32) % 4 for n in (60, 60, TEST_ROWS)))
+        found = tuple(
+            Subpopulation(i, f"group {i}", 15, 15, TEST_ROWS // 4, {"no": 0.5, "yes": 0.5}, 0.75, 0.875, 0.9, "yes", True) for i in range(4)
+        )
+        log("four groups")
+        return Discovery(
+            dataset, member, found, {"proba_aux_AC": generator(scenario.seed, "fake proba").random((60, 2)).astype(np.float32)}
+        )
+
+    def deviations(self, scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
+        return dataset.deviations
+
+    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Any) -> tuple[StackPlan, ...]:
+        stacks: list[StackPlan] = []
+        for trial in range(scenario.evaluation.trials):
+            first = trial * 9
+            aims = [(s, a) for s in range(4) for a in scenario.attack.alphas]
+            specs = [
+                VictimSpec(first, trial, "clean"),
+                *(VictimSpec(first + 1 + i, trial, "poisoned", s, a) for i, (s, a) in enumerate(aims)),
+            ]
+            stacks += [StackPlan(len(stacks), trial, tuple(specs[:5])), StackPlan(len(stacks) + 1, trial, tuple(specs[5:]))]
+        return tuple(stacks)
+
+    def train_stack(
+        self, scenario: Scenario, discovery: Discovery, stack: StackPlan, device: str, control: Any, log: Any
+    ) -> list[VictimResult]:
+        for step in range(STEPS):
+            time.sleep(self.step_s)
+            self.on_step(stack.index, step)
+            control(step + 1, STEPS)
+        if stack.index == self.fail_at:
+            raise RuntimeError("the fake was told to fail")
+        self.trained.append(stack.index)
+        return [victim(scenario.seed, spec, discovery.dataset.test.y) for spec in stack.victims]
+
+
+def victim(seed: int, spec: VictimSpec, y_test: np.ndarray) -> VictimResult:
+    """Right on nine rows of ten."""
+    wrong = generator(seed, "fake victim", spec.index).random(len(y_test)) < 0.1
+    return VictimResult(
+        spec, np.where(wrong, 1 - y_test, y_test).astype(np.uint8), 0 if spec.alpha is None else int(spec.alpha * 15), 0, STEPS, 0.25
+    )
+
+
+if __name__ == "__main__":
+    from engine.runs.worker import main
+
+    fail_at = os.environ.get("FAKE_FAIL_AT")
+    fake = FakePipeline(float(os.environ.get("FAKE_STEP_S", "0")), int(fail_at) if fail_at else None)
+    sys.exit(main(pipeline=fake))
