@@ -96,9 +96,9 @@ class Preview:
 
     def _discover(self, text: str, data: Path, folder: str | None) -> None:
         from engine.pipeline import order as pipeline
-        from engine.scenario import parse as scenario
+        from engine.scenario.parse import parse
 
-        wanted = scenario.parse(text, folder=Path(folder) if folder else None)
+        wanted = parse(text, folder=Path(folder) if folder else None)
         found = pipeline.discover(wanted, data, device="cpu", log=self.answers.log, progress=self.answers.progress, with_poison=False)
         self.scenario, self.found, self.bulk = wanted, found, None
         told = [{**asdict(s), "class_mix": dict(s.class_mix)} for s in found.subpopulations]
@@ -106,7 +106,7 @@ class Preview:
 
     def _run(self, run_id: str, store_path: Path, data: Path) -> None:
         from engine.pipeline import order as pipeline
-        from engine.scenario import parse as scenario
+        from engine.scenario.parse import parse
         from engine.store import Store
 
         with Store.open(store_path, create=False) as store:
@@ -114,7 +114,7 @@ class Preview:
         if stored is None:
             raise RequestError("its subpopulations are not known yet", where=f"run {run_id}", next="wait for its discovery")
         self.found = None
-        wanted = scenario.parse(text)
+        wanted = parse(text)
         dataset = pipeline.rows(wanted, data, log=self.answers.log, progress=self.answers.progress)
         if len(stored.membership.aux) != len(dataset.aux):
             raise RequestError("the data here are not the run's", where=f"run {run_id}", next="point --data at the data it was made with")

@@ -16,7 +16,7 @@ from engine.errors import RequestError, ScenarioError
 from engine.rates import count
 from engine.rows import Arm, Dataset, Membership, Poison, Rows, Subpopulation
 from engine.scenario import available
-from engine.scenario import parse as scenario
+from engine.scenario.parse import parse
 from engine.scenario.sections import AttackSection
 
 
@@ -162,7 +162,7 @@ VGG = 'title = "t"\n[dataset]\nkind = "utkface"\n[model]\nkind = "vgg"\n[subpopu
 )
 def test_keys_of_optimised_points_that_disagree(overrides: list[str], message: str):
     with pytest.raises(ScenarioError) as caught:
-        scenario.parse(VGG, overrides=overrides)
+        parse(VGG, overrides=overrides)
     assert message in str(caught.value).replace(":", "")
 
 
@@ -175,4 +175,4 @@ def test_keys_of_optimised_points_that_disagree(overrides: list[str], message: s
     ],
 )
 def test_keys_of_optimised_points_that_agree(overrides: list[str]):
-    scenario.parse(VGG, overrides=overrides)
+    parse(VGG, overrides=overrides)

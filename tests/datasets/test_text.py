@@ -25,7 +25,7 @@ from engine.datasets import imdb
 from engine.datasets.files.fetching import md5_of
 from engine.errors import BadData, MissingData, RequestError, ScenarioError
 from engine.rows import Dataset
-from engine.scenario import parse as scenario
+from engine.scenario.parse import parse
 from engine.scenario.sections import DatasetSection
 
 Files = dict[str, bytes]
@@ -462,7 +462,7 @@ subpopulations.kind = "cluster_match"
 )
 def test_a_scenario_says_what_is_wrong_before_anything_is_read(keys: str, said: str) -> None:
     with pytest.raises(ScenarioError, match=said.replace("[", r"\[").replace("...", r"\.\.\.")):
-        scenario.parse(SCENARIO + keys)
+        parse(SCENARIO + keys)
 
 
 def test_keys_that_would_be_ignored_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from engine.datasets import data_dir
 from engine.pipeline import order as pipeline
 from engine.pipeline.discovery import Discovery
 from engine.rows import Table, VictimResult
-from engine.scenario import parse as scenario
+from engine.scenario.parse import load
 from engine.scenario.sections import Scenario
 from engine.store import StoredDiscovery
 from engine.tables import build
@@ -22,7 +22,7 @@ def quiet(*_: object) -> None:
 
 
 def discovered(preset: str, *overrides: str) -> tuple[Scenario, Discovery]:
-    given = scenario.load(preset, overrides)
+    given = load(preset, overrides)
     return given, pipeline.discover(given, Path(data_dir()), log=quiet, progress=quiet)
 
 

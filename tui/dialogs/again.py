@@ -73,12 +73,12 @@ class AgainDialog(Dialog[str]):
         return f"{self.run.name.removesuffix(' again')[:54]} again"
 
     def on_mount(self) -> None:
-        from engine.scenario import parse as scenario
+        from engine.scenario.parse import parse
 
         self.query_one(".dialog").border_title = "Attack again"
         self.query_one("#trials", Input).focus()
         try:
-            own = scenario.parse(self.run.scenario_toml, where=f"run {self.run.id}")
+            own = parse(self.run.scenario_toml, where=f"run {self.run.id}")
         except SubpopError as error:
             self._say(f"✗ {error}", good=False)
             return

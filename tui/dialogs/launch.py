@@ -62,7 +62,7 @@ class LaunchDialog(Dialog[str]):
     @on(Choice.Changed)
     def _check(self) -> None:
         """Validate as it would be run, by the engine's own rules."""
-        from engine.scenario import parse as scenario
+        from engine.scenario.parse import parse
 
         device = self.query_one("#device", Choice).value
         extent = self.query("#extent").first(Choice).value if not self.only else WHOLE
@@ -71,7 +71,7 @@ class LaunchDialog(Dialog[str]):
             overrides.append(f"subpopulations.only={list(self.only)}")
         self.scenario = None
         try:
-            found = scenario.parse(self.text, where=self.run_name, overrides=overrides, smoke=extent == SMOKE, folder=self.folder)
+            found = parse(self.text, where=self.run_name, overrides=overrides, smoke=extent == SMOKE, folder=self.folder)
         except SubpopError as error:
             self._say(f"✗ {error}", good=False)
             return

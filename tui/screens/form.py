@@ -116,14 +116,14 @@ class FormScreen(ModeScreen):
 
     def _judge(self) -> None:
         """Ask the engine; put each of its complaints beside its field."""
-        from engine.scenario import parse as scenario
+        from engine.scenario.parse import parse
 
         rows = {row.field.key: row for row in self.query(FieldRow)}
         complaints: dict[str, str] = {}
         others: list[str] = []
         self.scenario = None
         try:
-            self.scenario = scenario.parse(self.text(), where=self.scenario_name, folder=self.path.parent if self.path else None)
+            self.scenario = parse(self.text(), where=self.scenario_name, folder=self.path.parent if self.path else None)
         except ScenarioError as error:
             for mistake in error.mistakes:
                 key = next(
