@@ -331,7 +331,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from tests.worlds.fake_pipeline import SCENARIO, WORKER
 from engine.runs import start
-from engine.scenario.sections import parse
+from engine.scenario.parse import parse
 from engine.store import Store
 print(start.start(Store.open(Path(sys.argv[1])), parse(SCENARIO), worker=WORKER).id, flush=True)
 input()
