@@ -42,12 +42,12 @@ def again(
     """
     from engine import again as again_
     from engine import datasets, executor
-    from engine.cli_runs import opened_store
+    from engine.cli_runs import opened_store, with_tables
     from engine.cli_scenarios import fetch_missing
     from engine.cli_watch import follow
 
     with opened_store(store) as opened:
-        parent = opened.find(run).id
+        parent = with_tables(opened, [run])[0].id
         marked, overrides = again_.marked(opened, parent, only), set_ or []
         scenario = again_.scenario_of(opened, parent, marked, overrides, fresh=fresh)
         if scenario.compute.device != "auto":

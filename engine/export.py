@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from engine import comparing, export_together
+from engine import comparing, export_together, versions
 from engine.errors import RequestError, SubpopError, UnknownName
 from engine.export_formats import WRITERS
 from engine.rows import RunRow, Table, TableSpec, VictimResult
@@ -125,6 +125,9 @@ def provenance_of(run: RunRow, stored: Mapping[str, Any], table: str, shown: str
         "victims": f"{run.victims_done} of {run.victims_total}",
         "rows": shown,
         **dict(_flat(stored)),
+        # the run's own, also where it is older than the word for it
+        "schedule": versions.schedule_in_words(run.schedule),
+        "statistics": str(run.statistics),
     }
     return {key: value for key, value in told.items() if value}
 

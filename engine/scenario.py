@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from engine import reading, toml_text
+from engine import reading, toml_text, versions
 from engine.catalog import presets as presets
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -180,13 +180,14 @@ def dump(scenario: Scenario) -> str:
 
 
 def digest(scenario: Scenario) -> str:
-    """16 hex digits that differ where results may: a hash of every key but those in DECIDES_NOTHING."""
+    """16 hex digits that differ where results may: a hash of every key but those in DECIDES_NOTHING, and of the schedule of training."""
     tree = scenario.model_dump(mode="json")
     for path in DECIDES_NOTHING:
         inner = tree
         for part in path[:-1]:
             inner = inner[part]
         inner.pop(path[-1], None)
+    tree["schedule"] = versions.SCHEDULE
     return blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

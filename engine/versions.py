@@ -6,6 +6,8 @@ schedule is not gone on with. Tables of older statistics are made anew from the 
 
 from __future__ import annotations
 
+from engine.errors import RequestError
+
 SCHEDULE = 2  # which rows a step of training sees: `engine/training/schedule.py`
 STATISTICS = 2  # how tables come from predictions: `engine/evaluation/`, `engine/tables*.py`
 
@@ -30,3 +32,13 @@ def other_schedule(version: int) -> str:
             "(run it again to measure them)"
         )
     return f"trained under schedule {version}, which this version does not know"
+
+
+def refuse_other_schedule(run_id: str, version: int) -> None:
+    """RequestError where an unfinished run began under another schedule: half its victims would not be comparable with the other half."""
+    if version != SCHEDULE:
+        raise RequestError(
+            f"it began under schedule {schedule_in_words(version)}; this version trains under schedule {SCHEDULE} alone",
+            where=f"run {run_id}",
+            next="start its scenario again; what it has can still be exported",
+        )

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from engine import processes
+from engine import processes, versions
 from engine.carry_out import Status, carry_out
 from engine.control import Control
 from engine.errors import Interrupted, RequestError, RunFailed, StoreError, SubpopError
@@ -35,6 +35,7 @@ def work(
     pipeline: None means `engine.pipeline`. Raises RequestError where another worker has the run or it is done already, RunFailed where
     not even the end could be written down.
     """
+    versions.refuse_other_schedule(run_id, store.run(run_id).schedule)
     host, pid = processes.host_name(), os.getpid()
     if not store.claim(run_id, host, pid):
         row = store.run(run_id)

@@ -45,7 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "engine.export_together", "engine.export_all", "engine.report", "engine.verdict", "engine.store_bundle", "engine.export",
         "engine.export_formats", "engine.paper", "engine.plots", "engine.plots_data", "engine.plots_dose",
         "engine.plots_files", "engine.plots_drawing", "engine.export_plots",
-        "engine.provenance", "engine.comparing", "engine.tables_compare", "engine.report_compared",
+        "engine.provenance", "engine.rebuild", "engine.comparing", "engine.tables_compare", "engine.report_compared",
     ),
     (
         "engine.datasets", "engine.models", "engine.subpopulations", "engine.attacks", "engine.training", "engine.defenses",
@@ -54,7 +54,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "engine", "engine.scenario", "engine.reading", "engine.checks", "engine.mistakes", "engine.toml_text", "engine.catalog",
         "engine.rows", "engine.errors", "engine.seeds", "engine.control", "engine.processes", "engine.filesystem",
-        "engine.available", "engine.rates", "engine.weights_place",
+        "engine.available", "engine.rates", "engine.weights_place", "engine.versions",
     ),
 )  # fmt: skip
 CONCEPTS, PLAIN = LAYERS[-2], LAYERS[-1]  # concepts do not import each other; plain types import no torch

@@ -39,12 +39,14 @@ def spec_of(name: str, count: int) -> TableSpec:
 def compare(path: Path, run_ids: Sequence[str]) -> Comparison:
     """Both tables, over a connection of its own: for a thread, for it counts predictions. SubpopErrors are told inside."""
     from engine.comparing import MADE
+    from engine.rebuild import rebuild
     from engine.store import Store
 
     rows: dict[str, Rows] = {}
     trouble: dict[str, str] = {}
     notes: list[str] = []
     with Store.open(path, create=False) as store:
+        rebuild(store, run_ids)
         for name in COMPARISONS:
             try:
                 _, made, said = MADE[name](store, run_ids)
