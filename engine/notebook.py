@@ -12,7 +12,8 @@ notebook.compare([run, another])  # differences of damages, the first is the bas
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -80,7 +81,7 @@ class Run:
         """Its plots as data, by name, without those that have none yet. subpopulations: whose dose and response; None: all."""
         from engine.plots import plots_of_run
 
-        with Store.open(self.store, create=False) as opened:
+        with _with_tables([self]) as opened:
             return plots_of_run(opened, opened.run(self.id), subpopulations=subpopulations)
 
     def plot(self, name: str, subpopulations: Sequence[int] | None = None) -> Figure:
@@ -107,7 +108,7 @@ class Run:
         """Every table, the scenario, the provenance and a report into a folder."""
         from engine.export.everything import export_all
 
-        with Store.open(self.store, create=False) as opened:
+        with _with_tables([self]) as opened:
             return export_all(opened, [self.id], Path(folder))
 
 
@@ -156,10 +157,20 @@ def together(runs: Sequence[Run], table: str, choice: Choice | None = None) -> p
 
     if table not in SPECS and table not in COMPARISONS:
         raise UnknownName("table", table, (*SPECS, *COMPARISONS))
-    with Store.open(runs[0].store, create=False) as opened:
+    with _with_tables(runs) as opened:
         spec, rows, provenance = prepared(opened, [each.id for each in runs], table, choice=choice)
         cells = list(rows)
     frame = pd.DataFrame(cells, columns=[column.name for column in spec.columns])
     frame = frame.astype({column.name: KINDS[column.kind] for column in spec.columns})
     frame.attrs["provenance"] = provenance
     return frame
+
+
+@contextmanager
+def _with_tables(runs: Sequence[Run]) -> Iterator[Store]:
+    """The runs' store; tables that older statistics made are made anew first."""
+    from engine.runs.rebuild import rebuild
+
+    with Store.open(runs[0].store, create=False) as opened:
+        rebuild(opened, [each.id for each in runs])
+        yield opened

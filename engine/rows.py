@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from engine import versions
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -217,6 +219,8 @@ class RunRow:
     alive: bool = False
     pid_start: str = ""  # tells the worker's process from a later one with its number
     parent: str = ""  # the run of which this one attacks some subpopulations again; it may be gone by now
+    schedule: int = versions.SCHEDULE  # under which its victims are trained
+    statistics: int = versions.STATISTICS  # by which its stored tables were made
 
     @property
     def lost(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from textual.app import App
 from engine.errors import SubpopError
 from engine.rows import RunRow
 from tui.messages import StoreMoved, StoreTrouble
+from tui.services.rebuilding import Rebuilding
 from tui.services.settings import Settings, config_dir
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Session(App[int]):
         self.store: Store | None = None
         self.runs: tuple[RunRow, ...] = ()
         self.chosen_run: str | None = self.settings.get("run", "") or None  # the run that Runs and Results show
+        self.rebuilding = Rebuilding(self._not_rebuilt)
         self._version = -1
         self._looked_at = 0.0
         self._trouble = ""
@@ -94,8 +96,17 @@ class Session(App[int]):
             return
         self._trouble = ""
         self._tell_ends(before)
+        self.renew_tables([run for run in (self.run_chosen,) if run is not None])
         for screen in self.in_sight():
             screen.post_message(StoreMoved(self.runs))
+
+    def renew_tables(self, runs: Iterable[RunRow]) -> None:
+        """Have the tables of these runs made anew where older statistics made them; they show when they are there."""
+        for run in self.rebuilding.want(self.store_file, runs):
+            self.notify(f"{run.name}: tables of older statistics are being made anew from its predictions", timeout=6)
+
+    def _not_rebuilt(self, why: str) -> None:
+        self.call_from_thread(self.notify, why, title="tables could not be made anew", severity="error", timeout=15)
 
     def in_sight(self) -> list[Screen[Any]]:
         """The top screen, and those that show through dialogs over them. Others look at the store again when they come back.

@@ -41,14 +41,14 @@ def again(
     Exit status: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted or stopped.
     """
     from engine import datasets
-    from engine.cli.runs import opened_store
+    from engine.cli.runs import opened_store, with_tables
     from engine.cli.scenarios import fetch_missing
     from engine.cli.watch import follow
     from engine.runs import again as again_
     from engine.system import devices
 
     with opened_store(store) as opened:
-        parent = opened.find(run).id
+        parent = with_tables(opened, [run])[0].id
         marked, overrides = again_.marked(opened, parent, only), set_ or []
         scenario = again_.scenario_of(opened, parent, marked, overrides, fresh=fresh)
         if scenario.compute.device != "auto":

@@ -50,7 +50,7 @@ def plot(
 
     Needs matplotlib: pip install 'subpop[plots]'
     """
-    from engine.cli.runs import opened_store
+    from engine.cli.runs import opened_store, with_tables
     from engine.plots import PLOTS, plots_of_run
     from engine.plots.files import SUFFIXES, write, write_all
 
@@ -65,7 +65,7 @@ def plot(
     if out is not None and not one_file and out.suffix.lower() in OTHERS and not out.is_dir():
         raise RequestError("a plot is written as .png or .svg", where=f"-o {out}", next="end its name in one of them")
     with opened_store(store) as opened:
-        row = opened.find(run)
+        [row] = with_tables(opened, [run])
         if subpopulation:
             _check(subpopulation, opened.table(row.id, "dose") if "dose" in opened.tables(row.id) else None, row.id)
         found = plots_of_run(opened, row, None if name is None else (name,), subpopulations=subpopulation or None)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from engine import versions
 from engine.cli import text as cli_text
 from engine.cli.text import RunArgument, RunsArgument, StoreOption
 from engine.errors import RequestError, UnknownName
@@ -54,13 +55,14 @@ def compare(
     Clusters of another clustering hold other rows: of such runs there is compare_worst alone. What differs between the scenarios, and why
     something is not paired, is said below the tables, and stands in every file.
     """
+    from engine.cli.runs import with_tables
     from engine.export.export import export
     from engine.tables import matching as comparing
 
     if table is not None and table not in TABLES:
         raise UnknownName("table", table, TABLES)
     with _store(store) as opened:
-        ids = [opened.find(each).id for each in run]
+        ids = [row.id for row in with_tables(opened, run)]
         if format_ is None and (out is None or str(out) == "-"):
             notes: tuple[str, ...] = ()
             for name in TABLES if table is None else (table,):
@@ -112,12 +114,13 @@ def check(
 
     Exit status: 0 passed; 3 failed; 2 it cannot be judged (not done, fewer than three trials, or a wrong request).
     """
+    from engine.cli.runs import with_tables
     from engine.export.verdict import verdict
 
     if not 0 <= max_damage <= 1:
         raise RequestError(f"{max_damage:g} is not a fraction", where="--max-damage", next="give a number from 0 to 1, as 0.1")
     with _store(store) as opened:
-        row = opened.find(run)
+        [row] = with_tables(opened, [run])
         found = verdict(opened, row, max_damage, k=k, alphas=tuple(alpha or ()))
     for reason in found.reasons:
         cli_text.line(f"failed: {reason}")
@@ -157,6 +160,8 @@ def open_(
         row = opened.run(run_id)
     cli_text.line(run_id)
     cli_text.note(f"run {run_id} ({row.name}, {row.state}) is here: subpop export {run_id} --table worst --format md")
+    if said := versions.other_schedule(row.schedule):
+        cli_text.note(f"note: {said}")
 
 
 def rename(run: RunArgument, name: Annotated[str, typer.Argument(metavar="NAME")], store: StoreOption = None) -> None:

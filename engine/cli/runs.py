@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -246,7 +247,7 @@ def export(
         raise RequestError("these choose an attack for `groups`", where="--subpopulation, --alpha, --by", next="use --table groups")
     choice = Choice(subpopulation, alpha, tuple(tuple(part.strip() for part in each.split(",")) for each in by or ()))
     with opened_store(store) as opened:
-        ids = [opened.find(each).id for each in run]
+        ids = [row.id for row in with_tables(opened, run)]
         if out is not None and str(out) != "-":
             export_.export(opened, ids, table, chosen, out, choice=choice)
             cli_text.note(f"wrote {out}")
@@ -267,7 +268,7 @@ def _all(runs: list[str], format_: str | None, out: Path | None, store: Path | N
     if format_ is not None:
         raise RequestError("all tables are written in every format", where="--format", next="take it out")
     with opened_store(store) as opened, cli_text.progress() as report:
-        written = export_all(opened, [opened.find(each).id for each in runs], out, progress=report)
+        written = export_all(opened, [row.id for row in with_tables(opened, runs)], out, progress=report)
     cli_text.note(f"wrote {len(written)} files into {out}: begin with {out / 'report.md'}")
 
 
@@ -303,3 +304,13 @@ def opened_store(path: Path | None) -> Store:
     from engine.store import Store
 
     return Store.open(path, create=False)
+
+
+def with_tables(opened: Store, runs: Sequence[str]) -> list[RunRow]:
+    """The runs meant, whose tables are about to be read: those of older statistics are made anew first, which is said."""
+    from engine.runs.rebuild import rebuild
+
+    rows = [opened.find(each) for each in runs]
+    for run_id in rebuild(opened, [row.id for row in rows]):
+        cli_text.note(f"run {run_id}: its tables were made by older statistics; they were made anew from its predictions")
+    return [opened.run(row.id) for row in rows]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
+from engine import versions
 from engine.errors import RequestError, UnknownName
 from engine.export import together as export_together
 from engine.export.formats import WRITERS
@@ -122,6 +123,9 @@ def provenance_of(run: RunRow, stored: Mapping[str, Any], table: str, shown: str
         "victims": f"{run.victims_done} of {run.victims_total}",
         "rows": shown,
         **dict(_flat(stored)),
+        # the run's own, also where it is older than the word for it
+        "schedule": versions.schedule_in_words(run.schedule),
+        "statistics": str(run.statistics),
     }
     return {key: value for key, value in told.items() if value}
 

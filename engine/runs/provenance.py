@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine import versions
 from engine.system.processes import cores
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def provenance(scenario: Scenario, device: str, checksums: Mapping[str, str]) ->
     """What is stored with a run's discovery and stands in every export."""
     return {
         "code": code_version(),
+        "schedule": versions.schedule_in_words(versions.SCHEDULE),
         "libraries": {name: library_version(name) for name in LIBRARIES},
         "data": {"kind": scenario.dataset.kind, "checksums": dict(sorted(checksums.items()))},
         "device": device_name(device, scenario.compute.threads),

@@ -12,6 +12,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from engine import versions
 from engine.errors import SubpopError
 from engine.rates import count
 from engine.rows import Dataset, Membership, StackPlan, Subpopulation, VictimResult, VictimSpec
@@ -35,6 +36,7 @@ class Parent:
     id: str
     scenario: Scenario
     found: StoredDiscovery
+    schedule: int = versions.SCHEDULE
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ def parent_of(store: Store, run_id: str) -> Parent | None:
         return None
     try:
         row, found = store.run(parent), store.discovery(parent)
-        return None if found is None else Parent(parent, parse(row.scenario_toml, where=f"the scenario of run {parent}"), found)
+        return (
+            None if found is None else Parent(parent, parse(row.scenario_toml, where=f"the scenario of run {parent}"), found, row.schedule)
+        )
     except SubpopError:  # gone, damaged, or of another version's making: then all is made anew
         return None
 
@@ -112,6 +116,8 @@ def same_members(one: Membership, other: Membership) -> bool:
 def reusable(store: Store, parent: Parent, scenario: Scenario, found: StoredDiscovery) -> Reusable:
     """found: this run's own discovery, as stored."""
     theirs = parent.found
+    if parent.schedule != versions.SCHEDULE:
+        return Reusable(parent.id, why=f"it was trained under schedule {parent.schedule}, this run is under {versions.SCHEDULE}")
     if found.provenance.get("data") != theirs.provenance.get("data") or not _equal(found.y_test, theirs.y_test):
         return Reusable(parent.id, why="the data is not the same")
     if found.classes != theirs.classes or not same_members(found.membership, theirs.membership):

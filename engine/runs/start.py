@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine import versions
 from engine.errors import RequestError, RunFailed
 from engine.rows import RunRow
 from engine.runs.control import STOPPING
@@ -75,6 +76,7 @@ def resume(store: Store, run_id: str, *, worker: Sequence[str] = WORKER) -> None
     row = store.run(run_id)
     if row.state == "done":
         raise RequestError("it is done", where=f"run {run_id}", next=f"see its tables: subpop export {run_id} --table worst")
+    versions.refuse_other_schedule(row.id, row.schedule)
     if row.alive:
         if row.phase.endswith(STOPPING) or store.stop_is_asked(run_id):
             raise RequestError("it is stopping", where=f"run {run_id}", next="resume it when it has stopped, within seconds")

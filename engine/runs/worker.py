@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+from engine import versions
 from engine.errors import Interrupted, RequestError, RunFailed, StoreError, SubpopError
 from engine.rows import RunState
 from engine.runs.control import Control
@@ -35,6 +36,7 @@ def work(
     pipeline: None means `engine.pipeline`. Raises RequestError where another worker has the run or it is done already, RunFailed where
     not even the end could be written down.
     """
+    versions.refuse_other_schedule(run_id, store.run(run_id).schedule)
     host, pid = processes.host_name(), os.getpid()
     if not store.claim(run_id, host, pid):
         row = store.run(run_id)

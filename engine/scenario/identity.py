@@ -8,6 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from engine import versions
 from engine.scenario import toml as toml_text
 from engine.scenario.parse import load
 from engine.scenario.presets import presets
@@ -22,13 +23,14 @@ def dump(scenario: Scenario) -> str:
 
 
 def digest(scenario: Scenario) -> str:
-    """16 hex digits that differ where results may: a hash of every key but those in DECIDES_NOTHING."""
+    """16 hex digits that differ where results may: a hash of every key but those in DECIDES_NOTHING, and of the schedule of training."""
     tree = scenario.model_dump(mode="json")
     for path in DECIDES_NOTHING:
         inner = tree
         for part in path[:-1]:
             inner = inner[part]
         inner.pop(path[-1], None)
+    tree["schedule"] = versions.SCHEDULE
     return blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

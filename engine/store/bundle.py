@@ -71,6 +71,8 @@ def open_bundle(store: Database, path: Path) -> str:
                     raise RequestError(f"run {run_id} is here already", where=str(path), next=f"delete that first: subpop delete {run_id}")
                 for table in TABLES:
                     _copy(db, into, table, run_id)
+                # a stranger's tables are not taken at their word: they are made anew from the predictions when they are first read
+                into.execute("UPDATE runs SET statistics = 0 WHERE id = ?", (run_id,))
         except sqlite3.Error as error:
             raise RequestError(f"is no bundle, or a damaged one ({error})", where=str(path), next=NOT_ONE) from error
         finally:

@@ -84,7 +84,17 @@ def _002_parent_of_a_run(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE runs ADD COLUMN parent TEXT NOT NULL DEFAULT ''")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_001_runs_results_tables, _002_parent_of_a_run)
+def _003_versions_of_a_run(db: sqlite3.Connection) -> None:
+    """Under which schedule a run's victims were trained, by which statistics its stored tables were made; until now the first of each."""
+    db.execute("ALTER TABLE runs ADD COLUMN schedule INTEGER NOT NULL DEFAULT 1")
+    db.execute("ALTER TABLE runs ADD COLUMN statistics INTEGER NOT NULL DEFAULT 1")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    _001_runs_results_tables,
+    _002_parent_of_a_run,
+    _003_versions_of_a_run,
+)
 
 
 def version(db: sqlite3.Connection) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from engine import versions
 from engine.errors import RequestError, StoreError, UnknownName
 from engine.rows import LogRow, RequestKind, RunRow
 from engine.store.database import Database
@@ -51,9 +52,21 @@ class RunRows(Database):
                 if not db.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone():
                     break
             db.execute(
-                "INSERT INTO runs (id, name, title, state, phase, scenario_toml, scenario_hash, created_at, deviations, data_dir, parent) "
-                "VALUES (?, ?, ?, 'queued', 'waiting for its engine', ?, ?, ?, ?, ?, ?)",
-                (run_id, name, title, scenario_toml, scenario_hash, self.now(), json.dumps(list(deviations)), data_dir, parent),
+                "INSERT INTO runs (id, name, title, state, phase, scenario_toml, scenario_hash, created_at, deviations, data_dir, parent, "
+                "schedule, statistics) VALUES (?, ?, ?, 'queued', 'waiting for its engine', ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    run_id,
+                    name,
+                    title,
+                    scenario_toml,
+                    scenario_hash,
+                    self.now(),
+                    json.dumps(list(deviations)),
+                    data_dir,
+                    parent,
+                    versions.SCHEDULE,
+                    versions.STATISTICS,
+                ),
             )
         return self.run(run_id)
 
@@ -250,7 +263,8 @@ def _beat(db: sqlite3.Connection, run_id: str, now: float) -> None:
 def _run_row(row: sqlite3.Row, now: float) -> RunRow:
     fields = dict(row)
     del fields["number"], fields["data_dir"]
-    fields["deviations"] = tuple(json.loads(fields["deviations"]))
+    said = versions.other_schedule(fields["schedule"])  # worked out, not stored: what is known of a schedule may change
+    fields["deviations"] = (*json.loads(fields["deviations"]), *([said] if said else ()))
     at_work = fields["state"] in ("queued", "running", "paused")
     fields["alive"] = at_work and alive(row["host"], row["pid"], row["pid_start"], row["heartbeat_at"], now)
     return RunRow(**fields)

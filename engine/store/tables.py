@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 
+from engine import versions
 from engine.errors import UnknownName
 from engine.rows import Column, Table, TableSpec
 from engine.store.database import Database
@@ -80,7 +81,8 @@ def _picker(stored: Sequence[str], wanted: Sequence[str]) -> Callable[[list[obje
 
 
 def put_tables(db: sqlite3.Connection, run_id: str, tables: Mapping[str, Table]) -> None:
-    """Inside a write transaction: make the stored tables equal to these."""
+    """Inside a write transaction: make the stored tables equal to these, made by today's statistics."""
+    db.execute("UPDATE runs SET statistics = ? WHERE id = ? AND statistics != ?", (versions.STATISTICS, run_id, versions.STATISTICS))
     for name, table in tables.items():
         _put_table(db, run_id, name, table)
 

@@ -26,6 +26,7 @@ DECIDES_NOTHING = ("title", "reproduces", "smoke", "compute.nice", "compute.thre
 MOVES_NO_VICTIM = ("evaluation.", "attack.alphas", "subpopulations.only", "subpopulations.select")
 LONGEST = 40  # characters of a value in words
 OTHER_SEED = "not paired: another seed, so other trials"
+OTHER_SCHEDULE = "not paired: trained under another schedule"
 OTHER_ROWS = "not paired: other test rows of the same description"
 
 
@@ -118,13 +119,13 @@ def _both(baseline: RunRow, other: RunRow, known: Known, others: Known) -> tuple
     (scenario, found, work), (scenario2, found2, work2) = known, others
     rows_alike = _same_rows(known, others)
     alike = _same_members(work, work2, rows_alike)
-    same_seed = scenario.seed == scenario2.seed
+    not_paired = OTHER_SEED if scenario.seed != scenario2.seed else OTHER_SCHEDULE if baseline.schedule != other.schedule else ""
     why, places = {}, []
     for place, (_, _, same) in enumerate(alike):
-        if same and same_seed:
+        if same and not not_paired:
             places.append(place)
         else:
-            why[place] = OTHER_SEED if same else OTHER_ROWS
+            why[place] = not_paired if same else OTHER_ROWS
     at, others_at = tuple(s for s, _, _ in alike), tuple(s for _, s, _ in alike)
     told = None
     if places:
@@ -149,6 +150,7 @@ def _both(baseline: RunRow, other: RunRow, known: Known, others: Known) -> tuple
         said.append(f"{pair}: model or dataset differ, so two victims of a trial need not share initial weights or batches")
     changed = differences(scenario, scenario2)  # an optimised attack's points are its run's own: for its alphas, trials and targets
     same = not changed or (scenario.attack.kind == "label_flip" and all(key.startswith(MOVES_NO_VICTIM) for key in changed))
+    same = same and baseline.schedule == other.schedule
     if places and same and told is not None and told.trials_AM.any():
         said.append(f"{pair}: nothing differs that moves a victim, so a matched trial's victims are the same and its difference is 0")
     if why or (told is not None and not told.trials_AM.all()):
@@ -197,6 +199,8 @@ def _different(baseline: RunRow, other: RunRow) -> list[str]:
 
     keys = differences(scenario_of(baseline), scenario_of(other))
     told = [f"{key} ({_value(one)} → {_value(two)})" for key, (one, two) in keys.items()]
+    if baseline.schedule != other.schedule:
+        told.append(f"schedule of training ({baseline.schedule} → {other.schedule})")
     return [f"{other.id} against {baseline.id}: " + (f"differ in {', '.join(told)}" if told else "the same scenario")]
 
 

@@ -1,9 +1,13 @@
 """Which rows a step sees. A pure function of (seed, trial, epoch), so every arm, subpopulation and stack of a trial agrees on it.
 
 Clean rows: one permutation an epoch, cut into batches; the last may be short (as scikit-learn cuts them).
-Poison rows: a victim with m points visits each once an epoch, spread evenly over the steps: the point of rank r goes to step
-floor((r + phase) * steps / m). Ranks come from one key per point number, the same for every victim, so that the places of a smaller
-alpha's points do not depend on who shares the stack.
+Poison rows: a victim visits each of its points once an epoch. A point's place is a position among the epoch's clean rows, drawn evenly;
+its step is the batch that holds that position. So no step holds, in expectation, another share of an epoch's poison than its share of the
+clean rows, as where train and poison are shuffled together. (Spread evenly over *steps*, as schedule 1 did, a last batch of 41 rows had a
+full step's poison, and Adult's victims were judged right after it: damages at alpha 2 were twice too high.)
+A position is drawn by point number alone, so the places of a smaller alpha's points are the same in every stack and at every alpha.
+
+The schedule has a version, `engine.versions.SCHEDULE`: raise it with any change of which rows a step sees.
 """
 
 from __future__ import annotations
@@ -46,19 +50,18 @@ class Schedule:
         victims, steps, most = len(points_V), self.steps, int(points_V.max(initial=0))
         if most == 0:
             return np.full((steps, victims, 0), -1, np.int32), np.zeros((steps, victims), np.int32)
-        draw = generator(self.seed, "poison order", self.trial, epoch)
-        phase, keys = draw.random(), draw.random(most)
+        position_M = generator(self.seed, "poison place", self.trial, epoch).integers(0, self.rows, most)
+        step_M = position_M // self.batch
+        step_VM = np.where(np.arange(most) < points_V[:, None], step_M, steps)  # a point that the victim does not have is in no step
+        by_step_VM = np.argsort(step_VM, axis=1, kind="stable")  # within a step by point number
+        sorted_VM = np.take_along_axis(step_VM, by_step_VM, axis=1)
         rank_M = np.arange(most)
-        real_VM = rank_M < points_V[:, None]
-        by_rank_VM = np.argsort(np.where(real_VM, keys, 2.0), axis=1, kind="stable")
-        at_VM = np.floor((rank_M + phase) * steps / np.maximum(points_V, 1)[:, None]).astype(np.int64)
-        step_VM = np.where(real_VM, np.minimum(at_VM, steps - 1), steps)  # a phase next to one may round up
-        new_VM = np.ones_like(real_VM)
-        new_VM[:, 1:] = step_VM[:, 1:] != step_VM[:, :-1]
-        place_VM = rank_M - np.maximum.accumulate(np.where(new_VM, rank_M, 0), axis=1)
-        point_SVP = np.full((steps, victims, int(place_VM[real_VM].max()) + 1), -1, np.int32)
-        v, r = np.nonzero(real_VM)
-        point_SVP[step_VM[v, r], v, place_VM[v, r]] = by_rank_VM[v, r]
+        first_VM = np.ones_like(sorted_VM, dtype=bool)
+        first_VM[:, 1:] = sorted_VM[:, 1:] != sorted_VM[:, :-1]
+        place_VM = rank_M - np.maximum.accumulate(np.where(first_VM, rank_M, 0), axis=1)
+        v, r = np.nonzero(sorted_VM < steps)
+        point_SVP = np.full((steps, victims, int(place_VM[v, r].max()) + 1), -1, np.int32)
+        point_SVP[sorted_VM[v, r], v, place_VM[v, r]] = by_step_VM[v, r]
         return point_SVP, (point_SVP >= 0).sum(2, dtype=np.int32)
 
 

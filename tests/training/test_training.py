@@ -142,7 +142,7 @@ def test_stack_adam_is_pytorchs_adam():
 # ---- the schedule ---------------------------------------------------------------------------------------------------
 
 
-def test_every_clean_row_and_every_poison_point_is_visited_once_an_epoch_evenly():
+def test_every_clean_row_and_every_poison_point_is_visited_once_an_epoch():
     schedule = Schedule(rows=130, batch=12, seed=0, trial=1)
     assert sorted(schedule.order(3)) == list(range(130))
     assert schedule.steps == 11
@@ -152,7 +152,6 @@ def test_every_clean_row_and_every_poison_point_is_visited_once_an_epoch_evenly(
     for v, points in enumerate(points_V):
         own = point_SVP[:, v]
         assert sorted(own[own >= 0]) == list(range(points))
-        assert set(count_SV[:, v]) <= {points // 11, -(-points // 11)}
         for step in range(11):  # padding comes last, so that a step may be cut to its longest
             assert (own[step, : count_SV[step, v]] >= 0).all()
             assert (own[step, count_SV[step, v] :] == -1).all()
@@ -165,6 +164,28 @@ def test_a_victims_places_do_not_depend_on_its_company():
         alone, _ = schedule.places(7, np.array([points]))
         for step in range(11):
             assert [p for p in together[step, v] if p >= 0] == [p for p in alone[step, 0] if p >= 0]
+
+
+def test_a_smaller_alphas_points_keep_their_places_at_a_larger_one():
+    schedule = Schedule(rows=130, batch=12, seed=0, trial=1)
+    (small, _), (large, _) = schedule.places(7, np.array([20])), schedule.places(7, np.array([60]))
+    for step in range(11):
+        assert [p for p in small[step, 0] if p >= 0] == [p for p in large[step, 0] if 0 <= p < 20]
+
+
+@pytest.mark.parametrize(("rows", "batch"), [(130, 12), (121, 12), (132, 12), (41, 41), (7, 200)])  # remainders of 10, 1 and 0; one step
+def test_a_steps_share_of_the_poison_is_its_share_of_the_rows_as_in_a_shuffle_of_both(rows: int, batch: int):
+    points, epochs, schedule = 40, 4000, Schedule(rows=rows, batch=batch, seed=3, trial=0)
+    mine_ES = np.array([schedule.places(epoch, np.array([points]))[1][:, 0] for epoch in range(epochs)])
+    share_S = np.array([hi - lo for lo, hi in map(schedule.bounds, range(schedule.steps))]) / rows
+    error_S = np.sqrt(points * share_S * (1 - share_S) / epochs) + 1e-12
+    assert (np.abs(mine_ES.mean(axis=0) - points * share_S) < 4.5 * error_S).all()
+    # train and poison shuffled together and cut at the same shares of the whole: as many points a step, spread as much
+    random, cut_S = np.random.default_rng(0), np.round(np.cumsum(share_S) * (rows + points)).astype(int)[:-1]
+    where_EM = np.argsort(random.random((epochs, rows + points)), axis=1)[:, :points]
+    union_ES = np.array([np.bincount(np.searchsorted(cut_S, at_M, side="right"), minlength=len(share_S)) for at_M in where_EM])
+    assert np.abs(mine_ES.mean(axis=0) - union_ES.mean(axis=0)).max() < 0.5  # a cut of so many rows is rounded to whole ones
+    assert mine_ES.std(axis=0) == pytest.approx(union_ES.std(axis=0), abs=0.35)
 
 
 def test_epochs_trials_and_seeds_order_rows_differently():

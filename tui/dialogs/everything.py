@@ -84,6 +84,7 @@ class EverythingDialog(Dialog[None]):
     @work(thread=True, exit_on_error=False)
     def _write(self, folder: Path) -> None:
         from engine.export.everything import export_all
+        from engine.runs.rebuild import rebuild
         from engine.store import Store
 
         def progress(what: str, share: float) -> None:
@@ -91,6 +92,7 @@ class EverythingDialog(Dialog[None]):
 
         try:
             with Store.open(self.host.store_file, create=False) as store:  # its own connection: a long read holds up no screen
+                rebuild(store, [run.id for run in self.runs])
                 written = export_all(store, [run.id for run in self.runs], folder, progress=progress)
         except Exception as error:  # whatever it is, it must be said here
             said, good = f"✗ {error}", False

@@ -130,11 +130,13 @@ class ExportDialog(Dialog[None]):
     @work(thread=True, exclusive=True, group="export", exit_on_error=False)
     def _write(self, path: Path, format: str) -> None:
         from engine.export.export import export
+        from engine.runs.rebuild import rebuild
         from engine.store import Store
 
         ids = [self.run.id, *(run.id for run in self.others)] if self.others else self.run.id
         try:
             with Store.open(self.host.store_file, create=False) as store:  # its own connection: a long read holds up no screen
+                rebuild(store, [ids] if isinstance(ids, str) else ids)
                 count = export(store, ids, self.table, format, path, only=self.only)
         except Exception as error:  # whatever it is, it must be said here
             said, good = f"✗ {error}", False

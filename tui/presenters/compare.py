@@ -14,6 +14,7 @@ from tui.presenters import format as fmt
 from tui.presenters import runs as run_words
 
 if TYPE_CHECKING:
+    from engine.runs.rebuild import rebuild
     from engine.store import Store
 
 Rows = tuple[tuple[object, ...], ...]
@@ -45,6 +46,7 @@ def compare(path: Path, run_ids: Sequence[str]) -> Comparison:
     trouble: dict[str, str] = {}
     notes: list[str] = []
     with Store.open(path, create=False) as store:
+        rebuild(store, run_ids)
         for name in COMPARISONS:
             try:
                 _, made, said = MADE[name](store, run_ids)

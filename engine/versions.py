@@ -1,0 +1,44 @@
+"""The versions of what decides a number, apart from the code's own: raise one where the same scenario would come to other numbers.
+
+A run keeps the versions it was made under. Victims of another schedule are never paired with or reused; an unfinished run of another
+schedule is not gone on with. Tables of older statistics are made anew from the stored predictions.
+"""
+
+from __future__ import annotations
+
+from engine.errors import RequestError
+
+SCHEDULE = 2  # which rows a step of training sees: `engine/training/schedule.py`
+STATISTICS = 2  # how tables come from predictions: `engine/evaluation/`, `engine/tables/`
+
+SCHEDULES = {
+    1: "1: poison spread evenly over steps, so that a short last batch held more than its share of it",
+    2: "2: poison placed by rows, as where train and poison are shuffled together",
+}
+
+
+def schedule_in_words(version: int) -> str:
+    """What a schedule did, for exports and messages; of one that this version does not know, its number."""
+    return SCHEDULES.get(version, f"{version}: of a newer subpop")
+
+
+def other_schedule(version: int) -> str:
+    """What must be known of a run of another schedule than today's; "" for today's."""
+    if version == SCHEDULE:
+        return ""
+    if version == 1:
+        return (
+            "trained under schedule 1, which gave a short last batch too much poison: damages may be up to twice too high "
+            "(run it again to measure them)"
+        )
+    return f"trained under schedule {version}, which this version does not know"
+
+
+def refuse_other_schedule(run_id: str, version: int) -> None:
+    """RequestError where an unfinished run began under another schedule: half its victims would not be comparable with the other half."""
+    if version != SCHEDULE:
+        raise RequestError(
+            f"it began under schedule {schedule_in_words(version)}; this version trains under schedule {SCHEDULE} alone",
+            where=f"run {run_id}",
+            next="start its scenario again; what it has can still be exported",
+        )

@@ -1,0 +1,44 @@
+"""Tables that older statistics made, made anew beside the app: `python -m engine.runs.rebuild`, which loads what the app never does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from engine.rows import RunRow
+from engine.runs.rebuild import is_old
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Rebuilding:
+    """Asks for each run once. `failed` is told why, from another thread."""
+
+    def __init__(self, failed: Callable[[str], None]) -> None:
+        self.failed = failed
+        self.asked: set[str] = set()
+
+    def want(self, store: Path, runs: Iterable[RunRow]) -> tuple[RunRow, ...]:
+        """Make these runs' tables anew where they are old; those that were not asked for before."""
+        old = tuple(run for run in runs if is_old(run) and run.id not in self.asked)
+        self.asked |= {run.id for run in old}
+        if old:
+            command = (sys.executable, "-P", "-m", "engine.runs.rebuild", *(run.id for run in old), "--store", str(store))
+            threading.Thread(target=self._carry_out, args=(command,), name="tables made anew", daemon=True).start()
+        return old
+
+    def _carry_out(self, command: tuple[str, ...]) -> None:
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", env={**os.environ, "PYTHONPATH": path}
+            )
+        except OSError as error:
+            self.failed(str(error))
+            return
+        if done.returncode:
+            self.failed((done.stderr.strip().splitlines() or ["no reason was given"])[-1])
