@@ -265,8 +265,13 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _has(tree: object, path: Keys) -> bool:
+    """Whether the tree has that place; a list in it may be shorter than the list that lies over it."""
     for part in path:
-        if not isinstance(tree, dict | list) or (part not in tree if isinstance(tree, dict) else not isinstance(part, int)):
+        if isinstance(tree, dict):
+            there = part in tree
+        else:
+            there = isinstance(tree, list) and isinstance(part, int) and part < len(tree)
+        if not there:
             return False
         tree = tree[part]  # type: ignore[index]
     return True
