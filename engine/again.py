@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import RequestError, UnknownName
+from engine.printable import name_of
 from engine.rows import RunRow, Subpopulation
 from engine.run import WORKER
 from engine.store import Store
@@ -89,7 +90,7 @@ def start(
     return runs.start(
         store,
         scenario,
-        name=name or f"{row.name.removesuffix(' again')} again",
+        name=name or name_of(f"{row.name.removesuffix(' again')} again"),
         data_dir=data_dir or store.data_dir(run_id),
         spawn=spawn,
         worker=worker,

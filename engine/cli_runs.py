@@ -12,6 +12,7 @@ import typer
 from engine import cli_text
 from engine.cli_text import DataOption, JsonOption, RunArgument, RunsArgument, ScenarioArgument, SetOption, SmokeOption, StoreOption
 from engine.errors import RequestError
+from engine.printable import name_of
 
 if TYPE_CHECKING:
     from engine.rows import RunRow
@@ -66,7 +67,7 @@ def run(
 
 def default_name(scenario: str) -> str:
     """A run is named after its preset or file."""
-    return Path(scenario).stem
+    return name_of(Path(scenario).stem)
 
 
 def runs(store: StoreOption = None, json: JsonOption = False) -> None:
@@ -171,7 +172,7 @@ def delete(
 
     with opened_store(store) as opened:
         row = opened.find(run)
-        if not yes and cli_text.on_terminal(sys.stdin) and not typer.confirm(f"delete run {row.id} ({row.title}) and its results?"):
+        if not yes and cli_text.on_terminal(sys.stdin) and not cli_text.confirmed(f"delete run {row.id} ({row.title}) and its results?"):
             cli_text.note("nothing was deleted")
             return
         runs_.delete(opened, row.id)

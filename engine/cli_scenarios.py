@@ -72,7 +72,7 @@ def show(
     """
     from engine.scenario import dump, load
 
-    cli_text.line(dump(load(scenario, set_ or (), smoke)).rstrip("\n"))
+    cli_text.document(dump(load(scenario, set_ or (), smoke)).rstrip("\n"))
 
 
 def discover(

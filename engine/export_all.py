@@ -14,6 +14,7 @@ from engine.errors import RequestError
 from engine.export import Row, Source, prepared, provenance_together, write_file
 from engine.export_formats import WRITERS
 from engine.export_plots import export_plots
+from engine.printable import clean
 from engine.report import report
 from engine.report_compared import chapter
 from engine.rows import RunRow, TableSpec
@@ -97,7 +98,7 @@ def _chapter(held: Mapping[str, comparing.Compared]) -> str:
     if not held:
         return ""
     (_, compare, notes), (_, worst, _) = held["compare"], held["compare_worst"]
-    return "\n".join(chapter(compare, worst, notes)) + "\n"
+    return "\n".join(map(clean, chapter(compare, worst, notes))) + "\n"
 
 
 def _write(out: object, text: str) -> None:

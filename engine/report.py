@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from engine.export_together import system_of
+from engine.printable import clean
 from engine.rows import RunRow, Table
 from engine.tables_specs import ESTIMAND
 
@@ -27,7 +28,7 @@ class Source(Protocol):
 
 def report(store: Source, runs: Sequence[RunRow], plots: Mapping[str, Sequence[str]] | None = None) -> str:
     """Markdown, one chapter a run. plots: lines that show each run's plots, by run id."""
-    return "\n".join(line for run in runs for line in (*_chapter(store, run, (plots or {}).get(run.id, ())), ""))
+    return "\n".join(clean(line) for run in runs for line in (*_chapter(store, run, (plots or {}).get(run.id, ())), ""))
 
 
 def _chapter(store: Source, run: RunRow, plots: Sequence[str]) -> Iterator[str]:

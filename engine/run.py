@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from engine import processes
 from engine.control import STOPPING
 from engine.errors import RequestError, RunFailed
+from engine.printable import NO_TEXT, is_bytes, name_of, require
 from engine.rows import RunRow
 from engine.store import Store
 
@@ -40,15 +41,17 @@ def start(
     data_dir: as given by --data; kept with the run for its resumes. Where None, $SUBPOP_DATA as it is now is kept.
     worker: the command that carries runs out; tests have their own.
     parent, deviations: of a run that attacks another's subpopulations again, see `engine.again`.
-    Raises RequestError for what this version cannot do yet.
+    Raises RequestError for what this version cannot do yet, and for a name that could not be shown on a terminal.
     """
     from engine import available
     from engine import scenario as scenarios
 
     available.require(scenario)
     given = data_dir or os.environ.get("SUBPOP_DATA")
+    if given and is_bytes(str(given)):  # a run keeps it for its resumes, as text
+        raise RequestError(NO_TEXT, where="the data folder", next="give it another name, or a link to it with one")
     row = store.create_run(
-        name=name or scenario.title,
+        name=require(name, "the name") if name else name_of(scenario.title),
         title=scenario.title,
         scenario_toml=scenarios.dump(scenario),
         scenario_hash=scenarios.digest(scenario),

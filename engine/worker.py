@@ -22,6 +22,7 @@ from engine.carry_out import Status, carry_out
 from engine.control import Control
 from engine.errors import Interrupted, RequestError, RunFailed, StoreError, SubpopError
 from engine.heart import Heart
+from engine.printable import clean_lines
 from engine.rows import RunState
 from engine.scenario import parse
 from engine.store import Store
@@ -81,7 +82,7 @@ def _say(store: Store, run_id: str, error: Exception) -> str:
 def _print(text: str) -> None:
     """To standard error, which is a file beside the store: where that disk is full there is nowhere to say it."""
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        print("\n".join(clean_lines(text)), file=sys.stderr, flush=True)  # noqa: T201
 
 
 # ---- the process ----------------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "engine", "engine.scenario", "engine.reading", "engine.checks", "engine.mistakes", "engine.toml_text", "engine.catalog",
         "engine.rows", "engine.errors", "engine.seeds", "engine.control", "engine.processes", "engine.filesystem",
-        "engine.available", "engine.rates", "engine.weights_place",
+        "engine.available", "engine.rates", "engine.weights_place", "engine.printable",
     ),
 )  # fmt: skip
 CONCEPTS, PLAIN = LAYERS[-2], LAYERS[-1]  # concepts do not import each other; plain types import no torch

@@ -14,6 +14,7 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 
 from engine.errors import SubpopError
+from engine.printable import clean
 from engine.rows import RunRow
 from tui import themes
 from tui.messages import StoreMoved, StoreTrouble
@@ -309,6 +310,6 @@ def main(store_path: Path | None = None, data_dir: Path | None = None) -> int:
     status = app.run()
     busy = [run for run in app.runs if run.alive]
     if busy:
-        names = ", ".join(f"{run.name} ({run.id})" for run in busy)
+        names = clean(", ".join(f"{run.name} ({run.id})" for run in busy))
         print(f"still at work: {names}. `subpop` shows it again, `subpop watch {busy[0].id}` follows it here.")  # noqa: T201
     return status if status is not None else (app.return_code or 0)

@@ -13,6 +13,7 @@ from textual.containers import Horizontal
 from textual.widgets import Input, Label, Static
 
 from engine.errors import SubpopError
+from engine.printable import name_of
 from tui import devices
 from tui import format as fmt
 from tui.screens.base import Dialog
@@ -35,7 +36,7 @@ class LaunchDialog(Dialog[str]):
 
     def __init__(self, text: str, name: str, *, cost: str = "", only: Sequence[int] = (), folder: Path | None = None) -> None:
         super().__init__()
-        self.text, self.run_name, self.cost, self.only, self.folder = text, name, cost, tuple(only), folder
+        self.text, self.run_name, self.cost, self.only, self.folder = text, name_of(name), cost, tuple(only), folder
         self.scenario: Scenario | None = None
         self.starting = False
 
