@@ -12,10 +12,10 @@ import typer
 from engine import cli_text
 from engine.cli_text import DataOption, JsonOption, RunArgument, RunsArgument, ScenarioArgument, SetOption, SmokeOption, StoreOption
 from engine.errors import RequestError
-from engine.printable import name_of
 
 if TYPE_CHECKING:
     from engine.rows import RunRow
+    from engine.scenario import Scenario
     from engine.store import Store
 
 FORMATS = ("csv", "parquet", "json", "md", "tex")
@@ -57,7 +57,7 @@ def run(
         wanted = [*(set_ or []), *([] if find is None else [f"evaluation.find={find}"])]
         loaded, root = ready(scenario, wanted, smoke, device, data)
         finding.check(loaded)
-        row = runs_.start(opened, loaded, name=name or default_name(scenario), data_dir=root)
+        row = runs_.start(opened, loaded, name=name or default_name(scenario, loaded), data_dir=root)
         if detach:
             cli_text.line(row.id)
             cli_text.note(f"run {row.id} goes on by itself: subpop watch {row.id}")
@@ -65,9 +65,11 @@ def run(
         follow(opened, row.id, stop_on_interrupt=True)
 
 
-def default_name(scenario: str) -> str:
-    """A run is named after its preset or file."""
-    return name_of(Path(scenario).stem)
+def default_name(given: str, scenario: Scenario) -> str:
+    """A run is named after its preset or file, or after its data where those are others."""
+    from engine import naming, reading
+
+    return naming.run_name(Path(given).stem, reading.text_of(given)[2], scenario.model_dump())
 
 
 def runs(store: StoreOption = None, json: JsonOption = False) -> None:

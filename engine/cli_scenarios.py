@@ -72,7 +72,7 @@ def show(
     """
     from engine.scenario import dump, load
 
-    cli_text.document(dump(load(scenario, set_ or (), smoke)).rstrip("\n"))
+    cli_text.document(dump(load(scenario, set_ or (), smoke, cli_text.note)).rstrip("\n"))
 
 
 def discover(
@@ -147,7 +147,7 @@ def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | Non
     from engine.scenario import load
 
     given = [*(overrides or ()), *([f"compute.device={device}"] if device is not None else [])]
-    scenario = load(name, given, smoke)
+    scenario = load(name, given, smoke, cli_text.note)
     available.require(scenario)
     if scenario.compute.device != "auto":
         executor.resolve(scenario.compute.device)  # a GPU that is not here is a wrong request, not a failed run

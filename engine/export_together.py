@@ -41,10 +41,10 @@ def system_of(run: RunRow) -> str:
     import tomllib
 
     try:
-        reproduces = tomllib.loads(run.scenario_toml).get("reproduces")
+        tree = tomllib.loads(run.scenario_toml)
     except tomllib.TOMLDecodeError:
         return run.name
-    published = paper.published(reproduces)
+    published = paper.published(tree.get("reproduces"), paper.System.of(tree))
     return published.system if published is not None else run.name
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
-from engine import catalog, checks, mistakes, toml_text, weights_place
+from engine import catalog, checks, mistakes, naming, toml_text, weights_place
 from engine.errors import Mistake, RequestError, ScenarioError, UnknownName
 from engine.mistakes import Found
 from engine.toml_text import Path as Keys
@@ -82,7 +82,16 @@ def _read(path: Path) -> str:
 # ---- text to a validated scenario -----------------------------------------------------------------------------------
 
 
-def parse(model: type[S], text: str, *, where: str, overrides: Sequence[str], smoke: bool, folder: Path | None) -> S:
+def parse(
+    model: type[S],
+    text: str,
+    *,
+    where: str,
+    overrides: Sequence[str],
+    smoke: bool,
+    folder: Path | None,
+    say: Callable[[str], None] | None = None,
+) -> S:
     """See `engine.scenario.parse`."""
     text = text.removeprefix("\ufeff")
     raw = _toml(text, where)
@@ -141,10 +150,20 @@ def parse(model: type[S], text: str, *, where: str, overrides: Sequence[str], sm
     if told:
         raise ScenarioError(told, where=where)
     if smoke and over:
-        return small_scenario.model_copy(update={"smoked": True})  # type: ignore[union-attr]
+        return _called(small_scenario.model_copy(update={"smoked": True}), say)  # type: ignore[union-attr]
     if over and late and validate(model, _merge(raw, over), schema)[1]:
         over = {}  # it made sense until something was set: a run's own scenario, which keeps it, is to be read again
-    return plain.model_copy(update={"smoke": over})  # type: ignore[union-attr]
+    return _called(plain.model_copy(update={"smoke": over}), say)  # type: ignore[union-attr]
+
+
+def _called(scenario: S, say: Callable[[str], None] | None) -> S:
+    """The scenario under a title and a claim of its own. Every way in passes here, so none can run under another system's name."""
+    changes, why = naming.corrected(scenario.model_dump())
+    if not changes:
+        return scenario
+    if say is not None:
+        say(why)
+    return scenario.model_copy(update=changes)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -158,20 +158,29 @@ DECIDES_NOTHING = (("title",), ("reproduces",), ("smoke",), ("smoked",), ("compu
 
 
 def parse(
-    text: str, *, where: str = "scenario", overrides: Sequence[str] = (), smoke: bool = False, folder: Path | None = None
+    text: str,
+    *,
+    where: str = "scenario",
+    overrides: Sequence[str] = (),
+    smoke: bool = False,
+    folder: Path | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Scenario:
     """A scenario out of TOML text, `--set` overrides (`model.epochs=5`, applied last) and, if `smoke`, its own [smoke] section.
 
     folder: what a relative `dataset.path` in the text is relative to; None leaves it as it is.
+    say: is told, in words, where `title` or `reproduces` are of another system than what is run and were put right (see `naming`).
     Raises ScenarioError with every mistake. [smoke] is judged as strictly as the rest whether or not it is applied.
     """
-    return reading.parse(Scenario, text, where=where, overrides=overrides, smoke=smoke, folder=folder)
+    return reading.parse(Scenario, text, where=where, overrides=overrides, smoke=smoke, folder=folder, say=say)
 
 
-def load(name_or_path: str | Path, overrides: Sequence[str] = (), smoke: bool = False) -> Scenario:
+def load(
+    name_or_path: str | Path, overrides: Sequence[str] = (), smoke: bool = False, say: Callable[[str], None] | None = None
+) -> Scenario:
     """A preset by name, or a scenario file by path. UnknownName where it is neither; ScenarioError for what is wrong in it."""
     name, path, text = reading.text_of(name_or_path)
-    return parse(text, where=name, overrides=overrides, smoke=smoke, folder=path.parent)
+    return parse(text, where=name, overrides=overrides, smoke=smoke, folder=path.parent, say=say)
 
 
 def dump(scenario: Scenario) -> str:

@@ -43,7 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "engine.tables_optimization", "engine.tables_attributes", "engine.tables_columns", "engine.tables_distribution",
         "engine.tables_dose", "engine.tables_specs_analyses", "engine.tables_groups", "engine.tables_matchers", "engine.tables_predicted",
         "engine.export_together", "engine.export_all", "engine.report", "engine.verdict", "engine.store_bundle", "engine.export",
-        "engine.export_formats", "engine.paper", "engine.plots", "engine.plots_data", "engine.plots_dose",
+        "engine.export_formats", "engine.plots", "engine.plots_data", "engine.plots_dose",
         "engine.plots_files", "engine.plots_drawing", "engine.export_plots",
         "engine.provenance", "engine.comparing", "engine.tables_compare", "engine.report_compared",
     ),
@@ -54,7 +54,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "engine", "engine.scenario", "engine.reading", "engine.checks", "engine.mistakes", "engine.toml_text", "engine.catalog",
         "engine.rows", "engine.errors", "engine.seeds", "engine.control", "engine.processes", "engine.filesystem",
-        "engine.available", "engine.rates", "engine.weights_place", "engine.printable",
+        "engine.available", "engine.rates", "engine.weights_place", "engine.printable", "engine.paper", "engine.naming",
     ),
 )  # fmt: skip
 CONCEPTS, PLAIN = LAYERS[-2], LAYERS[-1]  # concepts do not import each other; plain types import no torch

@@ -50,8 +50,8 @@ def judged(capsys: pytest.CaptureFixture[str], *words: str) -> None:
     about = f"{words}: {status}\n{err}"
     assert status in (0, 2), about
     assert bool(out) == (status == 0), about
-    assert bool(err) == (status == 2), about
-    if err:
+    assert (status == 2) == bool(err) or err.startswith("this is not what "), about  # a preset turned to another system says so
+    if status == 2:
         assert err.startswith("subpop: "), about
         assert not re.search(r"Traceback|pydantic|Input should|validation error|is a bug|<class", err), about
 
