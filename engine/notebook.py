@@ -12,6 +12,7 @@ notebook.compare([run, another])  # differences of damages, the first is the bas
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def scenario(name_or_path: str | Path, *overrides: str, smoke: bool = False) -> 
     """A preset by name or a scenario file by path, with overrides as of `--set`: scenario("quickstart", "model.epochs=5")."""
     from engine.scenario.parse import load
 
-    return load(name_or_path, overrides, smoke)
+    return load(name_or_path, overrides, smoke, say=lambda why: warnings.warn(why, stacklevel=6))
 
 
 def run(scenario: Scenario, *, name: str | None = None, data: Path | None = None, store: Path | None = None, wait: bool = True) -> Run:

@@ -37,7 +37,7 @@ SHORT = {
     "quickstart": ["--smoke"],
     "adult-clustermatch": ADULT,
     "adult-featurematch": ADULT,
-    "utkface-vgg-ll": ["--set", "dataset.rows=120", "--set", "dataset.image_size=32", "--set", "model.depth=11", "--set", "model.epochs=2"],
+    "utkface-vgg-ll": ["--set", "dataset.rows=120", "--set", "dataset.image_size=32", "--set", "model.epochs=2"],
     "imdb-bert-ll": ["--smoke", "--set", "dataset.rows=80", "--set", "model.length=16", "--set", "model.epochs=1"],
     "mine.toml": ["--set", "dataset.rows=600", "--set", "model.epochs=2", "--set", "evaluation.trials=1"],
     "loans.toml": ["--set", "model.epochs=2"],

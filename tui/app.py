@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.binding import Binding, BindingType
 
+from engine.printable import clean
 from tui import themes
 from tui.session import POLL_S, Session
 from tui.tight import tighten
@@ -159,6 +160,6 @@ def main(store_path: Path | None = None, data_dir: Path | None = None) -> int:
     status = app.run()
     busy = [run for run in app.runs if run.alive]
     if busy:
-        names = ", ".join(f"{run.name} ({run.id})" for run in busy)
+        names = clean(", ".join(f"{run.name} ({run.id})" for run in busy))
         print(f"still at work: {names}. `subpop` shows it again, `subpop watch {busy[0].id}` follows it here.")  # noqa: T201
     return status if status is not None else (app.return_code or 0)

@@ -50,7 +50,7 @@ def again(
     with opened_store(store) as opened:
         parent = with_tables(opened, [run])[0].id
         marked, overrides = again_.marked(opened, parent, only), set_ or []
-        scenario = again_.scenario_of(opened, parent, marked, overrides, fresh=fresh)
+        scenario = again_.scenario_of(opened, parent, marked, overrides, fresh=fresh, say=cli_text.note)
         if scenario.compute.device != "auto":
             devices.resolve(scenario.compute.device)
         place = data or opened.data_dir(parent)

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from engine.cli.text import clock, counts
+from engine.printable import clean, clean_lines
 from engine.rows import LogRow, RunRow
 
 
@@ -37,7 +38,7 @@ class BarView:
     def log(self, row: LogRow) -> None:
         style = {"warning": "yellow", "error": "bold red"}.get(row.level, "dim")
         level = "" if row.level == "info" else f"{row.level}: "
-        self.bars.console.print(Text(f"{clock(row.at)} {level}{row.message}", style=style))
+        self.bars.console.print(Text("\n".join(clean_lines(f"{clock(row.at)} {level}{row.message}")), style=style))
 
     def state(self, row: RunRow) -> None:
         at_work = row.state in ("queued", "running")
@@ -47,6 +48,6 @@ class BarView:
             total=1.0 if known else None,  # None: it is under way, nobody knows how far
             share=f"{1.0 if row.state == 'done' else row.progress:.0%}" if known else "",
             completed=1.0 if row.state == "done" else row.progress,
-            head=f"{row.id} {row.state if row.state != 'running' else row.phase}",
+            head=clean(f"{row.id} {row.state if row.state != 'running' else row.phase}"),
             tail=counts(row).removeprefix(", "),
         )

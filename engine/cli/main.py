@@ -176,7 +176,7 @@ def _stands_somewhere() -> bool:
 def _fail(message: str, status: int) -> int:
     try:
         sys.stdout.flush()
-        cli_text.note(f"subpop: {message}" if not message.startswith("subpop") else message)
+        cli_text.failure(f"subpop: {message}" if not message.startswith("subpop") else message)
     except (OSError, ValueError):
         _drop_stdout()
     return status

@@ -48,7 +48,7 @@ def plot(
     foretells damage. distribution: the share of subpopulations with more damage than x. published_corrected: the worst k as published,
     corrected, and the paper's. What makes them not the paper's is said below each.
 
-    Needs matplotlib: pip install 'subpop[plots]'
+    Needs matplotlib: in a checkout `uv sync --extra plots`; from a wheel, that wheel's path with [plots].
     """
     from engine.cli.runs import opened_store, with_tables
     from engine.plots import PLOTS, plots_of_run

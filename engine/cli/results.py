@@ -13,6 +13,7 @@ from engine import versions
 from engine.cli import text as cli_text
 from engine.cli.text import RunArgument, RunsArgument, StoreOption
 from engine.errors import RequestError, UnknownName
+from engine.printable import require
 from engine.rows import TableSpec
 
 FAILED = 3
@@ -166,20 +167,22 @@ def open_(
 
 def rename(run: RunArgument, name: Annotated[str, typer.Argument(metavar="NAME")], store: StoreOption = None) -> None:
     """Give a run another name."""
-    if not name.strip():
+    words = " ".join(require(name, "NAME").split())[:60]
+    if not words:
         raise RequestError("a name needs a letter", where="NAME", next="give another")
     with _store(store) as opened:
         row = opened.find(run)
-        opened.rename(row.id, " ".join(name.split())[:60])
-    cli_text.note(f"run {row.id} is now called {' '.join(name.split())[:60]}")
+        opened.rename(row.id, words)
+    cli_text.note(f"run {row.id} is now called {words}")
 
 
 def note(run: RunArgument, text: Annotated[str, typer.Argument(metavar="TEXT")], store: StoreOption = None) -> None:
     """Set the note of a run, which its report carries; an empty text takes it away."""
+    words = " ".join(require(text, "TEXT").split())
     with _store(store) as opened:
         row = opened.find(run)
-        opened.annotate(row.id, " ".join(text.split()))
-    cli_text.note(f"the note of run {row.id} is {'set' if text.strip() else 'gone'}")
+        opened.annotate(row.id, words)
+    cli_text.note(f"the note of run {row.id} is {'set' if words else 'gone'}")
 
 
 def _store(path: Path | None):  # type: ignore[no-untyped-def]

@@ -16,6 +16,7 @@ from engine.errors import RequestError
 
 if TYPE_CHECKING:
     from engine.rows import RunRow
+    from engine.scenario.sections import Scenario
     from engine.store import Store
 
 FORMATS = ("csv", "parquet", "json", "md", "tex")
@@ -57,7 +58,7 @@ def run(
         wanted = [*(set_ or []), *([] if find is None else [f"evaluation.find={find}"])]
         loaded, root = ready(scenario, wanted, smoke, device, data)
         finding.check(loaded)
-        row = runs_.start(opened, loaded, name=name or default_name(scenario), data_dir=root)
+        row = runs_.start(opened, loaded, name=name or default_name(scenario, loaded), data_dir=root)
         if detach:
             cli_text.line(row.id)
             cli_text.note(f"run {row.id} goes on by itself: subpop watch {row.id}")
@@ -65,9 +66,11 @@ def run(
         follow(opened, row.id, stop_on_interrupt=True)
 
 
-def default_name(scenario: str) -> str:
-    """A run is named after its preset or file."""
-    return Path(scenario).stem
+def default_name(given: str, scenario: Scenario) -> str:
+    """A run is named after its preset or file, or after its data where those are others."""
+    from engine.scenario import files, naming
+
+    return naming.run_name(Path(given).stem, files.text_of(given)[2], scenario.model_dump())
 
 
 def runs(store: StoreOption = None, json: JsonOption = False) -> None:
@@ -172,7 +175,7 @@ def delete(
 
     with opened_store(store) as opened:
         row = opened.find(run)
-        if not yes and cli_text.on_terminal(sys.stdin) and not typer.confirm(f"delete run {row.id} ({row.title}) and its results?"):
+        if not yes and cli_text.on_terminal(sys.stdin) and not cli_text.confirmed(f"delete run {row.id} ({row.title}) and its results?"):
             cli_text.note("nothing was deleted")
             return
         runs_.delete(opened, row.id)

@@ -73,7 +73,7 @@ def show(
     from engine.scenario.identity import dump
     from engine.scenario.parse import load
 
-    cli_text.line(dump(load(scenario, set_ or (), smoke)).rstrip("\n"))
+    cli_text.document(dump(load(scenario, set_ or (), smoke, cli_text.note)).rstrip("\n"))
 
 
 def discover(
@@ -150,7 +150,7 @@ def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | Non
     from engine.system import devices
 
     given = [*(overrides or ()), *([f"compute.device={device}"] if device is not None else [])]
-    scenario = load(name, given, smoke)
+    scenario = load(name, given, smoke, cli_text.note)
     available.require(scenario)
     if scenario.compute.device != "auto":
         devices.resolve(scenario.compute.device)  # a GPU that is not here is a wrong request, not a failed run

@@ -15,6 +15,7 @@ from typing import Annotated, TextIO
 import typer
 
 from engine.cli import text as cli_text
+from engine.printable import clean, clean_lines, escaped, name_of
 from engine.rows import RunRow
 
 Progress = Callable[[str, float], None]  # what is being done, and the share of it that is done, 0..1
@@ -51,7 +52,7 @@ def run_ids(incomplete: str) -> list[tuple[str, str]]:
 
     try:
         with Store.open(create=False) as store:
-            runs = [(row.id, f"{row.name} {row.state}") for row in store.runs()]
+            runs = [(row.id, name_of(f"{row.name} {row.state}")) for row in store.runs()]
     except SubpopError:
         return []
     return [(name, help) for name, help in [*runs, ("latest", "the newest run")] if name.startswith(incomplete)]
@@ -71,17 +72,40 @@ RunsArgument = Annotated[
 
 def line(text: str = "") -> None:
     """One line of what was asked for."""
-    typer.echo(text)
+    typer.echo(clean(text))
+
+
+def document(text: str) -> None:
+    """What was asked for and has lines of its own, as a scenario does."""
+    for each in text.split("\n"):
+        line(each)
+
+
+def lines(text: str) -> None:
+    """What may have several lines and was written elsewhere, as a line of a run's log."""
+    for each in clean_lines(text):
+        typer.echo(each)
 
 
 def note(text: str) -> None:
     """One line to the person, on stderr, so that stdout stays what was asked for."""
-    typer.echo(text, err=True)
+    typer.echo(clean(text), err=True)
+
+
+def failure(text: str) -> None:
+    """Why it cannot be done, on stderr: a line, and one for each mistake."""
+    for each in clean_lines(text):
+        typer.echo(each, err=True)
+
+
+def confirmed(question: str) -> bool:
+    """Asks on a terminal; yes or no."""
+    return typer.confirm(clean(question))
 
 
 def data(value: object) -> None:
-    """JSON on stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain))
+    """JSON on stdout. Its data is what it is, for another program; what a terminal would obey is written as JSON's own escapes."""
+    typer.echo(escaped(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)))
 
 
 def _plain(value: object) -> object:
@@ -123,7 +147,7 @@ def cell(value: object) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:z.3f}" if isinstance(value, float) else str(value)
+    return f"{value:z.3f}" if isinstance(value, float) else clean(str(value))
 
 
 @contextmanager
@@ -138,7 +162,11 @@ def progress(stream: TextIO | None = None) -> Iterator[Progress]:
     from rich.progress import Progress as Bars
 
     with Bars(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), console=Console(file=stream)
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(file=stream),
     ) as bars:
         tasks: dict[str, TaskID] = {}
 
@@ -146,7 +174,7 @@ def progress(stream: TextIO | None = None) -> Iterator[Progress]:
             if what not in tasks:
                 for old in tasks.values():
                     bars.update(old, completed=1.0)
-                tasks[what] = bars.add_task(what, total=1.0)
+                tasks[what] = bars.add_task(clean(what), total=1.0)
             bars.update(tasks[what], completed=done)
 
         yield report

@@ -47,7 +47,8 @@ def follow(store: Store, run_id: str, *, stop_on_interrupt: bool) -> None:
             if not stop_on_interrupt:
                 raise Interrupted(f"no longer watching; run {run_id} goes on", next=f"subpop watch {run_id}") from None
             runs_.stop(store, run_id)
-            cli_text.note(f"\nstopping run {run_id} (Ctrl-C again leaves at once); go on later with: subpop resume {run_id}")
+            cli_text.note("")  # the terminal has put ^C there
+            cli_text.note(f"stopping run {run_id} (Ctrl-C again leaves at once); go on later with: subpop resume {run_id}")
             try:
                 row = _until_end(store, run_id, view, told)
             except KeyboardInterrupt:
@@ -153,7 +154,7 @@ class PlainView:
 
     def log(self, row: LogRow) -> None:
         level = "" if row.level == "info" else f"{row.level}: "
-        cli_text.line(f"{clock(row.at)} {level}{row.message}")
+        cli_text.lines(f"{clock(row.at)} {level}{row.message}")
 
     def state(self, row: RunRow) -> None:
         now = time.monotonic()

@@ -15,6 +15,7 @@ from engine.export.formats import WRITERS
 from engine.export.report import report
 from engine.export.report_compared import chapter
 from engine.plots.exported import export_plots
+from engine.printable import clean
 from engine.rows import RunRow, TableSpec
 from engine.system.writing import write_file
 from engine.tables import matching as comparing
@@ -98,7 +99,7 @@ def _chapter(held: Mapping[str, comparing.Compared]) -> str:
     if not held:
         return ""
     (_, compare, notes), (_, worst, _) = held["compare"], held["compare_worst"]
-    return "\n".join(chapter(compare, worst, notes)) + "\n"
+    return "\n".join(map(clean, chapter(compare, worst, notes))) + "\n"
 
 
 def _write(out: object, text: str) -> None:

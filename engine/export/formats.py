@@ -1,7 +1,8 @@
 """A table as bytes: csv, parquet, json, md, tex. Rows are written as they come, at full precision, with their provenance.
 
 Each writer takes (spec, provenance, rows, out). Text goes out as UTF-8 with `\\n`. A missing value is empty in csv, null in json and
-parquet, an en dash in md and tex.
+parquet, an en dash in md and tex. Data is kept as it is in csv, json and parquet, control characters too: programs read them, join them
+with the data by these very texts, and a result must not differ from what it is about. md and tex are for eyes, and are cleaned for them.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, BinaryIO
 
+from engine.printable import clean
 from engine.rows import Column, TableSpec
 
 Rows = Iterable[tuple[object, ...]]
 Provenance = Mapping[str, str]
 CHUNK = 20_000  # rows held at a time
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")  # among them the escape that terminals obey
 
 
 def write_csv(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO) -> None:
@@ -133,7 +134,7 @@ _CSV: dict[str, Callable[[object], object]] = {"bool": _csv_bool, "text": _csv_t
 
 def _one_line(text: str) -> str:
     """Without line breaks and control characters: a comment must not end early, and a terminal must not be told anything."""
-    return _CONTROL.sub(" ", text)
+    return clean(text)
 
 
 def _md(text: str) -> str:

@@ -9,7 +9,9 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from engine import paper
 from engine.paper import system_of
+from engine.printable import clean
 from engine.rows import RunRow, Table
 from engine.tables.columns import ESTIMAND
 
@@ -27,7 +29,7 @@ class Source(Protocol):
 
 def report(store: Source, runs: Sequence[RunRow], plots: Mapping[str, Sequence[str]] | None = None) -> str:
     """Markdown, one chapter a run. plots: lines that show each run's plots, by run id."""
-    return "\n".join(line for run in runs for line in (*_chapter(store, run, (plots or {}).get(run.id, ())), ""))
+    return "\n".join(clean(line) for run in runs for line in (*_chapter(store, run, (plots or {}).get(run.id, ())), ""))
 
 
 def _chapter(store: Source, run: RunRow, plots: Sequence[str]) -> Iterator[str]:
@@ -49,7 +51,7 @@ def _chapter(store: Source, run: RunRow, plots: Sequence[str]) -> Iterator[str]:
     yield ""
     yield "## How many subpopulations are vulnerable, at which cost"
     yield ""
-    yield from _vulnerable(damage, worst)
+    yield from _vulnerable(run, damage, worst)
     if tables.get("dose"):
         yield ""
         yield "## How much poison it takes"
@@ -91,7 +93,7 @@ def _measured(run: RunRow, provenance: Mapping[str, Any], subpopulations: Record
         yield "Made with " + ", ".join(told) + "."
 
 
-def _vulnerable(damage: Records, worst: Records) -> Iterator[str]:
+def _vulnerable(run: RunRow, damage: Records, worst: Records) -> Iterator[str]:
     for alpha in sorted({row["alpha"] for row in damage}):
         own = [row for row in damage if row["alpha"] == alpha and row["damage"] is not None]
         told = [row for row in own if row["vulnerable"] is not None]
@@ -103,18 +105,34 @@ def _vulnerable(damage: Records, worst: Records) -> Iterator[str]:
         else:
             yield f"- At alpha {alpha:g}, vulnerability is withheld: it needs three trials."
     yield ""
-    yield "| alpha | worst k | as published | corrected | 95 % interval | the paper | |"
-    yield "| ---: | ---: | ---: | ---: | --- | ---: | --- |"
+    yield "| alpha | worst k | as published | corrected | 95 % interval | the paper | where it stands, and how sure its reading is | |"
+    yield "| ---: | ---: | ---: | ---: | --- | ---: | --- | --- |"
     for row in worst:
         between = f"{row['low']:z.3f} to {row['high']:z.3f}" if row["low"] is not None else "–"
         beyond = f"{row.get('outside')} what this protocol would show" if row.get("outside") else ""
-        cells = (f"{row['alpha']:g}", str(row["k"]), _f(row["as_published"]), _f(row["corrected"]), between, _f(row["published"]), beyond)
+        measured = (f"{row['alpha']:g}", str(row["k"]), _f(row["as_published"]), _f(row["corrected"]), between)
+        cells = (*measured, _f(row["published"]), _text(row.get("published_as") or ""), beyond)
         yield "| " + " | ".join(cells) + " |"
     yield ""
     yield (
         f"As published: chosen and scored on the same trials, which overstates. {ESTIMAND[0].upper()}{ESTIMAND[1:]}. A mark says where the "
         "paper's value lies outside the interval in which another's as-published value would fall."
     )
+    if any("; rerun " in (row.get("published_as") or "") for row in worst):
+        yield ""
+        yield from _reruns(run)
+
+
+def _reruns(run: RunRow) -> Iterator[str]:
+    """Whose the reruns are, which stand behind the paper's values and are not the paper's."""
+    try:
+        tree = tomllib.loads(run.scenario_toml)
+    except tomllib.TOMLDecodeError:
+        return
+    found = paper.published(tree.get("reproduces"), paper.System.of(tree))
+    if found is not None and found.reruns:
+        sources = "; ".join(f"({at}) {each.source}" for at, each in enumerate(found.reruns, 1))
+        yield f"Rerun: what the released protocol gave others, in this order, and not the paper's numbers: {sources}. {found.reruns_say}."
 
 
 def _enough(run: RunRow) -> int:

@@ -24,7 +24,7 @@ def export_plots(store: Source, runs: Sequence[RunRow], folder: Path) -> tuple[l
         if not plots:
             continue
         if not drawable:
-            shown[run.id] = [f"Plots were not drawn, for matplotlib is not installed: `{plots_files.INSTALL}`, then export again."]
+            shown[run.id] = [f"Plots were not drawn, for matplotlib is not installed. Install it, then export again: {plots_files.INSTALL}"]
             continue
         head = "" if len(runs) == 1 else f"{run.id}-"
         written += plots_files.write_all(plots, folder, head)

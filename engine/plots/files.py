@@ -18,13 +18,16 @@ from xml.sax.saxutils import escape
 
 from engine.errors import RequestError
 from engine.plots.data import Plot, alt
+from engine.system.installed import library_version
 from engine.system.writing import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg")
-INSTALL = "pip install 'subpop[plots]'"
+# Never by the bare name: on the package index that is somebody else's package.
+WHEEL = f"./subpop-{library_version('subpop')}-py3-none-any.whl[plots]"
+INSTALL = f"in a checkout: uv sync --extra plots; from a wheel, by its path: pip install '{WHEEL}'"
 DPI = 300
 _SETTINGS = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
@@ -114,9 +117,7 @@ def _settings() -> Iterator[None]:
     try:
         from matplotlib import style
     except ImportError as error:
-        raise RequestError(
-            "drawing plots needs matplotlib, which is not installed", where="plots", next=f"install it: {INSTALL}"
-        ) from error
+        raise RequestError("drawing plots needs matplotlib, which is not installed", where="plots", next=f"install it {INSTALL}") from error
     with style.context(["default", _SETTINGS]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # drawn as a box
         yield

@@ -6,11 +6,12 @@ their own choosing, so the run says in its deviations what was marked by looking
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import RequestError, UnknownName
+from engine.printable import name_of
 from engine.rows import RunRow, Subpopulation
 from engine.runs.start import WORKER
 from engine.store import Store
@@ -22,7 +23,13 @@ WORST = "worst:"
 
 
 def scenario_of(
-    store: Store, run_id: str, subpopulations: Sequence[int], overrides: Sequence[str] = (), *, fresh: bool = False
+    store: Store,
+    run_id: str,
+    subpopulations: Sequence[int],
+    overrides: Sequence[str] = (),
+    *,
+    fresh: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> Scenario:
     """The run's own scenario with these subpopulations alone, and overrides as of `--set` on top.
 
@@ -47,12 +54,12 @@ def scenario_of(
         )
     row = store.run(run_id)
     where = f"the scenario of run {run_id}"
-    own = parse(row.scenario_toml, where=where)
+    own = parse(row.scenario_toml, where=where, say=say)
     wanted = [f"subpopulations.only={marked}", 'subpopulations.select="all"']  # a person chose: no rule chooses among those
     if fresh:
         wanted.append(f"evaluation.first_trial={1 + max(_looked_at(store, run_id))}")
     text = dump(own.model_copy(update={"smoke": {}}))  # its sliver may not have the marked subpopulations, and is not asked for
-    scenario = parse(text, where=where, overrides=[*wanted, *overrides])
+    scenario = parse(text, where=where, overrides=[*wanted, *overrides], say=say)
     _check_same_subpopulations(own, scenario, run_id)
     if list(scenario.subpopulations.only) != marked:
         raise RequestError("are given twice", where="subpopulations.only", next="mark them once, with --only")
@@ -90,7 +97,7 @@ def start(
     return runs.start(
         store,
         scenario,
-        name=name or f"{row.name.removesuffix(' again')} again",
+        name=name or name_of(f"{row.name.removesuffix(' again')} again"),
         data_dir=data_dir or store.data_dir(run_id),
         spawn=spawn,
         worker=worker,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import versions
+from engine.system.installed import library_version
 from engine.system.processes import cores
 
 if TYPE_CHECKING:
@@ -26,14 +26,6 @@ def code_version() -> str:
     for file in sorted(here.rglob("*.py")):
         sources.update(str(file.relative_to(here)).encode() + b"\0" + file.read_bytes() + b"\0")
     return f"{library_version('subpop')}+src.{sources.hexdigest()}"
-
-
-def library_version(name: str) -> str:
-    """The installed version of a distribution, without importing it."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def device_name(device: str, threads: int | None) -> str:

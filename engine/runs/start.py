@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from engine import versions
 from engine.errors import RequestError, RunFailed
+from engine.printable import NO_TEXT, is_bytes, name_of, require
 from engine.rows import RunRow
 from engine.runs.control import STOPPING
 from engine.store import Store
@@ -41,14 +42,16 @@ def start(
     data_dir: as given by --data; kept with the run for its resumes. Where None, $SUBPOP_DATA as it is now is kept.
     worker: the command that carries runs out; tests have their own.
     parent, deviations: of a run that attacks another's subpopulations again, see `engine.runs.again`.
-    Raises RequestError for what this version cannot do yet.
+    Raises RequestError for what this version cannot do yet, and for a name that could not be shown on a terminal.
     """
     from engine.scenario import available, identity
 
     available.require(scenario)
     given = data_dir or os.environ.get("SUBPOP_DATA")
+    if given and is_bytes(str(given)):  # a run keeps it for its resumes, as text
+        raise RequestError(NO_TEXT, where="the data folder", next="give it another name, or a link to it with one")
     row = store.create_run(
-        name=name or scenario.title,
+        name=require(name, "the name") if name else name_of(scenario.title),
         title=scenario.title,
         scenario_toml=identity.dump(scenario),
         scenario_hash=identity.digest(scenario),

@@ -19,6 +19,7 @@ from typing import Any
 
 from engine import versions
 from engine.errors import Interrupted, RequestError, RunFailed, StoreError, SubpopError
+from engine.printable import clean_lines
 from engine.rows import RunState
 from engine.runs.control import Control
 from engine.runs.heartbeat import Heart
@@ -83,7 +84,7 @@ def _say(store: Store, run_id: str, error: Exception) -> str:
 def _print(text: str) -> None:
     """To standard error, which is a file beside the store: where that disk is full there is nowhere to say it."""
     with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        print("\n".join(clean_lines(text)), file=sys.stderr, flush=True)  # noqa: T201
 
 
 # ---- the process ----------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ def wrong(value: object, expected: Mapping[str, Any], schema: Mapping[str, Any])
         return f"is {value}; expected a finite number"
     said = f"is {show(value)}; expected {words(expected, schema)}"
     choices = _choices(expected)
-    near = nearest(value, choices) if isinstance(value, str) else None
+    near = nearest(value, [word for word in choices if isinstance(word, str)]) if isinstance(value, str) else None
     return f"{said}; did you mean {show(near)}?" if near else said
 
 

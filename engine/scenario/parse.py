@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from engine.errors import Mistake, ScenarioError
 from engine.rows import RunRow
-from engine.scenario import checks, mistakes
+from engine.scenario import checks, mistakes, naming
 from engine.scenario import toml as toml_text
 from engine.scenario import weights as weights_place
 from engine.scenario.files import text_of
@@ -31,11 +31,18 @@ NOT_IN_SMOKE = ("smoke", "smoked")
 
 
 def parse(
-    text: str, *, where: str = "scenario", overrides: Sequence[str] = (), smoke: bool = False, folder: Path | None = None
+    text: str,
+    *,
+    where: str = "scenario",
+    overrides: Sequence[str] = (),
+    smoke: bool = False,
+    folder: Path | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Scenario:
     """A scenario out of TOML text, `--set` overrides (`model.epochs=5`, applied last) and, if `smoke`, its own [smoke] section.
 
     folder: what a relative `dataset.path` in the text is relative to; None leaves it as it is.
+    say: is told, in words, where `title` or `reproduces` are of another system than what is run and were put right (see `naming`).
     Raises ScenarioError with every mistake. [smoke] is judged as strictly as the rest whether or not it is applied.
     """
     text = text.removeprefix("\ufeff")
@@ -95,16 +102,28 @@ def parse(
     if told:
         raise ScenarioError(told, where=where)
     if smoke and over:
-        return small_scenario.model_copy(update={"smoked": True})  # type: ignore[union-attr]
+        return _called(small_scenario.model_copy(update={"smoked": True}), say)  # type: ignore[union-attr]
     if over and late and _validate(_merge(raw, over), keys)[1]:
         over = {}  # it made sense until something was set: a run's own scenario, which keeps it, is to be read again
-    return plain.model_copy(update={"smoke": over})  # type: ignore[union-attr]
+    return _called(plain.model_copy(update={"smoke": over}), say)  # type: ignore[union-attr]
 
 
-def load(name_or_path: str | Path, overrides: Sequence[str] = (), smoke: bool = False) -> Scenario:
+def _called(scenario: Scenario, say: Callable[[str], None] | None) -> Scenario:
+    """The scenario under a title and a claim of its own. Every way in passes here, so none can run under another system's name."""
+    changes, why = naming.corrected(scenario.model_dump())
+    if not changes:
+        return scenario
+    if say is not None:
+        say(why)
+    return scenario.model_copy(update=changes)
+
+
+def load(
+    name_or_path: str | Path, overrides: Sequence[str] = (), smoke: bool = False, say: Callable[[str], None] | None = None
+) -> Scenario:
     """A preset by name, or a scenario file by path. UnknownName where it is neither; ScenarioError for what is wrong in it."""
     name, path, text = text_of(name_or_path)
-    return parse(text, where=name, overrides=overrides, smoke=smoke, folder=path.parent)
+    return parse(text, where=name, overrides=overrides, smoke=smoke, folder=path.parent, say=say)
 
 
 def scenario_of(run: RunRow) -> Scenario:
@@ -230,8 +249,13 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _has(tree: object, path: Keys) -> bool:
+    """Whether the tree has that place; a list in it may be shorter than the list that lies over it."""
     for part in path:
-        if not isinstance(tree, dict | list) or (part not in tree if isinstance(tree, dict) else not isinstance(part, int)):
+        if isinstance(tree, dict):
+            there = part in tree
+        else:
+            there = isinstance(tree, list) and isinstance(part, int) and part < len(tree)
+        if not there:
             return False
         tree = tree[part]  # type: ignore[index]
     return True

@@ -11,6 +11,7 @@ from typing import get_args
 
 from engine import versions
 from engine.errors import RequestError, StoreError, UnknownName
+from engine.printable import require
 from engine.rows import LogRow, RequestKind, RunRow
 from engine.store.database import Database
 from engine.system.processes import alive, process_start
@@ -112,12 +113,12 @@ class RunRows(Database):
             _update(db, run_id, fields, self.path)
 
     def rename(self, run_id: str, name: str) -> None:
-        """Give a run another name."""
-        self.update_run(run_id, name=name)
+        """Give a run another name. RequestError for one that could not be shown on a terminal."""
+        self.update_run(run_id, name=require(name, "the name"))
 
     def annotate(self, run_id: str, note: str) -> None:
-        """Set a person's note on a run."""
-        self.update_run(run_id, note=note)
+        """Set a person's note on a run. RequestError for one that could not be shown on a terminal."""
+        self.update_run(run_id, note=require(note, "the note"))
 
     def delete_run(self, run_id: str) -> None:
         """Remove a run and all that belongs to it, in one transaction. Raises RequestError while an engine is at work on it."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
-from engine import versions
+from engine import paper, versions
 from engine.errors import UnknownName
 from engine.rows import Column, Table, TableSpec
 from engine.store.database import Database
@@ -31,13 +33,16 @@ class Tables(Database):
     def table(self, run_id: str, name: str) -> Table:
         """A whole table in its stable order. Raises UnknownName where the run has none of that name (yet)."""
         with self.snapshot() as db:
+            foreign = _foreign(db, run_id)
             head = db.execute("SELECT spec FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name)).fetchone()
             rows = db.execute(
                 "SELECT cells FROM result_rows WHERE run_id = ? AND name = ? AND cells IS NOT NULL ORDER BY position", (run_id, name)
             ).fetchall()
         if head is None:
             raise UnknownName("table", name, self.tables(run_id), next=f"in run {run_id} so far")
-        return Table(_read_spec(head["spec"]), tuple(tuple(json.loads(row["cells"])) for row in rows))
+        spec = _read_spec(head["spec"])
+        hide = _without_papers([column.name for column in spec.columns]) if foreign else list
+        return Table(spec, tuple(tuple(hide(json.loads(row["cells"]))) for row in rows))
 
     def table_revision(self, run_id: str, name: str) -> int:
         """A number that grows when a table changes; 0 where there is none yet."""
@@ -53,6 +58,7 @@ class Tables(Database):
         columns: which cells, in which order, by name; None where the table has no such column, as one that another version wrote may not.
         """
         with self.snapshot() as db:
+            foreign = _foreign(db, run_id)
             head = db.execute(
                 "SELECT spec, revision, order_revision FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name)
             ).fetchone()
@@ -67,9 +73,35 @@ class Tables(Database):
                     "SELECT key FROM result_rows WHERE run_id = ? AND name = ? AND cells IS NOT NULL ORDER BY position", (run_id, name)
                 ).fetchall()
         stored = [column.name for column in _read_spec(head["spec"]).columns]
-        pick = _picker(stored, stored if columns is None else columns)
-        rows = {_key(row["key"]): None if row["cells"] is None else pick(json.loads(row["cells"])) for row in changed}
+        pick, hide = _picker(stored, stored if columns is None else columns), _without_papers(stored) if foreign else list
+        rows = {_key(row["key"]): None if row["cells"] is None else pick(hide(json.loads(row["cells"]))) for row in changed}
         return head["revision"], rows, None if order is None else [_key(row["key"]) for row in order]
+
+
+# What a table says of the paper.
+PAPERS = ("published", "published_as", "published_size", "published_spearman", "outside", "spearman_outside")
+
+
+def _foreign(db: sqlite3.Connection, run_id: str) -> bool:
+    """Whether a run says that it reproduces what was measured on another system: versions that did not look stored the paper's values."""
+    row = db.execute("SELECT scenario_toml FROM runs WHERE id = ?", (run_id,)).fetchone()
+    return row is not None and _claims_another(row["scenario_toml"])
+
+
+@lru_cache(maxsize=64)
+def _claims_another(scenario_toml: str) -> bool:
+    try:
+        tree = tomllib.loads(scenario_toml)
+    except ValueError:
+        return False
+    claim = tree.get("reproduces")
+    return isinstance(claim, str) and paper.named(claim) is not None and paper.published(claim, paper.System.of(tree)) is None
+
+
+def _without_papers(columns: Sequence[str]) -> Callable[[list[object]], list[object]]:
+    """Cells without the paper's."""
+    hidden = [name in PAPERS for name in columns]
+    return lambda cells: [None if hide else cell for cell, hide in zip(cells, hidden, strict=True)]
 
 
 def _picker(stored: Sequence[str], wanted: Sequence[str]) -> Callable[[list[object]], Cells]:

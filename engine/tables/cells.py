@@ -34,11 +34,12 @@ def line(table: str, /, **cells: object) -> Row:
     return tuple(cells[column.name] for column in columns)
 
 
-def reading(entry: paper.Reading | None) -> tuple[float | None, str | None]:
-    """A published value and where it stands: ("Table 4, sure")."""
+def reading(entry: paper.Reading | None, reruns: Sequence[float] = ()) -> tuple[float | None, str | None]:
+    """A published value, and where it stands: "Table 4, sure". reruns: what others' runs of the released protocol gave in its place."""
     if entry is None:
         return None, None
-    return entry.value, ", ".join(part for part in (entry.table, entry.certainty, entry.remark) if part)
+    others = f"; rerun {' and '.join(f'{value:.3f}' for value in reruns)}" if reruns else ""
+    return entry.value, ", ".join(part for part in (entry.table, entry.certainty, entry.remark) if part) + others
 
 
 def mover(one: Sequence[float | None], other: Sequence[float | None]) -> tuple[float | None, float | None, float | None]:

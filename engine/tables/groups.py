@@ -67,7 +67,7 @@ def groups(facts: Facts, discovered: Discovered, victims: Sequence[VictimResult]
     found = evaluated.groups(np.stack([clean[t] for t in trials]), np.stack([attack[t] for t in trials]), members, facts.min_test_rows)
     inside_R = np.asarray(discovered.membership.test) == s
     described = next(each.description for each in discovered.subpopulations if each.index == s)
-    published = paper.published(facts.reproduces)
+    published = paper.published(facts.reproduces, facts.system)
     rows: list[Row] = []
     order = sorted(range(len(names)), key=lambda g: (found.rows[g] < facts.min_test_rows, -found.damage[g], names[g]))
     for g in order:

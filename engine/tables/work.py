@@ -33,7 +33,7 @@ class Work:
 
     @cached_property
     def published(self) -> paper.Published | None:
-        return paper.published(self.world.facts.reproduces)
+        return paper.published(self.world.facts.reproduces, self.world.facts.system)
 
     @cached_property
     def labels(self) -> list[int | None]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from engine import paper
 from engine.rows import Membership, Subpopulation, VictimResult
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Facts:
 
     trials: one more than the number of its last own trial, those beyond are a search's; None: all. per: of which size alpha is a share.
     dose_level: the damage that `dose` asks for. finds: a search for its alpha goes on after the grid. features: those that FeatureMatch
-    crosses.
+    crosses. system: what is run, of which alone published numbers are shown, whatever `reproduces` says.
     """
 
     seed: int
@@ -37,6 +38,7 @@ class Facts:
     min_size: int
     max_size: int | None
     reproduces: str | None
+    system: paper.System | None
     attack: str = "label_flip"
     trials: int | None = None
     per: str = "aux"
@@ -54,6 +56,7 @@ class Facts:
             min_size=scenario.subpopulations.min_size,
             max_size=scenario.subpopulations.max_size,
             reproduces=scenario.reproduces,
+            system=paper.System.of(scenario.model_dump()),
             attack=scenario.attack.kind,
             trials=scenario.evaluation.trial_numbers.stop,
             per=scenario.attack.per,

@@ -16,7 +16,7 @@ def rows(work: Work) -> list[Row]:
     for a, alpha in enumerate(work.world.facts.alphas):
         found = worst.worst_of(work.layout, a, d.damage_AS[a], work.published_sizes, work.enough_test_rows, KS)
         for k, w in zip(KS, found, strict=True):
-            value, told = reading(None if published is None else published.worst.get((alpha, k)))
+            value, told = (None, None) if published is None else reading(published.worst.get((alpha, k)), published.rerun(alpha, k))
             size, _ = reading(None if published is None else published.size.get(k))
             table.append(
                 line(

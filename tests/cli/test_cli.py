@@ -210,7 +210,7 @@ def test_500_broken_scenarios_each_get_one_message_in_words(subpop: Cli, tmp_pat
         about = f"{mutate.__name__} {number}:\n{said.err}"
         if line is None and said.status == 0:
             assert said.out.startswith("title = "), about
-            assert not said.err, about
+            assert not said.err or said.err.startswith("this is not what "), about  # a preset turned to another system
             continue
         refused += 1
         assert said.status == 2, about

@@ -346,11 +346,11 @@ def test_without_matplotlib_one_message_and_an_export_all_the_same(
     assert not plots_files.available()
     assert cli.main(["plot", run, "-o", str(tmp_path)]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "subpop: plots: drawing plots needs matplotlib, which is not installed; install it: pip install 'subpop[plots]'"
+        "subpop: plots: drawing plots needs matplotlib, which is not installed; install it " + plots_files.INSTALL
     ]
     written = export_all(store, [run], tmp_path)
     assert not [each for each in written if each.suffix in (".png", ".svg")]
-    assert "pip install 'subpop[plots]'" in (tmp_path / "report.md").read_text()
+    assert plots_files.INSTALL in (tmp_path / "report.md").read_text()
 
 
 def test_a_column_that_an_older_run_lacks_is_empty(tables: Tables) -> None:

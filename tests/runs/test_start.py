@@ -19,7 +19,7 @@ from engine.runs import work as carry_out
 from engine.runs.control import Control
 from engine.scenario.parse import parse
 from engine.store import MEMORY, Store
-from engine.system import devices, processes
+from engine.system import devices, installed, processes
 from tests.worlds.store import new_run
 
 SCENARIO = 'title = "T"\n[dataset]\nkind = "digits"\n[model]\nkind = "logistic"\n[subpopulations]\nkind = "cluster_match"\n'
@@ -160,4 +160,4 @@ def test_the_code_version_changes_with_the_sources() -> None:
     version = provenance.code_version()
     assert "+src." in version
     assert version == provenance.code_version()
-    assert provenance.library_version("no such thing") == "unknown"
+    assert installed.library_version("no such thing") == "unknown"

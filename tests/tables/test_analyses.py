@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
+from engine import paper
 from engine.errors import RequestError, UnknownName
 from engine.evaluation import dose
 from engine.evaluation.annotations import Annotations
@@ -83,7 +84,7 @@ def test_distribution_rows(built) -> None:
 def test_published_shares_stand_at_alpha_two() -> None:
     found = discovered()
     moved = [replace(v, spec=replace(v.spec, alpha=None if v.spec.alpha is None else 2 * v.spec.alpha)) for v in victims(found)]
-    facts = replace(FACTS, alphas=(1.0, 2.0), reproduces="Table 5, UTKFace VGG-FT")
+    facts = replace(FACTS, alphas=(1.0, 2.0), reproduces="Table 5, UTKFace VGG-FT", system=paper.SYSTEMS["UTKFace VGG-FT"])
     rows = rows_of(build(World.start(facts, found, moved), ["distribution"])["distribution"])
     published = {(row["alpha"], row["at"]): (row["published"], row["published_as"]) for row in rows if row["published"] is not None}
     assert published == {(2.0, 0.25): (0.5, "Section 5.4, sure"), (2.0, 0.147): (0.9, "Section 5.4, sure")}

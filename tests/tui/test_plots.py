@@ -387,14 +387,14 @@ async def test_a_plot_is_written_to_a_file(app: SubpopApp, store: Store, tmp_pat
 
 async def test_what_is_missing_for_a_file_is_said(app: SubpopApp, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(plot: Plot, path: Path) -> None:
-        raise RequestError("files of plots need matplotlib: pip install 'subpop[plots]'")
+        raise RequestError("files of plots need matplotlib: uv sync --extra plots")
 
     monkeypatch.setattr("engine.plots.files.write", refuse)
     worlds.make_run(store)
     async with app.run_test(size=NARROW) as pilot:
         await opened(pilot)
         await settled(pilot, "x", "enter")
-        await until(pilot, lambda: any("subpop[plots]" in note.message for note in app._notifications))
+        await until(pilot, lambda: any("uv sync --extra plots" in note.message for note in app._notifications))
 
 
 # ---- pictures ---------------------------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def damage_table(count: int, trials: int, dice: random.Random, ready: float = 1.
 
 
 def worst_table(trials: int) -> Table:
-    published = {0.5: (0.224, 0.191, 0.121), 1.0: (0.375, 0.343, 0.24), 2.0: (0.667, 0.367, 0.333)}
+    published = {0.5: (0.333, 0.191, 0.121), 1.0: (0.375, 0.343, 0.24), 2.0: (0.667, 0.367, 0.224)}
     rows = []
     for alpha in ALPHAS:
         for k, paper in zip((1, 5, 10), published[alpha], strict=True):
@@ -153,7 +153,7 @@ def worst_table(trials: int) -> Table:
                 "clean_accuracy": 0.85,
                 "size": 44.0,
                 "published": paper,
-                "published_as": "Table 4, UCI Adult (reading)",
+                "published_as": "Table 4, reading, about 97 %",
                 "published_size": 45.1,
                 "chosen": "17 4 9",
                 "chosen_corrected": "4 17 9",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from engine import paper
 from engine.rows import Membership, Subpopulation, VictimResult, VictimSpec
 from engine.tables.world import Facts
 
@@ -29,6 +30,7 @@ FACTS = Facts(
     min_size=10,
     max_size=60,
     reproduces="Table 4, UCI Adult",
+    system=paper.SYSTEMS["UCI Adult"],
 )
 
 

@@ -13,6 +13,7 @@ from textual.widgets import Input, Label, Static
 from textual.worker import get_current_worker
 
 from engine.errors import SubpopError
+from engine.printable import name_of
 from engine.rows import RunRow, VictimSpec
 from tui.dialogs.base import Dialog
 from tui.presenters import desk as desk_rows
@@ -70,7 +71,7 @@ class AgainDialog(Dialog[str]):
         return f"{len(self.subpopulations)} marked subpopulations of {self.run.name}: {desk_rows.marked_words(self.subpopulations)}"
 
     def _called(self) -> str:
-        return f"{self.run.name.removesuffix(' again')[:54]} again"
+        return name_of(f"{self.run.name.removesuffix(' again')[:54]} again")
 
     def on_mount(self) -> None:
         from engine.scenario.parse import parse

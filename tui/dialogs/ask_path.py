@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Input, Label, Static
 
+from engine.printable import fault
 from tui.dialogs.base import Dialog
 
 
@@ -38,7 +39,7 @@ class AskText(Dialog[str]):
 
     def complaint(self, value: str) -> str:
         """What is wrong with the text, or "" where it will do."""
-        return "" if value.strip() else "something must be said here"
+        return fault(value) if value.strip() else "something must be said here"
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:

@@ -13,6 +13,7 @@ from textual.containers import Horizontal
 from textual.widgets import Input, Label, Static
 
 from engine.errors import SubpopError
+from engine.printable import name_of
 from tui.dialogs.base import Dialog
 from tui.presenters import format as fmt
 from tui.services import devices
@@ -35,8 +36,9 @@ class LaunchDialog(Dialog[str]):
 
     def __init__(self, text: str, name: str, *, cost: str = "", only: Sequence[int] = (), folder: Path | None = None) -> None:
         super().__init__()
-        self.text, self.run_name, self.cost, self.only, self.folder = text, name, cost, tuple(only), folder
+        self.text, self.run_name, self.cost, self.only, self.folder = text, name_of(name), cost, tuple(only), folder
         self.scenario: Scenario | None = None
+        self.notes: list[str] = []  # of the engine's, of what the scenario calls itself
         self.starting = False
 
     def body(self) -> ComposeResult:
@@ -70,8 +72,11 @@ class LaunchDialog(Dialog[str]):
         if self.only:
             overrides.append(f"subpopulations.only={list(self.only)}")
         self.scenario = None
+        self.notes.clear()
         try:
-            found = parse(self.text, where=self.run_name, overrides=overrides, smoke=extent == SMOKE, folder=self.folder)
+            found = parse(
+                self.text, where=self.run_name, overrides=overrides, smoke=extent == SMOKE, folder=self.folder, say=self.notes.append
+            )
         except SubpopError as error:
             self._say(f"✗ {error}", good=False)
             return
@@ -99,6 +104,7 @@ class LaunchDialog(Dialog[str]):
             lines.append("! smoke: the same way on a sliver of the data, for trying it out; its numbers mean little")
         elif self.cost and not self.only:
             lines.append(f"takes {self.cost}")
+        lines += [f"! {fmt.clean(note)}" for note in self.notes]
         if missing := self._weights(found):
             lines.append(f"! its weights are not here: {missing}. They are fetched where the network allows; else e, Weights random")
         lines.append("It goes on when the app is closed.")

@@ -86,7 +86,7 @@ def published(reproduces: str) -> list[tuple[str, str]]:
     """(alpha, worst 1, 5 and 10 as the paper has them) of what a preset reproduces; empty where nothing is known."""
     from engine import paper
 
-    found = paper.published(reproduces or None)
+    found = paper.named(reproduces or None)
     if found is None or not found.worst:
         return []
     lines = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +26,7 @@ from tui.widgets.lines import Lines
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
 
+WORDS = ("title", "reproduces")
 WAIT_S = 0.12  # after the last key before the engine is asked
 DRAFTS = 8  # remembered at most
 
@@ -59,6 +61,8 @@ class FormScreen(ModeScreen):
         self.timer: Timer | None = None
         self.broken = ""
         self.values: dict[str, Any] = {}
+        self.notes: list[str] = []
+        self.put_by: dict[str, tuple[str | None, Any]] = {}  # key of WORDS -> what stands there now, and what it was
 
     def body(self) -> ComposeResult:
         draft = self.host.settings.get("drafts", {}).get(self.scenario_name)
@@ -122,8 +126,14 @@ class FormScreen(ModeScreen):
         complaints: dict[str, str] = {}
         others: list[str] = []
         self.scenario = None
+        self.notes.clear()
+        # What nobody has written over since goes back; the engine takes it out again where it must.
+        back = {key: own for key, (said, own) in self.put_by.items() if fields.get(self.values, key) == said}
+        for key, own in back.items():
+            fields.put(self.values, key, own)
         try:
-            self.scenario = parse(self.text(), where=self.scenario_name, folder=self.path.parent if self.path else None)
+            folder = self.path.parent if self.path else None
+            self.scenario = parse(self.text(), where=self.scenario_name, folder=folder, say=self.notes.append)
         except ScenarioError as error:
             for mistake in error.mistakes:
                 key = next(
@@ -136,16 +146,31 @@ class FormScreen(ModeScreen):
                     others.append(f"{mistake.key}: {mistake.what}" if mistake.key else mistake.what)
         except SubpopError as error:
             others.append(str(error))
+        self._words(self.scenario, back)
         for key, row in rows.items():
             row.complain(complaints.get(key, ""))
         self._say(complaints, others)
         self._remember()
         self.refresh_bindings()
 
+    def _words(self, found: Scenario | None, back: Mapping[str, Any]) -> None:
+        """Title and claim as the engine leaves them: what is of another system goes, and comes back where the form is turned back."""
+        self.put_by.clear()
+        for key in WORDS if found is not None else ():
+            said, own = getattr(found, key), fields.get(self.values, key)
+            if said != own:
+                self.put_by[key] = (said, own)
+                fields.put(self.values, key, said)
+        for row in self.query(FieldRow):
+            if row.field.key in {*back, *self.put_by}:
+                with self.prevent(Input.Changed):
+                    row.set_value(fields.to_text(fields.get(self.values, row.field.key), "text"))
+
     def _say(self, complaints: dict[str, str], others: list[str]) -> None:
         facts = [Fact("", f"! {self.broken}", "warn")] if self.broken else []
         if self.scenario is not None:
             facts.append(Fact("", "✓ valid: ctrl+l launches it", "good"))
+            facts += [Fact("", f"! {note}", "warn") for note in self.notes]
             facts += self._data_facts(self.scenario)
         else:
             count = len(complaints) + len(others)
@@ -209,10 +234,16 @@ class FormScreen(ModeScreen):
             if run_id:
                 self.dismiss(None)
 
-        self.host.push_screen(LaunchDialog(self.text(), self.scenario_name, folder=self.path.parent if self.path else None), launched)
+        self.host.push_screen(LaunchDialog(self.text(), self.run_called(), folder=self.path.parent if self.path else None), launched)
+
+    def run_called(self) -> str:
+        """What a run of it is called: after what the form was opened with, or after its data where it was turned to others."""
+        from engine.scenario import naming
+
+        return naming.run_name(self.scenario_name, self.original, tomllib.loads(self.text()))
 
     def action_preview(self) -> None:
-        self.host.preview(self.text(), self.scenario_name, self.path.parent if self.path else None)
+        self.host.preview(self.text(), self.run_called(), self.path.parent if self.path else None)
 
     def action_revert(self) -> None:
         """Back to what it was opened with."""

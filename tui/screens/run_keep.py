@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from textual import work
 from textual.binding import Binding
 
+from engine.printable import fault
 from engine.rows import RunRow
 from tui.dialogs.ask_path import AskPath, AskText
 
@@ -38,7 +39,7 @@ class AskNote(AskText):
     """Nothing said takes the note away."""
 
     def complaint(self, value: str) -> str:
-        return "" if len(value) <= NOTE else f"{len(value) - NOTE} characters too many"
+        return fault(value) if len(value) <= NOTE else f"{len(value) - NOTE} characters too many"
 
 
 class RunKeeping(Base):

@@ -10,7 +10,7 @@ ALPHA = Column("alpha", "float", "poison rate")
 INTERVAL = (Column("low", "fraction", "lower end of the 95 % interval"), Column("high", "fraction", "upper end of the 95 % interval"))
 PUBLISHED = (
     Column("published", "fraction", "the paper's value"),
-    Column("published_as", "text", "its table, and how sure its reading is"),
+    Column("published_as", "text", "its table, how sure its reading is; rerun: what others got, not the paper"),
 )
 PREDICTED = (
     Column(
