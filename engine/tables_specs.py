@@ -71,9 +71,22 @@ SPECS: dict[str, TableSpec] = {
             Column("damage", "fraction", "target damage: clean minus poisoned accuracy on its test rows, mean over trials"),
             *_INTERVAL,
             Column("trials", "int", "trials with both arms"),
-            Column("vulnerable", "bool", "damage > 0 at q = 0.05; withheld below three trials"),
-            Column("p", "float", "one-sided, from the moderated t"),
+            Column(
+                "vulnerable",
+                "bool",
+                "poison aimed at it damages it, and more than as much aimed at others does: q is at most 0.05; withheld below three trials",
+            ),
+            Column(
+                "p",
+                "float",
+                "one-sided, the larger of two: how often one of each trial's victims of the alpha, picked at random, gets as few of its test "
+                "rows right; how often two of them, the clean one among them, differ by as much as the damage; see p_from",
+            ),
             Column("q", "float", "p adjusted over the subpopulations of the alpha (Benjamini-Hochberg)"),
+            Column(
+                "p_from", "text", "off_target: the victims aimed at others; t: the moderated t, where these are too few to reach q by"
+            ),
+            Column("off_target_victims", "int", "how many of them p rests on, all trials together"),
             Column("clean_accuracy", "fraction", "of the clean victims on its test rows"),
             Column("poisoned_accuracy", "fraction", "of the poisoned victims on its test rows"),
             Column("collateral", "fraction", "the same difference on the test rows outside"),
