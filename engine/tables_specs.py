@@ -79,13 +79,11 @@ SPECS: dict[str, TableSpec] = {
             Column(
                 "p",
                 "float",
-                "one-sided, the larger of two: how often one of each trial's victims of the alpha, picked at random, gets as few of its test "
-                "rows right; how often two of them, the clean one among them, differ by as much as the damage; see p_from",
+                "one-sided, the larger of two: how often one of each trial's victims of the alpha, picked at random, gets as few of its "
+                "test rows right; how often two of them, the clean one among them, differ by as much as the damage; see p_from",
             ),
             Column("q", "float", "p adjusted over the subpopulations of the alpha (Benjamini-Hochberg)"),
-            Column(
-                "p_from", "text", "off_target: the victims aimed at others; t: the moderated t, where these are too few to reach q by"
-            ),
+            Column("p_from", "text", "off_target: the victims aimed at others; t: the moderated t, where these are too few to reach q by"),
             Column("off_target_victims", "int", "how many of them p rests on, all trials together"),
             Column("clean_accuracy", "fraction", "of the clean victims on its test rows"),
             Column("poisoned_accuracy", "fraction", "of the poisoned victims on its test rows"),
