@@ -18,6 +18,8 @@ ESTIMAND = (
     "expected damage of an adversary who picks targets from past trials, given this split and clustering"
 )
 
+VULNERABLE = "poison aimed at it damages it, and more than as much aimed at others does: q at most 0.05; withheld below three trials"
+
 _OBJECTIVE = (
     "mean agreement of the points' gradients with the attacker's (influence: fall of the attacker's loss that a point foretells, nats)"
 )
@@ -71,11 +73,7 @@ SPECS: dict[str, TableSpec] = {
             Column("damage", "fraction", "target damage: clean minus poisoned accuracy on its test rows, mean over trials"),
             *_INTERVAL,
             Column("trials", "int", "trials with both arms"),
-            Column(
-                "vulnerable",
-                "bool",
-                "poison aimed at it damages it, and more than as much aimed at others does: q is at most 0.05; withheld below three trials",
-            ),
+            Column("vulnerable", "bool", VULNERABLE),
             Column(
                 "p",
                 "float",
