@@ -74,14 +74,14 @@ SPECS: dict[str, TableSpec] = {
             *_INTERVAL,
             Column("trials", "int", "trials with both arms"),
             Column("vulnerable", "bool", VULNERABLE),
-            Column(
-                "p",
-                "float",
-                "one-sided, the larger of two: how often one of each trial's victims of the alpha, picked at random, gets as few of its "
-                "test rows right; how often two of them, the clean one among them, differ by as much as the damage; see p_from",
-            ),
+            Column("p", "float", "one-sided: how often chance would do as much; p_from says which chance"),
             Column("q", "float", "p adjusted over the subpopulations of the alpha (Benjamini-Hochberg)"),
-            Column("p_from", "text", "off_target: the victims aimed at others; t: the moderated t, where these are too few to reach q by"),
+            Column(
+                "p_from",
+                "text",
+                "off_target: which of the trials' victims of the alpha are aimed at it, and which two of them, or of them and the clean one, "
+                "make its damage (the larger p); t: a moderated t, where victims aimed at others are too few",
+            ),
             Column("off_target_victims", "int", "how many of them p rests on, all trials together"),
             Column("clean_accuracy", "fraction", "of the clean victims on its test rows"),
             Column("poisoned_accuracy", "fraction", "of the poisoned victims on its test rows"),
