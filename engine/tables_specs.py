@@ -79,8 +79,8 @@ SPECS: dict[str, TableSpec] = {
             Column(
                 "p_from",
                 "text",
-                "off_target: which of the trials' victims of the alpha are aimed at it, and which two of them, or of them and the clean one, "
-                "make its damage (the larger p); t: a moderated t, where victims aimed at others are too few",
+                "off_target: which of a trial's victims of the alpha is aimed at it, and which two make its damage (the larger p); t: a "
+                "moderated t, where victims aimed at others are too few",
             ),
             Column("off_target_victims", "int", "how many of them p rests on, all trials together"),
             Column("clean_accuracy", "fraction", "of the clean victims on its test rows"),
