@@ -5,7 +5,7 @@ counts.py      predictions -> integer counts, once per victim
 layout.py      counts -> arrays by (alpha, trial, subpopulation)
 damage.py      paired damages with their intervals, controls and collateral
 spread.py      variances over trials, moderated across subpopulations
-vulnerable.py  Benjamini-Hochberg
+vulnerable.py  who is: judged by the victims aimed elsewhere; Benjamini-Hochberg
 worst.py       the worst k, as published and corrected
 interval.py    the interval of the corrected worst k
 paired.py      one attack against another

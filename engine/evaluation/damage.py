@@ -31,6 +31,7 @@ class Damages:
     trials_AS     int64, trials with both arms
     damage_AS     target damage;  low_AS, high_AS: 95 % interval (two trials or more);  se_AS its standard error
     p_AS, q_AS    one-sided p of damage > 0 and Benjamini-Hochberg's adjustment within the alpha (three trials or more)
+    others_AS     int64, victims aimed elsewhere that p rests on; 0 where it is the moderated t's. See `vulnerable.py`
     clean_AS      clean accuracy on the target, over the same trials;  poisoned_AS: poisoned accuracy
     collateral_AS the same difference on the rows outside
     label_AS      share of target rows given the target label;  clean_label_AS: by the clean victims
@@ -44,6 +45,7 @@ class Damages:
     se_AS: np.ndarray
     p_AS: np.ndarray
     q_AS: np.ndarray
+    others_AS: np.ndarray
     clean_AS: np.ndarray
     poisoned_AS: np.ndarray
     collateral_AS: np.ndarray
@@ -64,19 +66,16 @@ def damages(layout: Layout) -> Damages:
     damage_AS = ratio(lost_AS, rows_AS)
     se_AS, df_AS = standard_errors(layout)
     reach_AS = stdtrit(df_AS, (1 + LEVEL) / 2) * se_AS
-    p_AS = np.where(trials_AS >= vulnerable.LEAST_TRIALS, stdtr(df_AS, -damage_AS / se_AS), np.nan)
-    q_AS = np.full_like(p_AS, np.nan)
-    for p_S, q_S in zip(p_AS, q_AS, strict=True):
-        told_S = ~np.isnan(p_S)
-        q_S[told_S] = vulnerable.adjusted(p_S[told_S])
+    found = vulnerable.judged(layout, stdtr(df_AS, -damage_AS / se_AS))
     return Damages(
         trials_AS=trials_AS,
         damage_AS=damage_AS,
         low_AS=np.maximum(damage_AS - reach_AS, -1.0),
         high_AS=np.minimum(damage_AS + reach_AS, 1.0),
         se_AS=se_AS,
-        p_AS=p_AS,
-        q_AS=q_AS,
+        p_AS=found.p_AS,
+        q_AS=found.q_AS,
+        others_AS=found.others_AS,
         clean_AS=ratio(clean_AS, rows_AS),
         poisoned_AS=ratio(layout.right_ATS.sum(axis=1), rows_AS),
         collateral_AS=ratio(lost_all_AS - lost_AS, outside_AS),

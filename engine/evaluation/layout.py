@@ -12,6 +12,19 @@ from engine.rows import Arm
 
 
 @dataclass(frozen=True)
+class Crossed:
+    """What every victim did to every subpopulation that is aimed at.
+
+    aimed_V      int64, the subpopulations that victims are aimed at, ascending
+    right_ATVV   int32 [alphas, trials, victims, subpopulations], test rows of the last that the victim aimed at the one before got right;
+                 0 where there is no such victim
+    """
+
+    aimed_V: np.ndarray
+    right_ATVV: np.ndarray
+
+
+@dataclass(frozen=True)
 class Layout:
     """One arm against the clean arm. A trial is here when its clean victim is. Integers throughout, zero where there is no victim.
 
@@ -25,6 +38,7 @@ class Layout:
     aimed_AT      int64, how many victims that is
     clean_TS, clean_all_T, clean_label_TS     the same of the clean victims
     n_S, n_SF     int64, test rows, slice by slice of the R axis;  n_all: of the whole test set
+    crossed       the victims of an alpha on each other's subpopulations; None where not all that stand under an alpha have that alpha
     """
 
     alphas: tuple[float, ...]
@@ -44,6 +58,7 @@ class Layout:
     n_S: np.ndarray
     n_SF: np.ndarray
     n_all: int
+    crossed: Crossed | None = None
 
 
 def lay_out(
@@ -73,6 +88,8 @@ def lay_out(
         clean_TS[t], clean_all_T[t] = victim.right_S[:S], victim.right_S.sum()
         clean_label_TS[t] = np.where(label_S < 0, 0, victim.given_SC[np.arange(S), label_S])
     diff_ATR = np.zeros((len(alphas), len(there), rows), dtype=np.int8)
+    aimed_V = np.unique([v.spec.subpopulation for v in victims if v.spec.arm == arm and v.spec.subpopulation is not None]).astype(np.int64)
+    right_ATVV = np.zeros((*ATS[:2], len(aimed_V), len(aimed_V)), dtype=np.int32)
     for victim in victims:
         spec = victim.spec
         a, t, s = alpha_at.get(spec.alpha, -1) if spec.alpha is not None else -1, trial_at.get(spec.trial, -1), spec.subpopulation
@@ -86,6 +103,7 @@ def lay_out(
         label_ATS[a, t, s] = victim.given_SC[s, label_S[s]] if label_S[s] >= 0 else 0
         points_ATS[a, t, s], already_ATS[a, t, s] = victim.poison_points, victim.already_target
         sum_ATS[a, t] += victim.right_S[:S]
+        right_ATVV[a, t, np.searchsorted(aimed_V, s)] = victim.right_S[aimed_V]
         aimed_AT[a, t] += 1
     return Layout(
         alphas=tuple(alphas),
@@ -105,4 +123,5 @@ def lay_out(
         n_S=counts.total_SF[:S].sum(axis=1),
         n_SF=counts.total_SF[:S],
         n_all=len(counts.y_R),
+        crossed=Crossed(aimed_V, right_ATVV),
     )

@@ -87,4 +87,5 @@ def _laid_out(
         if (victim.spec.arm == "clean" and keep(victim.spec)) or place is not None:
             victims[index] = replace(victim, spec=replace(victim.spec, alpha=place))
     layout = lay_out(replace(counts, victims=victims), [float(j) for j in range(places)], [None] * counts.subpopulations)
+    layout = replace(layout, crossed=None)  # victims of one place may have different alphas
     return Tried(layout, damages(layout), alpha_JS)

@@ -101,9 +101,12 @@ def _vulnerable(run: RunRow, damage: Records, worst: Records) -> Iterator[str]:
         if told:
             cost = [row["poison_share"] for row in hit if row["poison_share"] is not None]
             paid = f", for {min(cost):.2%} to {max(cost):.2%} of the training rows each" if cost else ""
-            yield f"- At alpha {alpha:g}, {len(hit)} of {len(told)} attacked subpopulations are vulnerable (damage > 0 at q = 0.05){paid}."
+            yield f"- At alpha {alpha:g}, {len(hit)} of {len(told)} attacked subpopulations are vulnerable (q = 0.05){paid}."
         else:
             yield f"- At alpha {alpha:g}, vulnerability is withheld: it needs three trials."
+    if judged := [row for row in damage if row["vulnerable"] is not None]:
+        yield ""
+        yield _how_judged(judged)
     yield ""
     yield "| alpha | worst k | as published | corrected | 95 % interval | the paper | where it stands, and how sure its reading is | |"
     yield "| ---: | ---: | ---: | ---: | --- | ---: | --- | --- |"
@@ -133,6 +136,19 @@ def _reruns(run: RunRow) -> Iterator[str]:
     if found is not None and found.reruns:
         sources = "; ".join(f"({at}) {each.source}" for at, each in enumerate(found.reruns, 1))
         yield f"Rerun: what the released protocol gave others, in this order, and not the paper's numbers: {sources}. {found.reruns_say}."
+
+
+def _how_judged(rows: Records) -> str:
+    alone = [row for row in rows if row.get("p_from") != "off_target"]  # a run of an older version says nothing
+    told = "Vulnerable: poison aimed at it does damage"
+    if len(alone) < len(rows):
+        told += ", and more than as much aimed at others did in the same trials"
+    if not alone:
+        return told + "."
+    if len(alone) == len(rows):
+        return told + "; judged by the damages of its own trials alone (a moderated t), for lack of victims aimed at others."
+    few = ", ".join(f"{row['subpopulation']} (alpha {row['alpha']:g})" for row in alone)
+    return told + f"; judged by the damages of its own trials alone (a moderated t), for lack of victims aimed at others: {few}."
 
 
 def _enough(run: RunRow) -> int:

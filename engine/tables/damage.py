@@ -31,6 +31,8 @@ def rows(work: Work) -> list[Row]:
                     vulnerable=None if isnan(d.q_AS[at]) else bool(d.q_AS[at] <= vulnerable.Q),
                     p=cell(d.p_AS[at]),
                     q=cell(d.q_AS[at]),
+                    p_from=None if isnan(d.p_AS[at]) else "off_target" if d.others_AS[at] else "t",
+                    off_target_victims=None if isnan(d.p_AS[at]) else int(d.others_AS[at]),
                     clean_accuracy=cell(d.clean_AS[at]),
                     poisoned_accuracy=cell(d.poisoned_AS[at]),
                     collateral=cell(d.collateral_AS[at]),

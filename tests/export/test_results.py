@@ -26,6 +26,7 @@ from engine.scenario.parse import parse
 from engine.store import Store
 from engine.store.bundle import bundle, open_bundle
 from engine.tables.columns import SPECS
+from tests.studies import independent
 from tests.worlds.fake_pipeline import SCENARIO, TEST_ROWS, VICTIMS, WORKER, FakePipeline
 
 
@@ -83,6 +84,11 @@ def test_predictions_and_subpopulations_alone_give_the_damages(store: Store, ids
         assert lost / (len(right) * int(rows[0, s])) == value
 
 
+def test_a_script_that_knows_nothing_of_the_engine_gets_the_same_numbers(store: Store, ids: list[str], tmp_path: Path) -> None:
+    export_all(store, ids[:1], tmp_path)
+    assert independent.main(tmp_path) == 0
+
+
 def test_a_report_says_what_was_found_and_what_cannot_be_said(store: Store, ids: list[str]) -> None:
     said = report(store, [store.run(ids[0])])
     for part in ("4 subpopulations were formed and 4 attacked", "These are not the paper's numbers:** a fake", 
@@ -92,6 +98,27 @@ def test_a_report_says_what_was_found_and_what_cannot_be_said(store: Store, ids:
         assert part in said, part
     assert "None" not in said
     assert "nan" not in said.split()
+
+
+def test_a_report_says_by_what_the_vulnerable_were_judged(store: Store) -> None:
+    def said(*judged: tuple[int, bool | None, str | None]) -> str:
+        rows = [{"alpha": 1.0, "damage": 0.1, "poison_share": 0.01, "subpopulation": s, "vulnerable": v, "p_from": p} for s, v, p in judged]
+        return "\n".join(report_._vulnerable(store.runs()[0], rows, [])).split("| alpha")[0].strip()
+
+    by_others, by_t = "more than as much aimed at others did in the same trials", "judged by the damages of its own trials alone"
+    assert said((0, None, None)) == "- At alpha 1, vulnerability is withheld: it needs three trials."
+    most = said((0, True, "off_target"), (1, False, "off_target"))
+    assert most.startswith(
+        "- At alpha 1, 1 of 2 attacked subpopulations are vulnerable (q = 0.05), for 1.00% to 1.00% of the training rows"
+    )
+    assert by_others in most
+    assert by_t not in most
+    alone = said((0, True, "t"), (1, False, "t"))
+    assert by_others not in alone
+    assert by_t in alone
+    mixed = said((0, True, "off_target"), (7, False, "t"))
+    assert by_others in mixed
+    assert mixed.endswith(": 7 (alpha 1).")
 
 
 def test_a_report_says_how_few_rows_a_cheap_subpopulation_has_and_no_minus_before_nothing() -> None:

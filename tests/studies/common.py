@@ -37,9 +37,13 @@ def trained(given: Scenario, found: Discovery) -> list[VictimResult]:
     return [result for stack in plan for result in pipeline.train_stack(given, found, stack, "cpu")]
 
 
-def tables_of(given: Scenario, found: Discovery, results: Sequence[VictimResult]) -> dict[str, Table]:
+def world_of(given: Scenario, found: Discovery, results: Sequence[VictimResult]) -> tables.World:
     stored = StoredDiscovery(found.subpopulations, found.membership, found.dataset.test.y, found.dataset.classes, {})
-    return dict(build.build(tables.World.start(given, stored, results)))
+    return tables.World.start(given, stored, results)
+
+
+def tables_of(given: Scenario, found: Discovery, results: Sequence[VictimResult]) -> dict[str, Table]:
+    return dict(build.build(world_of(given, found, results)))
 
 
 def records(table: Table) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""The damages, both worst-k and the collateral damage of a run, worked out anew from what it exports. Nothing of the engine is used.
+"""Damages, who is vulnerable, both worst-k and collateral damage of a run, worked out anew from what it exports, by nothing of the engine.
 
     subpop export RUN --table all -o FOLDER
     python -m tests.studies.independent FOLDER
@@ -17,6 +17,7 @@ The rules, in words:
   (trial, fold) is scored on the k that were worst by all other trials and all other folds; the mean over (trial, fold). A trial counts
   where every such subpopulation has its victim.
 - collateral: the same difference as the damage, on the test rows outside; of a group, the mean over its subpopulations.
+- p, q and whether it is vulnerable: see independent_p.py.
 - folds: permute the test rows by NumPy's PCG64 generator, whose seed is the first eight bytes (big-endian, halved) of BLAKE2b-64 of the
   scenario's seed, U+001F and "test folds"; deal each subpopulation's rows, in that order, to folds 0 1 2 3 4 0 1 ...
 """
@@ -35,6 +36,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from tests.studies.independent_p import judged
 
 FOLDS = 5
 KS = (1, 5, 10)
@@ -121,6 +124,9 @@ def worked_out(predictions: pd.DataFrame, subpopulations: pd.DataFrame, asked: A
     attacked = [int(s) for s in subpopulations[subpopulations["attacked"].astype(bool)]["subpopulation"]]
     aux_rows = dict(zip(subpopulations["subpopulation"].tolist(), subpopulations["aux_rows"].tolist(), strict=True))
     damage = {(alpha, s): _damage(right, alpha, s) for alpha in asked.alphas for s in attacked}
+    for alpha in asked.alphas:
+        for s, told in judged(right, alpha, attacked).items():
+            damage[alpha, s] |= told
     found: dict[str, Numbers] = {"damage": damage, "worst": {}, "collateral": {}}
     sized = [s for s in attacked if asked.min_size <= aux_rows[s] <= asked.max_size]
     fold = folds(asked.seed, right.own)

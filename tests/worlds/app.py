@@ -111,6 +111,8 @@ def damage_row(index: int, alpha: float, trials: int, dice: random.Random) -> tu
         "vulnerable": middle - half > 0 if trials > 2 else None,
         "p": dice.random() / 10,
         "q": dice.random() / 5,
+        "p_from": "off_target" if trials > 2 else None,
+        "off_target_victims": 28 * trials if trials > 2 else None,
         "clean_accuracy": clean,
         "poisoned_accuracy": clean - middle,
         "collateral": dice.gauss(0.003, 0.002),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engine.rows import Column, Table, TableSpec
+from engine.tables.columns import VULNERABLE
 from engine.tables.predicted import TRIALS
 from tui.presenters import format as fmt
 
@@ -14,6 +15,7 @@ Cells = tuple[object, ...]
 
 READ = ("subpopulations", "damage", "dose", "optimization")  # tables that a desk is made of, where the run has them
 _INTERVAL = (Column("low", "fraction", "lower end of the 95 % interval"), Column("high", "fraction", "upper end of the 95 % interval"))
+_VULNERABLE = Column("vulnerable", "bool", VULNERABLE)
 
 BY_ALPHA = TableSpec(
     "desk_alphas",
@@ -22,7 +24,7 @@ BY_ALPHA = TableSpec(
         Column("damage", "fraction", "clean minus poisoned accuracy on its test rows, mean over trials"),
         *_INTERVAL,
         Column("trials", "int", "trials with both arms"),
-        Column("vulnerable", "bool", "damage > 0 at q = 0.05; withheld below three trials"),
+        _VULNERABLE,
         Column("q", "float", "p adjusted over the subpopulations of the alpha"),
         Column("clean", "fraction", "accuracy of the clean victims on its test rows"),
         Column("poisoned", "fraction", "accuracy of the poisoned victims on them"),
@@ -53,8 +55,8 @@ CONTROLS = TableSpec(
         Column("poison", "text", "what kind of extra points the victims were fed"),
         Column("damage", "fraction", "what they did to the accuracy on its test rows, mean over trials"),
         *_INTERVAL,
-        Column("q", "float", "of damage > 0, adjusted over the subpopulations of the alpha"),
-        Column("vulnerable", "bool", "damage > 0 at q = 0.05; withheld below three trials"),
+        Column("q", "float", "p adjusted over the subpopulations of the alpha"),
+        _VULNERABLE,
         Column("trials", "int", "trials with both arms"),
         Column("says", "text", "what it is there for"),
     ),

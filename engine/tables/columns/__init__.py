@@ -18,6 +18,8 @@ ESTIMAND = (
     "expected damage of an adversary who picks targets from past trials, given this split and clustering"
 )
 
+VULNERABLE = "poison aimed at it damages it, and more than as much aimed at others does: q at most 0.05; withheld below three trials"
+
 _OBJECTIVE = (
     "mean agreement of the points' gradients with the attacker's (influence: fall of the attacker's loss that a point foretells, nats)"
 )
@@ -71,9 +73,16 @@ SPECS: dict[str, TableSpec] = {
             Column("damage", "fraction", "target damage: clean minus poisoned accuracy on its test rows, mean over trials"),
             *_INTERVAL,
             Column("trials", "int", "trials with both arms"),
-            Column("vulnerable", "bool", "damage > 0 at q = 0.05; withheld below three trials"),
-            Column("p", "float", "one-sided, from the moderated t"),
+            Column("vulnerable", "bool", VULNERABLE),
+            Column("p", "float", "one-sided: how often chance would do as much; p_from says which chance"),
             Column("q", "float", "p adjusted over the subpopulations of the alpha (Benjamini-Hochberg)"),
+            Column(
+                "p_from",
+                "text",
+                "off_target: which of a trial's victims of the alpha is aimed at it, and which two make its damage (the larger p); t: a "
+                "moderated t, where victims aimed at others are too few",
+            ),
+            Column("off_target_victims", "int", "how many of them p rests on, all trials together"),
             Column("clean_accuracy", "fraction", "of the clean victims on its test rows"),
             Column("poisoned_accuracy", "fraction", "of the poisoned victims on its test rows"),
             Column("collateral", "fraction", "the same difference on the test rows outside"),
