@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
 
 from engine.errors import SubpopError
 from engine.rows import RunRow
 from tui import themes
 from tui.messages import StoreMoved, StoreTrouble
+from tui.orderly import OrderlyApp
 from tui.settings import Settings, config_dir
 from tui.tight import tighten
 
@@ -69,7 +69,7 @@ class PreviewWanted:
     folder: Path | None = None
 
 
-class SubpopApp(App[int]):
+class SubpopApp(OrderlyApp):
     """Holds what every screen needs: the store, where data are, what is remembered. Screens hold the rest."""
 
     TITLE = "subpop"
@@ -175,7 +175,7 @@ class SubpopApp(App[int]):
 
     def poll(self, force: bool = False) -> None:
         """Ask whether anything was committed; tell the screens if so, and once a second in any case."""
-        if self.store is None:
+        if self.store is None or self.ending:
             return
         now = time.monotonic()
         try:
@@ -225,6 +225,13 @@ class SubpopApp(App[int]):
     def choose_run(self, run_id: str) -> None:
         """Make this the run that Runs and Results show."""
         self.chosen_run, self.run_wanted = run_id, True
+
+    def show_run(self, run_id: str | None) -> None:
+        """Go and look at a run: what a dialog that started one gives (None: it was closed)."""
+        if run_id:
+            self.choose_run(run_id)
+            self.poll(force=True)
+            self.switch_mode("runs")
 
     def preview(self, text: str, name: str, folder: Path | None = None) -> None:
         """Go and look at a scenario's subpopulations."""

@@ -6,16 +6,34 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from textual import on
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.screen import ModalScreen, Screen
 
+from tui.format import clean
 from tui.widgets.bars import KeyBar, TopBar
 from tui.widgets.live_table import LiveTable
+from tui.widgets.plain import Box
 
 if TYPE_CHECKING:
     from tui.app import SubpopApp
 
 
-class ModeScreen(Screen[None]):
+Result = TypeVar("Result")
+
+
+class Leaving(Screen[Result]):
+    """Takes itself off the screen, and nothing else.
+
+    Textual (8.2) takes off whatever is in front in the mode that is shown, whoever asks, and does so before the callback of the screen
+    that left is called. So a screen only ever says its result; where to go from there is the callback's: SubpopApp.show_run.
+    """
+
+    def dismiss(self, result: Result | None = None) -> AwaitComplete:
+        """Where something else is in front, or this has left already, nothing."""
+        return super().dismiss(result) if self.app.screen is self else AwaitComplete.nothing()
+
+
+class ModeScreen(Leaving[None]):
     """A mode: body between the top line and the key line. Views of its tables are remembered by the table's name."""
 
     AUTO_FOCUS = ""
@@ -47,18 +65,17 @@ class ModeScreen(Screen[None]):
         self.host.settings.put_view(event.table.remembered_as or event.table.spec.name, event.table.model.view)
 
 
-Result = TypeVar("Result")
-
-
-class Dialog(ModalScreen[Result]):
+class Dialog(Leaving[Result], ModalScreen[Result]):
     """A box over a mode, with the keys that do something in it underneath."""
 
     def compose(self) -> ComposeResult:
-        from textual.containers import Vertical
-
-        with Vertical(classes="dialog"):
+        with Box(classes="dialog"):
             yield from self.body()
             yield KeyBar()
+
+    def head(self, words: str) -> None:
+        """Say in the border what this is."""
+        self.query_one(Box).border_title = clean(words)
 
     def body(self) -> ComposeResult:
         raise NotImplementedError

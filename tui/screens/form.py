@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.timer import Timer
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from engine.errors import RequestError, ScenarioError, SubpopError
 from tui import form_fields as fields
@@ -21,6 +21,7 @@ from tui.widgets.choice import Choice
 from tui.widgets.detail import Detail, Fact
 from tui.widgets.field_row import FieldRow
 from tui.widgets.lines import Lines
+from tui.widgets.plain import Static
 
 if TYPE_CHECKING:
     from engine.scenario import Scenario
@@ -207,6 +208,7 @@ class FormScreen(ModeScreen):
         def launched(run_id: str | None) -> None:
             if run_id:
                 self.dismiss(None)
+                self.host.show_run(run_id)
 
         self.host.push_screen(LaunchDialog(self.text(), self.scenario_name, folder=self.path.parent if self.path else None), launched)
 

@@ -9,12 +9,13 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from engine.rows import TableSpec
 from tui import format as fmt
 from tui.widgets import filtering
 from tui.widgets.live_table import LiveTable
+from tui.widgets.plain import Static
 from tui.widgets.table_model import View
 
 
