@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textual.app import App
-
 from engine.errors import SubpopError
 from engine.rows import RunRow
 from tui.messages import StoreMoved, StoreTrouble
+from tui.orderly import OrderlyApp
 from tui.services.rebuilding import Rebuilding
 from tui.services.settings import Settings, config_dir
 
@@ -34,7 +33,7 @@ class PreviewWanted:
     folder: Path | None = None
 
 
-class Session(App[int]):
+class Session(OrderlyApp):
     """The app below its screens: Textual gives a screen nothing but `app`, so this is one. `app.SubpopApp` adds modes and keys."""
 
     def __init__(self, store_path: Path | None, data_dir: Path | None, *, config: Path | None, clock: Callable[[], float]) -> None:
@@ -82,7 +81,7 @@ class Session(App[int]):
 
     def poll(self, force: bool = False) -> None:
         """Ask whether anything was committed; tell the screens if so, and once a second in any case."""
-        if self.store is None:
+        if self.store is None or self.ending:
             return
         now = time.monotonic()
         try:
@@ -143,6 +142,13 @@ class Session(App[int]):
     def choose_run(self, run_id: str) -> None:
         """Make this the run that Runs and Results show."""
         self.chosen_run, self.run_wanted = run_id, True
+
+    def show_run(self, run_id: str | None) -> None:
+        """Go and look at a run: what a dialog that started one gives (None: it was closed)."""
+        if run_id:
+            self.choose_run(run_id)
+            self.poll(force=True)
+            self.switch_mode("runs")
 
     def preview(self, text: str, name: str, folder: Path | None = None) -> None:
         """Go and look at a scenario's subpopulations."""

@@ -9,17 +9,18 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widgets import Input, Label, Static
+from textual.widgets import Input
 from textual.worker import get_current_worker
 
 from engine.errors import SubpopError
 from engine.printable import name_of
 from engine.rows import RunRow, VictimSpec
-from tui.dialogs.base import Dialog
+from tui.dialogs.starting import StartDialog
 from tui.presenters import desk as desk_rows
 from tui.presenters import format as fmt
 from tui.presenters.again import cost
 from tui.widgets.choice import Choice
+from tui.widgets.plain import Label, Static
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
@@ -31,7 +32,7 @@ WHY = (
 )
 
 
-class AgainDialog(Dialog[str]):
+class AgainDialog(StartDialog):
     """Starts a run of `subpopulations` of a run. Gives the new run's id, or None. about: what they are, where it is one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -44,12 +45,10 @@ class AgainDialog(Dialog[str]):
     def __init__(self, run: RunRow, subpopulations: Sequence[int], about: str = "") -> None:
         super().__init__()
         self.run, self.subpopulations, self.about = run, tuple(sorted(subpopulations)), about
-        self.scenario: Scenario | None = None
         self.trained: tuple[VictimSpec, ...] | None = None
-        self.starting = False
 
     def body(self) -> ComposeResult:
-        yield Static(self._which(), markup=False)
+        yield Static(self._which())
         with Horizontal(classes="row"):
             yield Label("Trials", classes="label")
             yield Input(max_length=9, compact=True, select_on_focus=False, id="trials")
@@ -59,11 +58,11 @@ class AgainDialog(Dialog[str]):
         with Horizontal(classes="row"):
             yield Label("Count", classes="label")
             yield Choice((FRESH, ALL), FRESH, id="fresh")
-        yield Static(WHY, classes="said", markup=False)
+        yield Static(WHY, classes="said")
         with Horizontal(classes="row"):
             yield Label("Name", classes="label")
             yield Input(self._called(), max_length=60, compact=True, select_on_focus=False, id="name")
-        yield Static("", id="verdict", classes="said", markup=False)
+        yield Static("", id="verdict", classes="said")
 
     def _which(self) -> str:
         if len(self.subpopulations) == 1:
@@ -76,7 +75,7 @@ class AgainDialog(Dialog[str]):
     def on_mount(self) -> None:
         from engine.scenario.parse import parse
 
-        self.query_one(".dialog").border_title = "Attack again"
+        self.head("Attack again")
         self.query_one("#trials", Input).focus()
         try:
             own = parse(self.run.scenario_toml, where=f"run {self.run.id}")
@@ -147,47 +146,14 @@ class AgainDialog(Dialog[str]):
             self.scenario = found
             self._say(said, good=found is not None)
 
-    def _say(self, said: str, *, good: bool) -> None:
-        verdict = self.query_one("#verdict", Static)
-        verdict.update(said)
-        verdict.set_class(not good, "bad")
-        self.refresh_bindings()
-
     # ---- what can be done ----
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self.scenario is not None and not self.starting if action == "launch" else True
-
-    def action_cancel(self) -> None:
-        self.dismiss(None)
-
     def action_launch(self) -> None:
-        if self.scenario is None or self.starting:
+        store = self.host.store
+        if self.scenario is None or store is None or self.starting:
             return
-        self.starting = True
-        self._say("starting its engine…", good=True)
-        self._start(self._overrides(), self._fresh(), self.query_one("#name", Input).value.strip() or self._called())
-
-    @work(thread=True, exclusive=True, group="launch", exit_on_error=False)
-    def _start(self, overrides: list[str], fresh: bool, name: str) -> None:
         from engine.runs import again
 
-        store = self.host.store
-        assert store is not None
-        try:
-            row = again.start(store, self.run.id, self.subpopulations, overrides, fresh=fresh, name=name, data_dir=self.host.given_data_dir)
-        except Exception as error:  # whatever it is, it must be said here
-            self.app.call_from_thread(self._failed, f"✗ {error}")
-        else:
-            self.app.call_from_thread(self._started, row.id)
-
-    def _failed(self, said: str) -> None:
-        self.starting = False
-        self._say(said, good=False)
-
-    def _started(self, run_id: str) -> None:
-        host = self.host
-        host.choose_run(run_id)
-        host.poll(force=True)
-        self.dismiss(run_id)
-        host.switch_mode("runs")
+        name = self.query_one("#name", Input).value.strip() or self._called()
+        overrides, fresh, data_dir = self._overrides(), self._fresh(), self.host.given_data_dir
+        self.start(lambda: again.start(store, self.run.id, self.subpopulations, overrides, fresh=fresh, name=name, data_dir=data_dir))

@@ -9,10 +9,11 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widgets import Input, Label, Static
+from textual.widgets import Input
 
 from engine.printable import fault
 from tui.dialogs.base import Dialog
+from tui.widgets.plain import Label, Static
 
 
 class AskText(Dialog[str]):
@@ -31,10 +32,10 @@ class AskText(Dialog[str]):
         with Horizontal(classes="row"):
             yield Label(self.label, classes="label")
             yield Input(self.value, max_length=1000, compact=True)
-        yield Static("", classes="bad", markup=False)
+        yield Static("", classes="bad")
 
     def on_mount(self) -> None:
-        self.query_one(".dialog").border_title = self.heading
+        self.head(self.heading)
         self.query_one(Input).focus()
 
     def complaint(self, value: str) -> str:

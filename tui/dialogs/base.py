@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from textual.app import ComposeResult
 from textual.screen import ModalScreen
 
+from tui.orderly import Leaving
+from tui.presenters.format import clean
 from tui.widgets.bars import KeyBar
+from tui.widgets.plain import Box
 
 if TYPE_CHECKING:
     from tui.session import Session
@@ -16,15 +19,17 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class Dialog(ModalScreen[Result]):
+class Dialog(Leaving[Result], ModalScreen[Result]):
     """A box over a mode, with the keys that do something in it underneath."""
 
     def compose(self) -> ComposeResult:
-        from textual.containers import Vertical
-
-        with Vertical(classes="dialog"):
+        with Box(classes="dialog"):
             yield from self.body()
             yield KeyBar()
+
+    def head(self, words: str) -> None:
+        """Say in the border what this is."""
+        self.query_one(Box).border_title = clean(words)
 
     def body(self) -> ComposeResult:
         raise NotImplementedError

@@ -8,11 +8,11 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Static
 
 from engine.rows import Column, RunRow, TableSpec
 from tui.dialogs.base import Dialog
 from tui.presenters import runs as run_words
+from tui.widgets.plain import Static
 from tui.widgets.table.live import LiveTable
 
 SPEC = TableSpec(
@@ -41,11 +41,11 @@ class ChooseRun(Dialog[str]):
         self.heading, self.question, self.runs, self.first = title, question, runs, first
 
     def body(self) -> ComposeResult:
-        yield Static(self.question, markup=False)
+        yield Static(self.question)
         yield LiveTable(SPEC)
 
     def on_mount(self) -> None:
-        self.query_one(".dialog").border_title = self.heading
+        self.head(self.heading)
         table = self.query_one(LiveTable)
         cells = [dict(zip((c.name for c in run_words.SPEC.columns), run_words.run_cells(run), strict=True)) for run in self.runs]
         table.load([tuple(row[column.name] for column in SPEC.columns) for row in cells])

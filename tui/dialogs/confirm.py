@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Static
 
 from tui.dialogs.base import Dialog
+from tui.widgets.plain import Static
 
 
 class Confirm(Dialog[bool]):
@@ -24,10 +24,10 @@ class Confirm(Dialog[bool]):
         self.heading, self.question, self.yes = title, question, yes
 
     def body(self) -> ComposeResult:
-        yield Static(self.question, markup=False)
+        yield Static(self.question)
 
     def on_mount(self) -> None:
-        self.query_one(".dialog").border_title = self.heading
+        self.head(self.heading)
 
     def action_answer(self, yes: bool) -> None:
         self.dismiss(yes)

@@ -12,12 +12,13 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widgets import Input, Label, Static
+from textual.widgets import Input
 
 from engine.rows import RunRow
 from tui.dialogs.base import Dialog
 from tui.presenters import format as fmt
 from tui.widgets.lines import Lines
+from tui.widgets.plain import Label, Static
 
 BAR = 32  # cells
 
@@ -42,9 +43,9 @@ class EverythingDialog(Dialog[None]):
             yield Input(str(self._default()), max_length=1000, compact=True)
         ids = " ".join(run.id for run in self.runs)
         what = "the report in words, every table as CSV, Parquet, Markdown and LaTeX, the plots, scenario and provenance"
-        yield Static(f"{what}: what `subpop export {ids} --table all -o FOLDER` writes", classes="said", markup=False)
+        yield Static(f"{what}: what `subpop export {ids} --table all -o FOLDER` writes", classes="said")
         yield Lines(id="bar")
-        yield Static("", id="outcome", classes="said", markup=False)
+        yield Static("", id="outcome", classes="said")
 
     def _default(self) -> Path:
         folder = Path(self.host.settings.get("export_folder", "") or ".")
@@ -53,7 +54,7 @@ class EverythingDialog(Dialog[None]):
 
     def on_mount(self) -> None:
         some = self.runs[0].name if len(self.runs) == 1 else fmt.plural(len(self.runs), "run")
-        self.query_one(".dialog").border_title = f"Report and all tables of {fmt.clean(some, 40)}"
+        self.head(f"Report and all tables of {fmt.clean(some, 40)}")
         self.query_one(Input).focus()
 
     def action_close(self) -> None:
@@ -87,18 +88,20 @@ class EverythingDialog(Dialog[None]):
         from engine.runs.rebuild import rebuild
         from engine.store import Store
 
+        host = self.host  # a dialog that was closed meanwhile knows it no more, in a thread
+
         def progress(what: str, share: float) -> None:
-            self.app.call_from_thread(self._progress, what, share)
+            host.call_from_thread(self._progress, what, share)
 
         try:
-            with Store.open(self.host.store_file, create=False) as store:  # its own connection: a long read holds up no screen
+            with Store.open(host.store_file, create=False) as store:  # its own connection: a long read holds up no screen
                 rebuild(store, [run.id for run in self.runs])
                 written = export_all(store, [run.id for run in self.runs], folder, progress=progress)
         except Exception as error:  # whatever it is, it must be said here
             said, good = f"✗ {error}", False
         else:
             said, good = f"✓ {fmt.plural(len(written), 'file')} written; read {folder / 'report.md'}", True
-        self.app.call_from_thread(self._done, said, good)
+        host.call_from_thread(self._done, said, good)
 
     def _progress(self, what: str, share: float) -> None:
         if not self.is_attached or self.since is None:

@@ -10,13 +10,14 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widgets import Input, Label, Static
+from textual.widgets import Input
 
 from engine.rows import RunRow
 from tui.dialogs.base import Dialog
 from tui.presenters import format as fmt
 from tui.services.preview import PreviewProcess
 from tui.widgets.choice import Choice
+from tui.widgets.plain import Label, Static
 
 FORMATS = ("csv", "parquet", "json", "md", "tex")
 
@@ -46,8 +47,8 @@ class ExportDialog(Dialog[None]):
         with Horizontal(classes="row"):
             yield Label("File", classes="label")
             yield Input(str(self._default(last)), max_length=1000, compact=True)
-        yield Static(self._what(), classes="said", markup=False)
-        yield Static("", id="outcome", classes="said", markup=False)
+        yield Static(self._what(), classes="said")
+        yield Static("", id="outcome", classes="said")
 
     def _what(self) -> str:
         if self.table == "predictions":
@@ -68,7 +69,7 @@ class ExportDialog(Dialog[None]):
         return not self.others if action == "sheet" else True
 
     def on_mount(self) -> None:
-        self.query_one(".dialog").border_title = f"Export {self.table}"
+        self.head(f"Export {self.table}")
         self.query_one(Choice).focus()
 
     @on(Choice.Changed)
@@ -133,16 +134,17 @@ class ExportDialog(Dialog[None]):
         from engine.runs.rebuild import rebuild
         from engine.store import Store
 
+        host = self.host  # a dialog that was closed meanwhile knows it no more, in a thread
         ids = [self.run.id, *(run.id for run in self.others)] if self.others else self.run.id
         try:
-            with Store.open(self.host.store_file, create=False) as store:  # its own connection: a long read holds up no screen
+            with Store.open(host.store_file, create=False) as store:  # its own connection: a long read holds up no screen
                 rebuild(store, [ids] if isinstance(ids, str) else ids)
                 count = export(store, ids, self.table, format, path, only=self.only)
         except Exception as error:  # whatever it is, it must be said here
             said, good = f"✗ {error}", False
         else:
             said, good = f"✓ {fmt.plural(count, 'row')} written to {path}", True
-        self.app.call_from_thread(self._done, said, good)
+        host.call_from_thread(self._done, said, good)
 
     def _done(self, said: str, good: bool) -> None:
         if self.is_attached:

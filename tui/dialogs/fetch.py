@@ -9,12 +9,12 @@ from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Static
 
 from tui.dialogs.base import Dialog
 from tui.presenters import format as fmt
 from tui.services.preview import PreviewProcess
 from tui.widgets.lines import Lines
+from tui.widgets.plain import Static
 
 
 class FetchDialog(Dialog[bool]):
@@ -31,10 +31,10 @@ class FetchDialog(Dialog[bool]):
 
     def body(self) -> ComposeResult:
         yield Lines(id="bar")
-        yield Static("", id="outcome", classes="said", markup=False)
+        yield Static("", id="outcome", classes="said")
 
     def on_mount(self) -> None:
-        self.query_one(".dialog").border_title = f"Get the data of {self.kind}"
+        self.head(f"Get the data of {self.kind}")
         self.query_one(Lines).show([Text(f"into {self.host.data_dir}"), Text("asking…")])
         self._run()
 

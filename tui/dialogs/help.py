@@ -11,10 +11,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.dom import DOMNode
 from textual.screen import Screen
-from textual.widgets import Static
 
 from tui.dialogs.base import Dialog
 from tui.services.settings import KEYS
+from tui.widgets.plain import Static
 from tui.widgets.table import filtering
 from tui.widgets.table.live import LiveTable
 
@@ -47,7 +47,7 @@ class HelpScreen(Dialog[None]):
             yield Static(id="keys")
 
     def on_mount(self) -> None:
-        self.query_one(".dialog").border_title = "Keys and words"
+        self.head("Keys and words")
         self.query_one("#keys", Static).update(self._text())
         self.query_one(VerticalScroll).focus()
 
@@ -60,20 +60,20 @@ class HelpScreen(Dialog[None]):
         for part, pairs in keys_of(self.about).items():
             grid.add_row(Text(part, style=head), "")
             for keys, words in pairs:
-                grid.add_row(keys, words)
+                grid.add_row(Text(keys), Text(words))  # Rich reads markup in what is no Text
             grid.add_row("", "")
         table = self.about.focused
         if isinstance(table, LiveTable):
-            grid.add_row(Text("Filter", style=head), filtering.HELP)
+            grid.add_row(Text("Filter", style=head), Text(filtering.HELP))
             grid.add_row("", "")
             grid.add_row(Text("Columns", style=head), Text(table.spec.help))
             for column in table.spec.columns:
                 if column.help:
-                    grid.add_row(Text(column.name.replace("_", " "), style=""), column.help)
+                    grid.add_row(Text(column.name.replace("_", " "), style=""), Text(column.help))
             grid.add_row("", "")
         grid.add_row(
             Text("Remapping", style=head),
-            f'[keys] in {self.host.settings.folder / KEYS}: "run.pause" = "ctrl+s"; the names stand in the command list',
+            Text(f'[keys] in {self.host.settings.folder / KEYS}: "run.pause" = "ctrl+s"; the names stand in the command list'),
         )
         return grid
 

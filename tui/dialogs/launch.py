@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widgets import Input, Label, Static
+from textual.widgets import Input
 
 from engine.errors import SubpopError
 from engine.printable import name_of
-from tui.dialogs.base import Dialog
+from tui.dialogs.starting import StartDialog
 from tui.presenters import format as fmt
 from tui.services import devices
 from tui.widgets.choice import Choice
+from tui.widgets.plain import Label, Static
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 WHOLE, SMOKE = "whole", "smoke"
 
 
-class LaunchDialog(Dialog[str]):
+class LaunchDialog(StartDialog):
     """Starts a run of a scenario's text, of all its subpopulations or `only` some. Gives the run's id, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -37,9 +38,7 @@ class LaunchDialog(Dialog[str]):
     def __init__(self, text: str, name: str, *, cost: str = "", only: Sequence[int] = (), folder: Path | None = None) -> None:
         super().__init__()
         self.text, self.run_name, self.cost, self.only, self.folder = text, name_of(name), cost, tuple(only), folder
-        self.scenario: Scenario | None = None
         self.notes: list[str] = []  # of the engine's, of what the scenario calls itself
-        self.starting = False
 
     def body(self) -> ComposeResult:
         if not self.only:
@@ -54,10 +53,10 @@ class LaunchDialog(Dialog[str]):
         with Horizontal(classes="row"):
             yield Label("Name", classes="label")
             yield Input(self.run_name, max_length=60, compact=True, select_on_focus=False)
-        yield Static("", id="verdict", classes="said", markup=False)
+        yield Static("", id="verdict", classes="said")
 
     def on_mount(self) -> None:
-        self.query_one(".dialog").border_title = f"Launch {self.run_name}"
+        self.head(f"Launch {self.run_name}")
         self.query(Choice).first().focus()
         self._check()
 
@@ -120,47 +119,13 @@ class LaunchDialog(Dialog[str]):
         state = weights_place.state(model.kind, model.weights, depth=model.depth, architecture=model.architecture, folder=self.folder)
         return "" if state.here else state.detail
 
-    def _say(self, said: str, *, good: bool) -> None:
-        verdict = self.query_one("#verdict", Static)
-        verdict.update(said)
-        verdict.set_class(not good, "bad")
-        self.refresh_bindings()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self.scenario is not None and not self.starting if action == "launch" else True
-
-    def action_cancel(self) -> None:
-        self.dismiss(None)
-
     def action_launch(self) -> None:
-        if self.scenario is None or self.host.store is None or self.starting:
+        found, store = self.scenario, self.host.store
+        if found is None or store is None or self.starting:
             return
-        self.starting = True
-        device = self.query_one("#device", Choice).value
-        self.host.settings.put("device", device)
-        self._say("starting its engine…", good=True)
-        self._start(self.scenario, self.query_one(Input).value.strip() or self.run_name)
-
-    @work(thread=True, exclusive=True, group="launch", exit_on_error=False)
-    def _start(self, found: Scenario, name: str) -> None:
         from engine.runs import start as engine_run
 
-        store = self.host.store
-        assert store is not None
-        try:
-            row = engine_run.start(store, found, name=name, data_dir=self.host.given_data_dir)
-        except Exception as error:  # whatever it is, it must be said here
-            self.app.call_from_thread(self._failed, f"✗ {error}")
-        else:
-            self.app.call_from_thread(self._started, row.id)
-
-    def _failed(self, said: str) -> None:
-        self.starting = False
-        self._say(said, good=False)
-
-    def _started(self, run_id: str) -> None:
-        host = self.host
-        host.choose_run(run_id)
-        host.poll(force=True)
-        self.dismiss(run_id)
-        host.switch_mode("runs")
+        device = self.query_one("#device", Choice).value
+        self.host.settings.put("device", device)
+        name, data_dir = self.query_one(Input).value.strip() or self.run_name, self.host.given_data_dir
+        self.start(lambda: engine_run.start(store, found, name=name, data_dir=data_dir))

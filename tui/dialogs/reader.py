@@ -7,9 +7,9 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.widgets import Static
 
 from tui.dialogs.base import Dialog
+from tui.widgets.plain import Static
 
 
 class Reader(Dialog[None]):
@@ -26,10 +26,10 @@ class Reader(Dialog[None]):
 
     def body(self) -> ComposeResult:
         with VerticalScroll(classes="reading"):
-            yield Static(self.text, markup=False)
+            yield Static(self.text)
 
     def on_mount(self) -> None:
-        self.query_one(".dialog").border_title = self.heading
+        self.head(self.heading)
         self.query_one(VerticalScroll).focus()
 
     def action_copy(self) -> None:

@@ -37,9 +37,8 @@ class RowDialog(Dialog[None]):
             yield Detail()
 
     def on_mount(self) -> None:
-        self.query_one(".dialog").border_title = f"{self.spec.name}: " + ", ".join(
-            f"{name} {fmt.cell(value, kind)}" for name, kind, value in self._named() if name in self.spec.key
-        )
+        which = ", ".join(f"{name} {fmt.cell(value, kind)}" for name, kind, value in self._named() if name in self.spec.key)
+        self.head(f"{self.spec.name}: {which}")
         facts = dose(self.spec, self.cells, self.others)
         columns = {column.name: column for column in self.spec.columns}
         for name, kind, value in self._named():

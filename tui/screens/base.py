@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from textual import on
 from textual.app import ComposeResult
-from textual.screen import Screen
 
+from tui.orderly import Leaving
 from tui.widgets.bars import KeyBar, TopBar
 from tui.widgets.table.live import LiveTable
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tui.session import Session
 
 
-class ModeScreen(Screen[None]):
+class ModeScreen(Leaving[None]):
     """A mode: body between the top line and the key line. Views of its tables are remembered by the table's name."""
 
     AUTO_FOCUS = ""

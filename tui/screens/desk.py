@@ -263,4 +263,5 @@ class DeskScreen(DeskLooking, ModeScreen):
         if run is not None:
             from tui.dialogs.again import AgainDialog
 
-            self.host.push_screen(AgainDialog(run, (self.index,), desk_rows.described(self.tables, self.index)))
+            about = desk_rows.described(self.tables, self.index)
+            self.host.push_screen(AgainDialog(run, (self.index,), about), self.host.show_run)

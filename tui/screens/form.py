@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.timer import Timer
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from engine.errors import RequestError, ScenarioError, SubpopError
 from tui.presenters import form as fields
@@ -22,6 +22,7 @@ from tui.widgets.choice import Choice
 from tui.widgets.detail import Detail, Fact
 from tui.widgets.field_row import FieldRow
 from tui.widgets.lines import Lines
+from tui.widgets.plain import Static
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
@@ -233,6 +234,7 @@ class FormScreen(ModeScreen):
         def launched(run_id: str | None) -> None:
             if run_id:
                 self.dismiss(None)
+                self.host.show_run(run_id)
 
         self.host.push_screen(LaunchDialog(self.text(), self.run_called(), folder=self.path.parent if self.path else None), launched)
 

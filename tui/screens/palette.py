@@ -41,7 +41,7 @@ class PaletteScreen(Dialog[Command]):
         yield LiveTable(SPEC)
 
     def on_mount(self) -> None:
-        self.query_one(".dialog").border_title = "Commands"
+        self.head("Commands")
         rows = []
         for words, keys, name, command in self._all():
             if words not in self.commands:
@@ -67,8 +67,7 @@ class PaletteScreen(Dialog[Command]):
         for run in host.runs:
 
             def show(run_id: str = run.id) -> None:
-                host.choose_run(run_id)
-                host.switch_mode("runs")
+                host.show_run(run_id)
 
             yield f"Show run {run.name} ({run.id})", "", "", show
         from engine.scenario.presets import catalog
@@ -79,7 +78,8 @@ class PaletteScreen(Dialog[Command]):
             def launch(preset: Any = preset) -> None:
                 from tui.dialogs.launch import LaunchDialog
 
-                host.push_screen(LaunchDialog(preset.path.read_text(encoding="utf-8"), preset.name, cost=preset.cost))
+                text = preset.path.read_text(encoding="utf-8")
+                host.push_screen(LaunchDialog(text, preset.name, cost=preset.cost), host.show_run)
 
             yield f"Launch preset {preset.name}", "", "", launch
         chosen, store = host.run_chosen, host.store

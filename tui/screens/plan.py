@@ -110,7 +110,7 @@ class PlanScreen(ModeScreen):
 
             self.host.settings.put("preset", item.preset.name)
             text = item.preset.path.read_text(encoding="utf-8")
-            self.host.push_screen(LaunchDialog(text, item.preset.name, cost=item.preset.cost))
+            self.host.push_screen(LaunchDialog(text, item.preset.name, cost=item.preset.cost), self.host.show_run)
 
     def action_edit(self) -> None:
         if item := self.chosen:

@@ -254,14 +254,15 @@ class PlotsScreen(ModeScreen):
         from engine.plots import plots_of_run
         from engine.store import Store
 
+        host = self.host  # a screen that was closed meanwhile knows it no more, in a thread
         try:
-            with Store.open(self.host.store_file, create=False) as store:  # its own connection: it holds up no screen
+            with Store.open(host.store_file, create=False) as store:  # its own connection: it holds up no screen
                 plots_files.write(plots_of_run(store, run, [name])[name], path)
         except Exception as error:  # whatever it is, it must be said here
             said, severity = str(error), "error"
         else:
             said, severity = f"plot written to {path}", "information"
-        self.app.call_from_thread(self.app.notify, said, severity=severity, timeout=10)
+        host.call_from_thread(host.notify, said, severity=severity, timeout=10)
 
 
 class AskPlotFile(AskPath):

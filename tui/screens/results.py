@@ -140,7 +140,7 @@ class ResultsScreen(RunKeeping, ModeScreen):
             return
         from tui.dialogs.again import AgainDialog
 
-        self.host.push_screen(AgainDialog(run, chosen))
+        self.host.push_screen(AgainDialog(run, chosen), self.host.show_run)
 
     # ---- turning to others ----
 

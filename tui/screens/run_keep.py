@@ -163,9 +163,7 @@ def open_bundle(host: Session) -> None:
             host.call_from_thread(arrived, run_id)
 
     def arrived(run_id: str) -> None:
-        host.choose_run(run_id)
-        host.switch_mode("runs")
-        host.poll(force=True)
+        host.show_run(run_id)
         run = host.run_row(run_id)
         host.notify(f"{run.name if run else run_id} is here", timeout=3)
 

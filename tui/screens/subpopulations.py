@@ -233,4 +233,4 @@ class SubpopulationsScreen(Looking, ModeScreen):
         text = subject.text or (run.scenario_toml if run else "")
         marked = tuple(sorted(int(str(key[0])) for key in self.pane.table.model.marks))
         name = f"{subject.name} {'marked' if marked else 'again'}"[:60] if subject.run_id else subject.name
-        self.host.push_screen(LaunchDialog(text, name, only=marked, folder=subject.folder))
+        self.host.push_screen(LaunchDialog(text, name, only=marked, folder=subject.folder), self.host.show_run)

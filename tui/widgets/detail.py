@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from rich.console import Group
 from rich.table import Table as Grid
 from rich.text import Text
-from textual.widgets import Static
 
 from tui.presenters.format import clean
+from tui.widgets.plain import Static
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Detail(Static):
                 parts += [text] if fact.tone == "code" else [text, Text("")]
                 grid = None
             elif not fact.value:  # a heading
-                parts += [Text(""), Text(fact.label, style=f"bold {colours.get('accent', '')}")]
+                parts += [Text(""), Text(clean(fact.label), style=f"bold {colours.get('accent', '')}")]
                 grid = None
             else:
                 if grid is None:
@@ -64,5 +64,5 @@ class Detail(Static):
                     grid.add_column(width=label_width, no_wrap=True, style="dim")
                     grid.add_column(ratio=1)
                     parts.append(grid)
-                grid.add_row(fact.label, text)
+                grid.add_row(Text(clean(fact.label)), text)  # Rich reads markup in what is no Text
         self.update(Group(*parts))

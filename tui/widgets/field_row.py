@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
-from textual.widgets import Input, Label, Static
+from textual.widgets import Input
 
 from tui.presenters.form import Field
 from tui.widgets.choice import Choice
+from tui.widgets.plain import Label, Static
 
 LIMIT = 1000  # characters of one field, however much is pasted
 
@@ -43,7 +44,7 @@ class FieldRow(Horizontal):
             line = Input(self.value, placeholder=self.default, max_length=LIMIT, compact=True, select_on_focus=False, suggester=known)
             line.add_class("field")
             yield line
-        yield Static(self.field.help, classes="note", markup=False)
+        yield Static(self.field.help, classes="note")
 
     def focus_field(self) -> None:
         self.query(".field").first().focus()

@@ -7,10 +7,10 @@ from typing import Any
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.widgets import Static
 
 from tui.presenters import members
 from tui.widgets.pictures.grid import PictureGrid
+from tui.widgets.plain import Static
 
 
 class PicturePane(Vertical):
@@ -28,9 +28,9 @@ class PicturePane(Vertical):
         self.told: dict[str, Any] = {}
 
     def compose(self) -> ComposeResult:
-        yield Static(classes="caption", markup=False)
+        yield Static(classes="caption")
         yield PictureGrid()
-        yield Static(classes="caption under", markup=False)
+        yield Static(classes="caption under")
 
     @property
     def grid(self) -> PictureGrid:

@@ -9,10 +9,11 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from engine.rows import TableSpec
 from tui.presenters import format as fmt
+from tui.widgets.plain import Static
 from tui.widgets.table import filtering
 from tui.widgets.table.live import LiveTable
 from tui.widgets.table.model import View
