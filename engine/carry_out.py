@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from engine import executor, finding, processes, reuse
-from engine.control import STOPPING, Control
+from engine.control import PAUSING, STOPPING, Control
 from engine.errors import BadData, RunFailed
 from engine.progress import Progress
 from engine.provenance import provenance
@@ -36,7 +35,7 @@ class Status:
     def fields(self) -> dict[str, object]:
         phase = self.phase
         if self.control is not None and (self.control.stopping or (self.control.pausing and phase != "paused")):
-            phase = f"{phase}, {STOPPING if self.control.stopping else 'pausing at the next step'}"
+            phase = f"{phase}, {STOPPING if self.control.stopping else PAUSING}"
         return {"phase": phase, **(self.progress.fields() if self.progress else {})}
 
 
@@ -101,7 +100,7 @@ def _wait_for_device(w: Work, device: str) -> None:
     name = executor.lease_name(device)
     said = ""
     w.control.check()  # a pause that came while libraries were loaded: not in the queue yet
-    while (holder := w.store.lease(name, w.run_id, processes.host_name(), os.getpid())) is not None:
+    while (holder := w.store.lease(name, w.run_id, processes.identity())) is not None:
         if holder != said:
             w.enter(f"waiting for run {holder}", device=device)
             w.log(f"{device} is in use by run {holder}; waiting")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from engine.errors import UnknownName
 from engine.rows import Column, Table, TableSpec
-from engine.store_db import Database
+from engine.store_db import Database, damage_told
 
 Key = tuple[object, ...]
 Cells = tuple[object, ...]
@@ -36,7 +36,9 @@ class Tables(Database):
             ).fetchall()
         if head is None:
             raise UnknownName("table", name, self.tables(run_id), next=f"in run {run_id} so far")
-        return Table(_read_spec(head["spec"]), tuple(tuple(json.loads(row["cells"])) for row in rows))
+        with damage_told(f"{self.path}, run {run_id}, table {name}"):
+            spec = _read_spec(head["spec"])
+            return Table(spec, tuple(tuple(_cells(row["cells"], len(spec.columns))) for row in rows))
 
     def table_revision(self, run_id: str, name: str) -> int:
         """A number that grows when a table changes; 0 where there is none yet."""
@@ -65,10 +67,11 @@ class Tables(Database):
                 order = db.execute(
                     "SELECT key FROM result_rows WHERE run_id = ? AND name = ? AND cells IS NOT NULL ORDER BY position", (run_id, name)
                 ).fetchall()
-        stored = [column.name for column in _read_spec(head["spec"]).columns]
-        pick = _picker(stored, stored if columns is None else columns)
-        rows = {_key(row["key"]): None if row["cells"] is None else pick(json.loads(row["cells"])) for row in changed}
-        return head["revision"], rows, None if order is None else [_key(row["key"]) for row in order]
+        with damage_told(f"{self.path}, run {run_id}, table {name}"):
+            stored = [column.name for column in _read_spec(head["spec"]).columns]
+            pick = _picker(stored, stored if columns is None else columns)
+            rows = {_key(row["key"]): None if row["cells"] is None else pick(_cells(row["cells"], len(stored))) for row in changed}
+            return head["revision"], rows, None if order is None else [_key(row["key"]) for row in order]
 
 
 def _picker(stored: Sequence[str], wanted: Sequence[str]) -> Callable[[list[object]], Cells]:
@@ -154,6 +157,14 @@ def _plain(cell: object) -> object:
 
 def _key(text: str) -> Key:
     return tuple(json.loads(text))
+
+
+def _cells(text: str, columns: int) -> list[object]:
+    """A row's cells. ValueError where they are not so many plain values."""
+    cells = json.loads(text)
+    if type(cells) is not list or len(cells) != columns or any(isinstance(cell, list | dict) for cell in cells):
+        raise ValueError(f"a row is not {columns} cells")
+    return cells
 
 
 def _spec_fields(spec: TableSpec) -> dict[str, object]:

@@ -39,6 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engine.features", "engine.pictures", "engine.texts", "engine.texts_tokens", "engine.texts_tokenizer"),
     (
         "engine.store", "engine.store_db", "engine.store_results", "engine.store_runs", "engine.store_tables", "engine.migrations",
+        "engine.store_checks", "engine.store_run_row", "engine.store_bundle_checks",
         "engine.tables", "engine.tables_specs", "engine.tables_cells", "engine.tables_rows", "engine.tables_work",
         "engine.tables_optimization", "engine.tables_attributes", "engine.tables_columns", "engine.tables_distribution",
         "engine.tables_dose", "engine.tables_specs_analyses", "engine.tables_groups", "engine.tables_matchers", "engine.tables_predicted",

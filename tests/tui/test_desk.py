@@ -14,7 +14,7 @@ from textual.widgets import Input
 from engine import again
 from engine import run as engine_run
 from engine.errors import RequestError
-from engine.processes import host_name
+from engine.processes import identity
 from engine.rows import Table
 from engine.scenario import parse
 from engine.store import Store
@@ -58,7 +58,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def spawn(store: Store, run_id: str, *_: object) -> None:
         spawned.append(run_id)
-        store.assign(run_id, host_name(), os.getpid())
+        store.assign(run_id, identity())
 
     monkeypatch.setattr(engine_run, "_spawn", spawn)
     return spawned

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from textual.widgets import Input
 
 from engine import run as engine_run
 from engine.export import export
-from engine.processes import host_name
+from engine.processes import identity
 from engine.store import Store
 from tests.tui import worlds
 from tests.tui.conftest import another_app, running
@@ -52,7 +51,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def spawn(store: Store, run_id: str, *_: object) -> None:
         spawned.append(run_id)
-        store.assign(run_id, host_name(), os.getpid())
+        store.assign(run_id, identity())
 
     monkeypatch.setattr(engine_run, "_spawn", spawn)
     return spawned
