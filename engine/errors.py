@@ -8,7 +8,8 @@ SubpopError                 exit status 1
 │   ├── MissingData         a file that is not here and could not be fetched
 │   ├── BadData             a file that is here and cannot be used
 │   └── StoreError          a results store that cannot be opened, read or written
-│       └── StoreGone       deleted, moved or replaced while it was in use
+│       ├── StoreGone       deleted, moved or replaced while it was in use
+│       └── ClaimLost       a worker's run was given to another, or deleted
 └── Interrupted             Ctrl-C                                                 130
 """
 
@@ -93,6 +94,10 @@ class StoreError(RequestError):
 
 class StoreGone(StoreError):
     """The store's file no longer bears its name: what is written to it would be found by nobody."""
+
+
+class ClaimLost(StoreError):
+    """A worker's write was refused: its run has been given to another worker, or deleted."""
 
 
 class Interrupted(SubpopError):

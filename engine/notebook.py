@@ -73,7 +73,7 @@ class Run:
                 report(f"run {row.id}", row.progress)
                 if row.state == "done":
                     return self
-                if row.state in ("failed", "stopped") or row.lost:
+                if row.state in ("failed", "stopped") or (row.lost and not row.may_live):
                     why = row.error or ("its engine is gone" if row.lost else f"it is {row.state}")
                     raise RunFailed(why, where=f"run {row.id}", next=f"go on with: subpop resume {row.id}")
                 time.sleep(POLL_S)

@@ -192,7 +192,7 @@ class VictimResult:
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run as the store knows it. Times are Unix seconds. `alive` is worked out at reading, never stored."""
+    """One run as the store knows it. Times are Unix seconds. `alive`, `may_live` and `damaged` are worked out at reading, never stored."""
 
     id: str
     name: str
@@ -221,6 +221,10 @@ class RunRow:
     parent: str = ""  # the run of which this one attacks some subpopulations again; it may be gone by now
     schedule: int = versions.SCHEDULE  # under which its victims are trained
     statistics: int = versions.STATISTICS  # by which its stored tables were made
+    boot: str = ""  # with host and pid_namespace: where the worker's process can be looked at
+    pid_namespace: str = ""
+    may_live: bool = False  # alive, or silent for less than a minute and not to be looked at from here: nobody else may have the run
+    damaged: str = ""  # what is wrong with the row as it is stored: it can be shown and deleted, and nothing else
 
     @property
     def lost(self) -> bool:

@@ -76,6 +76,7 @@ def default_name(given: str, scenario: Scenario) -> str:
 def runs(store: StoreOption = None, json: JsonOption = False) -> None:
     """List all runs, the newest first."""
     from engine.store import Store, default_path
+    from engine.store.run_row import delete_it
 
     if not (store.expanduser() if store else default_path()).exists():
         rows: list[RunRow] = []
@@ -97,7 +98,7 @@ def runs(store: StoreOption = None, json: JsonOption = False) -> None:
             f"{row.victims_done}/{row.victims_total}" if row.victims_total else None,
             cli_text.duration(row.eta_s) if row.eta_s is not None and row.state == "running" else None,
             row.device,
-            cli_text.ago(row.created_at),
+            None if row.damaged else cli_text.ago(row.created_at),
         )
         for row in rows
     ]
@@ -105,11 +106,13 @@ def runs(store: StoreOption = None, json: JsonOption = False) -> None:
     for row in rows:
         if row.deviations:
             cli_text.line(f"* {row.id} is not the paper's: {'; '.join(row.deviations)}")
+        if row.damaged:
+            cli_text.line(f"! {row.id} is damaged in the store: {row.damaged}; {delete_it(row)}")
 
 
 def state_word(row: RunRow) -> str:
     """A run's state as a person should understand it."""
-    return "lost" if row.lost else row.state
+    return "damaged" if row.damaged else "lost" if row.lost else row.state
 
 
 def _public(row: RunRow) -> dict[str, object]:
@@ -161,8 +164,10 @@ def stop(run: RunArgument, store: StoreOption = None) -> None:
 
     with opened_store(store) as opened:
         row = opened.find(run)
-        runs_.stop(opened, row.id)
+        silent = runs_.stop(opened, row.id)
         cli_text.note(f"asked run {row.id} to stop; go on with: subpop resume {row.id}")
+        if silent:
+            cli_text.note(f"{silent}; then ask again")
 
 
 def delete(
@@ -174,7 +179,7 @@ def delete(
     from engine.runs import start as runs_
 
     with opened_store(store) as opened:
-        row = opened.find(run)
+        row = opened.find(run, damaged=True)
         if not yes and cli_text.on_terminal(sys.stdin) and not cli_text.confirmed(f"delete run {row.id} ({row.title}) and its results?"):
             cli_text.note("nothing was deleted")
             return

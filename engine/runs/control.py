@@ -9,6 +9,7 @@ from engine.errors import Interrupted
 from engine.rows import RequestKind
 
 STOPPING = "stopping at the next step"  # how the phase of a run ends whose engine has heard a stop
+PAUSING = "pausing at the next step"  # and a pause that is still to take effect
 
 
 class Control:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.errors import StoreGone, SubpopError
+from engine.errors import ClaimLost, StoreGone, SubpopError
 from engine.runs.control import Control
 from engine.store import Store
 from engine.system.processes import HEARTBEAT_S
@@ -18,13 +18,14 @@ POLL_S = 0.25  # how long a request may lie unseen; looking costs microseconds
 class Heart(threading.Thread):
     """Beats from `start()` until `stop()`.
 
+    claim: the worker's, see `Store.fenced`; when it is lost the work is told to stop.
     fields: what to write of the run's row at a beat; only what changed is written. A beat that fails (a full disk, a locked store) is
     tried again at the next: the work itself fails in words when it must write and cannot.
     """
 
-    def __init__(self, path: Path, run_id: str, control: Control, fields: Callable[[], dict[str, object]]) -> None:
+    def __init__(self, path: Path, run_id: str, claim: str, control: Control, fields: Callable[[], dict[str, object]]) -> None:
         super().__init__(name="heart", daemon=True)
-        self._path, self._run_id, self._control, self._fields = path, run_id, control, fields
+        self._path, self._run_id, self._claim, self._control, self._fields = path, run_id, claim, control, fields
         self._ended = threading.Event()
         self._written: dict[str, object] = {}
         self._beat_at = float("-inf")
@@ -34,13 +35,15 @@ class Heart(threading.Thread):
         while not self._ended.wait(POLL_S):
             try:
                 # Beats need not survive loss of power, so they wait for no disk.
-                store = store or Store.open(self._path, create=False, durable=False, busy_timeout_s=HEARTBEAT_S)
+                if store is None:
+                    opened = Store.open(self._path, create=False, durable=False, busy_timeout_s=HEARTBEAT_S)
+                    store = opened.fenced(self._run_id, self._claim)
                 for kind in store.take_requests(self._run_id):
                     self._control.obey(kind)
                     self._beat_at = float("-inf")  # what was heard is said in the run's row at once
                 if time.monotonic() - self._beat_at >= HEARTBEAT_S:
                     self._beat(store)
-            except StoreGone:  # no request will ever reach a run that is paused or in the queue
+            except (StoreGone, ClaimLost):  # no request will ever reach a run that is paused or in the queue
                 self._control.stop_soon()
             except SubpopError:
                 continue

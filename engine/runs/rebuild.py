@@ -19,7 +19,7 @@ from engine.store import Store
 
 def is_old(run: RunRow) -> bool:
     """Whether the run's stored tables are those of older statistics, and nobody is at work on it."""
-    return run.statistics < versions.STATISTICS and not run.alive
+    return run.statistics < versions.STATISTICS and not (run.may_live or run.damaged)
 
 
 def rebuild(store: Store, run_ids: Iterable[str]) -> tuple[str, ...]:

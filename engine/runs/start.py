@@ -15,8 +15,9 @@ from engine import versions
 from engine.errors import RequestError, RunFailed
 from engine.printable import NO_TEXT, is_bytes, name_of, require
 from engine.rows import RunRow
-from engine.runs.control import STOPPING
+from engine.runs.control import PAUSING, STOPPING
 from engine.store import Store
+from engine.store.run_row import delete_it, worker_of, working
 from engine.system import processes
 
 if TYPE_CHECKING:
@@ -74,26 +75,38 @@ def pause(store: Store, run_id: str) -> None:
 def resume(store: Store, run_id: str, *, worker: Sequence[str] = WORKER) -> None:
     """Let a paused run go on, or start a new worker on one that was stopped, failed or lost: it repeats no committed victim.
 
-    Raises RequestError where it is done, or about to stop: a stop cannot be taken back.
+    Raises RequestError where it is done, about to stop (that cannot be taken back), or its engine may live where it cannot be looked at.
     """
     row = store.run(run_id)
+    if row.damaged:
+        raise RequestError(f"its row in the store is damaged ({row.damaged})", where=f"run {run_id}", next=delete_it(row))
     if row.state == "done":
         raise RequestError("it is done", where=f"run {run_id}", next=f"see its tables: subpop export {run_id} --table worst")
     versions.refuse_other_schedule(row.id, row.schedule)
     if row.alive:
-        if row.phase.endswith(STOPPING) or store.stop_is_asked(run_id):
+        if row.phase.endswith(STOPPING) or store.is_asked(run_id, "stop"):
             raise RequestError("it is stopping", where=f"run {run_id}", next="resume it when it has stopped, within seconds")
+        if row.state != "paused" and not (row.phase.endswith(PAUSING) or store.is_asked(run_id, "pause")):
+            raise RequestError(working(row, store.now()), where=f"run {run_id}", next=f"there is nothing to resume: subpop watch {run_id}")
         store.request(run_id, "resume")
         return
+    if row.may_live:
+        raise RequestError(working(row, store.now()), where=f"run {run_id}", next="resume it where it runs, or again when it is gone")
     store.take_requests(run_id)  # what was asked of the old worker is not meant for the new one
     _spawn(store, run_id, worker)
 
 
-def stop(store: Store, run_id: str) -> None:
-    """Ask a run to end, giving up the stack in flight; it can be resumed. Raises RequestError where it has ended already."""
+def stop(store: Store, run_id: str) -> str:
+    """Ask a run to end, giving up the stack in flight; it can be resumed. Raises RequestError where it has ended already.
+
+    Says what is to be known where its engine is silent but may live: the request waits for it; else "".
+    """
     if store.disown(run_id):  # its engine is gone: nobody else is there to say that it stopped
-        return
-    store.request(_at_work(store, run_id, "stop").id, "stop")
+        return ""
+    row = store.run(run_id)
+    silent = row.may_live and not row.alive
+    store.request(run_id if silent else _at_work(store, run_id, "stop").id, "stop")
+    return working(row, store.now()) if silent else ""
 
 
 def delete(store: Store, run_id: str) -> None:
@@ -103,9 +116,8 @@ def delete(store: Store, run_id: str) -> None:
 
 
 def is_alive(row: RunRow) -> bool:
-    """Whether a worker is at work on this run now. Same host: its process lives; other hosts: its heartbeat is younger than 3 s."""
-    at_work = row.state in ("queued", "running", "paused")
-    return at_work and processes.alive(row.host, row.pid, row.pid_start, row.heartbeat_at, time.time())
+    """Whether a worker is at work on this run now, by a look at its process, or by its heartbeat where that cannot be looked at."""
+    return row.state in ("queued", "running", "paused") and processes.alive(worker_of(row), row.heartbeat_at, time.time())
 
 
 def log_file(store: Store, run_id: str) -> Path:
@@ -115,6 +127,8 @@ def log_file(store: Store, run_id: str) -> Path:
 
 def _at_work(store: Store, run_id: str, verb: str) -> RunRow:
     row = store.run(run_id)
+    if row.may_live and not row.alive:
+        raise RequestError(f"{working(row, store.now())}, so it cannot {verb} now", where=f"run {run_id}", next="try again when it beats")
     if row.lost:
         raise RequestError(f"its engine is gone, so it cannot {verb}", where=f"run {run_id}", next=f"go on with: subpop resume {run_id}")
     if not row.alive:
@@ -135,7 +149,7 @@ def _spawn(store: Store, run_id: str, worker: Sequence[str]) -> None:
         raise RunFailed(
             f"its engine could not be started ({error})", where=f"run {run_id}", next=f"then: subpop resume {run_id}"
         ) from error
-    store.assign(run_id, processes.host_name(), process.pid)
+    store.assign(run_id, processes.identity(process.pid))
     # Collects the worker's exit, so that it leaves no zombie in a long-lived app. The worker outlives this process all the same.
     threading.Thread(target=process.wait, name=f"worker {run_id}", daemon=True).start()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import BadData, RunFailed
 from engine.rows import RunState, StackPlan, VictimResult
 from engine.runs import executor, finding, reuse
-from engine.runs.control import STOPPING, Control
+from engine.runs.control import PAUSING, STOPPING, Control
 from engine.runs.progress import Progress
 from engine.runs.provenance import provenance
 from engine.scenario.parse import parse
@@ -38,7 +37,7 @@ class Status:
     def fields(self) -> dict[str, object]:
         phase = self.phase
         if self.control is not None and (self.control.stopping or (self.control.pausing and phase != "paused")):
-            phase = f"{phase}, {STOPPING if self.control.stopping else 'pausing at the next step'}"
+            phase = f"{phase}, {STOPPING if self.control.stopping else PAUSING}"
         return {"phase": phase, **(self.progress.fields() if self.progress else {})}
 
 
@@ -103,7 +102,7 @@ def _wait_for_device(w: Work, device: str) -> None:
     name = devices.lease_name(device)
     said = ""
     w.control.check()  # a pause that came while libraries were loaded: not in the queue yet
-    while (holder := w.store.lease(name, w.run_id, processes.host_name(), os.getpid())) is not None:
+    while (holder := w.store.lease(name, w.run_id, processes.identity())) is not None:
         if holder != said:
             w.enter(f"waiting for run {holder}", device=device)
             w.log(f"{device} is in use by run {holder}; waiting")

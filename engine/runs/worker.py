@@ -18,7 +18,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from engine import versions
-from engine.errors import Interrupted, RequestError, RunFailed, StoreError, SubpopError
+from engine.errors import ClaimLost, Interrupted, RequestError, RunFailed, StoreError, SubpopError
 from engine.printable import clean_lines
 from engine.rows import RunState
 from engine.runs.control import Control
@@ -26,6 +26,7 @@ from engine.runs.heartbeat import Heart
 from engine.runs.work import Status, carry_out
 from engine.scenario.parse import parse
 from engine.store import Store
+from engine.store.run_row import working
 from engine.system import processes
 
 
@@ -35,17 +36,18 @@ def work(
     """Carry a run out in this process, and say how it ended: done, stopped or failed. What it committed stays in any case.
 
     pipeline: None means `engine.pipeline`. Raises RequestError where another worker has the run or it is done already, RunFailed where
-    not even the end could be written down.
+    not even the end could be written down, ClaimLost where the run was given to another worker or deleted under way.
     """
     versions.refuse_other_schedule(run_id, store.run(run_id).schedule)
-    host, pid = processes.host_name(), os.getpid()
-    if not store.claim(run_id, host, pid):
+    claim = store.claim(run_id, processes.identity())
+    if claim is None:
         row = store.run(run_id)
-        why = "it is done" if row.state == "done" else f"another engine is at work on it (process {row.pid} on {row.host})"
+        why = "it is done" if row.state == "done" else f"another engine is at work on it: {working(row, store.now())}"
         raise RequestError(why, where=f"run {run_id}", next="start a new run, or watch this one: subpop watch " + run_id)
+    store = store.fenced(run_id, claim)
     status, control = Status(), control or Control()
     status.control = control
-    heart = Heart(store.path, run_id, control, status.fields)
+    heart = Heart(store.path, run_id, claim, control, status.fields)
     heart.start()
     end: dict[str, object]
     try:
@@ -53,6 +55,8 @@ def work(
         end = {"state": "done", "phase": "", "progress": 1.0}
     except (Interrupted, KeyboardInterrupt):
         end = {"state": "stopped", "phase": ""}
+    except ClaimLost:  # the run is another's: how that one ends is not ours to say
+        raise
     except Exception as error:
         end = {"state": "failed", "phase": "", "error": _say(store, run_id, error)}
     finally:
@@ -63,6 +67,8 @@ def work(
         store.release(run_id)
         if end["state"] != "failed":
             store.log(run_id, "info", str(end["state"]))
+    except ClaimLost:
+        raise
     except StoreError as error:
         raise RunFailed(f"it ended ({end['state']}) and that could not be stored: {error}", where=f"run {run_id}") from error
     return end["state"]  # type: ignore[return-value]

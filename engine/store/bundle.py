@@ -1,7 +1,7 @@
 """One run as one file to hand on: a small SQLite database of that run alone, and the way back into a store.
 
 A bundle comes from somebody else: it is read from a copy, with plain SELECTs of columns known by name, after its mark, its schema and its
-soundness were checked; it can hold no view or trigger. Arrays in it are checked when they are read, as everywhere.
+soundness were checked; it can hold no view or trigger. Each of its values is checked before anything of it reaches the store.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import RequestError
-from engine.store import migrations
-from engine.store.database import Database
+from engine.store import bundle_checks, checks, migrations
+from engine.store.bundle_checks import Damaged
+from engine.store.database import Database, text_or_bytes
 
 MARK = 0x73_75_62_62  # "subb": no store, so that it is not opened as one and written to
 # Whatever belongs to a run, but for who is at work on it. Columns that tell of a machine are emptied.
 TABLES = ("runs", "discoveries", "subpopulations", "arrays", "stacks", "victims", "result_tables", "result_rows", "log")
 OWN = {"runs": ("number",), "log": ("id",)}  # numbers that each store gives anew
-EMPTIED = {"host": "", "pid": None, "pid_start": "", "data_dir": ""}
+EMPTIED = {"host": "", "boot": "", "pid_namespace": "", "pid": None, "pid_start": "", "claim": "", "data_dir": ""}
 NOT_ONE = "give a file that `subpop bundle` made"
+AGAIN = "ask for it again"
 
 
 def bundle(store: Database, run_id: str, path: Path) -> None:
@@ -63,7 +65,7 @@ def open_bundle(store: Database, path: Path) -> str:
             raise RequestError(f"cannot be read: {error.strerror}", where=str(path), next="check its permissions") from error
         db = sqlite3.connect(copy, isolation_level=None)
         try:
-            db.row_factory = sqlite3.Row
+            db.row_factory, db.text_factory = sqlite3.Row, text_or_bytes
             db.execute("PRAGMA trusted_schema = OFF")
             run_id = _checked(db, path)
             with store.write() as into:
@@ -73,11 +75,21 @@ def open_bundle(store: Database, path: Path) -> str:
                     _copy(db, into, table, run_id)
                 # a stranger's tables are not taken at their word: they are made anew from the predictions when they are first read
                 into.execute("UPDATE runs SET statistics = 0 WHERE id = ?", (run_id,))
+        except Damaged as error:
+            raise RequestError(
+                f"is a damaged or forged bundle ({_harmless(error)}); nothing of it was taken", where=str(path), next=AGAIN
+            ) from error
         except sqlite3.Error as error:
-            raise RequestError(f"is no bundle, or a damaged one ({error})", where=str(path), next=NOT_ONE) from error
+            raise RequestError(f"is no bundle, or a damaged one ({_harmless(error)})", where=str(path), next=NOT_ONE) from error
         finally:
             db.close()
     return run_id
+
+
+def _harmless(error: Exception) -> str:
+    """What is said of a stranger's file, which may hold anything: short, and nothing that a terminal would obey."""
+    said = "".join(char if char.isprintable() else "?" for char in str(error))
+    return said if len(said) <= 300 else f"{said[:297]}..."
 
 
 def _checked(db: sqlite3.Connection, path: Path) -> str:
@@ -86,14 +98,19 @@ def _checked(db: sqlite3.Connection, path: Path) -> str:
         raise RequestError("is no bundle of a run", where=str(path), next=NOT_ONE)
     if (version := migrations.version(db)) > len(migrations.MIGRATIONS):
         raise RequestError(f"was made by a newer subpop (schema {version})", where=str(path), next="upgrade subpop")
+    if version < 1:
+        raise RequestError("is no bundle of a run", where=str(path), next=NOT_ONE)
     kinds = {row["type"] for row in db.execute("SELECT type FROM sqlite_master")}
     if not kinds <= {"table", "index"} or db.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-        raise RequestError("is a damaged bundle", where=str(path), next="ask for it again")
+        raise RequestError("is a damaged bundle", where=str(path), next=AGAIN)
     if version < len(migrations.MIGRATIONS):
         migrations.migrate(db)
     ids = [row["id"] for row in db.execute("SELECT id FROM runs")]
-    if len(ids) != 1 or not (isinstance(ids[0], str) and ids[0].isalnum() and len(ids[0]) <= 40):
+    if len(ids) != 1:
         raise RequestError(f"holds {len(ids)} runs where a bundle has one", where=str(path), next=NOT_ONE)
+    if wrong := checks.COLUMNS["runs"]["id"](ids[0]):
+        raise Damaged(f"table runs, column id is {checks.shown(ids[0])}: {wrong}")
+    bundle_checks.check(db, ids[0])
     return str(ids[0])
 
 

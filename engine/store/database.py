@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sqlite3
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from engine.errors import StoreError, StoreGone
+from engine.errors import ClaimLost, StoreError, StoreGone
 from engine.store import migrations
 from engine.system.filesystem import network_kind
 
@@ -39,6 +40,7 @@ class Database:
         self._db = db
         self._lock = threading.RLock()
         self._file = _identity(path)
+        self._fence: tuple[str, str] | None = None
 
     @classmethod
     def open(
@@ -87,6 +89,12 @@ class Database:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def fenced(self, run_id: str, claim: str) -> Self:
+        """The same connection for the worker that has this claim on the run: each write raises ClaimLost once another has the run."""
+        own = copy.copy(self)
+        own._fence = (run_id, claim)
+        return own
+
     def data_version(self) -> int:
         """A number that changes when another connection has committed; costs microseconds."""
         return int(self.read("PRAGMA data_version")[0][0])
@@ -114,6 +122,8 @@ class Database:
     def write(self) -> Iterator[sqlite3.Connection]:
         """One short write transaction: all of it or, on any error, nothing. Waits for other writers up to the busy timeout."""
         with self._transaction("BEGIN IMMEDIATE") as db:
+            if self._fence is not None:
+                _check_claim(db, *self._fence)
             yield db
 
     def _still_here(self) -> None:
@@ -144,6 +154,33 @@ class Database:
                 raise
 
 
+def text_or_bytes(raw: bytes) -> str | bytes:
+    """A stored text; as it is where it is no UTF-8, so that one damaged value does not fail the whole query."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+@contextmanager
+def damage_told(where: str) -> Iterator[None]:
+    """Whatever a stored value that is not as it was written does to the lines that unpack it, in words."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        said = f"a stored value is damaged ({type(error).__name__}: {error})"
+        raise StoreError(said, where=where, next="restore the store from a copy, or delete the run") from error
+
+
+def _check_claim(db: sqlite3.Connection, run_id: str, claim: str) -> None:
+    row = db.execute("SELECT claim, host, pid FROM runs WHERE id = ?", (run_id,)).fetchone()
+    where, kept = f"run {run_id}", "what was committed before stays; this engine ends"
+    if row is None:
+        raise ClaimLost("it is no longer in the store: it was deleted", where=where, next="start it again")
+    if row["claim"] != claim:
+        raise ClaimLost(f"it was taken from this engine (it has process {row['pid']} on {row['host']} now)", where=where, next=kept)
+
+
 def _check_place(path: Path, create: bool, mounts: str | None) -> None:
     if path.is_dir():
         raise StoreError("this is a folder, not a results store", where=str(path), next=f"{OTHER_FILE}, such as {path / 'runs.db'}")
@@ -166,7 +203,7 @@ def _check_place(path: Path, create: bool, mounts: str | None) -> None:
 
 
 def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float) -> None:
-    db.row_factory = sqlite3.Row
+    db.row_factory, db.text_factory = sqlite3.Row, text_or_bytes
     give_up_at = time.monotonic() + busy_timeout_s
     while True:
         try:

@@ -90,10 +90,19 @@ def _003_versions_of_a_run(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE runs ADD COLUMN statistics INTEGER NOT NULL DEFAULT 1")
 
 
+def _004_whose_a_run_is(db: sqlite3.Connection) -> None:
+    """Where a worker's process can be looked at, and its claim: a word of its own that each of its writes must find unchanged."""
+    for table in ("runs", "leases"):
+        db.execute(f"ALTER TABLE {table} ADD COLUMN boot TEXT NOT NULL DEFAULT ''")
+        db.execute(f"ALTER TABLE {table} ADD COLUMN pid_namespace TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE runs ADD COLUMN claim TEXT NOT NULL DEFAULT ''")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _001_runs_results_tables,
     _002_parent_of_a_run,
     _003_versions_of_a_run,
+    _004_whose_a_run_is,
 )
 
 

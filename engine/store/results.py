@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import StoreError
 from engine.rows import Membership, StackPlan, Subpopulation, Table, VictimResult, VictimSpec
-from engine.store.database import Database
+from engine.store.checks import DTYPES
+from engine.store.database import Database, damage_told
 from engine.store.tables import put_tables
 
 if TYPE_CHECKING:
     import numpy as np
 
-DTYPES = frozenset(["uint8", "int8", "int32", "int64", "float32", "float64"])  # all that is ever stored
 BULK = ("moved.delta", "moved.features")  # hundreds of megabytes perhaps, and no table asks for them
 
 
@@ -74,12 +74,14 @@ class Results(Database):
     def subpopulations(self, run_id: str) -> tuple[Subpopulation, ...]:
         """A run's subpopulations by index; empty before its discovery. Needs no numpy."""
         rows = self.read("SELECT fields FROM subpopulations WHERE run_id = ? ORDER BY number", (run_id,))
-        return tuple(Subpopulation(**json.loads(row["fields"])) for row in rows)
+        with damage_told(f"{self.path}, run {run_id}, its subpopulations"):
+            return tuple(Subpopulation(**json.loads(row["fields"])) for row in rows)
 
     def provenance(self, run_id: str) -> dict[str, Any]:
         """Whence a run's rows come: versions, checksums, device, seed; empty before its discovery. Needs no numpy."""
         rows = self.read("SELECT provenance FROM discoveries WHERE run_id = ?", (run_id,))
-        return dict(json.loads(rows[0]["provenance"])) if rows else {}
+        with damage_told(f"{self.path}, run {run_id}, its provenance"):
+            return dict(json.loads(rows[0]["provenance"])) if rows else {}
 
     def discovery(self, run_id: str, *, bulk: bool = False) -> StoredDiscovery | None:
         """What was stored of a run's discovery, or None before it. bulk: the arrays too that only training needs (BULK)."""
@@ -96,8 +98,9 @@ class Results(Database):
             y_test = arrays.pop("y_test")
         except KeyError as error:
             raise StoreError(f"the array {error} is missing", where=f"{self.path}, run {run_id}", next="start the run anew") from error
-        classes, provenance = json.loads(heads[0]["classes"]), json.loads(heads[0]["provenance"])
-        return StoredDiscovery(self.subpopulations(run_id), members, y_test, tuple(classes), provenance, arrays)
+        with damage_told(f"{self.path}, run {run_id}, its classes"):
+            classes = tuple(json.loads(heads[0]["classes"]))
+        return StoredDiscovery(self.subpopulations(run_id), members, y_test, classes, self.provenance(run_id), arrays)
 
     # ---- the plan ---------------------------------------------------------------------------------------------------
 
@@ -127,7 +130,8 @@ class Results(Database):
         rows = self.read("SELECT number, trial, victims FROM stacks WHERE run_id = ? ORDER BY number", (run_id,))
         if not rows:
             return None
-        return tuple(StackPlan(r["number"], r["trial"], tuple(VictimSpec(*v) for v in json.loads(r["victims"]))) for r in rows)
+        with damage_told(f"{self.path}, run {run_id}, its plan"):
+            return tuple(StackPlan(r["number"], r["trial"], tuple(VictimSpec(*v) for v in json.loads(r["victims"]))) for r in rows)
 
     def stacks_done(self, run_id: str) -> set[int]:
         """The indices of the stacks whose victims are committed."""

@@ -6,6 +6,7 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +15,9 @@ from engine.errors import RequestError, StoreError, UnknownName
 from engine.printable import require
 from engine.rows import LogRow, RequestKind, RunRow
 from engine.store.database import Database
-from engine.system.processes import alive, process_start
+from engine.store.run_row import SELECT, delete_it, id_of, known, log_row, run_row, select_run, worker_in, working
+from engine.system import processes
+from engine.system.processes import HEARTBEAT_DEAD_S, Process
 
 # What a worker (or the process that starts one) may change of a run.
 # fmt: off
@@ -23,8 +26,6 @@ UPDATABLE = frozenset([
     "victims_done", "victims_total", "progress", "eta_s", "victims_per_minute", "error",
 ])
 # fmt: on
-
-_SELECT = "SELECT runs.*, heartbeats.at AS heartbeat_at FROM runs LEFT JOIN heartbeats ON heartbeats.run_id = runs.id"
 
 
 class RunRows(Database):
@@ -74,22 +75,31 @@ class RunRows(Database):
     def runs(self) -> list[RunRow]:
         """All runs, newest first."""
         now = self.now()
-        return [_run_row(row, now) for row in self.read(f"{_SELECT} ORDER BY runs.number DESC")]
+        return [run_row(row, now) for row in self.read(f"{SELECT} ORDER BY runs.number DESC")]
 
     def run(self, run_id: str) -> RunRow:
         """The run of exactly this id. Raises UnknownName."""
-        rows = self.read(f"{_SELECT} WHERE runs.id = ?", (run_id,))
+        rows = self.read(*select_run(run_id))
         if not rows:
             raise UnknownName("run", run_id, self._ids(), next="; `subpop runs` lists them")
-        return _run_row(rows[0], self.now())
+        return run_row(rows[0], self.now())
 
     def data_dir(self, run_id: str) -> Path | None:
         """Where a run's data was said to be when it was started; None: the usual places."""
         rows = self.read("SELECT data_dir FROM runs WHERE id = ?", (run_id,))
         return Path(rows[0]["data_dir"]) if rows and rows[0]["data_dir"] else None
 
-    def find(self, text: str) -> RunRow:
-        """The run a person means: an id, a prefix of one run's id, or "latest". Raises UnknownName, or RequestError where several fit."""
+    def find(self, text: str, *, damaged: bool = False) -> RunRow:
+        """The run a person means: an id, a prefix of one run's id, or "latest". Raises UnknownName, or RequestError where several fit.
+
+        damaged: also one whose row is damaged, which is refused otherwise.
+        """
+        row = self._find(text)
+        if row.damaged and not damaged:
+            raise RequestError(f"its row in the store is damaged ({row.damaged})", where=f"run {row.id}", next=delete_it(row))
+        return row
+
+    def _find(self, text: str) -> RunRow:
         ids = self._ids()
         if text == "latest" and ids:
             return self.run(ids[-1])
@@ -101,7 +111,7 @@ class RunRows(Database):
         return self.run(fits[0])
 
     def _ids(self) -> list[str]:
-        return [row["id"] for row in self.read("SELECT id FROM runs ORDER BY number")]
+        return [id_of(row) for row in self.read("SELECT id, number FROM runs ORDER BY number")]
 
     def update_run(self, run_id: str, **fields: object) -> None:
         """Change some fields of a run's row, named as in RunRow. Raises StoreError where the run is gone."""
@@ -121,55 +131,56 @@ class RunRows(Database):
         self.update_run(run_id, note=require(note, "the note"))
 
     def delete_run(self, run_id: str) -> None:
-        """Remove a run and all that belongs to it, in one transaction. Raises RequestError while an engine is at work on it."""
+        """Remove a run and all that belongs to it, in one transaction. Raises RequestError while an engine is, or may be, at work on it."""
         with self.write() as db:
-            row = db.execute(f"{_SELECT} WHERE runs.id = ?", (run_id,)).fetchone()
-            if row is None:
-                raise UnknownName("run", run_id, [r["id"] for r in db.execute("SELECT id FROM runs")])
-            if _run_row(row, self.now()).alive:
-                raise RequestError(f"it is {row['state']}", where=f"run {run_id}", next=f"stop it first: subpop stop {run_id}")
-            db.execute("DELETE FROM runs WHERE id = ?", (run_id,))  # everything else goes by ON DELETE CASCADE
+            row = known(db, run_id)
+            if (run := run_row(row, self.now())).may_live:
+                raise RequestError(working(run, self.now()), where=f"run {run_id}", next=f"stop it first: subpop stop {run_id}")
+            db.execute("DELETE FROM runs WHERE number = ?", (row["number"],))  # everything else goes by ON DELETE CASCADE
 
     # ---- the worker that has it -------------------------------------------------------------------------------------
 
-    def claim(self, run_id: str, host: str, pid: int) -> bool:
-        """Take a run for the worker `pid` of this host; it is queued then. False where another living worker has it, or it is done."""
-        with self.write() as db:
-            row = db.execute(f"{_SELECT} WHERE runs.id = ?", (run_id,)).fetchone()
-            if row is None:
-                raise UnknownName("run", run_id, [r["id"] for r in db.execute("SELECT id FROM runs")])
-            mine = row["host"] == host and row["pid"] == pid
-            if row["state"] == "done" or (_run_row(row, self.now()).alive and not mine):
-                return False
-            fields = {"state": "queued", "phase": "loading libraries", "host": host, "pid": pid, "pid_start": process_start(pid) or ""}
-            _update(db, run_id, {**fields, "error": "", "finished_at": None, "eta_s": None, "victims_per_minute": None}, self.path)
-            _beat(db, run_id, self.now())
-            return True
+    def claim(self, run_id: str, worker: Process) -> str | None:
+        """Take a run for a worker; it is queued then. The claim, for `fenced`; None where another may be at work on it, or it is done.
 
-    def assign(self, run_id: str, host: str, pid: int) -> None:
+        Whoever had a claim on it before can write nothing more of it.
+        """
+        with self.write() as db:
+            row = known(db, run_id)
+            if row["state"] == "done" or (run_row(row, self.now()).may_live and worker_in(row) != worker):
+                return None
+            claim = secrets.token_hex(8)
+            db.execute("DELETE FROM leases WHERE run_id = ?", (run_id,))  # of the worker before
+            fields: dict[str, object] = {"error": "", "finished_at": None, "eta_s": None, "victims_per_minute": None}
+            _update(db, run_id, _given_to(worker, claim) | fields, self.path)
+            _beat(db, run_id, self.now())
+            return claim
+
+    def assign(self, run_id: str, worker: Process) -> None:
         """Say which process was just started for a run, so that it counts as alive until it claims the run itself.
 
         Nothing happens where another living process has the run: the one just started will be refused by `claim`; nor where this one
         has claimed it already, for it may have ended by now, and how it ended stands.
         """
         with self.write() as db:
-            row = db.execute(f"{_SELECT} WHERE runs.id = ?", (run_id,)).fetchone()
-            if row is None or (row["host"], row["pid"]) == (host, pid):
+            row = db.execute(*select_run(run_id)).fetchone()
+            if row is None or replace(before := worker_in(row), start=worker.start) == worker:  # it has no start where it has ended
                 return
-            if not alive(row["host"], row["pid"], row["pid_start"], row["heartbeat_at"], self.now()):
-                fields = {"state": "queued", "phase": "loading libraries", "host": host, "pid": pid, "pid_start": process_start(pid) or ""}
-                _update(db, run_id, fields, self.path)
+            if processes.alive(before, row["heartbeat_at"], self.now(), HEARTBEAT_DEAD_S):
+                return
+            _update(db, run_id, _given_to(worker, ""), self.path)
+            _beat(db, run_id, self.now())
 
     def disown(self, run_id: str) -> bool:
-        """Mark a run whose engine is gone as stopped, for no worker is there to do it. False where it is alive or has ended."""
+        """Mark a run whose engine is gone as stopped, for no worker is there to do it. False where it may be alive, or has ended."""
         with self.write() as db:
-            row = db.execute(f"{_SELECT} WHERE runs.id = ?", (run_id,)).fetchone()
-            if row is None or not _run_row(row, self.now()).lost:
+            row = db.execute(*select_run(run_id)).fetchone()
+            if row is None or not (run := run_row(row, self.now())).lost or run.may_live:
                 return False
             db.execute("DELETE FROM requests WHERE run_id = ?", (run_id,))
             db.execute("DELETE FROM leases WHERE run_id = ?", (run_id,))
             fields = {"state": "stopped", "phase": "", "finished_at": self.now(), "eta_s": None, "victims_per_minute": None}
-            _update(db, run_id, fields, self.path)
+            _update(db, run_id, {**fields, "claim": ""}, self.path)
             return True
 
     def heartbeat(self, run_id: str, **fields: object) -> None:
@@ -186,9 +197,9 @@ class RunRows(Database):
         with self.write() as db:
             db.execute("INSERT INTO requests (run_id, kind, at) VALUES (?, ?, ?)", (run_id, kind, self.now()))
 
-    def stop_is_asked(self, run_id: str) -> bool:
-        """Whether a stop waits to be heard by the run's worker."""
-        return bool(self.read("SELECT 1 FROM requests WHERE run_id = ? AND kind = 'stop' LIMIT 1", (run_id,)))
+    def is_asked(self, run_id: str, kind: RequestKind) -> bool:
+        """Whether such a request waits to be heard by the run's worker."""
+        return bool(self.read("SELECT 1 FROM requests WHERE run_id = ? AND kind = ? LIMIT 1", (run_id, kind)))
 
     def take_requests(self, run_id: str) -> list[RequestKind]:
         """The requests that wait, oldest first; each is handed out once. Writes only where there are any."""
@@ -209,16 +220,16 @@ class RunRows(Database):
     def log_rows(self, run_id: str, after_id: int = 0) -> list[LogRow]:
         """The lines with an id above `after_id`, oldest first."""
         rows = self.read("SELECT id, at, level, message FROM log WHERE run_id = ? AND id > ? ORDER BY id", (run_id, after_id))
-        return [LogRow(row["id"], row["at"], row["level"], row["message"]) for row in rows]
+        return [log_row(row) for row in rows]
 
     # ---- devices ----------------------------------------------------------------------------------------------------
 
-    def lease(self, device: str, run_id: str, host: str, pid: int) -> str | None:
-        """Take a device of this host for a run, or stay in its queue. None: got it; else the id of the run to wait for.
+    def lease(self, device: str, run_id: str, worker: Process) -> str | None:
+        """Take a device of the worker's host for a run, or stay in its queue. None: got it; else the id of the run to wait for.
 
         The older run goes first; who is dead loses its place, and the device if it held it. Ask again until it is None.
         """
-        now = self.now()
+        now, host = self.now(), worker.host
         with self.write() as db:
             rows = db.execute(
                 "SELECT leases.*, heartbeats.at AS heartbeat_at FROM leases LEFT JOIN heartbeats USING (run_id) "
@@ -226,12 +237,13 @@ class RunRows(Database):
                 (host, device),
             ).fetchall()
             for row in rows:
-                mine_of_old = row["run_id"] == run_id and row["pid"] != pid
-                if mine_of_old or not alive(host, row["pid"], row["pid_start"], row["heartbeat_at"], now):
+                mine_of_old = row["run_id"] == run_id and worker_in(row) != worker
+                if mine_of_old or not processes.alive(worker_in(row), row["heartbeat_at"], now, HEARTBEAT_DEAD_S):
                     db.execute("DELETE FROM leases WHERE host = ? AND device = ? AND run_id = ?", (host, device, row["run_id"]))
             db.execute(
-                "INSERT INTO leases (host, device, run_id, pid, pid_start, at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (host, device, run_id, pid, process_start(pid) or "", now),
+                "INSERT INTO leases (host, device, run_id, boot, pid_namespace, pid, pid_start, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT DO NOTHING",
+                (host, device, run_id, worker.boot, worker.namespace, worker.pid, worker.start, now),
             )
             first = db.execute(
                 "SELECT run_id FROM leases JOIN runs ON runs.id = run_id WHERE leases.host = ? AND leases.device = ? "
@@ -261,11 +273,7 @@ def _beat(db: sqlite3.Connection, run_id: str, now: float) -> None:
     db.execute("INSERT INTO heartbeats (run_id, at) VALUES (?, ?) ON CONFLICT (run_id) DO UPDATE SET at = excluded.at", (run_id, now))
 
 
-def _run_row(row: sqlite3.Row, now: float) -> RunRow:
-    fields = dict(row)
-    del fields["number"], fields["data_dir"]
-    said = versions.other_schedule(fields["schedule"])  # worked out, not stored: what is known of a schedule may change
-    fields["deviations"] = (*json.loads(fields["deviations"]), *([said] if said else ()))
-    at_work = fields["state"] in ("queued", "running", "paused")
-    fields["alive"] = at_work and alive(row["host"], row["pid"], row["pid_start"], row["heartbeat_at"], now)
-    return RunRow(**fields)
+def _given_to(worker: Process, claim: str) -> dict[str, object]:
+    """What a run's row says when a worker has just got it."""
+    where = {"host": worker.host, "boot": worker.boot, "pid_namespace": worker.namespace, "pid": worker.pid, "pid_start": worker.start}
+    return {"state": "queued", "phase": "loading libraries", "claim": claim, **where}

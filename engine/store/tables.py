@@ -11,7 +11,7 @@ from functools import lru_cache
 from engine import paper, versions
 from engine.errors import UnknownName
 from engine.rows import Column, Table, TableSpec
-from engine.store.database import Database
+from engine.store.database import Database, damage_told
 
 Key = tuple[object, ...]
 Cells = tuple[object, ...]
@@ -40,9 +40,10 @@ class Tables(Database):
             ).fetchall()
         if head is None:
             raise UnknownName("table", name, self.tables(run_id), next=f"in run {run_id} so far")
-        spec = _read_spec(head["spec"])
-        hide = _without_papers([column.name for column in spec.columns]) if foreign else list
-        return Table(spec, tuple(tuple(hide(json.loads(row["cells"]))) for row in rows))
+        with damage_told(f"{self.path}, run {run_id}, table {name}"):
+            spec = _read_spec(head["spec"])
+            hide = _without_papers([column.name for column in spec.columns]) if foreign else list
+            return Table(spec, tuple(tuple(hide(_cells(row["cells"], len(spec.columns)))) for row in rows))
 
     def table_revision(self, run_id: str, name: str) -> int:
         """A number that grows when a table changes; 0 where there is none yet."""
@@ -72,10 +73,11 @@ class Tables(Database):
                 order = db.execute(
                     "SELECT key FROM result_rows WHERE run_id = ? AND name = ? AND cells IS NOT NULL ORDER BY position", (run_id, name)
                 ).fetchall()
-        stored = [column.name for column in _read_spec(head["spec"]).columns]
-        pick, hide = _picker(stored, stored if columns is None else columns), _without_papers(stored) if foreign else list
-        rows = {_key(row["key"]): None if row["cells"] is None else pick(hide(json.loads(row["cells"]))) for row in changed}
-        return head["revision"], rows, None if order is None else [_key(row["key"]) for row in order]
+        with damage_told(f"{self.path}, run {run_id}, table {name}"):
+            stored = [column.name for column in _read_spec(head["spec"]).columns]
+            pick, hide = _picker(stored, stored if columns is None else columns), _without_papers(stored) if foreign else list
+            rows = {_key(row["key"]): None if row["cells"] is None else pick(hide(_cells(row["cells"], len(stored)))) for row in changed}
+            return head["revision"], rows, None if order is None else [_key(row["key"]) for row in order]
 
 
 # What a table says of the paper.
@@ -188,6 +190,14 @@ def _plain(cell: object) -> object:
 
 def _key(text: str) -> Key:
     return tuple(json.loads(text))
+
+
+def _cells(text: str, columns: int) -> list[object]:
+    """A row's cells. ValueError where they are not so many plain values."""
+    cells = json.loads(text)
+    if type(cells) is not list or len(cells) != columns or any(isinstance(cell, list | dict) for cell in cells):
+        raise ValueError(f"a row is not {columns} cells")
+    return cells
 
 
 def _spec_fields(spec: TableSpec) -> dict[str, object]:

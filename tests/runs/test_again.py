@@ -368,8 +368,10 @@ def test_a_store_and_a_bundle_of_before_are_opened(store: Store, tmp_path: Path)
             with Store.open(tmp_path / file) as old:
                 store_bundle.open_bundle(old, tmp_path / "old.subpop")
         db = sqlite3.connect(tmp_path / file)
-        columns = "".join(f"ALTER TABLE runs DROP COLUMN {name};" for name in ("parent", "schedule", "statistics"))
-        db.executescript(f"{columns} PRAGMA user_version = 1")  # what came with migrations 002 and 003
+        of_runs = ("parent", "schedule", "statistics", "boot", "pid_namespace", "claim")
+        later = {"runs": of_runs, "leases": ("boot", "pid_namespace")}  # what migrations brought since
+        db.executescript("".join(f"ALTER TABLE {table} DROP COLUMN {name};" for table, names in later.items() for name in names))
+        db.execute("PRAGMA user_version = 1")
         db.close()
     with Store.open(tmp_path / "old.db") as old:
         assert old.run(parent).parent == ""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,10 +38,11 @@ def store() -> Iterator[Store]:
 def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
     mine = processes.process_start(os.getpid())
     assert mine
-    here = processes.host_name()
-    assert processes.alive(here, os.getpid(), mine, None, 0.0)
-    assert not processes.alive(here, os.getpid(), "1", None, 0.0)
-    assert not processes.alive(here, None, mine, 0.0, 0.0)
+    here = processes.identity()
+    assert here.start == mine
+    assert processes.alive(here, None, 0.0)
+    assert not processes.alive(replace(here, start="1"), 0.0, 0.0)
+    assert not processes.alive(replace(here, pid=None), 0.0, 0.0)
     assert processes.process_start(2**22 + 1) is None
 
 
@@ -54,10 +56,37 @@ def test_a_zombie_is_not_alive() -> None:
     child.wait()
 
 
-def test_on_another_host_the_heartbeat_counts() -> None:
-    assert processes.alive("elsewhere", 1, "1", 100.0, 102.9)
-    assert not processes.alive("elsewhere", 1, "1", 100.0, 103.1)
-    assert not processes.alive("elsewhere", 1, "1", None, 0.0)
+@pytest.mark.parametrize(
+    "other", [{"host": "elsewhere"}, {"boot": "an earlier one"}, {"namespace": "pid:[1]"}, {"boot": ""}, {"namespace": ""}]
+)
+def test_where_a_process_cannot_be_looked_at_the_heartbeat_counts(other: dict[str, str]) -> None:
+    """Whether or not something with its number and start lives here; and a row of an older version has no boot."""
+    for there in (replace(processes.identity(), **other), replace(processes.identity(), pid=2**22 + 1, **other)):
+        assert processes.seen(there) is None
+        assert processes.alive(there, 100.0, 102.9)
+        assert not processes.alive(there, 100.0, 103.1)
+        assert processes.alive(there, 100.0, 159.9, processes.HEARTBEAT_DEAD_S)
+        assert not processes.alive(there, 100.0, 160.1, processes.HEARTBEAT_DEAD_S)
+        assert not processes.alive(there, 1e6, 100.0, processes.HEARTBEAT_DEAD_S), "written before the clock was set back"
+        assert not processes.alive(there, None, 0.0)
+
+
+def test_a_process_that_proc_hides_is_not_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mounted with hidepid it shows none of other users'."""
+
+    def refused(pid: int, number: int) -> None:
+        raise PermissionError
+
+    gone = replace(processes.identity(), pid=2**22 + 1)
+    assert processes.seen(gone) is False
+    monkeypatch.setattr(os, "kill", refused)
+    assert processes.seen(gone) is None
+
+
+def test_numbers_of_another_namespaces_proc_mean_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert processes.pid_namespace().startswith("pid:[") or not Path("/proc/self").exists()
+    monkeypatch.setattr(os, "getpid", lambda: 1)  # as under `unshare --pid --fork` without --mount-proc
+    assert processes.pid_namespace() in ("", "one")
 
 
 def test_where_there_is_no_proc_ps_is_asked() -> None:
@@ -99,13 +128,16 @@ def test_what_cannot_be_asked_is_refused_in_words(store: Store) -> None:
 
 def test_a_stop_cannot_be_taken_back_and_resume_says_so(store: Store) -> None:
     row = store.create_run(name="n", title="t", scenario_toml="", scenario_hash="0" * 16)
-    store.claim(row.id, processes.host_name(), os.getpid())
+    store.claim(row.id, processes.identity())
     store.update_run(row.id, state="running", phase="training stack 1 of 9")
+    with pytest.raises(RequestError, match=r"it is running \(process \d+ on .*, last beat 0 s ago\); there is nothing to resume"):
+        run.resume(store, row.id)
+    run.pause(store, row.id)
     run.resume(store, row.id)
     run.stop(store, row.id)
     with pytest.raises(RequestError, match="it is stopping; resume it when it has stopped"):
         run.resume(store, row.id)
-    assert store.take_requests(row.id) == ["resume", "stop"]
+    assert store.take_requests(row.id) == ["pause", "resume", "stop"]
     control, status = Control(), carry_out.Status()
     status.control = control
     control.obey("stop")

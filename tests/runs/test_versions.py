@@ -165,7 +165,9 @@ def test_a_store_and_a_bundle_of_before_are_opened(store: Store, tmp_path: Path)
         store_bundle.open_bundle(old, tmp_path / "old.subpop")
     for file in ("old.subpop", "old.db"):
         db = sqlite3.connect(tmp_path / file)
-        db.executescript("ALTER TABLE runs DROP COLUMN schedule; ALTER TABLE runs DROP COLUMN statistics; PRAGMA user_version = 2")
+        later = {"runs": ("schedule", "statistics", "boot", "pid_namespace", "claim"), "leases": ("boot", "pid_namespace")}
+        db.executescript("".join(f"ALTER TABLE {table} DROP COLUMN {name};" for table, names in later.items() for name in names))
+        db.execute("PRAGMA user_version = 2")
         db.close()
     with Store.open(tmp_path / "other.db") as other:
         store_bundle.open_bundle(other, tmp_path / "old.subpop")

@@ -356,7 +356,7 @@ def test_a_second_worker_for_a_run_is_refused_and_changes_nothing(store: Store, 
     pid = store.run(row.id).pid
     second = subprocess.run([*WORKER, row.id, "--store", str(store.path)], capture_output=True, text=True)
     assert second.returncode == 2
-    assert f"another engine is at work on it (process {pid}" in second.stderr
+    assert f"another engine is at work on it: it is running (process {pid}" in second.stderr
     assert "Traceback" not in second.stderr
     assert (store.run(row.id).pid, store.run(row.id).alive) == (pid, True)
 

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from engine.errors import RequestError, StoreError, UnknownName
 from engine.rows import Table
 from engine.store import MEMORY, Store
-from engine.system.processes import host_name
+from engine.system.processes import Process, identity
 from tests.worlds.store import SPEC, discovered, new_run, plan, stack_victims, table, victim
 
-ME = (host_name(), os.getpid())
+ME = identity()
+ELSEWHERE = Process("elsewhere", "another boot", "pid:[1]", 1, "1")
 
 
 @pytest.fixture
@@ -72,27 +73,27 @@ def test_only_one_living_worker_has_a_run(store: Store) -> None:
     run_id = new_run(store)
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        assert store.claim(run_id, host_name(), other.pid)
+        assert store.claim(run_id, identity(other.pid))
         assert store.run(run_id).alive
-        assert not store.claim(run_id, *ME)
-        store.assign(run_id, *ME)  # too late: nothing changes
+        assert not store.claim(run_id, ME)
+        store.assign(run_id, ME)  # too late: nothing changes
         assert store.run(run_id).pid == other.pid
     finally:
         other.communicate(b"\n")
     assert store.run(run_id).lost
-    assert store.claim(run_id, *ME)
+    assert store.claim(run_id, ME)
     assert store.run(run_id).pid == os.getpid()
     store.update_run(run_id, state="done")
-    assert not store.claim(run_id, *ME)
+    assert not store.claim(run_id, ME)
 
 
 def test_a_worker_that_ended_before_it_was_assigned_has_ended(store: Store) -> None:
     run_id = new_run(store)
     worker = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    assert store.claim(run_id, host_name(), worker.pid)
+    assert store.claim(run_id, identity(worker.pid))
     store.update_run(run_id, state="failed", error="no such file")
     worker.communicate(b"\n")
-    store.assign(run_id, host_name(), worker.pid)
+    store.assign(run_id, identity(worker.pid))
     assert (store.run(run_id).state, store.run(run_id).error) == ("failed", "no such file")
 
 
@@ -119,18 +120,18 @@ def test_a_device_is_leased_to_the_oldest_living_run(store: Store) -> None:
     old, middle, young = new_run(store), new_run(store), new_run(store)
     sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        assert store.lease("cpu", young, host_name(), sleeper.pid) is None  # nobody else asked
-        assert store.lease("cpu", middle, *ME) == young
-        assert store.lease("cpu", old, *ME) == young
-        assert store.lease("cuda:0", middle, *ME) is None  # another device
-        assert store.lease("cpu", old, "elsewhere", 1) is None  # another machine's
+        assert store.lease("cpu", young, identity(sleeper.pid)) is None  # nobody else asked
+        assert store.lease("cpu", middle, ME) == young
+        assert store.lease("cpu", old, ME) == young
+        assert store.lease("cuda:0", middle, ME) is None  # another device
+        assert store.lease("cpu", old, ELSEWHERE) is None  # another machine's
     finally:
         sleeper.communicate(b"\n")
-    assert store.lease("cpu", middle, *ME) == old  # the holder is dead; the older of those who wait is next
-    assert store.lease("cpu", old, *ME) is None
-    assert store.lease("cpu", old, *ME) is None  # asking again is harmless
+    assert store.lease("cpu", middle, ME) == old  # the holder is dead; the older of those who wait is next
+    assert store.lease("cpu", old, ME) is None
+    assert store.lease("cpu", old, ME) is None  # asking again is harmless
     store.release(old)
-    assert store.lease("cpu", middle, *ME) is None
+    assert store.lease("cpu", middle, ME) is None
 
 
 # ---- discovery, plan, victims ---------------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ def test_deleting_a_run_removes_every_row_of_it_and_of_no_other(store: Store) ->
         store.commit_stack(run_id, 0, stack_victims(0), 1.0, {"damage": table((0, "a", 0.1))})
         store.log(run_id, "info", "a line")
         store.request(run_id, "stop")
-        store.lease(f"cpu {run_id}", run_id, *ME)
+        store.lease(f"cpu {run_id}", run_id, ME)
         store.heartbeat(run_id)
     names = [row["name"] for row in store.read("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")]
     counts = {name: store.read(f"SELECT count(*) FROM {name}")[0][0] for name in names}
@@ -238,7 +239,7 @@ def test_deleting_a_run_removes_every_row_of_it_and_of_no_other(store: Store) ->
 
 def test_a_run_at_work_is_not_deleted(store: Store) -> None:
     run_id = new_run(store)
-    store.claim(run_id, *ME)
+    store.claim(run_id, ME)
     store.update_run(run_id, state="paused")
     with pytest.raises(RequestError, match="stop it first"):
         store.delete_run(run_id)

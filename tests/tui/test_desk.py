@@ -18,7 +18,7 @@ from engine.runs import start as engine_run
 from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.store import Store
-from engine.system.processes import host_name
+from engine.system.processes import identity
 from engine.tables.columns import SPECS
 from tests.runs.test_again import Fake
 from tests.worlds import app_pictures as picture_world
@@ -59,7 +59,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def spawn(store: Store, run_id: str, *_: object) -> None:
         spawned.append(run_id)
-        store.assign(run_id, host_name(), os.getpid())
+        store.assign(run_id, identity())
 
     monkeypatch.setattr(engine_run, "_spawn", spawn)
     return spawned

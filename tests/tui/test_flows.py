@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from textual.widgets import Input
 from engine.export.export import export
 from engine.runs import start as engine_run
 from engine.store import Store
-from engine.system.processes import host_name
+from engine.system.processes import identity
 from tests.tui.conftest import another_app, running
 from tests.worlds import app as worlds
 from tests.worlds.hands import field_of, opened_form, settled, until
@@ -52,7 +51,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def spawn(store: Store, run_id: str, *_: object) -> None:
         spawned.append(run_id)
-        store.assign(run_id, host_name(), os.getpid())
+        store.assign(run_id, identity())
 
     monkeypatch.setattr(engine_run, "_spawn", spawn)
     return spawned

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from engine.rows import Membership, Subpopulation, Table
 from engine.store import Store
-from engine.system.processes import host_name
+from engine.system.processes import identity
 from engine.tables.columns import SPECS
 
 ALPHAS = (0.5, 1.0, 2.0)
@@ -214,7 +214,7 @@ def make_run(
     ):
         store.log(row.id, level, message)
     if state in ("running", "paused"):
-        store.claim(row.id, host_name(), pid if pid is not None else 4_000_000)
+        store.claim(row.id, identity(pid if pid is not None else 4_000_000))
         store.update_run(row.id, state=state, phase="training trial 2 of 3", eta_s=187.0, victims_per_minute=48.0)
     else:
         store.update_run(row.id, state=state, phase="", finished_at=now, error=error)

@@ -16,7 +16,7 @@ SPEC = TableSpec(
     (
         Column("id", "text", "RUN in `subpop watch RUN`; any unique beginning will do"),
         Column("name", "text", "its name; R renames it"),
-        Column("state", "text", "running, paused, queued, done, stopped, failed, or lost: its engine is gone and r starts it again"),
+        Column("state", "text", "running, paused, queued, done, stopped, failed, damaged, or lost: its engine is gone, r starts it again"),
         Column("progress", "fraction", "share of its victims that are trained and stored"),
         Column("victims", "text", "trained of planned"),
         Column("eta", "text", "time left at the rate so far"),
@@ -36,7 +36,7 @@ def phase_share(phase: str) -> float | None:
 
 
 def state_word(run: RunRow) -> str:
-    return "lost" if run.lost else run.state
+    return "damaged" if run.damaged else "lost" if run.lost else run.state
 
 
 def run_cells(run: RunRow, clock: str = "%b %d %H:%M") -> tuple[object, ...]:
@@ -57,6 +57,8 @@ def run_cells(run: RunRow, clock: str = "%b %d %H:%M") -> tuple[object, ...]:
 
 def heading(run: RunRow, now: float) -> tuple[str, str, str]:
     """(sign, what stands first, style) for a run."""
+    if run.damaged:
+        return "!", f"DAMAGED in the store: {run.damaged}. D deletes it", "bad"
     if run.lost:
         silent = f"; silent for {fmt.duration(now - run.heartbeat_at)}" if run.heartbeat_at else ""
         return "!", f"ENGINE LOST: r resumes it, {fmt.plural(run.victims_done, 'victim')} kept{silent}", "bad"

@@ -17,6 +17,8 @@ class RunActions(RunKeeping):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys are offered only where they do something."""
         run = self.run_shown
+        if action in ("pause", "resume", "stop") and run is not None and run.damaged:
+            return False
         if action == "pause":
             return bool(run and run.alive and run.state in ("running", "queued"))
         if action == "resume":
