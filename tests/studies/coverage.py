@@ -7,8 +7,9 @@ Three tables, nominal 95 %:
 - the corrected worst k: how often its interval holds the truth, its mean width, and the oracle's: twice the 95th percentile of the
   estimates' distance from the truth, the shortest interval of that coverage centred on the estimator;
 - a subpopulation's damage: the same, and of the five that look worst (chosen by looking: it may not hold there, and is told);
-- the prediction interval: how often another run of as many trials is published below it and above it (want .025 each). Another run of
-  other subpopulations drawn alike, which the interval is for (all pairs of the cell's runs), and one of the same subpopulations.
+- the prediction interval: how often another run of as many trials (or of --others-trials) is published below it and above it (want .025
+  each). Another run of other subpopulations drawn alike, which the interval is for (every interval against every such run of the cell),
+  and one of the same subpopulations.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ AGAIN = 20  # further runs of the same subpopulations
 class Seen:
     """One population through the estimators, float64.
 
-    [ks]: truth_K, corrected_K and its interval low_K, high_K, published_K and the prediction interval's ends below_K, above_K
+    [ks]: truth_K, corrected_K and its interval low_K, high_K, and the prediction interval's ends below_K, above_K
+    [ks]: other_K, published by another run, drawn alike, over the others' trials
     [ks, runs]: again_KM, published by others of the same subpopulations
     [subpopulations]: damage_S, its interval least_S, most_S, and true_S
     """
@@ -43,9 +45,9 @@ class Seen:
     corrected_K: np.ndarray
     low_K: np.ndarray
     high_K: np.ndarray
-    published_K: np.ndarray
     below_K: np.ndarray
     above_K: np.ndarray
+    other_K: np.ndarray
     again_KM: np.ndarray
     damage_S: np.ndarray
     true_S: np.ndarray
@@ -53,7 +55,7 @@ class Seen:
     most_S: np.ndarray
 
 
-def seen(kind: str, trials: int, seed: int, number: int) -> Seen:
+def seen(kind: str, trials: int, seed: int, number: int, others_trials: int) -> Seen:
     random = seeds.generator(seed, "simulated population", kind, trials, number)
     population = KINDS[kind](random)
     n_SF, everyone = population.folds(), np.ones(len(population.n_S), dtype=bool)
@@ -62,10 +64,12 @@ def seen(kind: str, trials: int, seed: int, number: int) -> Seen:
     found = damages(layout)
     damage_S = found.damage_AS[0]
     rows = worst.worst_of(layout, 0, damage_S, everyone, everyone, KS)
-    others = prediction.replications(layout, 0, prediction.mixture_of(damage_S, found.se_AS[0], everyone), trials)
+    others = prediction.replications(layout, 0, prediction.members_of(damage_S, found.se_AS[0], everyone), others_trials)
     predicted = [others.worst(k) for k in KS]
 
-    again_MS = -np.sort(-population.damages(trials, population.n_S, AGAIN, random), axis=1)
+    again_MS = -np.sort(-population.damages(others_trials, population.n_S, AGAIN, random), axis=1)
+    other = KINDS[kind](random)
+    other_S = -np.sort(-other.damages(others_trials, other.n_S, 1, random)[0])
 
     def of(values: Sequence[float | None]) -> np.ndarray:
         return np.array(values, dtype=float)
@@ -75,9 +79,9 @@ def seen(kind: str, trials: int, seed: int, number: int) -> Seen:
         corrected_K=of([row.corrected for row in rows]),
         low_K=of([row.low for row in rows]),
         high_K=of([row.high for row in rows]),
-        published_K=of([row.published for row in rows]),
         below_K=of([each.low for each in predicted]),
         above_K=of([each.high for each in predicted]),
+        other_K=of([other_S[:k].mean() for k in KS]),
         again_KM=np.array([again_MS[:, :k].mean(axis=1) for k in KS]),
         damage_S=damage_S,
         true_S=population.true_S,
@@ -86,8 +90,9 @@ def seen(kind: str, trials: int, seed: int, number: int) -> Seen:
     )
 
 
-def cell(kind: str, trials: int, populations: int, seed: int) -> list[Seen]:
-    return [seen(kind, trials, seed, number) for number in range(populations)]
+def cell(kind: str, trials: int, populations: int, seed: int, others_trials: int | None = None) -> list[Seen]:
+    """others_trials: of the runs that the prediction interval is held against; as many as each has where not given."""
+    return [seen(kind, trials, seed, number, others_trials or trials) for number in range(populations)]
 
 
 def stacked(found: Sequence[Seen], name: str) -> np.ndarray:
@@ -134,13 +139,12 @@ class Missed:
 
 def missed(found: Sequence[Seen]) -> list[Missed]:
     """By k."""
-    other_KP, below_KP, above_KP = (stacked(found, name).T for name in ("published_K", "below_K", "above_K"))
+    other_KP, below_KP, above_KP = (stacked(found, name).T for name in ("other_K", "below_K", "above_K"))
     again_KPM = stacked(found, "again_KM").transpose(1, 0, 2)
-    apart = ~np.eye(len(found), dtype=bool)
     return [
         Missed(
-            below=float((other[None] < low[:, None])[apart].mean()),
-            above=float((other[None] > high[:, None])[apart].mean()),
+            below=float((other[None] < low[:, None]).mean()),
+            above=float((other[None] > high[:, None]).mean()),
             below_again=float((again < low[:, None]).mean()),
             above_again=float((again > high[:, None]).mean()),
             width=float((high - low).mean()),
@@ -154,9 +158,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--populations", type=int, default=400)
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--trials", type=int, nargs="+", default=[3, 5, 10])
+    parser.add_argument("--others-trials", type=int, help="of the runs that prediction intervals are held against; as many where not given")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
-    cells = {(kind, trials): cell(kind, trials, given.populations, given.seed) for kind in given.kind for trials in given.trials}
+    cells = {
+        (kind, trials): cell(kind, trials, given.populations, given.seed, given.others_trials)
+        for kind in given.kind
+        for trials in given.trials
+    }
     out = sys.stdout.write
     out("Corrected worst k\n| population | trials |" + "".join(f" k {k}: covers | width | over oracle's |" for k in KS) + "\n")
     for (kind, trials), found in cells.items():
