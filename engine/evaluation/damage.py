@@ -6,6 +6,9 @@ Points are integer counts and one division, so that they do not depend on the or
   holds what initial weights and batch order do, on these test rows;
 - between test rows: trials share them, so averaging over trials does not average them out. The part of a row's mean damage that is not
   explained by its wobble between trials (a two-way layout, rows by trials) over the number of rows.
+
+Where cells flip whole, three trials without a flip do not show that there are none: a share of the variance between trials goes with
+d (1 - d), so limits are those of `interval.wilson`: further towards 1/2, nearer towards the end.
 """
 
 from __future__ import annotations
@@ -18,10 +21,12 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from engine.evaluation import vulnerable
+from engine.evaluation.interval import wilson
 from engine.evaluation.layout import Layout
 from engine.evaluation.spread import Components, Spread, components, fit
 
 LEVEL = 0.95
+CURVED = 0.25  # how far the spread's d (1 - d) is believed of one subpopulation: `tests.studies.coverage`, population "flips"
 
 
 @dataclass(frozen=True)
@@ -64,14 +69,15 @@ def damages(layout: Layout) -> Damages:
     lost_AS = clean_AS - layout.right_ATS.sum(axis=1)
     lost_all_AS = (have_ATS * layout.clean_all_T[:, None]).sum(axis=1) - layout.all_ATS.sum(axis=1)
     damage_AS = ratio(lost_AS, rows_AS)
-    se_AS, df_AS = standard_errors(layout)
-    reach_AS = stdtrit(df_AS, (1 + LEVEL) / 2) * se_AS
+    se_AS, df_AS, curved_AS = errors(layout)
+    flat_AS = se_AS**2 - curved_AS * np.maximum(damage_AS * (1 - damage_AS), 0.0)
+    low_AS, high_AS = wilson(damage_AS, flat_AS, curved_AS, stdtrit(df_AS, (1 + LEVEL) / 2))
     found = vulnerable.judged(layout, stdtr(df_AS, -damage_AS / se_AS))
     return Damages(
         trials_AS=trials_AS,
         damage_AS=damage_AS,
-        low_AS=np.maximum(damage_AS - reach_AS, -1.0),
-        high_AS=np.minimum(damage_AS + reach_AS, 1.0),
+        low_AS=np.maximum(low_AS, -1.0),
+        high_AS=np.minimum(high_AS, 1.0),
         se_AS=se_AS,
         p_AS=found.p_AS,
         q_AS=found.q_AS,
@@ -101,20 +107,28 @@ def off_target(layout: Layout) -> np.ndarray:
 
 def standard_errors(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     """Standard error and degrees of freedom of each mean damage: float64 [alphas, subpopulations]; nan below two trials or rows."""
+    se_AS, df_AS, _ = errors(layout)
+    return se_AS, df_AS
+
+
+def errors(layout: Layout) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `standard_errors`, and the part of se^2 that goes with d (1 - d): what a whole cell's flips would do at another true damage."""
     shape = layout.have_ATS.shape[0], layout.have_ATS.shape[2]
-    se_AS, df_AS = np.full(shape, np.nan), np.full(shape, np.nan)
+    se_AS, df_AS, curved_AS = (np.full(shape, np.nan) for _ in range(3))
     for a in range(shape[0]):
         part = components(layout.diff_ATR[a], layout.have_ATS[a], layout.n_S)
         members = np.flatnonzero((part.trials_S >= 2) & (part.n_S >= 2))
         if not len(members):
             continue
         part = part.take(members)
-        variance_S, trials_df_S = moderated(fit(part), part)
+        spread = fit(part)
+        variance_S, trials_df_S = moderated(spread, part)
         trials2_S, rows2_S = variance_S / part.trials_S, part.row_S / part.n_S
         se_AS[a, members] = np.sqrt(trials2_S + rows2_S)
         # Satterthwaite: the degrees of freedom of a sum of two variances
         df_AS[a, members] = (trials2_S + rows2_S) ** 2 / (trials2_S**2 / trials_df_S + rows2_S**2 / (part.n_S - 1))
-    return se_AS, df_AS
+        curved_AS[a, members] = CURVED * trials2_S / spread.at(part.damage_S) * spread.phi_S
+    return se_AS, df_AS, curved_AS
 
 
 def errors_of_difference(layout: Layout, difference_AS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

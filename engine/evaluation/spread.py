@@ -14,7 +14,7 @@ where all vary alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import digamma, polygamma
@@ -23,6 +23,7 @@ LEAST_SUBPOPULATIONS = 3  # with fewer there is nothing to learn a prior from
 MOST_PRIOR_DF = 50.0
 LEAST_RATIO = 0.02  # exact zeros, which accuracies over few rows do give, count as this share of the expected variance
 OWN = 4.0  # after so many trials beyond the first, what one subpopulation shows is half believed
+POOLED = 8.0  # rows of all that a subpopulation's own are drawn towards, where several are summed
 ROOM = 0.1  # so much d (1 - d) makes a trial tell of phi
 
 
@@ -34,6 +35,7 @@ class Components:
     trial_S   variance, between trials, of a trial's damage
     cell_S    variance of a row's difference once row and trial are taken out (rows by trials)
     row_S     variance, between rows, of a row's own damage, cell_S taken out; at least 0
+    cell_ss_S, row_ss_S   the sums of squares that the two come from, nothing added
     """
 
     trials_S: np.ndarray
@@ -42,10 +44,12 @@ class Components:
     trial_S: np.ndarray
     cell_S: np.ndarray
     row_S: np.ndarray
+    cell_ss_S: np.ndarray
+    row_ss_S: np.ndarray
 
     def take(self, members: np.ndarray) -> Components:
         """The same of some subpopulations."""
-        parts = (self.trials_S, self.n_S, self.damage_S, self.trial_S, self.cell_S, self.row_S)
+        parts = (self.trials_S, self.n_S, self.damage_S, self.trial_S, self.cell_S, self.row_S, self.cell_ss_S, self.row_ss_S)
         return Components(*(part[members] for part in parts))
 
 
@@ -87,7 +91,19 @@ def components(diff_TR: np.ndarray, have_TS: np.ndarray, n_S: np.ndarray) -> Com
     row_S = np.maximum((np.maximum(row_ss_S, 0.0) + 1.0) / (n_S + 1) - cell_S / per_S, 0.0)
     trial_S = np.maximum(trial_ss_S, 0.0) / np.maximum(T_S - 1, 1)
     trial_S = np.where(trial_S < 1e-12, 0.0, trial_S)  # rounding
-    return Components(T_S, n_S, lost_S / (n * per_S), trial_S, cell_S, row_S)
+    return Components(T_S, n_S, lost_S / (n * per_S), trial_S, cell_S, row_S, cell_ss_S, np.maximum(row_ss_S, 0.0))
+
+
+def pooled_rows(part: Components) -> Components:
+    """The same with cell_S and row_S drawn towards those of all, for sums over several: half a pair of rows more in each is too much there.
+
+    Each counts as its own rows and POOLED of the others'.
+    """
+    rows_S, cells_S = part.n_S - 1, (part.n_S - 1) * (part.trials_S - 1)
+    cell, row = ((ss_S.sum() + 1.0) / (df_S.sum() + 2) for ss_S, df_S in ((part.cell_ss_S, cells_S), (part.row_ss_S, rows_S)))
+    cell_S = (part.cell_ss_S + POOLED * cell) / (cells_S + POOLED)
+    row_S = np.maximum((part.row_ss_S + POOLED * row) / (rows_S + POOLED) - cell_S / part.trials_S, 0.0)
+    return replace(part, cell_S=cell_S, row_S=row_S)
 
 
 def fit(part: Components) -> Spread:

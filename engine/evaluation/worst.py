@@ -20,7 +20,7 @@ import numpy as np
 from engine.evaluation import interval
 from engine.evaluation.folds import FOLDS
 from engine.evaluation.layout import Layout
-from engine.evaluation.spread import components, fit
+from engine.evaluation.spread import components, fit, pooled_rows
 from engine.evaluation.vulnerable import LEAST_TRIALS
 
 
@@ -88,13 +88,14 @@ def intervals(scored: Scored, ks: Sequence[int]) -> dict[int, tuple[float, float
         return {}
     n_E = scored.n_EF.sum(axis=1)
     part = components(scored.diff_TR, np.ones((trials, size), dtype=bool), n_E)
-    spread = fit(part)
-    errors = interval.errors(spread, part, scored.lost_TEF.sum(axis=2) / n_E, tuple(ks))
+    spread, part = fit(part), pooled_rows(part)
+    common = interval.common(scored.lost_TEF.sum(axis=2) / n_E, spread.at(part.damage_S))
+    errors = interval.errors(spread, part, scored.n_EF, common, tuple(ks))
     found = {}
     for k in ks:
-        picks_TFK = scored.order_TFE[:, :, :k]
-        share_E = np.bincount(picks_TFK.ravel(), minlength=size) / (trials * FOLDS)
-        found[k] = interval.limits(corrected(scored, k), errors[k], spread, part, share_E, trials - 1 + spread.prior_df)
+        picks_FM = scored.order_TFE[:, :, :k].transpose(1, 0, 2).reshape(FOLDS, -1)
+        share_EF = np.stack([np.bincount(picks_M, minlength=size) for picks_M in picks_FM], axis=1) / trials
+        found[k] = interval.limits(corrected(scored, k), errors[k], spread, part, share_EF, common, trials - 1 + spread.prior_df)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import fsum, isnan
+from math import fsum, isfinite
 from typing import TYPE_CHECKING
 
 from engine import paper
@@ -16,9 +16,9 @@ Row = tuple[object, ...]
 
 
 def cell(value: float) -> float | None:
-    """A float for a table: None where it is not known."""
+    """A float for a table: None where it is not known, or beyond all bounds as the loss of a training that diverged."""
     value = float(value)
-    return None if isnan(value) else value
+    return value if isfinite(value) else None
 
 
 def mean(values: Sequence[float]) -> float | None:

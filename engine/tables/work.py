@@ -12,7 +12,7 @@ from engine import paper
 from engine.evaluation.damage import Damages, damages, off_target, ratio
 from engine.evaluation.deconvolve import Mixture
 from engine.evaluation.layout import Layout, lay_out
-from engine.evaluation.prediction import Replications, mixture_of, replications
+from engine.evaluation.prediction import Replications, members_of, mixture_of, replications
 from engine.rows import Subpopulation
 from engine.tables.world import World
 
@@ -99,5 +99,6 @@ class Work:
     @cached_property
     def replications(self) -> tuple[Replications, ...]:
         """Of each alpha: what the same protocol would show as published, run by another."""
-        found = self.mixtures(self.published_sizes)
-        return tuple(replications(self.layout, a, each, self.others) for a, each in enumerate(found))
+        d = self.damages
+        members = [members_of(damage_S, se_S, self.published_sizes) for damage_S, se_S in zip(d.damage_AS, d.se_AS, strict=True)]
+        return tuple(replications(self.layout, a, each, self.others) for a, each in enumerate(members))

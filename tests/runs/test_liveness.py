@@ -29,11 +29,11 @@ from engine.store import Store
 from engine.system.processes import HEARTBEAT_DEAD_S, Process, identity
 from tests.worlds.fake_pipeline import SCENARIO, STACKS, WORKER, FakePipeline
 
-SUBPOP = (sys.executable, "-m", "engine.cli")
+SUBPOP = (sys.executable, "-m", "engine.cli.main")
 UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc")
 FAKED = """
 import importlib, sys
-from engine import processes
+from engine.system import processes
 processes.pid_namespace = lambda: "pid:[1]"
 module = sys.argv.pop(1)
 sys.exit(importlib.import_module(module).main(sys.argv[1:]))
@@ -109,21 +109,21 @@ def test_a_real_run_is_left_alone_from_another_pid_namespace(store: Store, way: 
     until(lambda: store.run(run_id).state == "running")
     pid = store.run(run_id).pid
     for command in (
-        ("engine.cli", "delete", run_id, "--yes"),
-        ("engine.cli", "resume", run_id),
+        ("engine.cli.main", "delete", run_id, "--yes"),
+        ("engine.cli.main", "resume", run_id),
         ("engine.runs.worker", run_id),  # what a resume of an earlier version would have started
     ):
         done = said(*there, *command)
         assert done.returncode == 2, (command, done.stdout, done.stderr)
         assert f"it is running (process {pid} on {os.uname().nodename}, last beat" in done.stderr
-    assert '"alive": true' in said(*there, "engine.cli", "runs", "--json").stdout
+    assert '"alive": true' in said(*there, "engine.cli.main", "runs", "--json").stdout
     assert store.run(run_id).state == "running", "it was over before everything was asked"
     until(lambda: store.run(run_id).state == "done", 120)
     assert store.run(run_id).pid == pid
     trained = [line.message for line in store.log_rows(run_id) if line.message.startswith("training stack")]
     assert trained
     assert len(trained) == len(set(trained)), "nothing was trained twice"
-    exported = said(*there, "engine.cli", "export", run_id, "--table", "damage")
+    exported = said(*there, "engine.cli.main", "export", run_id, "--table", "damage")
     assert (exported.returncode, exported.stdout) == (0, said(*SUBPOP, "export", run_id, "--table", "damage").stdout)
 
 
@@ -139,13 +139,13 @@ def test_a_worker_suspended_for_seconds_is_left_alone_and_goes_on(store: Store, 
         time.sleep(5)
         there = ELSEWHERE[way]
         for command in (("delete", row.id, "--yes"), ("resume", row.id), ("pause", row.id)):
-            done = said(*there, "engine.cli", *command)
+            done = said(*there, "engine.cli.main", *command)
             assert done.returncode == 2, (command, done.stderr)
             assert "its engine is silent and cannot be looked at from here" in done.stderr
             assert "last beat" in done.stderr
             assert "it counts as gone when it has been silent for 60 s" in done.stderr
-        assert '"lost": true' in said(*there, "engine.cli", "runs", "--json").stdout, "what is shown has a threshold of its own"
-        stopped = said(*there, "engine.cli", "stop", row.id)
+        assert '"lost": true' in said(*there, "engine.cli.main", "runs", "--json").stdout, "what is shown has a threshold of its own"
+        stopped = said(*there, "engine.cli.main", "stop", row.id)
         assert (stopped.returncode, "last beat" in stopped.stderr) == (0, True), "a stop waits for it"
         assert store.run(row.id).state == "running"
     finally:

@@ -1,10 +1,16 @@
-"""The corrected interval covers the truth in simulated worlds. The full table: `python -m tests.studies.simulate` (2,000 worlds)."""
+"""The intervals cover the truth in simulated worlds.
+
+The full tables: `python -m tests.studies.simulate` (2,000 worlds) and `python -m tests.studies.coverage` (the hard populations).
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from engine.evaluation import interval
+from tests.studies import coverage as study
+from tests.studies.populations import KINDS, few, flips, shared
 from tests.studies.simulate import ADULT, KS, coverage, draw, main, quantiles, truths, world_of
 
 WORLDS = {3: 45, 5: 30, 10: 14}
@@ -64,3 +70,55 @@ def test_the_command_prints_its_table(capsys: pytest.CaptureFixture[str]) -> Non
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("| world | trials | k | covers")
     assert [line.split("|")[1:4] for line in lines[2:]] == [[" calm ", " 3 ", f" {k} "] for k in KS]
+
+
+# ---- the hard populations: seeds are fixed, so that what is measured is what is asserted -------------------------------
+
+
+@pytest.mark.parametrize("kind", ["shared", "sparse"])
+def test_a_clean_arm_that_all_share_is_covered_with_three_trials(kind: str) -> None:
+    _, five, ten = study.held_worst(study.cell(kind, 3, 200, seed=0))
+    assert five.coverage >= NOMINAL
+    assert ten.coverage >= NOMINAL
+
+
+def test_where_nothing_is_shared_the_interval_is_near_the_oracles() -> None:
+    for kind in ("null", "few"):
+        _, five, ten = study.held_worst(study.cell(kind, 10, 80, seed=0))
+        assert min(five.coverage, ten.coverage) >= NOMINAL - SIGMAS * (NOMINAL * (1 - NOMINAL) / 80) ** 0.5
+        assert max(five.width / five.oracle, ten.width / ten.oracle) < 1.45
+
+
+def test_damages_of_cells_that_flip_whole_are_covered_with_three_trials() -> None:
+    every, _ = study.held_damage(study.cell("flips", 3, 60, seed=0))
+    assert every.coverage >= 0.94
+
+
+def test_what_a_trial_shares_is_estimated_without_bias() -> None:
+    found: dict[float, list[float]] = {0.0: [], 0.06: []}
+    for number in range(300):
+        random = np.random.default_rng(number)
+        for size in found:
+            damage_TE = 0.03 * random.standard_normal((5, 28)) + size * random.standard_normal((5, 1))
+            found[size].append(interval.common(damage_TE, np.full(28, 0.03**2)))
+    assert np.mean(found[0.06]) == pytest.approx(0.06**2, rel=0.1)
+    assert np.mean(found[0.0]) < 0.03**2 / 28
+    assert interval.common(np.ones((3, 1)), np.ones(1)) == 0.0
+
+
+def test_populations_have_the_damages_they_say() -> None:
+    for kind in (flips, shared, few):
+        random = np.random.default_rng(0)
+        population = kind(random)
+        starts = np.cumsum(population.n_S) - population.n_S
+        rows = [np.add.reduceat(population.draw(3, random), starts, axis=1, dtype=float).mean(axis=0) for _ in range(600)]
+        drawn, quick = np.array(rows) / population.n_S, population.damages(3, population.n_S, 600, random)
+        assert drawn.mean(axis=0) == pytest.approx(population.true_S, abs=0.06)
+        assert drawn.mean(axis=0) == pytest.approx(quick.mean(axis=0), abs=0.06)
+        assert drawn.std(axis=0) == pytest.approx(quick.std(axis=0), abs=0.03)
+
+
+def test_the_study_prints_its_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    study.main(["--populations", "3", "--kind", "five", "--trials", "3"])
+    assert sum(line.startswith("| five | 3 |") for line in capsys.readouterr().out.splitlines()) == 3
+    assert set(KINDS) == {"flips", "shared", "sparse", "five", "few", "unlike", "null"}

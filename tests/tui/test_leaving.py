@@ -18,7 +18,7 @@ from engine import datasets
 from engine.runs import start as engine_run
 from engine.scenario import presets as catalog
 from engine.store import Store
-from engine.system.processes import host_name
+from engine.system.processes import identity
 from tests.tui.conftest import another_app, running
 from tests.worlds import app as worlds
 from tests.worlds.hands import field_of, opened_form, settled, until
@@ -51,7 +51,7 @@ def real_presets(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are made but no worker is started, and every dataset is here."""
-    monkeypatch.setattr(engine_run, "_spawn", lambda store, run_id, *_: store.assign(run_id, host_name(), os.getpid()))
+    monkeypatch.setattr(engine_run, "_spawn", lambda store, run_id, *_: store.assign(run_id, identity()))
     monkeypatch.setattr(datasets, "state", lambda dataset, folder: datasets.DataState(True, "here"))
 
 
@@ -260,7 +260,7 @@ async def test_attacking_again_from_a_desk_shows_the_run_and_leaves_the_desk_whe
         assert app.chosen_run == new
 
 
-@pytest.mark.parametrize(("key", "writes"), [("E", "engine.export.everything.export_all"), ("x", "engine.export.export")])
+@pytest.mark.parametrize(("key", "writes"), [("E", "engine.export.everything.export_all"), ("x", "engine.export.export.export")])
 async def test_an_export_closed_while_it_writes_says_how_it_ended(
     app: SubpopApp, store: Store, key: str, writes: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

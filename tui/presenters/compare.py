@@ -14,7 +14,6 @@ from tui.presenters import format as fmt
 from tui.presenters import runs as run_words
 
 if TYPE_CHECKING:
-    from engine.runs.rebuild import rebuild
     from engine.store import Store
 
 Rows = tuple[tuple[object, ...], ...]
@@ -39,6 +38,7 @@ def spec_of(name: str, count: int) -> TableSpec:
 
 def compare(path: Path, run_ids: Sequence[str]) -> Comparison:
     """Both tables, over a connection of its own: for a thread, for it counts predictions. SubpopErrors are told inside."""
+    from engine.runs.rebuild import rebuild
     from engine.store import Store
     from engine.tables.matching import MADE
 
