@@ -161,11 +161,15 @@ def resume(run: RunArgument, store: StoreOption = None) -> None:
 def stop(run: RunArgument, store: StoreOption = None) -> None:
     """Ask a run to stop. What is trained stays; `subpop resume` goes on from there."""
     from engine.runs import start as runs_
+    from engine.store.run_row import last_beat
 
     with opened_store(store) as opened:
-        row = opened.find(run)
+        row = opened.find(run, damaged=True)
+        if row.damaged and not row.may_live:
+            opened.find(row.id)  # which says what is damaged; while an engine is at work on it, it must be stopped to be deleted
         silent = runs_.stop(opened, row.id)
-        cli_text.note(f"asked run {row.id} to stop; go on with: subpop resume {row.id}")
+        beat = f" ({last_beat(row, opened.now())})" if row.may_live else ""
+        cli_text.note(f"asked run {row.id} to stop{beat}; go on with: subpop resume {row.id}")
         if silent:
             cli_text.note(f"{silent}; then ask again")
 

@@ -18,6 +18,15 @@ from engine.store.checks import DTYPES
 
 CHUNK = 1 << 20  # bytes unpacked at once
 BYTES = {name: int("".join(filter(str.isdigit, name))) // 8 for name in DTYPES}
+KEYS = {  # what tells a table's rows of one run apart; a stranger's file need not keep to the keys of its schema
+    "discoveries": "run_id",
+    "subpopulations": "number",
+    "arrays": "name",
+    "stacks": "number",
+    "victims": "number",
+    "result_tables": "name",
+    "result_rows": "name, key",
+}
 MEMBERS = ("membership.train", "membership.aux", "membership.test")
 
 
@@ -48,6 +57,9 @@ def check(db: sqlite3.Connection, run_id: str) -> None:
             _, wrong = checks.mistake(table, row)
             if wrong:
                 raise Damaged(f"table {table}, column {wrong}")
+        if table in KEYS:
+            twice = db.execute(f"SELECT 1 FROM {table} GROUP BY {KEYS[table]} HAVING count(*) > 1 LIMIT 1").fetchone()
+            _need(twice is None, f"table {table}: a row of it is there twice")
     _run(db, run_id)
     _discovery(db, run_id, found)
     _arrays(db, run_id, found)

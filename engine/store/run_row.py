@@ -57,12 +57,16 @@ def worker_of(run: RunRow) -> Process:
     return Process(run.host, run.boot, run.pid_namespace, run.pid, run.pid_start)
 
 
+def last_beat(run: RunRow, now: float) -> str:
+    return "it has not beaten yet" if run.heartbeat_at is None else f"last beat {max(0.0, now - run.heartbeat_at):.0f} s ago"
+
+
 def working(run: RunRow, now: float) -> str:
     """That an engine is at work on a run, or may be, and when it last gave a sign."""
-    beat = "it has not beaten yet" if run.heartbeat_at is None else f"last beat {max(0.0, now - run.heartbeat_at):.0f} s ago"
+    who = f"process {run.pid} on {run.host}, {last_beat(run, now)}"
     if run.alive:
-        return f"it is {run.state} (process {run.pid} on {run.host}, {beat})"
-    hidden = f"its engine is silent and cannot be looked at from here (process {run.pid} on {run.host}, {beat})"
+        return f"it is {run.state} ({who})"
+    hidden = f"its engine is silent and cannot be looked at from here ({who})"
     return f"{hidden}; it counts as gone when it has been silent for {HEARTBEAT_DEAD_S:.0f} s"
 
 

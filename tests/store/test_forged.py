@@ -202,6 +202,18 @@ def test_values_of_a_bundle_are_held_against_each_other(
         assert store.runs() == []
 
 
+@pytest.mark.parametrize("table", [table for table in TABLES if table not in ("runs", "log")])
+def test_a_row_that_a_bundle_has_twice_is_the_bundles_fault(good: Path, tmp_path: Path, table: str) -> None:
+    path = tmp_path / "forged.subpop"
+    with editing(good, path) as db:
+        db.execute(f"INSERT INTO {table} SELECT * FROM {table} LIMIT 1")
+    with Store.open(tmp_path / "runs.db") as store:
+        with pytest.raises(RequestError, match=f"table {table}: a row of it is there twice") as told:
+            open_bundle(store, path)
+        assert told.value.where == str(path)
+        assert store.runs() == []
+
+
 @pytest.mark.parametrize("version", [-1, 0])
 def test_a_bundle_of_no_version_is_none(good: Path, tmp_path: Path, version: int) -> None:
     path = tmp_path / "forged.subpop"
@@ -279,15 +291,21 @@ def test_a_damaged_row_takes_nothing_else_down_and_can_be_deleted(
         assert wrong >= 2, "bytes and bad UTF-8 at the least"
 
 
-def test_a_damaged_row_of_a_run_at_work_is_not_deleted_while_it_beats(tmp_path: Path) -> None:
+def test_a_damaged_row_of_a_run_at_work_is_not_deleted_while_it_beats_and_can_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     with Store.open(tmp_path / "runs.db") as store:
         run_id = run.start(store, parse(SCENARIO), spawn=False).id
         store.update_run(run_id, state="running", pid=1, pid_start="1")
         store.heartbeat(run_id)
         put(store._db, "runs", "name", BLOB)
         assert store.run(run_id).damaged
-        with pytest.raises(RequestError, match="last beat"):
+        with pytest.raises(RequestError, match=r"last beat .* stop it first"):
             run.delete(store, run_id)
+        monkeypatch.setenv("SUBPOP_STORE", str(store.path))
+        assert cli.main(["stop", run_id]) == 0, "or else nobody could do what that says"
+        assert "last beat" in capsys.readouterr().err
+        assert store.take_requests(run_id) == ["stop"]
 
 
 @pytest.mark.parametrize("column", ["fields", "classes", "provenance", "victims", "spec", "key", "cells", "message"])

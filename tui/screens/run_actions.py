@@ -17,7 +17,7 @@ class RunActions(RunKeeping):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys are offered only where they do something."""
         run = self.run_shown
-        if action in ("pause", "resume", "stop") and run is not None and run.damaged:
+        if run is not None and run.damaged and (action in ("pause", "resume") or (action == "stop" and not run.may_live)):
             return False
         if action == "pause":
             return bool(run and run.alive and run.state in ("running", "queued"))
