@@ -124,11 +124,14 @@ def _worst(store: Store, run_id: str) -> str:
     most = rows[-1]["alpha"]  # rows are in the order of alpha, then k
     row = min((row for row in rows if row["alpha"] == most), key=lambda row: abs(row["k"] - HEADLINE_K))
     many = row.get("as_published_k") or row["k"]  # there may be fewer than k, and fewer with enough test rows
-    said = f"worst {many} at alpha {most:g}: damage {row['as_published']:z.3f} as published, "
+    fewest = f" (on {row['fewest_test_rows']} test rows each, or more)" if row.get("fewest_test_rows") is not None else ""
+    said = f"worst {many} at alpha {most:g}: damage {row['as_published']:z.3f} as published{fewest}, "
     if row["corrected"] is None:
         return said + (f"not corrected ({row['note']})" if row["note"] else "not corrected")
     between = f" ({row['low']:z.3f} to {row['high']:z.3f})" if row["low"] is not None and row["high"] is not None else ""
     used = row.get("k_used") or many
+    if row.get("on_eligible") is not None:  # a table of an older version has none
+        said += f"{row['on_eligible']:z.3f} among the {row['eligible']} of {row['attacked']} with enough test rows, "
     return f"{said}{row['corrected']:z.3f} corrected{between}{f', of the worst {used} with enough test rows' if used != many else ''}"
 
 

@@ -28,18 +28,20 @@ from engine.evaluation.vulnerable import LEAST_TRIALS
 class Worst:
     """The worst k of one alpha. picks: indices, worst first. None: could not be said.
 
-    eligible: subpopulations that the corrected value may pick; trials: those that it rests on.
+    eligible: subpopulations that the corrected value may pick, in order of index; trials: those that it rests on. on_eligible: as
+    published, but picked among the eligible: published less on_eligible is who may be picked, on_eligible less corrected is luck.
     """
 
     alpha: float
     k: int
     published_picks: tuple[int, ...]
     published: float | None
+    on_eligible: float | None
     picks: tuple[int, ...]
     corrected: float | None
     low: float | None
     high: float | None
-    eligible: int
+    eligible: tuple[int, ...]
     trials: int
     note: str
 
@@ -69,13 +71,14 @@ def worst_of(
                 k=k,
                 published_picks=published_picks,
                 published=published,
+                on_eligible=as_published(damage_S, eligible_S, k)[1],
                 picks=order[:k],
                 corrected=None if scored is None else corrected(scored, k),
                 low=low,
                 high=high,
-                eligible=int(eligible_S.sum()),
+                eligible=tuple(np.flatnonzero(eligible_S).tolist()),
                 trials=0 if scored is None else len(scored.lost_TEF),
-                note=why_not(scored, eligible_S),
+                note=why_not(scored, eligible_S) or selects_nothing(k, int(eligible_S.sum())),
             )
         )
     return found
@@ -106,6 +109,11 @@ def why_not(scored: Scored | None, eligible_S: np.ndarray) -> str:
     if scored is None:
         return "corrected needs two complete trials"
     return "an interval needs three complete trials" if len(scored.lost_TEF) < LEAST_TRIALS else ""
+
+
+def selects_nothing(k: int, eligible: int) -> str:
+    """Where the worst k are all that there are; empty where they are a choice."""
+    return f"all {eligible} that are eligible: nothing is selected" if eligible <= k else ""
 
 
 def as_published(damage_S: np.ndarray, eligible_S: np.ndarray, k: int) -> tuple[tuple[int, ...], float | None]:

@@ -17,6 +17,7 @@ from engine.tables.columns import ESTIMAND
 
 Records = list[dict[str, Any]]
 CHEAPEST = 5
+LEFT_OUT = 30  # named in a report
 
 
 class Source(Protocol):
@@ -108,22 +109,47 @@ def _vulnerable(run: RunRow, damage: Records, worst: Records) -> Iterator[str]:
         yield ""
         yield _how_judged(judged)
     yield ""
-    yield "| alpha | worst k | as published | corrected | 95 % interval | the paper | where it stands, and how sure its reading is | |"
-    yield "| ---: | ---: | ---: | ---: | --- | ---: | --- | --- |"
+    yield (
+        "| alpha | worst k | as published | fewest test rows | among the eligible | corrected | 95 % interval | the paper | "
+        "where it stands, and how sure its reading is | |"
+    )
+    yield "| ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | --- | --- |"
     for row in worst:
         between = f"{row['low']:z.3f} to {row['high']:z.3f}" if row["low"] is not None else "–"
         beyond = f"{row.get('outside')} what this protocol would show" if row.get("outside") else ""
-        measured = (f"{row['alpha']:g}", str(row["k"]), _f(row["as_published"]), _f(row["corrected"]), between)
+        fewest = str(row["fewest_test_rows"]) if row.get("fewest_test_rows") is not None else "–"
+        published = (_f(row["as_published"]), fewest, _f(row.get("on_eligible")))
+        measured = (f"{row['alpha']:g}", str(row["k"]), *published, _f(row["corrected"]), between)
         cells = (*measured, _f(row["published"]), _text(row.get("published_as") or ""), beyond)
         yield "| " + " | ".join(cells) + " |"
     yield ""
     yield (
-        f"As published: chosen and scored on the same trials, which overstates. {ESTIMAND[0].upper()}{ESTIMAND[1:]}. A mark says where the "
+        "As published: chosen and scored on the same trials, which overstates. Among the eligible: the same, picked only among those "
+        "that the corrected value may pick; so the first step down is who may be picked, the second is luck. "
+        f"{ESTIMAND[0].upper()}{ESTIMAND[1:]}. A mark says where the "
         "paper's value lies outside the interval in which another's as-published value would fall."
     )
+    yield ""
+    yield from _eligible(run, worst, damage)
     if any("; rerun " in (row.get("published_as") or "") for row in worst):
         yield ""
         yield from _reruns(run)
+
+
+def _eligible(run: RunRow, worst: Records, damage: Records) -> Iterator[str]:
+    """Who the corrected values were picked among, and who was never looked at, by name."""
+    last = next((row for row in reversed(worst) if row.get("attacked")), None)
+    if last is None:  # of an older version
+        return
+    share = f", with {last['eligible_share']:.0%} of the attacked test rows" if last["eligible_share"] is not None else ""
+    yield f"Eligible: {last['eligible']} of {last['attacked']} attacked subpopulations{share}."
+    out = {int(part.split(" ")[0]): part for part in last["left_out"].rstrip(")").split(") ") if part}
+    if out:
+        rows = {row["subpopulation"]: row for row in damage if row["subpopulation"] in out}
+        told = sorted(rows.values(), key=lambda row: (-row["test_rows"], row["subpopulation"]))
+        named = "; ".join(f"{row['subpopulation']} {_text(row['description'])} ({row['test_rows']})" for row in told[:LEFT_OUT])
+        more = f"; and {len(told) - LEFT_OUT} more" if len(told) > LEFT_OUT else ""
+        yield f"Left out, with fewer than {_enough(run)} test rows or none in a fold (test rows): {named}{more}."
 
 
 def _reruns(run: RunRow) -> Iterator[str]:
@@ -184,14 +210,19 @@ def _dose(rows: Records, enough: int) -> Iterator[str]:
 
 
 def _spread(rows: Records) -> Iterator[str]:
-    yield "| alpha | share with damage of at least | as published | corrected | the paper |"
-    yield "| ---: | ---: | ---: | ---: | ---: |"
+    yield "| alpha | share with damage of at least | as published | among the eligible | corrected | the paper |"
+    yield "| ---: | ---: | ---: | ---: | ---: | ---: |"
     for row in rows:
         if row["group"] == "share":
             at = "more than 0" if row["at"] == 0 else f"{row['at']:g}"
-            yield f"| {row['alpha']:g} | {at} | {_f(row['as_published'])} | {_f(row['corrected'])} | {_f(row['published'])} |"
+            cells = (_f(row["as_published"]), _f(row.get("on_eligible")), _f(row["corrected"]), _f(row["published"]))
+            yield f"| {row['alpha']:g} | {at} | {' | '.join(cells)} |"
     yield ""
-    yield "Corrected: with the noise of trials and of test rows taken out, over subpopulations with enough test rows."
+    over = next((f" ({row['corrected_n']} of {row['attacked']})" for row in rows if row.get("attacked")), "")
+    yield (
+        "As published: of those that the published size filter leaves. Corrected: with the noise of trials and of test rows taken out, "
+        f"over subpopulations with enough test rows{over}; among the eligible: those, with the noise."
+    )
 
 
 def _beside(tables: Mapping[str, Records]) -> Iterator[str]:

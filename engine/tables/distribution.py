@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from math import fsum
 
 import numpy as np
 
 from engine.evaluation.deconvolve import Mixture
 from engine.evaluation.prediction import Interval
-from engine.tables.cells import Row, line, mean, reading
+from engine.tables.cells import Row, line, reading
 from engine.tables.work import Work
 
 THRESHOLDS = (0.0, 0.05, 0.1, 0.144, 0.147, 0.15, 0.2, 0.25)  # among them those that the paper gives shares of, and the system's own
@@ -24,8 +26,7 @@ def rows(work: Work) -> list[Row]:
 
 def _of_alpha(work: Work, a: int, found: tuple[np.ndarray, Mixture] | None) -> Iterator[Row]:
     alpha = work.world.facts.alphas[a]
-    seen = work.damages.damage_AS[a][work.published_sizes]
-    seen = seen[~np.isnan(seen)]
+    seen, eligible = (_known(work.damages.damage_AS[a][among]) for among in (work.published_sizes, work.enough_test_rows))
     mixture = None if found is None else found[1]
     copies = None if mixture is None or len(mixture.seen_SG) < 2 else mixture.copies()
     others = work.replications[a]
@@ -34,7 +35,12 @@ def _of_alpha(work: Work, a: int, found: tuple[np.ndarray, Mixture] | None) -> I
         published = {entry.value: (share, reading(entry)[1]) for share, entry in work.published.shares}
 
     def row(
-        group: str, at: float | None, raw: float | None, value: float | None, interval: tuple[float, float] | None, other: Interval
+        group: str,
+        at: float | None,
+        of: Callable[[np.ndarray], float],
+        value: float | None,
+        interval: tuple[float, float] | None,
+        other: Interval,
     ) -> Row:
         share, told = published.get(at, (None, None)) if group == "share" and at is not None else (None, None)
         return line(
@@ -42,12 +48,14 @@ def _of_alpha(work: Work, a: int, found: tuple[np.ndarray, Mixture] | None) -> I
             alpha=alpha,
             group=group,
             at=at,
-            as_published=raw,
+            as_published=of(seen) if len(seen) else None,
             as_published_n=len(seen),
+            on_eligible=of(eligible) if len(eligible) else None,
             corrected=value,
             low=None if interval is None else interval[0],
             high=None if interval is None else interval[1],
             corrected_n=0 if found is None else len(found[0]),
+            attacked=len(work.attacked),
             published=share,
             published_as=told,
             predicted_low=other.low,
@@ -57,15 +65,26 @@ def _of_alpha(work: Work, a: int, found: tuple[np.ndarray, Mixture] | None) -> I
         )
 
     for at in sorted({*THRESHOLDS, *published}):
-        reached = None if not len(seen) else int((seen >= at if at > 0 else seen > 0).sum()) / len(seen)
         value, interval = (None if mixture is None else mixture.share(at)), (None if copies is None else copies.share(at))
-        yield row("share", at, reached, value, interval, others.share(at))
+        yield row("share", at, partial(_reached, at), value, interval, others.share(at))
     for q in QUANTILES:
-        raw = float(np.quantile(seen, q)) if len(seen) else None
         value, interval = (None if mixture is None else mixture.quantile(q)), (None if copies is None else copies.quantile(q))
-        yield row("quantile", q, raw, value, interval, others.quantile(q))
+        yield row("quantile", q, partial(_quantile, q), value, interval, others.quantile(q))
     value, interval = (None if mixture is None else mixture.mean()), (None if copies is None else copies.mean())
-    yield row("mean", None, mean(seen.tolist()), value, interval, others.mean())
+    yield row("mean", None, lambda damage_S: fsum(damage_S) / len(damage_S), value, interval, others.mean())
+
+
+def _known(damage_S: np.ndarray) -> np.ndarray:
+    return damage_S[~np.isnan(damage_S)]
+
+
+def _reached(at: float, damage_S: np.ndarray) -> float:
+    """The share of damages that reach it; of 0, that are above."""
+    return int((damage_S >= at if at > 0 else damage_S > 0).sum()) / len(damage_S)
+
+
+def _quantile(q: float, damage_S: np.ndarray) -> float:
+    return float(np.quantile(damage_S, q))
 
 
 def _note(work: Work, mixture: Mixture | None, seen: int) -> str | None:

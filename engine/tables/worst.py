@@ -12,6 +12,8 @@ from engine.tables.work import Work
 
 def rows(work: Work) -> list[Row]:
     d, table, aux_rows = work.damages, [], {s.index: s.aux_rows for s in work.world.subpopulations}
+    test_rows = {s.index: s.test_rows for s in work.attacked}
+    all_rows = sum(test_rows.values())
     published = work.published
     for a, alpha in enumerate(work.world.facts.alphas):
         found = worst.worst_of(work.layout, a, d.damage_AS[a], work.published_sizes, work.enough_test_rows, KS)
@@ -25,11 +27,16 @@ def rows(work: Work) -> list[Row]:
                     k=k,
                     as_published=w.published,
                     as_published_k=len(w.published_picks),
+                    test_rows=sum(test_rows[s] for s in w.published_picks) if w.published_picks else None,
+                    fewest_test_rows=min((test_rows[s] for s in w.published_picks), default=None),
+                    on_eligible=w.on_eligible,
                     corrected=w.corrected,
                     low=w.low,
                     high=w.high,
                     k_used=w.k_used,
-                    eligible=w.eligible,
+                    eligible=len(w.eligible),
+                    attacked=len(test_rows),
+                    eligible_share=sum(test_rows[s] for s in w.eligible) / all_rows if all_rows else None,
                     trials=w.trials,
                     clean_accuracy=mean([float(d.clean_AS[a, s]) for s in w.published_picks]),
                     size=mean([aux_rows[s] for s in w.published_picks]),
@@ -38,6 +45,7 @@ def rows(work: Work) -> list[Row]:
                     published_size=size,
                     chosen=_list(w.published_picks),
                     chosen_corrected=_list(w.picks),
+                    left_out=" ".join(f"{s} ({rows})" for s, rows in test_rows.items() if s not in w.eligible),
                     note=w.note,
                     **predicted(work.replications[a].worst(k), value),
                 )

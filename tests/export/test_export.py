@@ -94,10 +94,11 @@ def test_golden_files(store: Store, run: str, table: str, format: str) -> None:
 def test_golden_worst(format: str) -> None:
     """The table that goes into papers, with every kind of cell."""
     told = "Table 4, reading, about 97 %; rerun 0.118 and 0.124"
-    row = (1.0, 10, 0.24, 10, 0.1720000000000001, 0.09, 0.26, 8, 8, 5, 0.831, 41.5, 0.24, told, 41.1, "3 17", "17 3", "")
-    row = (*row, 0.12, 0.22, "above")
-    empty = (2.0, 10, 0.481, 10, None, None, None, 8, 8, 1, None, 41.5, None, None, None, "3", "", "corrected needs two complete trials")
-    empty = (*empty, None, None, None)
+    nothing = "all 8 that are eligible: nothing is selected"
+    row = (1.0, 10, 0.24, 10, 412, 2, 0.18, 0.1720000000000001, 0.09, 0.26, 8, 8, 10, 0.75, 5, 0.831, 41.5, 0.24, told, 41.1)
+    row = (*row, "3 17", "17 3", "4 (29) 5 (2)", nothing, 0.12, 0.22, "above")
+    empty = (2.0, 10, 0.481, 10, 412, 2, None, None, None, None, 8, 8, 10, None, 1, None, 41.5, None, None, None)
+    empty = (*empty, "3", "", "", "corrected needs two complete trials", None, None, None)
     out = io.BytesIO()
     provenance = {"table": "worst", "run": "RUN", "title": "UCI Adult | 50 %", "deviations": "random weights; 4,000 of 7,841 train rows"}
     WRITERS[format](SPECS["worst"], provenance, [row, empty], out)

@@ -134,16 +134,23 @@ def worked_out(predictions: pd.DataFrame, subpopulations: pd.DataFrame, asked: A
         at = {s: damage[alpha, s]["damage"] for s in attacked if damage[alpha, s]["damage"] is not None}
         order = worst_first({s: at[s] for s in sized if s in at})
         corrected = Corrected(right, fold, alpha, attacked, asked.min_test_rows)
+        test_rows = {s: int(sum(corrected.size[s])) for s in attacked}
         for k in KS:
             eligible = worst_first({s: at[s] for s in corrected.members if s in at})
             found["worst"][alpha, k] = {
                 "as_published": mean([at[s] for s in order[:k]]),
                 "as_published_k": len(order[:k]),
+                "test_rows": sum(test_rows[s] for s in order[:k]) if order else None,
+                "fewest_test_rows": min((test_rows[s] for s in order[:k]), default=None),
+                "on_eligible": mean([at[s] for s in eligible[:k]]),
                 "chosen": " ".join(map(str, order[:k])),
                 "corrected": corrected.worst(k),
                 "k_used": len(eligible[:k]),
                 "chosen_corrected": " ".join(map(str, eligible[:k])),
                 "eligible": len(corrected.members),
+                "attacked": len(attacked),
+                "eligible_share": sum(test_rows[s] for s in corrected.members) / sum(test_rows[s] for s in attacked),
+                "left_out": " ".join(f"{s} ({test_rows[s]})" for s in attacked if s not in corrected.members),
                 "trials": corrected.rests_on,
             }
         for group, members in [*((f"worst {k}", order[:k]) for k in KS), ("all", worst_first(at))]:
