@@ -324,5 +324,7 @@ def with_tables(opened: Store, runs: Sequence[str]) -> list[RunRow]:
 
     rows = [opened.find(each) for each in runs]
     for run_id in rebuild(opened, [row.id for row in rows]):
-        cli_text.note(f"run {run_id}: its tables were made by older statistics; they were made anew from its predictions")
+        came = next(row for row in rows if row.id == run_id).statistics == 0
+        what = "its tables came in a bundle" if came else "its tables were made by older statistics"
+        cli_text.note(f"run {run_id}: {what}; they were made anew from its predictions")
     return [opened.run(row.id) for row in rows]

@@ -182,7 +182,7 @@ def worst_rows(baseline: str, other: str, one: Table, two: Table) -> Iterator[Ro
             f"{name}_{column}": row.get(column) for name, row in found.items() for column in ("as_published", "corrected", "low", "high")
         }
         notes = [ONE_HAS_IT.format("other" if name == "baseline" else "baseline") for name, row in found.items() if not row]
-        notes += [f"{name}: {row['note']}" for name, row in found.items() if row.get("note")]
+        notes += [f"{name}: {row['note']}" for name, row in found.items() if row.get("note") and row.get("low") is None]
         difference, low, high = mover(
             *([row.get(part) for part in ("corrected", "low", "high")] for row in (found["other"], found["baseline"]))
         )
