@@ -12,7 +12,7 @@ two batch sizes of the product, trials are paired, and the difference itself mus
 victims differ too (of 7,841 rows, batches of 196 leave a last step of one row, of 197 one of 158). Exit status 1 where anything is not.
 
 With --out, a part's table is appended to FILE when it is done, and every trial's figures to the .jsonl beside it when it is trained: a
-study that was cut off goes on where it was. Alone on two cores, 150 trials of Adult take about 35 minutes, all parts about two hours.
+study that was cut off goes on where it was. All parts take some hours on two cores.
 """
 
 from __future__ import annotations
