@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from engine.errors import RequestError
 
-SCHEDULE = 2  # which rows a step of training sees: `engine/training/schedule.py`
+SCHEDULE = 3  # which rows a step of training sees: `engine/training/schedule.py`
 STATISTICS = 2  # how tables come from predictions: `engine/evaluation/`, `engine/tables/`
 
 SCHEDULES = {
     1: "1: poison spread evenly over steps, so that a short last batch held more than its share of it",
-    2: "2: poison placed by rows, as where train and poison are shuffled together",
+    2: "2: poison placed by rows, as where train and poison are shuffled together; a last batch of a row or two was a step of its own",
+    3: "3: poison placed by rows, as where train and poison are shuffled together; a last batch of less than an eighth joins the one before it",
 }
 
 
@@ -30,6 +31,11 @@ def other_schedule(version: int) -> str:
         return (
             "trained under schedule 1, which gave a short last batch too much poison: damages may be up to twice too high "
             "(run it again to measure them)"
+        )
+    if version == 2:
+        return (
+            "trained under schedule 2, which differs where the last batch of an epoch held less than an eighth of one: there damages may be "
+            "off by a few hundredths"
         )
     return f"trained under schedule {version}, which this version does not know"
 

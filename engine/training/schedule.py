@@ -1,6 +1,8 @@
 """Which rows a step sees. A pure function of (seed, trial, epoch), so every arm, subpopulation and stack of a trial agrees on it.
 
-Clean rows: one permutation an epoch, cut into batches; the last may be short (as scikit-learn cuts them).
+Clean rows: one permutation an epoch, cut into batches; the last may be short (as scikit-learn cuts them). A rest of less than an eighth of
+a batch joins the batch before it. Alone it would be a step of Adam's, as large as any other, on a row or two, and every victim would be
+judged right after it; where train and poison are shuffled together few victims' rows leave such a rest, for each has its own number.
 Poison rows: a victim visits each of its points once an epoch. A point's place is a position among the epoch's clean rows, drawn evenly;
 its step is the batch that holds that position. So no step holds, in expectation, another share of an epoch's poison than its share of the
 clean rows, as where train and poison are shuffled together. (Spread evenly over *steps*, as schedule 1 did, a last batch of 41 rows had a
@@ -18,6 +20,8 @@ import numpy as np
 
 from engine.seeds import generator
 
+LEAST_REST = 8  # a last batch holds at least a batch's rows over this
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -30,7 +34,8 @@ class Schedule:
 
     @property
     def steps(self) -> int:
-        return -(-self.rows // self.batch)
+        whole, rest = divmod(self.rows, self.batch)
+        return max(whole, 1) if rest * LEAST_REST < self.batch else whole + 1
 
     def order(self, epoch: int) -> np.ndarray:
         """The epoch's order of the clean rows, int64 [rows]."""
@@ -38,7 +43,7 @@ class Schedule:
 
     def bounds(self, step: int) -> tuple[int, int]:
         """Where the step's clean rows lie in the epoch's order."""
-        return step * self.batch, min((step + 1) * self.batch, self.rows)
+        return step * self.batch, self.rows if step == self.steps - 1 else (step + 1) * self.batch
 
     def places(self, epoch: int, points_V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where each victim's poison points go in this epoch.
@@ -47,22 +52,19 @@ class Schedule:
         Returns point_SVP, int32 [steps, victims, places], the number of the victim's own point or -1 for padding, with places the most
         that any victim has in any one step; and count_SV, int32 [steps, victims], how many places are real.
         """
-        victims, steps, most = len(points_V), self.steps, int(points_V.max(initial=0))
+        steps, most = self.steps, int(points_V.max(initial=0))
         if most == 0:
-            return np.full((steps, victims, 0), -1, np.int32), np.zeros((steps, victims), np.int32)
+            return np.full((steps, len(points_V), 0), -1, np.int32), np.zeros((steps, len(points_V)), np.int32)
         position_M = generator(self.seed, "poison place", self.trial, epoch).integers(0, self.rows, most)
-        step_M = position_M // self.batch
-        step_VM = np.where(np.arange(most) < points_V[:, None], step_M, steps)  # a point that the victim does not have is in no step
-        by_step_VM = np.argsort(step_VM, axis=1, kind="stable")  # within a step by point number
-        sorted_VM = np.take_along_axis(step_VM, by_step_VM, axis=1)
-        rank_M = np.arange(most)
-        first_VM = np.ones_like(sorted_VM, dtype=bool)
-        first_VM[:, 1:] = sorted_VM[:, 1:] != sorted_VM[:, :-1]
-        place_VM = rank_M - np.maximum.accumulate(np.where(first_VM, rank_M, 0), axis=1)
-        v, r = np.nonzero(sorted_VM < steps)
-        point_SVP = np.full((steps, victims, int(place_VM[v, r].max()) + 1), -1, np.int32)
-        point_SVP[sorted_VM[v, r], v, place_VM[v, r]] = by_step_VM[v, r]
-        return point_SVP, (point_SVP >= 0).sum(2, dtype=np.int32)
+        step_M = np.minimum(position_M // self.batch, steps - 1)
+        point_M = np.argsort(step_M, kind="stable")  # by step, and within a step by point number
+        count_S = np.bincount(step_M, minlength=steps)
+        place_M = np.arange(most) - np.repeat(np.cumsum(count_S) - count_S, count_S)
+        point_SP = np.full((steps, int(count_S.max())), most, np.int32)
+        point_SP[step_M[point_M], place_M] = point_M
+        # ascending within a step, so that the points which a victim has come first there
+        own_SVP = point_SP[:, None] < points_V[:, None].astype(np.int32)
+        return np.where(own_SVP, point_SP[:, None], np.int32(-1)), own_SVP.sum(2, dtype=np.int32)
 
 
 def union_order(seed: int, trial: int, epoch: int, rows: int) -> np.ndarray:

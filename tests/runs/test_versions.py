@@ -159,7 +159,7 @@ def test_the_tables_of_a_bundle_are_not_taken_at_their_word(store: Store, tmp_pa
 
 def test_a_store_and_a_bundle_of_before_are_opened(store: Store, tmp_path: Path) -> None:
     run_id = parent_run(store)
-    before = exported(store, run_id, "worst").replace("2: poison placed by rows, as where train and poison are shuffled together", "")
+    before = exported(store, run_id, "worst")
     store_bundle.bundle(store, run_id, tmp_path / "old.subpop")
     with Store.open(tmp_path / "old.db") as old:
         store_bundle.open_bundle(old, tmp_path / "old.subpop")
@@ -192,13 +192,16 @@ async def test_the_app_has_old_tables_of_the_run_that_it_shows_made_anew(store: 
     run_id = parent_run(store)
     before = exported(store, run_id)
     aged(store, run_id, schedule=versions.SCHEDULE)
-    app = SubpopApp(store.path, config=tmp_path / "config")
+    app, noted = SubpopApp(store.path, config=tmp_path / "config"), False
     async with app.run_test() as pilot:
         for _ in range(600):
             await pilot.pause(0.05)
-            if app.runs and is_current(app.runs[0]):
+            noted |= any(  # a note is gone after some seconds, before the tables are there where the machine is slow
+                "older statistics" in note.message for note in app._notifications
+            )
+            if noted and app.runs and is_current(app.runs[0]):
                 break
-        assert any("older statistics" in note.message for note in app._notifications)
+        assert noted
     assert exported(store, run_id) == before
 
 

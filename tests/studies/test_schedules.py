@@ -52,8 +52,9 @@ def test_a_difference_is_within_where_its_whole_interval_is():
     assert lines["| clean"].endswith("| yes |")
     assert "| -0.0280 |" in lines["| poisoned, alpha 1"]
     assert lines["| poisoned, alpha 1"].endswith("| NO |")
-    assert compared(("a", "b"), same, shifted, by_trial=True)[1]
-    assert not compared(("a", "b"), same, trials(0.8, 0.569, seed=1), by_trial=True)[1]
+    # the noise is the same in both, so that by trial the difference is known to the last digit
+    assert compared(("a", "b"), same, trials(0.8, 0.572), by_trial=True)[1]
+    assert not compared(("a", "b"), same, trials(0.8, 0.569), by_trial=True)[1]
 
 
 def test_the_standard_error_counts_trials_not_targets():

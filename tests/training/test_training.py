@@ -173,6 +173,33 @@ def test_a_smaller_alphas_points_keep_their_places_at_a_larger_one():
         assert [p for p in small[step, 0] if p >= 0] == [p for p in large[step, 0] if 0 <= p < 20]
 
 
+@pytest.mark.parametrize(
+    ("rows", "batch", "sizes"),
+    [
+        (130, 12, [12] * 10 + [10]),
+        (132, 12, [12] * 11),
+        (121, 12, [12] * 9 + [13]),  # one row over: less than an eighth of a batch, which joins the batch before it
+        (481, 32, [32] * 14 + [33]),
+        (483, 32, [32] * 14 + [35]),
+        (484, 32, [32] * 15 + [4]),  # an eighth stays a step
+        (7841, 200, [200] * 39 + [41]),  # as the published protocol cuts Adult
+        (41, 41, [41]),
+        (7, 200, [7]),
+        (1, 200, [1]),
+        (5, 1, [1] * 5),
+    ],
+)
+def test_how_an_epoch_is_cut(rows: int, batch: int, sizes: list[int]):
+    schedule = Schedule(rows, batch, seed=0, trial=0)
+    bounds = [schedule.bounds(step) for step in range(schedule.steps)]
+    assert [hi - lo for lo, hi in bounds] == sizes
+    assert bounds[0][0] == 0
+    assert [lo for lo, _ in bounds[1:]] == [hi for _, hi in bounds[:-1]]
+    steps_M = np.concatenate([np.repeat(np.arange(schedule.steps), schedule.places(e, np.array([50]))[1][:, 0]) for e in range(40)])
+    assert len(steps_M) == 40 * 50
+    assert set(steps_M.tolist()) <= set(range(schedule.steps))
+
+
 @pytest.mark.parametrize(("rows", "batch"), [(130, 12), (121, 12), (132, 12), (41, 41), (7, 200)])  # remainders of 10, 1 and 0; one step
 def test_a_steps_share_of_the_poison_is_its_share_of_the_rows_as_in_a_shuffle_of_both(rows: int, batch: int):
     points, epochs, schedule = 40, 4000, Schedule(rows=rows, batch=batch, seed=3, trial=0)
