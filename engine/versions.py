@@ -9,7 +9,7 @@ from __future__ import annotations
 from engine.errors import RequestError
 
 SCHEDULE = 3  # which rows a step of training sees: `engine/training/schedule.py`
-STATISTICS = 2  # how tables come from predictions: `engine/evaluation/`, `engine/tables/`
+STATISTICS = 3  # how tables come from predictions: `engine/evaluation/`, `engine/tables/`
 
 SCHEDULES = {
     1: "1: poison spread evenly over steps, so that a short last batch held more than its share of it",

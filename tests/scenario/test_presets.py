@@ -48,7 +48,7 @@ def test_adult_presets_follow_the_paper(name: str) -> None:
     found = scenario.subpopulations
     assert (found.min_size, found.max_size, found.layer, found.pca) == (11, 99, "input", None)
     assert (scenario.attack.per, scenario.attack.target_label, scenario.attack.alphas) == ("train", "flip", (0.5, 1.0, 2.0))
-    assert (scenario.evaluation.trials, scenario.evaluation.min_test_rows) == (5, 30)
+    assert (scenario.evaluation.trials, scenario.evaluation.min_test_rows) == (5, 8)
 
 
 def test_what_each_adult_preset_is_for() -> None:

@@ -50,7 +50,7 @@ def with_line(old: str, new: str) -> str:
 def test_defaults_are_filled_in() -> None:
     scenario = parse(SMALL)
     assert scenario.attack.alphas == (0.5, 1.0, 2.0)
-    assert scenario.evaluation.min_test_rows == 30
+    assert scenario.evaluation.min_test_rows == 8
     assert not scenario.smoked
 
 

@@ -142,9 +142,9 @@ def layout_of(diff_TR: np.ndarray, n_SF: np.ndarray) -> Layout:
 SIZE = 28
 
 
-def _of(random: np.random.Generator, size: int, **given: object) -> Population:
+def plain(random: np.random.Generator, size: int, **given: object) -> Population:
     """Plain unless given otherwise: 30 to 200 rows, clean .72 to .88, no damage, quiet trials."""
-    plain: dict[str, object] = {
+    values: dict[str, object] = {
         "n_S": np.exp(random.uniform(np.log(30), np.log(200), size)).astype(np.int64),
         "own_S": random.uniform(0.5, 0.85, size),
         "clean_S": random.uniform(0.72, 0.88, size),
@@ -153,7 +153,7 @@ def _of(random: np.random.Generator, size: int, **given: object) -> Population:
         "flip_S": np.zeros(size),
         "left_S": np.zeros(size),
     }
-    return Population(**{**plain, **given})  # type: ignore[arg-type]
+    return Population(**{**values, **given})  # type: ignore[arg-type]
 
 
 def skewed(random: np.random.Generator, size: int) -> np.ndarray:
@@ -165,7 +165,7 @@ def flips(random: np.random.Generator) -> Population:
     """Whole-cell flips with heavy tails: a third lose the whole cell in some trials, how often is anything; the rest hardly move."""
     often = np.where(random.random(SIZE) < 0.35, random.beta(0.6, 1.4, SIZE), 0.0)
     cell = often > 0
-    return _of(
+    return plain(
         random,
         SIZE,
         own_S=np.where(cell, random.uniform(0.02, 0.3, SIZE), random.uniform(0.5, 0.85, SIZE)),
@@ -178,35 +178,35 @@ def flips(random: np.random.Generator) -> Population:
 
 def shared(random: np.random.Generator) -> Population:
     """A strongly shared clean arm: all accuracies of a trial's clean victim are moved together, by .06."""
-    return _of(random, SIZE, damage_S=skewed(random, SIZE), common=0.06)
+    return plain(random, SIZE, damage_S=skewed(random, SIZE), common=0.06)
 
 
 def sparse(random: np.random.Generator) -> Population:
     """15 % true damages, the others none, and a shared clean arm."""
     hit = np.zeros(SIZE)
     hit[random.permutation(SIZE)[:4]] = random.uniform(0.1, 0.4, 4)
-    return _of(random, SIZE, damage_S=hit, common=0.06)
+    return plain(random, SIZE, damage_S=hit, common=0.06)
 
 
 def five(random: np.random.Generator) -> Population:
     """Five to choose from."""
-    return _of(random, 5, damage_S=skewed(random, 5), sd_S=random.uniform(0.02, 0.08, 5), common=0.02)
+    return plain(random, 5, damage_S=skewed(random, 5), sd_S=random.uniform(0.02, 0.08, 5), common=0.02)
 
 
 def few(random: np.random.Generator) -> Population:
     """8 to 12 test rows each."""
-    return _of(random, SIZE, n_S=random.integers(8, 13, SIZE), damage_S=skewed(random, SIZE), common=0.02)
+    return plain(random, SIZE, n_S=random.integers(8, 13, SIZE), damage_S=skewed(random, SIZE), common=0.02)
 
 
 def unlike(random: np.random.Generator) -> Population:
     """Heteroscedastic: trials of unlike noise, and subpopulations too."""
     noise = np.exp(random.uniform(np.log(0.005), np.log(0.12), SIZE))
-    return _of(random, SIZE, damage_S=skewed(random, SIZE), sd_S=noise, common=0.02, unlike=0.6)
+    return plain(random, SIZE, damage_S=skewed(random, SIZE), sd_S=noise, common=0.02, unlike=0.6)
 
 
 def null(random: np.random.Generator) -> Population:
     """No damage; quiet trials."""
-    return _of(random, SIZE, common=0.01)
+    return plain(random, SIZE, common=0.01)
 
 
 KINDS: dict[str, Callable[[np.random.Generator], Population]] = {

@@ -254,6 +254,11 @@ def test_the_papers_value_stands_beside_ours_where_the_screen_is_120_wide() -> N
     painter.arrange(47)
     shown = [slot.look.column for slot in painter.layout.slots if slot.x + slot.width < 47]
     assert shown == ["alpha", "k", "as_published", "corrected", "published"]
+    texts = painter.line(worlds.worst_table(3).rows[0], cursor=False, marked=False).texts
+    assert texts[2].split() == ["0.323", "n≥9"], "a published-style value stands without its test rows"
+    assert texts[3].split() == ["0.206", "24/29"], "a corrected value stands without how many were eligible"
+    one_trial = painter.line(worlds.worst_table(1).rows[0], cursor=False, marked=False).texts
+    assert one_trial[3].split() == ["–"]
 
 
 def test_words_are_wrapped_and_never_lost() -> None:

@@ -119,11 +119,19 @@ def fit(text: str, width: int, right: bool) -> str:
     return pad + text if right else text + pad
 
 
+def value_text(look: Look, cells: Sequence[object], at: int, kind: str, beside: Sequence[int]) -> str:
+    """A value, and after it what it must not stand without; nothing after a missing one."""
+    text = fmt.cell(cells[at], kind)
+    if not beside or cells[at] is None:
+        return text
+    return f"{text} {look.beside_as.format(*(fmt.cell(cells[i], 'int') for i in beside))}"
+
+
 STATE_SIGNS = {"running": "●", "paused": "‖", "queued": "○", "done": "✓", "stopped": "■", "failed": "✗", "lost": "!", "waiting": "○"}
 
 
 def cell_text(slot: Slot, cells: Sequence[object], span: tuple[float, float], at_of: Sequence[int]) -> str:
-    """What one slot says of a row, exactly as wide as the slot. span: the shared axis of forest plots."""
+    """What one slot says of a row, exactly as wide as the slot. span: the shared axis of forest plots; at_of: further columns it shows."""
     if slot.look.show == "interval":
         low, mid, high = (cells[i] for i in at_of)
         return fmt.interval(low, mid, high, span, slot.width)
@@ -131,7 +139,7 @@ def cell_text(slot: Slot, cells: Sequence[object], span: tuple[float, float], at
     if slot.look.show == "bar":
         share = value if isinstance(value, (int, float)) else None
         return fmt.bar(share, slot.width - 5) + (f"{int(share * 100):4d}%" if share is not None else "   –")[:5].rjust(5)
-    text = fmt.cell(value, slot.kind)
+    text = value_text(slot.look, cells, slot.at, slot.kind, at_of)
     if slot.look.state and text in STATE_SIGNS:
         text = f"{STATE_SIGNS[text]} {text}"
     return fit(text, slot.width, slot.right)

@@ -29,6 +29,8 @@ class Look:
     hidden: bool = False
     state: bool = False  # a word such as running or failed, given its sign and colour
     signed: bool = False  # a forest plot of differences: below zero its axis goes as far as the values do
+    beside: tuple[str, ...] = ()  # columns that the value must never stand without, and how they are written after it
+    beside_as: str = ""
 
     @property
     def label(self) -> str:
@@ -111,10 +113,10 @@ LOOKS: dict[str, tuple[Look, ...]] = {
         Look("aux_rows", "aux rows"),
     ),
     "worst": (
-        Look("alpha", "alpha", pinned=True),
+        Look("alpha", "α", pinned=True),
         Look("k", "k", pinned=True),
-        Look("as_published", "as published"),
-        Look("corrected", "corrected"),
+        Look("as_published", "as published", beside=("fewest_test_rows",), beside_as="n≥{}"),
+        Look("corrected", "corrected", beside=("eligible", "attacked"), beside_as="{}/{}"),
         Look("published", "paper"),
         Look("worst_plot", "95 % interval", show="interval", of=("low", "corrected", "high")),
         Look("low", "low"),

@@ -12,8 +12,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from engine.rows import TableSpec
-from tui.presenters import format as fmt
-from tui.widgets.table.layout import GAP, Layout, arrange, cell_text, fit
+from tui.widgets.table.layout import GAP, Layout, arrange, cell_text, fit, value_text
 from tui.widgets.table.looks import Look
 from tui.widgets.table.model import Cells, View
 
@@ -47,19 +46,20 @@ class Painter:
         self.widest = [0] * len(looks)
         self.span = (0.0, 0.05)
         self.layout: Layout = arrange(spec, looks, self.widest, 80)
+        self._beside = {i: tuple(self.index[name] for name in look.beside) for i, look in enumerate(looks) if look.beside}
         self._plots = {i: tuple(self.index[name] for name in look.of) for i, look in enumerate(looks) if look.of}
         self._values = [
             (i, self.index[look.column], spec.columns[self.index[look.column]].kind)
             for i, look in enumerate(looks)
             if not look.of and look.show == "value"
         ]
-        self._slot_plots: list[tuple[int, ...]] = []
+        self._slot_others: list[tuple[int, ...]] = []  # of each slot, the further columns that it shows
 
     def measure(self, rows: Sequence[Cells]) -> None:
         """Take note of how wide these rows' cells are and how far their intervals reach."""
         for cells in rows:
             for i, at, kind in self._values:
-                text = fmt.cell(cells[at], kind)
+                text = value_text(self.looks[i], cells, at, kind, self._beside.get(i, ()))
                 need = len(text) + (2 if self.looks[i].state else 0)
                 if need > self.widest[i]:
                     self.widest[i] = need
@@ -80,12 +80,12 @@ class Painter:
         layout = arrange(self.spec, self.looks, self.widest, available)
         moved = layout != self.layout
         self.layout = layout
-        self._slot_plots = [tuple(self.index[n] for n in slot.look.of) if slot.look.of else () for slot in layout.slots]
+        self._slot_others = [tuple(self.index[name] for name in slot.look.of or slot.look.beside) for slot in layout.slots]
         return moved
 
     def line(self, cells: Cells, *, cursor: bool, marked: bool) -> Line:
         slots = self.layout.slots
-        texts = tuple(cell_text(slot, cells, self.span, plot) for slot, plot in zip(slots, self._slot_plots, strict=True))
+        texts = tuple(cell_text(slot, cells, self.span, others) for slot, others in zip(slots, self._slot_others, strict=True))
         tones = tuple(self._tone(slot.at, slot.look, cells) for slot in slots)
         return Line(cursor, marked, texts, tones)
 
