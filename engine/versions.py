@@ -14,7 +14,7 @@ STATISTICS = 3  # how tables come from predictions: `engine/evaluation/`, `engin
 SCHEDULES = {
     1: "1: poison spread evenly over steps, so that a short last batch held more than its share of it",
     2: "2: poison placed by rows, as where train and poison are shuffled together; a last batch of a row or two was a step of its own",
-    3: "3: poison placed by rows, as where train and poison are shuffled together; a last batch of less than an eighth joins the one before it",
+    3: "3: poison placed by rows, as where train and poison are shuffled together; a last batch of less than an eighth joins another",
 }
 
 
@@ -34,8 +34,8 @@ def other_schedule(version: int) -> str:
         )
     if version == 2:
         return (
-            "trained under schedule 2, which differs where the last batch of an epoch held less than an eighth of one: there damages may be "
-            "off by a few hundredths"
+            "trained under schedule 2, which differs where the last batch of an epoch held less than an eighth of one: "
+            "there damages may be off by a few hundredths"
         )
     return f"trained under schedule {version}, which this version does not know"
 

@@ -105,7 +105,7 @@ class EvaluationSection(Section):
     trials: int = Field(3, ge=1, le=1000)
     first_trial: int = Field(0, ge=0, le=1_000_000)  # its number; another number is another seed: fresh trials of what was looked at
     controls: tuple[Literal["off_target", "true_label", "label_flip"], ...] = ("off_target",)
-    min_test_rows: int = Field(8, ge=1, le=1_000_000_000)  # the fewest at which intervals hold: tests/studies/eligible.py
+    min_test_rows: int = Field(8, ge=1, le=1_000_000_000)  # chosen by error: tests/studies/eligible.py
     confidence_folds: int = Field(5, ge=1, le=100)
     dose_level: Fraction = 0.2  # the damage of which the table `dose` says how much poison it takes
     find: Fraction | None = None  # search for the alpha that does so much damage: refine the grid once, then fresh trials there
