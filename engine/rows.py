@@ -125,6 +125,12 @@ class Subpopulation:
     reason: str = ""
 
 
+def class_mix_words(mix: Mapping[str, float]) -> str:
+    """Shares of classes, the largest first, as "3 52 %, 9 40 %"; those that round to none are left out."""
+    ordered = sorted(mix.items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in ordered if share >= 0.005)
+
+
 # ---- attacks --------------------------------------------------------------------------------------------------------
 
 

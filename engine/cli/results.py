@@ -43,6 +43,7 @@ def compare(
         typer.Option("--format", metavar="csv|parquet|json|md|tex", help="Default: columns to read; with -o its ending, else csv."),
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PATH", help="A file to write. Default, and `-`: stdout.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="md and tex: every column and digit, as csv, json and parquet have them.")] = False,
     store: StoreOption = None,
 ) -> None:
     """Hold runs against the first of them: how much more damage each other attack does, and how sure that is.
@@ -75,13 +76,13 @@ def compare(
             return
         if out is not None and str(out) != "-":
             ending = out.suffix.lower().removeprefix(".")
-            export(opened, ids, table or TABLES[0], format_ or (ending if ending in FORMATS else "csv"), out)
+            export(opened, ids, table or TABLES[0], format_ or (ending if ending in FORMATS else "csv"), out, full=full)
             cli_text.note(f"wrote {out}")
             return
         if format_ == "parquet" and sys.stdout.isatty():
             raise RequestError("parquet is not text, and this is a terminal", where="--format", next="give a file with -o, or use a pipe")
         sys.stdout.flush()
-        export(opened, ids, table or TABLES[0], format_ or "csv", sys.stdout.buffer)
+        export(opened, ids, table or TABLES[0], format_ or "csv", sys.stdout.buffer, full=full)
         sys.stdout.buffer.flush()
 
 

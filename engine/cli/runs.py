@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +15,7 @@ from engine.cli.text import DataOption, JsonOption, RunArgument, RunsArgument, S
 from engine.errors import RequestError
 
 if TYPE_CHECKING:
-    from engine.rows import RunRow
+    from engine.rows import RunRow, TableSpec
     from engine.scenario.sections import Scenario
     from engine.store import Store
 
@@ -208,11 +208,12 @@ def export(
         typer.Option(
             "--format",
             metavar="|".join(FORMATS),
-            help="Default: what the ending of PATH says, else csv.",
+            help="Default: what the ending of PATH says; on a terminal columns to read; else csv. With all: one more format of each table.",
             autocompletion=lambda incomplete: [name for name in FORMATS if name.startswith(incomplete)],
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="PATH", help="A file to write. Default, and `-`: stdout.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="md and tex: every column and digit, as csv, json and parquet have them.")] = False,
     contact_sheet: Annotated[
         bool,
         typer.Option(
@@ -252,35 +253,51 @@ def export(
     if table is None:
         raise RequestError("which table?", where="--table", next=f"there are: {', '.join(_tables())}, all")
     if table == "all":
-        _all(run, format_, out, store)
+        _all(run, format_, out, store, full=full)
         return
+    to_stdout = out is None or str(out) == "-"
+    to_read = to_stdout and format_ is None and not full and cli_text.on_terminal(sys.stdout)
     chosen = format_ or _format_of(out)
     if table != "groups" and (subpopulation is not None or alpha is not None or by):
         raise RequestError("these choose an attack for `groups`", where="--subpopulation, --alpha, --by", next="use --table groups")
     choice = Choice(subpopulation, alpha, tuple(tuple(part.strip() for part in each.split(",")) for each in by or ()))
     with opened_store(store) as opened:
         ids = [row.id for row in with_tables(opened, run)]
-        if out is not None and str(out) != "-":
-            export_.export(opened, ids, table, chosen, out, choice=choice)
+        if out is not None and not to_stdout:
+            export_.export(opened, ids, table, chosen, out, choice=choice, full=full)
             cli_text.note(f"wrote {out}")
+            return
+        if to_read and table != "predictions":  # a row for every victim and test row is nothing to read
+            _read(*export_.prepared(opened, ids, table, choice=choice))
             return
         if chosen == "parquet" and sys.stdout.isatty():
             raise RequestError("parquet is not text, and this is a terminal", where="--format", next="give a file with -o, or use a pipe")
         sys.stdout.flush()
-        export_.export(opened, ids, table, chosen, sys.stdout.buffer, choice=choice)
+        export_.export(opened, ids, table, chosen, sys.stdout.buffer, choice=choice, full=full)
         sys.stdout.buffer.flush()
 
 
-def _all(runs: list[str], format_: str | None, out: Path | None, store: Path | None) -> None:
+def _read(spec: TableSpec, rows: Iterable[tuple[object, ...]], provenance: Mapping[str, str]) -> None:
+    """A table on a terminal: the columns of its document, and what must be known of the run."""
+    from engine.export.documents import caption, document
+
+    told = document(spec, rows)
+    cli_text.line(caption(spec, provenance))
+    away = cli_text.readable(told.heads, told.left, told.rows)
+    for key, value in (*told.always, *((key, provenance[key]) for key in ("deviations", "notes") if key in provenance)):
+        cli_text.line(f"{key}: {value}")
+    more = f"{', '.join(told.heads[-away:])}: on a wider terminal, or --format md; " if away else ""
+    cli_text.note(f"{more}every column and digit: --format csv, or a pipe")
+
+
+def _all(runs: list[str], format_: str | None, out: Path | None, store: Path | None, *, full: bool) -> None:
     """Everything of the runs into a folder."""
     from engine.export.everything import export_all
 
     if out is None or str(out) == "-":
         raise RequestError("all tables need a folder", where="--table all", next="give one with -o")
-    if format_ is not None:
-        raise RequestError("all tables are written in every format", where="--format", next="take it out")
     with opened_store(store) as opened, cli_text.progress() as report:
-        written = export_all(opened, [row.id for row in with_tables(opened, runs)], out, progress=report)
+        written = export_all(opened, [row.id for row in with_tables(opened, runs)], out, also=format_, full=full, progress=report)
     cli_text.note(f"wrote {len(written)} files into {out}: begin with {out / 'report.md'}")
 
 

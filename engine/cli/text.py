@@ -141,6 +141,37 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Se
         typer.echo("  ".join(texts).rstrip())
 
 
+LEAST_TEXT = 18  # cells that a column of texts is given, which are wrapped
+
+
+def readable(heads: Sequence[str], left: Sequence[bool], rows: Sequence[Sequence[str]]) -> int:
+    """A document's table on a terminal: numbers are never broken over lines, texts and heads are. What does not fit stays away; returns how
+    many columns that are.
+    """
+    from textwrap import wrap
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    used, shown = 0, 0
+    for at, (head, text) in enumerate(zip(heads, left, strict=True)):
+        cells = max((len(row[at]) for row in rows), default=0)
+        width = max(cells if not text else min(cells, LEAST_TEXT), *(len(word) for word in head.split()))
+        if shown and used + width > console.width:
+            break
+        used, shown = used + width + 2, shown + 1
+        name = "\n".join(wrap(head, max(width, cells)))
+        grid.add_column(name, justify="left" if text else "right", min_width=width, no_wrap=not text, overflow="fold")
+    for row in rows:
+        grid.add_row(*map(Text, row[:shown]))
+    console.print(grid)
+    return len(heads) - shown
+
+
 def cell(value: object) -> str:
     """A value as a table shows it."""
     if value is None or value == "":

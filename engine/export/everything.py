@@ -1,4 +1,4 @@
-"""Everything of a run, or of several, in one folder: each table in each format, plots, scenarios, provenance, and a report in words.
+"""Everything of a run, or of several, in one folder: each table, plots, scenarios, provenance, and a report in words.
 
 `predictions` goes out as Parquet alone: a row for every victim and test row, millions, is no table to read.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine.errors import RequestError
 from engine.export.export import Row, Source, prepared, provenance_together
-from engine.export.formats import WRITERS
+from engine.export.formats import FULL, WRITERS
 from engine.export.report import report
 from engine.export.report_compared import chapter
 from engine.plots.exported import export_plots
@@ -22,13 +22,21 @@ from engine.tables import matching as comparing
 from engine.tables.columns import SPECS
 
 ALL = "all"
-FORMATS = ("csv", "parquet", "md", "tex")
-FORMATS_OF = {"predictions": ("parquet",)}
+PARQUET = ("subpopulations", "victims", "damage")  # what programs begin with; with `predictions` all else can be worked out again
 
 
-def export_all(store: Source, run_ids: Sequence[str], folder: Path, *, progress: Callable[[str, float], None] | None = None) -> list[Path]:
+def export_all(
+    store: Source,
+    run_ids: Sequence[str],
+    folder: Path,
+    *,
+    also: str | None = None,
+    full: bool = False,
+    progress: Callable[[str, float], None] | None = None,
+) -> list[Path]:
     """Write all there is, and return the files written. The folder is made where it is missing; files of the same names are replaced.
 
+    also: one more format that each table is written in; full: md and tex with every column and digit.
     RequestError where nothing can be exported yet, or the folder cannot be written.
     """
     runs = [store.run(run_id) for run_id in dict.fromkeys(run_ids)]
@@ -55,10 +63,10 @@ def export_all(store: Source, run_ids: Sequence[str], folder: Path, *, progress:
             if name in set.intersection(*there):
                 raise
             continue
-        written += _write_table(folder, spec, provenance, kept)
+        written += _write_table(folder, spec, provenance, kept, also, full)
     held = _compared(store, runs, set.intersection(*there))
     for spec, kept, notes in held.values():
-        written += _write_table(folder, spec, provenance_together(store, runs, spec.name, notes), kept)
+        written += _write_table(folder, spec, provenance_together(store, runs, spec.name, notes), kept, also, full)
     if progress:
         progress("drawing plots", 0.9)
     plots, shown = export_plots(store, runs, folder)
@@ -79,11 +87,16 @@ def export_all(store: Source, run_ids: Sequence[str], folder: Path, *, progress:
     return written
 
 
-def _write_table(folder: Path, spec: TableSpec, provenance: Mapping[str, str], rows: Iterable[Row]) -> list[Path]:
-    """In every format that it has; the files."""
-    paths = [folder / f"{spec.name}.{format}" for format in FORMATS_OF.get(spec.name, FORMATS)]
+def _write_table(
+    folder: Path, spec: TableSpec, provenance: Mapping[str, str], rows: Iterable[Row], also: str | None, full: bool
+) -> list[Path]:
+    """In every format that it has, and that one more (not `predictions`: of a generator, once read, nothing is left); the files."""
+    wanted = ["csv", *(["parquet"] if spec.name in PARQUET else []), *([also] if also else [])]
+    if spec.name == "predictions":
+        wanted = ["parquet"]
+    paths = [folder / f"{spec.name}.{format}" for format in dict.fromkeys(wanted)]
     for path in paths:
-        write = WRITERS[path.suffix[1:]]
+        write = (FULL if full else WRITERS)[path.suffix[1:]]
         write_file(path, lambda out, write=write: write(spec, provenance, rows, out))  # type: ignore[misc]
     return paths
 

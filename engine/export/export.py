@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from engine import versions
 from engine.errors import RequestError, UnknownName
 from engine.export import together as export_together
-from engine.export.formats import WRITERS
+from engine.export.formats import FULL, WRITERS
 from engine.rows import RunRow, Table, TableSpec, VictimResult
 from engine.system.writing import in_words, write_file
 from engine.tables import matching as comparing
@@ -49,12 +49,14 @@ def export(
     *,
     only: Sequence[Key] | None = None,
     choice: Choice | None = None,
+    full: bool = False,
 ) -> int:
     """Write one table of a run, or of several together behind their systems' names; returns how many rows were written.
 
     out: a path (replaced whole, or left as it was), a binary stream, or None for standard output.
     only: keys of the rows to write, in the order to write them (what a screen shows); None: all, in stable order.
     choice: for `groups`, which attack and groups; None: the attack of largest damage.
+    full: md and tex with every column and digit, as csv, json and parquet have them anyway.
     Raises UnknownName (table, format), RequestError (nothing there yet, a path that cannot be written, a full disk), StoreError.
     A closed pipe is left to the caller as BrokenPipeError.
     """
@@ -63,13 +65,13 @@ def export(
     if format not in WRITERS:
         raise UnknownName("format", format, WRITERS)
     spec, rows, provenance = prepared(store, [run_id] if isinstance(run_id, str) else run_id, table, only=only, choice=choice)
-    counted = _Count(rows)
+    counted, write = _Count(rows), (FULL if full else WRITERS)[format]
     if isinstance(out, Path):
-        write_file(out, lambda stream: WRITERS[format](spec, provenance, counted, stream))
+        write_file(out, lambda stream: write(spec, provenance, counted, stream))
     else:
         stream = sys.stdout.buffer if out is None else out
         with in_words("standard output" if out is None else "the output"):
-            WRITERS[format](spec, provenance, counted, stream)
+            write(spec, provenance, counted, stream)
             stream.flush()
     return counted.count
 

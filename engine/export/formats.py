@@ -1,5 +1,7 @@
 """A table as bytes: csv, parquet, json, md, tex. Rows are written as they come, at full precision, with their provenance.
 
+md and tex are documents, of few columns in words (`documents.py`); `FULL` has them with every column and digit.
+
 Each writer takes (spec, provenance, rows, out). Text goes out as UTF-8 with `\\n`. A missing value is empty in csv, null in json and
 parquet, an en dash in md and tex. Data is kept as it is in csv, json and parquet, control characters too: programs read them, join them
 with the data by these very texts, and a result must not differ from what it is about. md and tex are for eyes, and are cleaned for them.
@@ -15,12 +17,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, BinaryIO
 
+from engine.export.documents import caption, document, short
 from engine.printable import clean
 from engine.rows import Column, TableSpec
 
 Rows = Iterable[tuple[object, ...]]
 Provenance = Mapping[str, str]
 CHUNK = 20_000  # rows held at a time
+PAGE = 45  # rows of a table in LaTeX that a page holds
+WRAPPED = 30  # characters; longer texts are wrapped in LaTeX, which does so only in columns of a given width
 
 
 def write_csv(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO) -> None:
@@ -52,19 +57,79 @@ def write_json(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryI
 
 
 def write_md(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO) -> None:
-    """A Markdown table, then its provenance as a list that is seen when rendered."""
+    """A document in Markdown: what the table holds, the table, and the part of its provenance that a reader needs."""
+    if spec.name == "predictions":  # millions of rows, which are not held at once
+        write_full_md(spec, provenance, rows, out)
+        return
+    told = document(spec, rows)
     with _Text(out) as text:
-        text.write("| " + " | ".join(_md(column.name) for column in spec.columns) + " |\n")
-        text.write("| " + " | ".join("---" if _left(column) else "---:" for column in spec.columns) + " |\n")
-        for row in rows:
-            text.write("| " + " | ".join(_md(_plain(cell)) for cell in row) + " |\n")
+        text.write(f"{_md(caption(spec, provenance))}\n\n")
+        _md_table(text, told.heads, told.left, told.rows)
+        text.write("\n")
+        for key, value in (*told.always, *short(provenance)):
+            text.write(f"- {_md(key)}: {_md(_one_line(value))}\n")
+
+
+def write_full_md(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO) -> None:
+    """The whole table in Markdown, then its provenance as a list that is seen when rendered."""
+    with _Text(out) as text:
+        cells = (tuple(map(_plain, row)) for row in rows)
+        _md_table(text, [column.name for column in spec.columns], [_left(column) for column in spec.columns], cells)
         text.write("\n")
         for key, value in provenance.items():
             text.write(f"- {_md(key)}: {_md(_one_line(value))}\n")
 
 
+def _md_table(text: io.TextIOWrapper, heads: Iterable[str], left: Iterable[bool], rows: Iterable[tuple[str, ...]]) -> None:
+    text.write("| " + " | ".join(map(_md, heads)) + " |\n")
+    text.write("| " + " | ".join("---" if each else "---:" for each in left) + " |\n")
+    for row in rows:
+        text.write("| " + " | ".join(map(_md, row)) + " |\n")
+
+
 def write_tex(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO) -> None:
-    """A booktabs tabular after `% key: value` lines; what makes the run not the paper's is a visible last line."""
+    """A document in LaTeX with a caption and a label (tab:NAME), to be \\input as it is: a float as wide as the line at most, or, where the
+    rows do not fit a page, a longtable.
+    """
+    if spec.name == "predictions":
+        write_full_tex(spec, provenance, rows, out)
+        return
+    told = document(spec, rows)
+    widest = [max((len(row[i]) for row in told.rows), default=0) for i in range(len(told.heads))]
+    wrapped = [left and width > WRAPPED for left, width in zip(told.left, widest, strict=True)]
+    long = len(told.rows) > PAGE
+    share = (0.25 if long else 0.5) / max(sum(wrapped), 1)  # of the line: what the columns of long texts have
+    ragged = f">{{\\raggedright\\arraybackslash}}p{{{share:.2f}\\linewidth}}"
+    columns = "".join(ragged if wrap else "l" if left else "r" for wrap, left in zip(wrapped, told.left, strict=True))
+    name = spec.name.replace("_", "-")
+    title = f"\\caption{{{_tex(caption(spec, provenance))}}}\\label{{tab:{name}}}"
+    head = f"\\toprule\n{_tex_row(told.heads)}\\midrule\n"
+    with _Text(out) as text:
+        for key, value in short(provenance):
+            text.write(f"% {key}: {_one_line(value)}\n")
+        if long:
+            text.write("% \\usepackage{array,booktabs,longtable}\n{\\tiny\\setlength{\\tabcolsep}{3pt}\n")
+            text.write(f"\\begin{{longtable}}{{{columns}}}\n{title} \\\\\n{head}\\endhead\n")
+        else:
+            text.write("% \\usepackage{array,booktabs,graphicx}\n\\begin{table}\n\\centering\n")
+            text.write(f"{title}\n\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n")
+            text.write(f"\\begin{{tabular}}{{{columns}}}\n{head}")
+        for row in told.rows:
+            text.write(_tex_row(row))
+        text.write("\\bottomrule\n")
+        deviations = provenance.get("deviations")
+        for word, cell in (*told.always, *((("not the paper's", deviations),) if deviations else ())):
+            line = f"\\footnotesize {_tex(word)}: {_tex(_one_line(cell))}"
+            text.write(f"\\multicolumn{{{len(told.heads)}}}{{p{{\\linewidth}}}}{{{line}}} \\\\\n")
+        text.write("\\end{longtable}}\n" if long else "\\end{tabular}}\n\\end{table}\n")
+
+
+def _tex_row(cells: Iterable[str]) -> str:
+    return " & ".join(map(_tex, cells)) + " \\\\\n"
+
+
+def write_full_tex(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO) -> None:
+    """The whole table as a booktabs tabular after `% key: value` lines; what makes the run not the paper's is a visible last line."""
     with _Text(out) as text:
         for key, value in provenance.items():
             text.write(f"% {key}: {_one_line(value)}\n")
@@ -101,6 +166,7 @@ WRITERS: dict[str, Callable[[TableSpec, Provenance, Rows, BinaryIO], None]] = {
     "md": write_md,
     "tex": write_tex,
 }
+FULL = {**WRITERS, "md": write_full_md, "tex": write_full_tex}
 
 
 # ---- cells ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.evaluation.damage import ratio
+from engine.rows import class_mix_words
 from engine.tables.cells import Row, cell, line
 from engine.tables.work import Work
 
@@ -18,7 +19,7 @@ def rows(work: Work) -> list[Row]:
             train_rows=s.train_rows,
             aux_rows=s.aux_rows,
             test_rows=s.test_rows,
-            class_mix=", ".join(f"{name} {share:.2f}" for name, share in s.class_mix.items()),
+            class_mix=class_mix_words(s.class_mix),
             confidence=s.confidence,
             confidence_in_sample=s.confidence_in_sample,
             adversary_accuracy=s.clean_accuracy,

@@ -17,7 +17,7 @@ import pytest
 from engine.errors import RequestError, UnknownName
 from engine.export import export as exporting
 from engine.export.export import FORMATS, export
-from engine.export.formats import WRITERS
+from engine.export.formats import FULL, WRITERS
 from engine.rows import Column, StackPlan, TableSpec
 from engine.store import MEMORY, Store
 from engine.tables.build import build
@@ -103,6 +103,12 @@ def test_golden_worst(format: str) -> None:
     provenance = {"table": "worst", "run": "RUN", "title": "UCI Adult | 50 %", "deviations": "random weights; 4,000 of 7,841 train rows"}
     WRITERS[format](SPECS["worst"], provenance, [row, empty], out)
     golden(f"worst.{format}", out.getvalue().decode())
+    whole = io.BytesIO()
+    FULL[format](SPECS["worst"], provenance, [row, empty], whole)
+    if FULL[format] is WRITERS[format]:
+        assert whole.getvalue() == out.getvalue()
+    else:
+        golden(f"worst-full.{format}", whole.getvalue().decode())
 
 
 @pytest.mark.parametrize("name", MATERIALISED)
@@ -141,9 +147,12 @@ def test_the_same_run_exports_to_the_same_bytes(store: Store, run: str, table: s
 
 @pytest.mark.parametrize("format", ["csv", "json", "md", "tex"])
 def test_provenance_stands_in_every_text(store: Store, run: str, format: str) -> None:
-    got = text(store, run, "damage", format)
+    got = text(store, run, "damage", format, full=True)
     for word in (run, "ab12", "random weights", "0.1.0", "md5:5d7c", "2.9.0", "cpu"):
         assert word in got, word
+    short = text(store, run, "damage", format)
+    for word in (run, "ab12", "random weights"):
+        assert word in short, word
 
 
 # ---- predictions ----------------------------------------------------------------------------------------------------
@@ -341,7 +350,7 @@ def test_a_comment_cannot_end_early() -> None:
 
 def test_markdown_cells_stay_in_their_cell() -> None:
     got = written("md", "a|b\nc", "<b>`x`*", None, "\x1b[2J")
-    rows = got.splitlines()[2:6]
+    rows = got.splitlines()[4:8]
     assert rows == ["| 0 | a\\|b c |", "| 1 | \\<b>\\`x\\`\\* |", "| 2 | – |", "| 3 |  \\[2J |"]
 
 
@@ -377,5 +386,5 @@ def test_floats_are_not_rounded() -> None:
     spec = TableSpec("f", (Column("x", "float"),), ("x",))
     for format in ("csv", "json", "md", "tex"):
         out = io.BytesIO()
-        WRITERS[format](spec, {}, [(value,)], out)
+        FULL[format](spec, {}, [(value,)], out)
         assert repr(value) in out.getvalue().decode()

@@ -344,7 +344,7 @@ def test_golden(store: Store, table: str) -> None:
 def test_all_of_two_runs_has_them_and_the_report_a_chapter(store: Store, tmp_path: Path) -> None:
     ids = [finished(store, victims(discovered(), seed=seed), overrides=[f"model.epochs={seed}"]) for seed in (1, 5)]
     names = {path.name for path in export_all(store, ids, tmp_path)}
-    assert {f"{table}.{ending}" for table in ("compare", "compare_worst") for ending in ("csv", "parquet", "md", "tex")} <= names
+    assert {"compare.csv", "compare_worst.csv"} <= names
     said = (tmp_path / "report.md").read_text()
     chapter = said[said.index("## The runs compared") :]
     for part in (
@@ -375,6 +375,9 @@ def test_the_command_and_the_notebook(tmp_path: Path, capsys: pytest.CaptureFixt
     ):
         assert part in said, part
     assert cli.main(["compare", *ids, "--table", "compare_worst", "--format", "md"]) == 0
+    assert "| runs | alpha | k |" not in (document := capsys.readouterr().out)
+    assert f"- runs: {ids[1]} − {ids[0]}" in document
+    assert cli.main(["compare", *ids, "--table", "compare_worst", "--format", "md", "--full"]) == 0
     assert capsys.readouterr().out.startswith("| baseline | other | alpha | k |")
     assert cli.main(["compare", *ids, "-o", str(tmp_path / "c.parquet")]) == 0
     assert pd.read_parquet(tmp_path / "c.parquet")["difference"].tolist() == [row["difference"] for row in rows]

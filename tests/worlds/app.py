@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engine.rows import Membership, Subpopulation, Table
+from engine.rows import Membership, Subpopulation, Table, class_mix_words
 from engine.store import Store
 from engine.system.processes import identity
 from engine.tables.columns import SPECS
@@ -75,7 +75,7 @@ def row_of(name: str, **values: object) -> tuple[object, ...]:
 def subpopulation_table(found: tuple[Subpopulation, ...]) -> Table:
     rows = []
     for s in found:
-        mix = ", ".join(f"{name} {share:.0%}" for name, share in s.class_mix.items())
+        mix = class_mix_words(s.class_mix)
         values = {
             "subpopulation": s.index,
             "description": s.description,

@@ -156,7 +156,7 @@ def about(tables: Mapping[str, Table], index: int) -> list[str]:
     sure = f"confidence {share['confidence']} ({share['confidence_in_sample']} in sample)"
     right = f"accuracy: adversary {share['adversary_accuracy']}, clean {share['clean_accuracy']}"
     label = f"poison is labelled {own['target_label']}" if own["target_label"] else "each poison point gets its own label"
-    mix = ", ".join(part for part in (own["class_mix"] or "").split(", ") if not part.endswith((" 0.00", " 0%"))) or fmt.NOTHING
+    mix = own["class_mix"] or fmt.NOTHING
     lines = [f"{sizes} · {sure} · {right}", f"classes: {mix} · {label}"]
     if not own["attacked"]:
         lines.append(f"not attacked: {own['reason'] or 'no reason was recorded'}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.rows import Column
+from engine.rows import Column, class_mix_words
 from engine.tables.columns import SPECS
 from tui.presenters import format as fmt
 
@@ -133,7 +133,7 @@ def in_full(told_columns: Sequence[str], row: Sequence[object]) -> str:
 
 def found_cells(one: dict[str, Any]) -> tuple[object, ...]:
     """A discovered subpopulation as a row of the `subpopulations` table."""
-    mix = ", ".join(f"{name} {share:.2f}" for name, share in one["class_mix"].items())
+    mix = class_mix_words(one["class_mix"])
     said = {**one, "subpopulation": one["index"], "class_mix": mix, "adversary_accuracy": one["clean_accuracy"], "clean_accuracy": None}
     return tuple(said.get(column.name) if said.get(column.name) != "" else None for column in SPECS["subpopulations"].columns)
 
