@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from engine.errors import RequestError
 from engine.export.export import Row, Source, prepared, provenance_together
 from engine.export.formats import FULL, WRITERS
+from engine.export.page import page
 from engine.export.report import report
 from engine.export.report_compared import chapter
 from engine.plots.exported import export_plots
@@ -53,6 +55,7 @@ def export_all(
     except OSError as error:
         raise RequestError(f"cannot be made: {error.strerror}", where=str(folder), next="give another folder") from error
     written: list[Path] = []
+    groups: dict[str, list[dict[str, Any]]] = {}
     for at, name in enumerate(SPECS):
         if progress:
             progress("writing tables", 0.9 * at / len(SPECS))
@@ -63,6 +66,8 @@ def export_all(
             if name in set.intersection(*there):
                 raise
             continue
+        if name == "groups":
+            groups = _by_run(spec, kept, runs)
         written += _write_table(folder, spec, provenance, kept, also, full)
     held = _compared(store, runs, set.intersection(*there))
     for spec, kept, notes in held.values():
@@ -71,7 +76,8 @@ def export_all(
         progress("drawing plots", 0.9)
     plots, shown = export_plots(store, runs, folder)
     written += plots
-    texts = {"report.md": report(store, runs, shown) + _chapter(held)}
+    said = report(store, runs, shown, groups) + _chapter(held)
+    texts = {"report.md": said, "report.html": page(said, runs[0].title, folder)}
     for run in runs:
         head = "" if len(runs) == 1 else f"{run.id}-"
         texts[f"{head}scenario.toml"] = run.scenario_toml
@@ -85,6 +91,16 @@ def export_all(
     if progress:
         progress("writing tables", 1.0)
     return written
+
+
+def _by_run(spec: TableSpec, rows: Iterable[Row], runs: Sequence[RunRow]) -> dict[str, list[dict[str, Any]]]:
+    """A table's rows as records, by run id."""
+    names = [column.name for column in spec.columns]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        record = dict(zip(names, row, strict=True))
+        found.setdefault(str(record.get("run", runs[0].id)), []).append(record)
+    return found
 
 
 def _write_table(

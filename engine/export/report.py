@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from engine import paper
+from engine.export.documents import document
+from engine.export.in_short import in_short
 from engine.paper import system_of
 from engine.printable import clean
 from engine.rows import RunRow, Table
-from engine.tables.columns import ESTIMAND
+from engine.tables.columns import ESTIMAND, SPECS
 
 Records = list[dict[str, Any]]
 CHEAPEST = 5
@@ -28,12 +30,18 @@ class Source(Protocol):
     def provenance(self, run_id: str) -> Mapping[str, Any]: ...
 
 
-def report(store: Source, runs: Sequence[RunRow], plots: Mapping[str, Sequence[str]] | None = None) -> str:
-    """Markdown, one chapter a run. plots: lines that show each run's plots, by run id."""
-    return "\n".join(clean(line) for run in runs for line in (*_chapter(store, run, (plots or {}).get(run.id, ())), ""))
+def report(
+    store: Source,
+    runs: Sequence[RunRow],
+    plots: Mapping[str, Sequence[str]] | None = None,
+    groups: Mapping[str, Records] | None = None,
+) -> str:
+    """Markdown, one chapter a run. By run id: plots, lines that show each run's; groups, what its worst attack did to annotated groups."""
+    chapters = (_chapter(store, run, (plots or {}).get(run.id, ()), (groups or {}).get(run.id, [])) for run in runs)
+    return "\n".join(clean(line) for chapter in chapters for line in (*chapter, ""))
 
 
-def _chapter(store: Source, run: RunRow, plots: Sequence[str]) -> Iterator[str]:
+def _chapter(store: Source, run: RunRow, plots: Sequence[str], groups: Records) -> Iterator[str]:
     tables: dict[str, Records] = {name: _records(store.table(run.id, name)) for name in store.tables(run.id)}
     damage, worst = tables.get("damage", []), tables.get("worst", [])
     subpopulations = tables.get("subpopulations", [])
@@ -45,6 +53,8 @@ def _chapter(store: Source, run: RunRow, plots: Sequence[str]) -> Iterator[str]:
     if run.deviations:
         yield ""
         yield "**These are not the paper's numbers:** " + "; ".join(run.deviations) + "."
+    yield ""
+    yield from in_short(run, tables, groups)
     yield ""
     yield "## What was measured"
     yield ""
@@ -109,31 +119,29 @@ def _vulnerable(run: RunRow, damage: Records, worst: Records) -> Iterator[str]:
         yield ""
         yield _how_judged(judged)
     yield ""
-    yield (
-        "| alpha | worst k | as published | fewest test rows | among the eligible | corrected | 95 % interval | the paper | "
-        "where it stands, and how sure its reading is | |"
-    )
-    yield "| ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: | --- | --- |"
-    for row in worst:
-        between = f"{row['low']:z.3f} to {row['high']:z.3f}" if row["low"] is not None else "–"
-        beyond = f"{row.get('outside')} what this protocol would show" if row.get("outside") else ""
-        fewest = str(row["fewest_test_rows"]) if row.get("fewest_test_rows") is not None else "–"
-        published = (_f(row["as_published"]), fewest, _f(row.get("on_eligible")))
-        measured = (f"{row['alpha']:g}", str(row["k"]), *published, _f(row["corrected"]), between)
-        cells = (*measured, _f(row["published"]), _text(row.get("published_as") or ""), beyond)
-        yield "| " + " | ".join(cells) + " |"
+    yield from _table("worst", worst)
     yield ""
     yield (
         "As published: chosen and scored on the same trials, which overstates. Among the eligible: the same, picked only among those "
         "that the corrected value may pick; so the first step down is who may be picked, the second is luck. "
-        f"{ESTIMAND[0].upper()}{ESTIMAND[1:]}. A mark says where the "
-        "paper's value lies outside the interval in which another's as-published value would fall."
+        f"{ESTIMAND[0].upper()}{ESTIMAND[1:]}. This protocol would show: where another's as-published value would fall."
     )
     yield ""
     yield from _eligible(run, worst, damage)
     if any("; rerun " in (row.get("published_as") or "") for row in worst):
         yield ""
         yield from _reruns(run)
+
+
+def _table(name: str, rows: Records) -> Iterator[str]:
+    """A table as its document has it."""
+    told = document(SPECS[name], [tuple(row.get(column.name) for column in SPECS[name].columns) for row in rows])
+    yield "| " + " | ".join(map(_text, told.heads)) + " |"
+    yield "| " + " | ".join("---" if left else "---:" for left in told.left) + " |"
+    for row in told.rows:
+        yield "| " + " | ".join(map(_text, row)) + " |"
+    for head, cell in told.always:
+        yield f"{_text(head)}: {_text(cell)}."
 
 
 def _eligible(run: RunRow, worst: Records, damage: Records) -> Iterator[str]:
@@ -182,7 +190,7 @@ def _enough(run: RunRow) -> int:
     try:
         return int(tomllib.loads(run.scenario_toml)["evaluation"]["min_test_rows"])
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError):
-        return 30
+        return 8
 
 
 def _dose(rows: Records, enough: int) -> Iterator[str]:

@@ -98,7 +98,7 @@ def test_a_report_says_what_was_found_and_what_cannot_be_said(store: Store, ids:
     said = report(store, [store.run(ids[0])])
     for part in ("4 subpopulations were formed and 4 attacked", "These are not the paper's numbers:** a fake", 
                  "attacked subpopulations are",
-                 "| alpha | worst k | as published | fewest test rows | among the eligible | corrected |",
+                 "| alpha | k | as published | on the eligible | corrected [95 %] | eligible |",
                  "Eligible: ", "What this run cannot say", "fewer than 30 test rows",
                  "expected damage of an adversary who picks targets from past trials"):  # fmt: skip
         assert part in said, part

@@ -1,0 +1,182 @@
+"""The first page of a report: who is at risk and how sure that is, at which cost, who else is hit, and what to do next.
+
+For a colleague who has never seen the tool. A function of stored tables, and of what the worst attack did to annotated groups.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from engine.export.documents import count, fraction, share, with_interval
+from engine.rows import RunRow
+
+Records = list[dict[str, Any]]
+NAMED = 5
+LEVELS = (0.1, 0.2)  # damages of which the price is told
+SURE_TRIALS = 10
+WIDE = 0.2  # of an interval: more trials would tell more
+FEW = 30  # test rows: of a smaller subpopulation one row more or less makes a damage of .03, and it is named as the cheapest last
+INSIDE = 0.5  # a group with more of its rows in the target is the target by another name
+
+_ATTACKS = {
+    "label_flip": "copies of its own rows of the subpopulation with another label",
+    "gradient": "copies of its own rows of the subpopulation with another label, their pixels moved to agree with the attack's gradient",
+    "influence": "rows of the subpopulation with another label, chosen by influence functions",
+}
+
+
+def in_short(run: RunRow, tables: Mapping[str, Records], groups: Records) -> Iterator[str]:
+    """Markdown lines. groups: rows of the table `groups` for the run's worst attack; empty where nothing is annotated."""
+    damage, worst = tables.get("damage", []), tables.get("worst", [])
+    yield from _against_whom(run)
+    if not damage:
+        yield "No victim is trained yet."
+        return
+    alpha = max(row["alpha"] for row in damage)
+    yield ""
+    yield from _who(run, [row for row in damage if row["alpha"] == alpha], [row for row in worst if row["alpha"] == alpha], alpha)
+    yield ""
+    yield from _price(tables.get("dose", []))
+    yield ""
+    yield from _who_else(tables.get("collateral", []), groups, alpha)
+    yield ""
+    yield from _next(run, damage, worst, alpha)
+
+
+def _against_whom(run: RunRow) -> Iterator[str]:
+    tree = _tree(run)
+    attack, held = tree.get("attack", {}), tree.get("adversary", {}).get("rows", 1)
+    data = tree.get("dataset", {})
+    what = str(data.get("path") or data.get("kind", "the data"))
+    some = "all" if held == 1 else share(held)
+    kind = tree.get("model", {}).get("kind", "model")
+    how = _ATTACKS.get(str(attack.get("kind", "label_flip")), "poisoned rows")
+    yield (
+        f"**What was asked.** Somebody adds rows to the training data of a model ({kind}) on {_plain(what)}: {how}. They hold {some} of "
+        "the auxiliary data, which is drawn like the training data but shares no row with it, and know neither weights nor training rows. "
+        "Which parts of the population can they break, and with how many rows?"
+    )
+
+
+def _who(run: RunRow, damage: Records, worst: Records, alpha: float) -> Iterator[str]:
+    told = next((row for row in worst if row["k"] == NAMED), None)
+    attacked = len(damage)
+    judged = [row for row in damage if row["vulnerable"] is not None]
+    vulnerable = sum(row["vulnerable"] for row in judged)
+    yield f"**Who is at risk**, at poison rate {alpha:g} (as many poison rows as {alpha:g} times the subpopulation's own):"
+    yield ""
+    picked = [int(index) for index in str((told or {}).get("chosen_corrected") or "").split()]
+    rows = {row["subpopulation"]: row for row in damage}
+    named = [rows[index] for index in picked if index in rows] or sorted(damage, key=lambda row: -(row["damage"] or 0))[:NAMED]
+    for row in named[:NAMED]:
+        if row["damage"] is None:
+            continue
+        sure = {True: "vulnerable", False: "not sure", None: "not judged"}[row["vulnerable"]]
+        yield (
+            f"- {count(row['poison_points'])} rows, {share(row['poison_share'])} of train, cost **{_plain(row['description'])}** "
+            f"{with_interval(row['damage'], row['low'], row['high'])} of its accuracy: right on {fraction(row['clean_accuracy'])} without "
+            f"poison, {fraction(row['poisoned_accuracy'])} with it (of {count(row['test_rows'])} test rows; {sure})."
+        )
+    yield ""
+    if told and told["corrected"] is not None:
+        yield (
+            "These look worst, and what looks worst is partly the unluckiest. Whoever picks five targets in advance, from past trials, can "
+            f"count on {with_interval(told['corrected'], told['low'], told['high'])} (corrected, 95 %)."
+        )
+    counts = [f"{attacked} subpopulations were attacked"]
+    if told and told.get("eligible") is not None:
+        counts.append(f"{told['eligible']} of them have enough test rows to be picked for a corrected value (eligible)")
+    if judged:
+        sure = "poison aimed at them does damage, and more than poison aimed at others"
+        counts.append(f"{vulnerable} of {len(judged)} are vulnerable: {sure}")
+    else:
+        counts.append("which are vulnerable cannot be said: that needs three trials")
+    yield "; ".join(counts) + "."
+
+
+def _price(dose: Records) -> Iterator[str]:
+    curves = [(row, _curve(row["curve"])) for row in dose if row["curve"]]
+    if not curves:
+        return
+    yield "**What it costs.**"
+    for level in LEVELS:
+        reached = [(alpha * _points_per_alpha(row), alpha, row) for row, curve in curves if (alpha := _at(curve, level)) is not None]
+        if not reached:
+            yield f"A damage of {level:g} is reached on none of {len(curves)} by the largest alpha tried."
+            continue
+        cheapest = min(reached, key=lambda each: (each[2]["test_rows"] < FEW, each[0], each[2]["subpopulation"]))
+        yield (
+            f"A damage of {level:g} is reached on {len(reached)} of {len(curves)}; the cheapest, {_plain(cheapest[2]['description'])}, "
+            f"takes about {count(max(cheapest[0], 1))} rows (alpha {cheapest[1]:.2g})."
+        )
+
+
+def _points_per_alpha(row: Mapping[str, Any]) -> float:
+    """Poison rows at alpha 1, from the row's own points at its largest alpha or at what it needs."""
+    points = str(row["points_needed"] or row["points"] or "0").replace(",", "").lstrip("> ")
+    at = row["alpha"] if row["alpha"] is not None else row["largest"]
+    return float(points) / at if at else 0.0
+
+
+def _curve(text: str) -> list[tuple[float, float]]:
+    return [(float(alpha), float(damage)) for alpha, damage in (point.split(":") for point in text.split())]
+
+
+def _at(curve: Sequence[tuple[float, float]], level: float) -> float | None:
+    """The smallest alpha at which the curve, straight between its points, reaches the level; None where it does not."""
+    for (a, low), (b, high) in pairwise(curve):
+        if high >= level:
+            return b if high <= low else a + (b - a) * max(level - low, 0.0) / (high - low)
+    return None
+
+
+def _who_else(collateral: Records, groups: Records, alpha: float) -> Iterator[str]:
+    hit = [row for row in groups if row["hit"] and row["inside"] is not None and row["inside"] < INSIDE]
+    everyone = next((row for row in collateral if row["group"] == "all" and row["alpha"] == alpha), None)
+    yield "**Who else is hit.**"
+    if everyone and everyone["collateral"] is not None:
+        yield f"All other rows together lose {fraction(everyone['collateral'])} on the average of the attacks (collateral damage)."
+    if not groups:
+        yield "Nothing is annotated, so nothing is known of other groups."
+        return
+    aimed = f"#{groups[0]['subpopulation']}, {_plain(groups[0]['description'])}"
+    if not hit:
+        yield f"Of {groups[0]['looked_at']} annotated groups none is damaged for sure by the worst attack ({aimed})."
+        return
+    yield f"The worst attack ({aimed}) also damages, of {groups[0]['looked_at']} annotated groups looked at:"
+    yield ""
+    for row in sorted(hit, key=lambda row: -row["damage"])[:NAMED]:
+        yield (
+            f"- {_plain(row['attribute'])} {_plain(row['group'])}: from {fraction(row['clean_accuracy'])} to "
+            f"{fraction(row['poisoned_accuracy'])} ({count(row['rows'])} test rows, {share(row['inside'])} of them in the target)"
+        )
+    if len(hit) > NAMED:
+        yield f"- and {len(hit) - NAMED} more: groups.csv"
+
+
+def _next(run: RunRow, damage: Records, worst: Records, alpha: float) -> Iterator[str]:
+    yield "**What next.**"
+    trials = max((row["trials"] for row in damage), default=0)
+    told = next((row for row in worst if row["alpha"] == alpha and row["k"] == NAMED), None)
+    wide = told is not None and told["low"] is not None and told["high"] - told["low"] > WIDE
+    picked = ",".join(str((told or {}).get("chosen_corrected") or "").split()[:NAMED])
+    if trials < SURE_TRIALS or wide:
+        how = f": `subpop again {run.id} --only {picked} --fresh` measures the worst in trials that nobody has looked at" if picked else ""
+        yield f"- More trials, for {trials} leave much open{how}."
+    if not any(row["alpha"] == alpha and row["vulnerable"] for row in damage):
+        yield "- More poison, to see where it begins: larger `attack.alphas`, or `subpop run ... --find 0.2`."
+    yield "- A defence was not in place; nothing here says whether one would have helped."
+
+
+def _plain(text: object) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "\\<").replace("*", "\\*")
+
+
+def _tree(run: RunRow) -> dict[str, Any]:
+    try:
+        return tomllib.loads(run.scenario_toml)
+    except tomllib.TOMLDecodeError:  # of a stranger's bundle
+        return {}

@@ -1,0 +1,103 @@
+"""The first page of a report and the report as one HTML file: what they say of made-up tables, and that nothing is loaded from outside."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.export.everything import export_all
+from engine.export.in_short import _at, _curve, in_short
+from engine.export.page import page
+from engine.rows import RunRow
+from engine.store import Store
+from tests.export.test_export import run, store  # noqa: F401 - fixtures
+
+ROW = {
+    "alpha": 2.0, "vulnerable": True, "low": 0.26, "high": 0.92, "clean_accuracy": 1.0, "poisoned_accuracy": 0.4, "trials": 10,
+    "poison_share": 0.17, "poison_points": 277.4, "test_rows": 85,
+}  # fmt: skip
+DAMAGE = [
+    {**ROW, "subpopulation": 3, "description": "White men over 60", "damage": 0.6},
+    {**ROW, "subpopulation": 8, "description": "a|b <c>", "damage": 0.7, "vulnerable": False},
+    {**ROW, "subpopulation": 9, "description": "at another alpha", "alpha": 1.0, "damage": 0.9},
+]
+WORST = {"alpha": 2.0, "k": 5, "chosen_corrected": "3 8", "corrected": 0.21, "low": 0.07, "high": 0.4, "eligible": 2, "attacked": 2}
+GROUP = {"subpopulation": 3, "description": "White men over 60", "rows": 30, "looked_at": 12, "clean_accuracy": 0.94}
+GROUPS = [
+    {**GROUP, "attribute": "race", "group": "Asian men", "inside": 0.0, "poisoned_accuracy": 0.51, "damage": 0.43, "hit": True},
+    {**GROUP, "attribute": "age", "group": "over 60", "inside": 0.9, "poisoned_accuracy": 0.4, "damage": 0.54, "hit": True},
+    {**GROUP, "attribute": "race", "group": "Black", "inside": 0.0, "poisoned_accuracy": 0.93, "damage": 0.01, "hit": False},
+]
+DOSE = [
+    {"subpopulation": 3, "description": "White men over 60", "curve": "0:0 1:0.1 2:0.6", "points_needed": "166", "points": 166,
+     "alpha": 1.2, "largest": 2.0, "test_rows": 85},
+    {"subpopulation": 8, "description": "small", "curve": "0:0 1:0.5 2:0.7", "points_needed": "4", "points": 4, "alpha": 0.4,
+     "largest": 2.0, "test_rows": 9},
+]  # fmt: skip
+
+
+def said(tables: dict[str, list[dict[str, Any]]], groups: list[dict[str, Any]], toml: str = "") -> str:
+    row = RunRow.__new__(RunRow)
+    object.__setattr__(row, "id", "a1b2c3")
+    object.__setattr__(row, "scenario_toml", toml)
+    return "\n".join(in_short(row, tables, groups))
+
+
+def test_the_first_page_answers_who_how_sure_at_what_cost_who_else_and_what_next() -> None:
+    toml = '[dataset]\nkind = "table"\npath = "loans.csv"\n[model]\nkind = "mlp"\n[attack]\nkind = "label_flip"\n[adversary]\nrows = 0.25'
+    text = said({"damage": DAMAGE, "worst": [WORST], "dose": DOSE}, GROUPS, toml)
+    assert "a model (mlp) on loans.csv" in text
+    assert "They hold 25 % of the auxiliary data" in text
+    assert "277 rows, 17 % of train, cost **White men over 60** 0.600 [0.260, 0.920] of its accuracy" in text
+    assert "right on 1.000 without poison, 0.400 with it (of 85 test rows; vulnerable)" in text
+    assert "**a\\|b \\<c>**" in text
+    assert "at another alpha" not in text
+    assert "can count on 0.210 [0.070, 0.400]" in text
+    assert "2 subpopulations were attacked; 2 of them have enough test rows" in text
+    assert "1 of 2 are vulnerable" in text
+    # .2 lies a fifth of the way from alpha 1 to 2: 1.2 x 138 points; the small one is cheaper and not named
+    assert "A damage of 0.2 is reached on 2 of 2; the cheapest, White men over 60, takes about 166 rows (alpha 1.2)" in text
+    assert "race Asian men: from 0.940 to 0.510 (30 test rows, 0.0 % of them in the target)" in text
+    assert "age over 60" not in text, "a group that is the target itself is nobody else"
+    assert "race Black" not in text
+    assert "`subpop again a1b2c3 --only 3,8 --fresh`" in text
+
+
+def test_the_first_page_of_a_run_without_victims_intervals_or_annotations() -> None:
+    assert "No victim is trained yet" in said({"damage": []}, [])
+    one = {**ROW, "subpopulation": 3, "description": "x", "damage": 0.2, "low": None, "high": None, "vulnerable": None, "trials": 1}
+    text = said({"damage": [one], "worst": [{**WORST, "corrected": None, "low": None, "high": None}], "dose": []}, [], "not = [toml")
+    assert "which are vulnerable cannot be said" in text
+    assert "cost **x** 0.200 of its accuracy" in text
+    assert "Nothing is annotated" in text
+    assert "None" not in text
+
+
+@pytest.mark.parametrize(("level", "alpha"), [(0.0, 0.0), (0.05, 0.5), (0.1, 1.0), (0.35, 1.5), (0.6, 2.0), (0.61, None)])
+def test_where_a_curve_reaches_a_damage(level: float, alpha: float | None) -> None:
+    assert _at(_curve("0:0 1:0.1 2:0.6"), level) == (alpha if alpha is None else pytest.approx(alpha))
+
+
+def test_the_page_holds_its_plots_and_loads_nothing(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.svg").write_text('<?xml version="1.0"?><svg><clipPath id="p"/><path clip-path="url(#p)"/></svg>')
+    html = page("# T <b>\n\n![a plot](one.png)\n\n![another](two.png)\n\n![gone](three.png)\n\n| a |\n| --- |\n| 1 |\n", "T <b>", tmp_path)
+    assert html.count("<svg") == 2
+    assert set(re.findall(r'id="([^"]+)"', html)) == {"one-p", "two-p"}
+    assert "url(#one-p)" in html
+    assert "<p>gone</p>" in html
+    assert "<td>1</td>" in html
+    assert "<b>" not in html, "HTML of a title stays text"
+    for word in ("<script", "http:", "https:", "src=", "<link", "@import"):
+        assert word not in html, word
+
+
+def test_a_runs_folder_has_the_page(store: Store, run: str, tmp_path: Path) -> None:  # noqa: F811
+    export_all(store, [run], tmp_path)
+    html = (tmp_path / "report.html").read_text()
+    assert "What was asked." in html
+    assert "<script" not in html
+    assert not re.search(r"<img|<link|src=", html)
