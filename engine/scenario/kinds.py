@@ -77,10 +77,11 @@ def class_at(at: Path, tree: Tree) -> type[Section]:
 
 
 def in_order(section: type[BaseModel]) -> tuple[str, ...]:
-    """The keys of a section as a person reads them: of one that has kinds `kind`, the kind's own keys, those that all kinds have."""
+    """The keys of a section in a person's order: `kind`, what it cannot do without, its other own keys, those that all kinds have."""
     shared = {at: set.intersection(*(set(kind.model_fields) for kind in kinds.values())) for at, kinds in unions().items()}
     common = next((shared[at] for at, kinds in unions().items() if section in kinds.values()), set())
-    return tuple(sorted(section.model_fields, key=lambda name: (name in common and name != "kind", name != "kind" and bool(common))))
+    fields = section.model_fields
+    return tuple(sorted(fields, key=lambda name: common and (name != "kind", name in common, not fields[name].is_required())))
 
 
 def of_any_kind(at: Path, section: Tree) -> Iterator[Mapping[str, Any]]:

@@ -110,24 +110,25 @@ def parse(
     told = mistakes.tell(found, lines, overridden) + bad_overrides
     if told:
         raise ScenarioError(told, where=where)
-    if turned and say is not None:
-        say(overlay.in_words(turned, small if smoke and over else raw))
+    gone = overlay.in_words(turned, small if smoke and over else raw)
     if smoke and over:
-        return _called(small_scenario.model_copy(update={"smoked": True}), say)  # type: ignore[union-attr]
+        return _called(small_scenario.model_copy(update={"smoked": True}), gone, say)  # type: ignore[union-attr]
     over = kinds.without(over, overlay.foreign(over, raw))
     if over and late and _validate(overlay.laid_over(raw, over), keys)[1]:
         over = {}  # it made sense until something was set: a run's own scenario, which keeps it, is to be read again
-    return _called(plain.model_copy(update={"smoke": over}), say)  # type: ignore[union-attr]
+    return _called(plain.model_copy(update={"smoke": over}), gone, say)  # type: ignore[union-attr]
 
 
-def _called(scenario: Scenario, say: Callable[[str], None] | None) -> Scenario:
-    """The scenario under a title and a claim of its own. Every way in passes here, so none can run under another system's name."""
+def _called(scenario: Scenario, gone: str, say: Callable[[str], None] | None) -> Scenario:
+    """The scenario under a title and a claim of its own. Every way in passes here, so none can run under another system's name.
+
+    gone: which keys went with their kind; "" where none did.
+    """
     changes, why = naming.corrected(scenario.model_dump())
-    if not changes:
-        return scenario
-    if say is not None:
-        say(why)
-    return scenario.model_copy(update=changes)
+    for note in (gone, why):
+        if note and say is not None:
+            say(note)
+    return scenario.model_copy(update=changes) if changes else scenario
 
 
 def load(

@@ -67,14 +67,14 @@ class SplitKeys(DatasetKeys):
     split: tuple[Fraction, Fraction, Fraction] = Field((0.4, 0.4, 0.2), description="shares of train, aux and test")
 
 
-class FileKeys(SplitKeys):
+class FileKeys(DatasetKeys):
     """Of data of one's own. path: relative to the scenario's own folder."""
 
     path: File = Field(title="File", description="a file of yours")
     positive: str | None = Field(None, title="Last class", description="which class is put last")
 
 
-class ColumnKeys(FileKeys):
+class ColumnKeys(SplitKeys, FileKeys):
     """Of rows with a label column."""
 
     label: str = Field(min_length=1, title="Label column", description="the name of the column to predict")
@@ -129,7 +129,7 @@ class ImdbSection(DatasetKeys):
     kind: Literal["imdb"] = "imdb"
 
 
-class ImageFolderSection(FileKeys):
+class ImageFolderSection(SplitKeys, FileKeys):
     HOLDS = "pictures"
     kind: Literal["image_folder"] = "image_folder"
     path: File = Field(title="Folder", description="a folder of yours, with a folder of pictures for each class")
@@ -311,7 +311,9 @@ class FeatureMatchSection(SubpopulationsKeys):
     bins: dict[str, tuple[float, ...]] = Field({}, description="cuts of numbers, as {age = [30, 45, 60]}")
 
 
-SubpopulationsSection = Annotated[ClusterMatchSection | FeatureMatchSection, Field(discriminator="kind", title="Subpopulations")]
+SubpopulationsSection = Annotated[
+    ClusterMatchSection | FeatureMatchSection, Field(discriminator="kind", title="Found by", description="clusters, or equal annotations")
+]
 
 
 # ---- [attack] -------------------------------------------------------------------------------------------------------
@@ -367,7 +369,7 @@ DefenseSection = NoDefenseSection  # of one kind alone there is no union to tell
 
 class AdversarySection(Section):
     rows: Fraction = Field(1.0, title="Aux share", description="of the aux data that the adversary holds")
-    model: ModelSection | None = Field(None, description="of the adversary, when it is not the victims'")
+    model: ModelSection | None = Field(None, description="the adversary's; same: the victims'")
 
 
 class EvaluationSection(Section):
@@ -417,8 +419,8 @@ class Scenario(Section):
     attack: AttackSection = LabelFlipSection()
     adversary: AdversarySection = AdversarySection()
     evaluation: EvaluationSection = EvaluationSection()
-    defense: DefenseSection = Field(DefenseSection(), title="Defence")
-    compute: ComputeSection = Field(ComputeSection(), title="Device")
+    defense: DefenseSection = DefenseSection()
+    compute: ComputeSection = ComputeSection()
     smoke: dict[str, Any] = {}
 
 

@@ -21,9 +21,9 @@ from engine.models.networks.network import Network
 from engine.scenario import presets as catalog
 from engine.scenario import weights as weights_place
 from engine.scenario.parse import load, parse
-from engine.scenario.sections import ModelSection
+from engine.scenario.sections import ConvSection, ModelSection, TorchvisionSection, VggSection
 
-CONV = ModelSection(kind="conv")
+CONV = ConvSection()
 Tensors = dict[str, torch.Tensor]
 
 
@@ -72,7 +72,7 @@ def test_the_body_is_the_files_and_the_last_layer_is_drawn_anew(tmp_path: Path, 
 
 
 def test_a_checkpoint_of_torchvisions_own_module_fits(tmp_path: Path):
-    section = ModelSection(kind="torchvision", architecture="resnet18")
+    section = TorchvisionSection(architecture="resnet18")
     theirs = torch_module("resnet18")
     torch.save(theirs.state_dict(), tmp_path / "resnet.pt")
     got = from_file(tmp_path / "resnet.pt", section, 32)
@@ -167,7 +167,7 @@ def test_the_checksum_is_the_files(tmp_path: Path):
 
 # ---- ImageNet ---------------------------------------------------------------------------------------------------------
 
-VGG = ModelSection(kind="vgg", depth=11, weights="imagenet")
+VGG = VggSection(depth=11, weights="imagenet")
 
 
 @pytest.fixture
