@@ -23,6 +23,8 @@ def explain(errors: Iterable[Mapping[str, Any]], raw: Mapping[str, object], sche
     for error in errors:
         loc = _untagged(tuple(error["loc"]), schema)
         path, value = _trim((*loc, "kind") if error["type"].startswith("union_tag") else loc, raw)
+        if error["type"] == "too_short" and value:  # none of its items is right, which is told of each
+            continue
         if error["type"] == "extra_forbidden":
             found.setdefault(path, unknown(path, schema, raw))
         elif error["type"] == "union_tag_not_found" or (error["type"] == "missing" and not isinstance(value, list | tuple)):

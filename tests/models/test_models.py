@@ -362,7 +362,6 @@ def test_encoders_of_one_digest_are_the_same_and_others_are_not():
         (TorchvisionSection(architecture="vit_b_16"), 40, r"patches of 16 x 16.*multiple of 16"),
         (TorchvisionSection(architecture="squeezenet1_0"), 64, "no dense layer at its end"),
         (TorchvisionSection(architecture="fcn_resnet50"), 64, "does not classify single pictures"),
-        (TorchvisionSection(), 64, "model.architecture: is missing"),
     ],
     ids=str,
 )

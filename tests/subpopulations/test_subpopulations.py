@@ -105,7 +105,6 @@ def test_levels_are_compared_as_they_read_whatever_their_type():
     ("section", "says"),
     [
         (features("color"), "no annotation column called 'color'; did you mean 'colour'"),
-        (features(), "needs at least one feature"),
         (features("age", "age"), "'age' is named twice"),
         (features("colour", age=(30,)), "'age' is cut but is not a feature"),
         (features("age", age=(30, 20)), "the edges of 'age' do not ascend"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Tree = dict[str, Any]
@@ -14,6 +14,7 @@ Takes = Literal["choice", "text", "texts", "list", "raw", "number"]  # texts: a 
 NOT_ASKED = ("smoke", "smoked")  # the first has no fixed keys and stays as the file has it, the second is the engine's to say
 SAME = "same"  # as the kind of the adversary's model: the victims'
 BOOLEAN = ("yes", "no")
+OUT = "take out"  # of a choice that a file makes where its kind has none
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Asked:
     @property
     def first(self) -> Field:
         return next(iter(self.fields.values()))
+
+    @property
+    def foreign(self) -> Field:
+        """What it is shown as where the kind does not have it, but a file says it: it can be taken out."""
+        return replace(self.first, options=(*self.first.options, OUT))
 
     def field_in(self, tree: Tree) -> Field | None:
         """Its field in this scenario, None where the section's kind does not have the key."""
@@ -184,6 +190,8 @@ def turned(tree: Tree, key: str, kind: str | None, asked: Mapping[str, Asked]) -
     if kind is None and get(tree, f"smoke.{section}") is not None:
         put(tree, f"smoke.{section}", None)
     put(tree, section if kind is None else key, kind)
+    if get(tree, head := section.rpartition(".")[0]) == {}:
+        put(tree, head, None)
     return gone
 
 
@@ -205,6 +213,8 @@ def to_value(text: str, field: Field) -> Any:
     """What a field's text means; blank: not said. What is no number stays text, so that the engine says what is wrong with it."""
     text = text.strip()
     if not text:
+        return None
+    if field.takes == "choice" and text == OUT:
         return None
     if field.takes == "choice":
         return text == "yes" if field.options == BOOLEAN else None if text == SAME and SAME in field.options else _number(text)

@@ -75,7 +75,7 @@ class FormScreen(ModeScreen):
                 for section, members in self.sections.items():
                     yield Static(section, classes="section")
                     for one in members:
-                        own = one.field_in(self.values) or one.first
+                        own = one.field_in(self.values) or one.foreign
                         yield FieldRow(own, fields.to_text(fields.get(self.values, one.key), own.takes))
             with VerticalScroll(classes="beside", can_focus=False):
                 yield Detail(id="verdict-of-all")
@@ -138,8 +138,7 @@ class FormScreen(ModeScreen):
     def _show_what_matters(self) -> None:
         for row in self.query(FieldRow):
             asked = self.asked[row.field.key]
-            if (field := asked.field_in(self.values)) is not None:
-                row.become(field)
+            row.become(asked.field_in(self.values) or asked.foreign)
             row.display = asked.matters_in(self.values)
 
     def text(self) -> str:
