@@ -8,7 +8,7 @@ import pytest
 
 from engine import subpopulations
 from engine.rows import Dataset, Rows
-from engine.scenario.sections import SubpopulationsSection
+from engine.scenario.sections import ClusterMatchSection
 from engine.subpopulations.describing import words
 from engine.subpopulations.describing.words import describe_texts
 
@@ -50,7 +50,7 @@ def test_clusters_of_texts_are_described_so_when_they_are_formed() -> None:
         assert rows.texts is not None
         return np.array([[sum(word in text for word in topic.split()) for topic in TOPICS] for text in rows.texts], np.float32)
 
-    section = SubpopulationsSection(kind="cluster_match", clusters=3, layer="hidden")
+    section = ClusterMatchSection(clusters=3, layer="hidden")
     membership, found, distance = subpopulations.assign(section, data, represent, 0)
     assert len(found) == 3
     assert distance is not None

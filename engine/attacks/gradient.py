@@ -22,7 +22,7 @@ from engine.attacks.draw import draw
 from engine.attacks.points import Points, drawn
 from engine.errors import BadData, RequestError
 from engine.rows import Dataset, Membership, Subpopulation
-from engine.scenario.sections import AttackSection
+from engine.scenario.sections import GradientSection
 from engine.system.threads import all_cores
 
 LEVELS = 127  # of an int8, on either side of the original
@@ -35,7 +35,7 @@ Report = Callable[[int], None]  # steps done of a batch
 
 
 def prepare(
-    attack: AttackSection,
+    attack: GradientSection,
     subpopulations: Sequence[Subpopulation],
     dataset: Dataset,
     membership: Membership,
@@ -101,7 +101,7 @@ def choose(
     return rows, own[at]
 
 
-def delta_of(attack: AttackSection, arrays: Mapping[str, np.ndarray], moved: np.ndarray) -> np.ndarray:
+def delta_of(attack: GradientSection, arrays: Mapping[str, np.ndarray], moved: np.ndarray) -> np.ndarray:
     """How far the pixels (0 to 1) of these points were moved: float32 [points, height, width, 3]. moved: int64 [points]."""
     return arrays["moved.delta"][moved].astype(np.float32) * np.float32(attack.bound / LEVELS)
 
@@ -110,7 +110,7 @@ def delta_of(attack: AttackSection, arrays: Mapping[str, np.ndarray], moved: np.
 
 
 def _move_all(
-    attack: AttackSection,
+    attack: GradientSection,
     points: Points,
     images: np.ndarray,
     adversary: Adversary,
@@ -148,7 +148,12 @@ def _move_all(
 
 
 def move(
-    attack: AttackSection, start_BCHW: Tensor, labels_B: Tensor, targets: np.ndarray, target: Alignment, report: Report = lambda steps: None
+    attack: GradientSection,
+    start_BCHW: Tensor,
+    labels_B: Tensor,
+    targets: np.ndarray,
+    target: Alignment,
+    report: Report = lambda steps: None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Move one batch of pictures. Returns delta int8 [batch, height, width, 3], and the alignment before and after, float64 [batch].
 

@@ -25,14 +25,14 @@ from engine.attacks.draw import no_rows
 from engine.attacks.softmax_regression import Regression, fit
 from engine.errors import BadData
 from engine.rows import Dataset, Membership, Subpopulation
-from engine.scenario.sections import AttackSection
+from engine.scenario.sections import InfluenceSection
 from engine.system.threads import all_cores
 
 PHASE = "influence of every candidate"
 
 
 def prepare(
-    attack: AttackSection,
+    attack: InfluenceSection,
     subpopulations: Sequence[Subpopulation],
     dataset: Dataset,
     membership: Membership,

@@ -7,15 +7,14 @@ from types import MappingProxyType, ModuleType
 
 import numpy as np
 
-from engine.attacks import gradient, influence, label_flip
+from engine.attacks import gradient, label_flip
 from engine.attacks.adversary import Adversary, Control, Progress
 from engine.attacks.points import size_of
-from engine.errors import RequestError
 from engine.rates import count
 from engine.rows import Arm, Dataset, Membership, Poison, Subpopulation
-from engine.scenario.sections import AttackSection
+from engine.scenario.modules import module
+from engine.scenario.sections import AttackSection, GradientSection
 
-ATTACKS = {"label_flip": label_flip, "gradient": gradient, "influence": influence}
 NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
@@ -36,20 +35,19 @@ def prepare(
 
     See `gradient.prepare` and `influence.prepare` for the arrays. Raises RequestError for what this dataset or model cannot be asked.
     """
-    return dict(
-        require(attack).prepare(
-            attack,
-            subpopulations,
-            dataset,
-            membership,
-            adversary,
-            seed=seed,
-            trials=trials,
-            proba_aux=proba_aux,
-            progress=progress,
-            control=control,
-        )
+    arrays: dict[str, np.ndarray] = _module(attack).prepare(
+        attack,
+        subpopulations,
+        dataset,
+        membership,
+        adversary,
+        seed=seed,
+        trials=trials,
+        proba_aux=proba_aux,
+        progress=progress,
+        control=control,
     )
+    return arrays
 
 
 def poison(
@@ -75,7 +73,7 @@ def poison(
         clean        none
     proba_aux: float [aux rows, classes], the adversary's model; only "flip" among more than two classes needs it.
     """
-    kind = label_flip if arm == "label_flip" else require(attack)
+    kind = label_flip if arm == "label_flip" else _module(attack)
     true = dataset.aux.y
     points = 0 if arm == "clean" else count(alpha, size_of(attack, subpopulation))
     members = np.flatnonzero(membership.aux == subpopulation.index)
@@ -86,16 +84,13 @@ def poison(
 
 def delta(attack: AttackSection, arrays: Mapping[str, np.ndarray], poison: Poison) -> np.ndarray | None:
     """How far the pixels (0 to 1) of a victim's points were moved: float32 [points, height, width, 3]; None where none was."""
-    return None if poison.moved is None else gradient.delta_of(attack, arrays, poison.moved)
+    if poison.moved is None or not isinstance(attack, GradientSection):
+        return None
+    return gradient.delta_of(attack, arrays, poison.moved)
 
 
-def require(attack: AttackSection) -> ModuleType:
-    """The attack's module, or a RequestError where this version does not have it."""
-    if attack.kind not in ATTACKS:
-        raise RequestError(
-            f"the {attack.kind} attack is not available in this version", where="attack.kind", next=f"use {', '.join(ATTACKS)}"
-        )
-    return ATTACKS[attack.kind]
+def _module(attack: AttackSection) -> ModuleType:
+    return module("attacks", attack.kind)
 
 
-__all__ = ["ATTACKS", "Adversary", "Control", "Progress", "delta", "poison", "prepare", "require"]
+__all__ = ["Adversary", "Control", "Progress", "delta", "poison", "prepare"]

@@ -145,13 +145,11 @@ def bench(
 def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | None, data: Path | None) -> tuple[Scenario, Path]:
     """The scenario asked for, which can be carried out here, and the data folder with the data in it: fetched now where missing."""
     from engine import datasets
-    from engine.scenario import available
     from engine.scenario.parse import load
     from engine.system import devices
 
     given = [*(overrides or ()), *([f"compute.device={device}"] if device is not None else [])]
     scenario = load(name, given, smoke, cli_text.note)
-    available.require(scenario)
     if scenario.compute.device != "auto":
         devices.resolve(scenario.compute.device)  # a GPU that is not here is a wrong request, not a failed run
     root = datasets.data_dir(data)

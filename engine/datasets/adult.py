@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from engine.scenario.sections import DatasetSection
+    from engine.scenario.sections import AdultSection
 
 SUMMARY = "UCI Adult: does a person earn more than $50K; 2 classes, 57 features, the paper's split"
 
@@ -42,7 +42,7 @@ ANNOTATIONS = (
 CLASSES = ("<=50K", ">50K")
 
 
-def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
+def load(section: AdultSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
     """Train and aux: 7,841 rows each, halves of adult.data balanced; test: 7,692 rows of adult.test balanced. x is float32 [rows, 57].
 
     ids: the row's number in adult.data; rows of adult.test follow on. Balancing and halving are drawn from `seed`.
@@ -93,7 +93,7 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
     )
 
 
-def state(section: DatasetSection | None, data_dir: Path) -> DataState:
+def state(section: AdultSection | None, data_dir: Path) -> DataState:
     return state_of(SOURCES, data_dir)
 
 

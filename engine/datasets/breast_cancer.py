@@ -10,7 +10,7 @@ from engine.datasets.splits import in_memory, levels
 from engine.rows import Dataset
 
 if TYPE_CHECKING:
-    from engine.scenario.sections import DatasetSection
+    from engine.scenario.sections import BreastCancerSection
 
 SUMMARY = "cell nuclei of breast tumours, 569 rows of 30 measurements, 2 classes; ships with scikit-learn"
 
@@ -18,7 +18,7 @@ SUMMARY = "cell nuclei of breast tumours, 569 rows of 30 measurements, 2 classes
 QUARTERS = {"size": "mean radius", "texture": "mean texture", "smoothness": "mean smoothness", "concavity": "mean concavity"}
 
 
-def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
+def load(section: BreastCancerSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
     """569 rows of 30 raw measurements (pixels and their powers; `scale = "standard"` is advised), classes benign and malignant."""
     import numpy as np
     import pandas as pd
@@ -44,5 +44,5 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
     )
 
 
-def state(section: DatasetSection | None, data_dir: Path) -> DataState:
+def state(section: BreastCancerSection | None, data_dir: Path) -> DataState:
     return DataState(True, "ships with scikit-learn")

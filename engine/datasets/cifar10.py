@@ -16,7 +16,7 @@ from engine.rows import Dataset
 
 if TYPE_CHECKING:
     from engine.datasets.pictures.sources import Source
-    from engine.scenario.sections import DatasetSection
+    from engine.scenario.sections import Cifar10Section
 
 SUMMARY = "CIFAR-10: 60,000 pictures of 32×32, 10 classes, the paper's split"
 ARCHIVE = fetching.Source(
@@ -37,7 +37,7 @@ class Layout:
     path: Path
 
 
-def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
+def load(section: Cifar10Section, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
     """Train and aux: stratified halves of the 50,000 training pictures; test: the 10,000. x is images, uint8 [rows, 32, 32, 3].
 
     ids: the picture's number in the official archive (batch 1 to 5, then the test batch), or in the tree's sorted names.
@@ -95,7 +95,7 @@ def found(data_dir: Path) -> Layout | None:
     return None
 
 
-def state(section: DatasetSection | None, data_dir: Path) -> DataState:
+def state(section: Cifar10Section | None, data_dir: Path) -> DataState:
     layout = found(data_dir)
     if layout is None or layout.kind == "archive":
         told = fetching.state_of(SOURCES, data_dir)

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from engine.scenario.sections import DatasetSection
+    from engine.scenario.sections import DigitsSection
 
 SUMMARY = "handwritten digits, 1,797 images of 8×8 pixels, 10 classes; ships with scikit-learn"
 
 
-def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
+def load(section: DigitsSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
     """1,797 rows of 64 pixels in 0..1 (row by row from the top left), classes "0".."9", split by `section.split`."""
     import numpy as np
     from sklearn.datasets import load_digits
@@ -40,7 +40,7 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
     )
 
 
-def state(section: DatasetSection | None, data_dir: Path) -> DataState:
+def state(section: DigitsSection | None, data_dir: Path) -> DataState:
     return DataState(True, "ships with scikit-learn")
 
 

@@ -12,14 +12,14 @@ from engine.datasets.files.places import DataState, Progress
 from engine.datasets.pictures.decoding import LeftOut
 from engine.datasets.splits import SPLITS, cap_all, checked, split_by_fraction
 from engine.datasets.wording import counted, listed
-from engine.errors import BadData, MissingData, RequestError, nearest
+from engine.errors import BadData, MissingData, nearest
 from engine.rows import Dataset
 
 if TYPE_CHECKING:
     import numpy as np
 
     from engine.datasets.pictures.decoded import Pictures
-    from engine.scenario.sections import DatasetSection
+    from engine.scenario.sections import ImageFolderSection
 
 SUMMARY = "one's own pictures, a folder a class: set dataset.path"
 SIZE = 64
@@ -27,7 +27,7 @@ MOST_CLASSES = 256  # a predicted class is stored in one byte
 SPLIT_WORDS = {"train": "train", "training": "train", "aux": "aux", "auxiliary": "aux", "test": "test", "testing": "test"}
 
 
-def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
+def load(section: ImageFolderSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
     """All pictures in class folders, split by `section.split` or by the folders they lie in. x is images, uint8 [rows, size, size, 3].
 
     Classes are the folders' names, sorted. Where there are train and test folders and no aux, train is divided in the split's proportion.
@@ -64,8 +64,8 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
     return checked(dataset, where=str(path))
 
 
-def state(section: DatasetSection | None, data_dir: Path) -> DataState:
-    if section is None or section.path is None:
+def state(section: ImageFolderSection | None, data_dir: Path) -> DataState:
+    if section is None:
         return DataState(False, "set dataset.path to a folder that has one folder of pictures a class")
     path = _path(section)
     if not path.is_dir():
@@ -75,9 +75,7 @@ def state(section: DatasetSection | None, data_dir: Path) -> DataState:
     return DataState(True, f"in {path}", (path,))
 
 
-def _path(section: DatasetSection) -> Path:
-    if section.path is None:
-        raise RequestError("which folder?", where="dataset.path", next="set it to a folder that has one folder of pictures a class")
+def _path(section: ImageFolderSection) -> Path:
     return section.path.expanduser()
 
 
@@ -114,7 +112,7 @@ def _naming(in_splits: bool):  # type: ignore[no-untyped-def]  # -> Naming
     return name
 
 
-def _classes(section: DatasetSection, path: Path, pictures: Pictures, depth: int) -> tuple[tuple[str, ...], np.ndarray]:
+def _classes(section: ImageFolderSection, path: Path, pictures: Pictures, depth: int) -> tuple[tuple[str, ...], np.ndarray]:
     """The classes, `positive` last, and each picture's, int64 [pictures]. depth: where in a picture's path its class is."""
     import numpy as np
 
@@ -138,7 +136,7 @@ def _classes(section: DatasetSection, path: Path, pictures: Pictures, depth: int
 
 
 def _split(
-    section: DatasetSection, path: Path, pictures: Pictures, homes: dict[str, str], y: np.ndarray, seed: int
+    section: ImageFolderSection, path: Path, pictures: Pictures, homes: dict[str, str], y: np.ndarray, seed: int
 ) -> tuple[Sequence[np.ndarray], tuple[str, ...]]:
     """Sorted positions of train, aux and test, int64 [rows] each."""
     import numpy as np

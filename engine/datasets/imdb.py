@@ -13,7 +13,7 @@ from engine.rows import Dataset
 
 if TYPE_CHECKING:
     from engine.datasets.texts.reviews import Reviews
-    from engine.scenario.sections import DatasetSection
+    from engine.scenario.sections import ImdbSection
 
 SUMMARY = "IMDB: is a film review negative or positive; 50,000 texts, 2 classes, the paper's split"
 ARCHIVE = Source(
@@ -26,7 +26,7 @@ CLASSES = ("negative", "positive")
 OFFICIAL = 25_000  # reviews of train and of test, half of each class
 
 
-def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
+def load(section: ImdbSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
     """Train and aux: 12,500 reviews each, halves of the official train set drawn from `seed`, stratified; test: the official 25,000.
 
     x is float32 [rows, 0]; the texts are as they lie in the files, `<br />` included. ids: the review's place among all, train before test,
@@ -92,7 +92,7 @@ def found(data_dir: Path) -> Path | None:
     return None
 
 
-def state(section: DatasetSection | None, data_dir: Path) -> DataState:
+def state(section: ImdbSection | None, data_dir: Path) -> DataState:
     path = found(data_dir)
     if path is None:
         where = ARCHIVE.path(data_dir)

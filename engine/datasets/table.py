@@ -21,12 +21,12 @@ from engine.rows import Dataset, Rows
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.scenario.sections import DatasetSection
+    from engine.scenario.sections import TableSection
 
 SUMMARY = "one's own CSV or Parquet file: set dataset.path and dataset.label"
 
 
-def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
+def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
     """Rows of the file that have a label, split by fraction (stratified) or by a column. ids: the row's number below the header, from 0.
 
     Numbers: missing ones filled with train's median and flagged by a 0/1 feature. Words: one 0/1 feature per level that train has
@@ -84,13 +84,11 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
     )  # fmt: skip
 
 
-def state(section: DatasetSection | None, data_dir: Path) -> DataState:
+def state(section: TableSection | None, data_dir: Path) -> DataState:
     return state_of(section, "a CSV or Parquet file", "dataset.label to its label column")
 
 
-def _columns(
-    section: DatasetSection, raw: RawTable, labelled: np.ndarray
-) -> tuple[list[Numbers | Words], list[Numbers | Words], list[str]]:
+def _columns(section: TableSection, raw: RawTable, labelled: np.ndarray) -> tuple[list[Numbers | Words], list[Numbers | Words], list[str]]:
     """The columns a model is fed, the columns a person is shown (those and the annotations), and what there is to say."""
     fed: list[Numbers | Words] = []
     shown: list[Numbers | Words] = []
@@ -123,7 +121,7 @@ def _columns(
     return fed, shown, said
 
 
-def _missing_note(section: DatasetSection, columns: Sequence[Numbers | Words], usable: np.ndarray) -> list[str]:
+def _missing_note(section: TableSection, columns: Sequence[Numbers | Words], usable: np.ndarray) -> list[str]:
     if section.missing == "drop":
         return []
     gaps: Mapping[str, int] = {column.name: int(column.missing[usable].sum()) for column in columns}

@@ -15,19 +15,19 @@ from engine.datasets.tables.roles import absent, array_of, check_names, frame_of
 from engine.datasets.texts.lines import is_lines, read_lines
 from engine.datasets.texts.rows import facts, long_texts, rows_of, shared_texts, some
 from engine.datasets.wording import counted, listed
-from engine.errors import BadData, RequestError
+from engine.errors import BadData
 from engine.rows import Dataset
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.scenario.sections import DatasetSection
+    from engine.scenario.sections import TextTableSection
 
 SUMMARY = "one's own texts, CSV, JSON Lines or Parquet: set dataset.path, dataset.text and dataset.label"
 FILES = "a CSV, JSON Lines or Parquet file"
 
 
-def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
+def load(section: TextTableSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
     """Rows of the file that have a text and a label, split by fraction (stratified) or by a column. x is float32 [rows, 0].
 
     ids: the row's number in the file, from 0 (below a CSV's header). The frame holds the annotations, the number of words and `length`.
@@ -37,8 +37,6 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
     path = path_of(section)
     progress(f"reading {path.name}", 0.0)
     raw = read_lines(path) if is_lines(path) else read(path)
-    if section.text is None:
-        raise RequestError("which column holds the texts?", where="dataset.text", next=f"columns: {listed(raw.names)}")
     check_names(section, raw)
     progress(f"reading {path.name}", 0.5)
     y, classes, said = labels_of(section, raw)
@@ -69,7 +67,7 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
     )  # fmt: skip
 
 
-def state(section: DatasetSection | None, data_dir: Path) -> DataState:
+def state(section: TextTableSection | None, data_dir: Path) -> DataState:
     return state_of(section, FILES, "dataset.text and dataset.label to its columns of texts and of labels")
 
 
@@ -103,7 +101,7 @@ def _decoded(value: bytes, name: str, garbled: list[str]) -> str:
         return value.decode("utf-8", "replace")
 
 
-def _columns(section: DatasetSection, raw: RawTable, texts: np.ndarray, usable: np.ndarray) -> tuple[dict[str, np.ndarray], list[str]]:
+def _columns(section: TextTableSection, raw: RawTable, texts: np.ndarray, usable: np.ndarray) -> tuple[dict[str, np.ndarray], list[str]]:
     """Frame columns [rows of the file]: annotations, and facts about the texts where no annotation has their name. What is to be said."""
     import numpy as np
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from engine.datasets.pictures.sources import Source
-    from engine.scenario.sections import DatasetSection
+    from engine.scenario.sections import UtkfaceSection
 
 SUMMARY = "UTKFace: is a face (15 and over) of a man or of a woman; 100×100 pictures, 2 classes, the paper's split"
 PAGE = "https://susanqq.github.io/UTKFace/"
@@ -36,7 +36,7 @@ SHARES = {"train": 7_000, "aux": 7_000, "test": 6_054}  # as published; the rest
 NO_RACE, TOO_YOUNG, NO_NAME = "no race in the name", f"younger than {LEAST_AGE}", "no name of the form age_gender_race_time.jpg"
 
 
-def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
+def load(section: UtkfaceSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
     """Train and aux: 7,000 faces each, test: the rest, drawn from `seed`, stratified. x is images, uint8 [rows, 100, 100, 3].
 
     ids: the face's place among the sorted names of all that can be used.
@@ -98,7 +98,7 @@ def found(data_dir: Path) -> Path | None:
     return None
 
 
-def state(section: DatasetSection | None, data_dir: Path) -> DataState:
+def state(section: UtkfaceSection | None, data_dir: Path) -> DataState:
     path = found(data_dir)
     if path is None:
         where = data_dir / PLACE / ARCHIVE

@@ -14,7 +14,7 @@ import torch
 from engine.features.kept import FeatureFile, Report, chunks, encode
 from engine.models import build as models
 from engine.rows import Dataset, Rows
-from engine.scenario.sections import ModelSection
+from engine.scenario.sections import DenseKeys, ModelSection, NetworkKeys
 from engine.system.filesystem import cache_dir
 
 
@@ -22,13 +22,13 @@ def seen_by(section: ModelSection, dataset: Dataset, seed: int, *, device: str =
     """The dataset as this model reads it: x is made of the images where there are any, and is left as it is where there are none."""
     if dataset.train.images is None:
         return dataset
-    if section.tune == "last_layer":
+    if isinstance(section, NetworkKeys) and section.tune == "last_layer":
         encoder = models.encoder(section, classes=len(dataset.classes), image=_size(dataset.train), seed=seed).to(torch.device(device))
         store = FeatureFile(cache_dir() / "features", encoder.digest, encoder.width)
         splits = [dataset.train, dataset.aux, dataset.test]
         features = store.of([_images(rows) for rows in splits], encoder, report)
         seen = [replace(rows, x=x) for rows, x in zip(splits, features, strict=True)]
-    elif section.kind in ("mlp", "logistic"):
+    elif isinstance(section, DenseKeys):
         seen = [replace(rows, x=flat_pixels(rows)) for rows in (dataset.train, dataset.aux, dataset.test)]
     else:
         seen = [replace(rows, x=_images(rows)) for rows in (dataset.train, dataset.aux, dataset.test)]
@@ -45,7 +45,7 @@ def flat_moved(pictures: Pictures) -> np.ndarray:
     return pictures[:].reshape(len(pictures), -1) - np.float32(0.5)
 
 
-def features_of(section: ModelSection, dataset: Dataset, seed: int, pictures: Pictures, *, device: str, report: Report) -> np.ndarray:
+def features_of(section: NetworkKeys, dataset: Dataset, seed: int, pictures: Pictures, *, device: str, report: Report) -> np.ndarray:
     """float32 [pictures, width]: the frozen features of pictures that are in no dataset, as pixels 0..1. Not kept on disk."""
     encoder = models.encoder(section, classes=len(dataset.classes), image=_size(dataset.train), seed=seed).to(torch.device(device))
     out = np.empty((len(pictures), encoder.width), np.float32)

@@ -31,7 +31,7 @@ from engine.models.encoders.encoder import AutoEncoder
 from engine.models.encoders.files import EncoderSource
 from engine.models.encoders.skeleton import skeleton_of
 from engine.rows import Dataset, Rows, States
-from engine.scenario.sections import ModelSection
+from engine.scenario.sections import BertSection
 from engine.system.filesystem import cache_dir
 from engine.system.threads import all_cores
 from engine.training.encoders.states import StateRows
@@ -45,7 +45,7 @@ TextNetwork = Bert | AutoEncoder  # what reads tokens
 
 
 def seen_by(
-    section: ModelSection, dataset: Dataset, seed: int, *, device: str = "cpu", report: Report, data_dir: Path | None = None
+    section: BertSection, dataset: Dataset, seed: int, *, device: str = "cpu", report: Report, data_dir: Path | None = None
 ) -> Dataset:
     """The dataset as a text encoder reads it; left as it is where there are no texts.
 
@@ -69,7 +69,7 @@ def seen_by(
     return replace(dataset, train=seen[0], aux=seen[1], test=seen[2], states=states)
 
 
-def source_of(section: ModelSection) -> BertSource | EncoderSource:
+def source_of(section: BertSection) -> BertSource | EncoderSource:
     """The encoder that a scenario names, with its rates of dropout where it sets them."""
     source = auto_files.find(section.weights, section.name, section.architecture)
     if isinstance(source, EncoderSource):
@@ -82,7 +82,7 @@ def source_of(section: ModelSection) -> BertSource | EncoderSource:
     return replace(source, shape=shape)
 
 
-def network_of(source: BertSource | EncoderSource, section: ModelSection, classes: int) -> TextNetwork:
+def network_of(source: BertSource | EncoderSource, section: BertSection, classes: int) -> TextNetwork:
     """The network that reads tokens at every step: a BERT trained whole, or any other encoder."""
     if isinstance(source, EncoderSource):
         return AutoEncoder(source, classes, section.length, section.tune)

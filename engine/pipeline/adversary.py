@@ -14,7 +14,7 @@ from engine.features import texts
 from engine.models import build as models
 from engine.models.bert.bert import LAYERS
 from engine.rows import Dataset, Rows
-from engine.scenario.sections import ModelSection, Scenario
+from engine.scenario.sections import BertSection, ModelSection, NetworkKeys, Scenario, last_layer_alone
 from engine.seeds import generator, seed_for
 from engine.subpopulations.blocks import ByParts
 from engine.system import threads
@@ -87,11 +87,11 @@ class Adversary:
 
         RequestError where this model has no such layer.
         """
-        if self.section.kind == "bert":
+        if isinstance(self.section, BertSection):
             return self._text_representation(layer)
         if layer == "hidden" and isinstance(self.model, models.Mlp):
             return lambda rows: self._hidden(rows.x)
-        model = self._encoder if self.section.tune == "last_layer" else self.model
+        model = self._encoder if last_layer_alone(self.section) else self.model
         there = getattr(model, "layers", ("hidden",))
         if layer not in there:
             raise RequestError(f"{self.section.kind} has no layer {layer!r}", where="subpopulations.layer", next=f"use {', '.join(there)}")
@@ -144,7 +144,7 @@ class Adversary:
 
     def _at(self, layer: str, rows: Rows) -> np.ndarray:
         assert rows.images is not None
-        if self.section.tune == "last_layer":
+        if last_layer_alone(self.section):
             return self._passes(rows.images, lambda pixels: self._encoder.layer_of(pixels, layer))
         assert isinstance(self.model, models.Network)
         network = self.model
@@ -164,6 +164,7 @@ class Adversary:
     @cached_property
     def _encoder(self) -> models.Encoder:
         assert self.dataset.train.images is not None
+        assert isinstance(self.section, NetworkKeys)
         image = self.dataset.train.images.shape[1:3]
         return models.encoder(self.section, classes=len(self.dataset.classes), image=image, seed=self.scenario.seed).to(self.how.device)
 
@@ -194,11 +195,11 @@ class Adversary:
         if isinstance(self.model, models.Network):
             network, params = self.model, self.whole.params
             return lambda pixels: network.hidden_of(params, pixels)
-        return self._encoder.features if self.section.tune == "last_layer" and self.dataset.train.images is not None else None
+        return self._encoder.features if last_layer_alone(self.section) and self.dataset.train.images is not None else None
 
     def pixels(self, images: np.ndarray) -> torch.Tensor:
         """Pictures uint8 [B, height, width, 3] -> pixels 0..1, float32 [B, 3, height, width], on the device."""
-        source = self._encoder if self.section.tune == "last_layer" else self.model
+        source = self._encoder if last_layer_alone(self.section) else self.model
         assert isinstance(source, models.Network | models.Encoder)
         return source.pixels(torch.from_numpy(images).to(self.how.device)).float()
 

@@ -23,11 +23,10 @@ from threadpoolctl import threadpool_limits
 
 from engine.errors import RequestError
 from engine.features import texts
-from engine.models import build as models
 from engine.models.bert.files import BertSource
 from engine.models.dense.mlp import Mlp
 from engine.pipeline import order as pipeline
-from engine.scenario.sections import ModelSection, Scenario
+from engine.scenario.sections import BertSection, ClusterMatchSection, MlpSection, NetworkKeys, Scenario
 from engine.seeds import generator
 from engine.system.processes import cores
 from engine.training.networks.choose import way_for
@@ -39,6 +38,7 @@ EPOCHS = 20  # where the scenario stops on a plateau: the ratio does not depend 
 ROUNDS = 3  # each way in turn, so that a change in the machine's speed falls on all of them
 
 ROUND_S = 4.0  # networks: of each way
+SUBPOPULATIONS = 100  # of FeatureMatch, whose number no key tells
 VMAPPED = 16  # victims together on a GPU, where they gain by company
 
 
@@ -98,7 +98,7 @@ class Bench:
 
 def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Callable[[str], None] = lambda line: None) -> Bench:
     """Measure the scenario's first trial; takes one to three minutes. scikit-learn is left out on CUDA and for other models than mlp."""
-    if scenario.model.kind == "bert" or (scenario.model.kind in models.NETWORKS and scenario.model.tune == "all"):
+    if isinstance(scenario.model, BertSection) or (isinstance(scenario.model, NetworkKeys) and scenario.model.tune == "all"):
         return _run_network(scenario, data_dir, device, report)
     discovery = pipeline.discover(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
     first = scenario.evaluation.first_trial
@@ -120,7 +120,7 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
     stacks = [stack for stack in plan if stack.trial == first]
     eager = _Eager(model, data, scenario, device)
     eager.choose_threads(few[:1])
-    sklearn = _Sklearn(discovery, scenario) if device == "cpu" and section.kind == "mlp" else None
+    sklearn = _Sklearn(discovery, section) if device == "cpu" and isinstance(section, MlpSection) else None
     if sklearn:
         sklearn.choose_setup(jobs)
     pipeline.train_stack(scenario, discovery, stacks[0], device)  # the first stack of a process also pays for its start
@@ -158,7 +158,7 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
 def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callable[[str], None]) -> Bench:
     """The same for a network trained whole, on rows of the scenario with poison drawn at random: no adversary is trained to choose it."""
     section, on = scenario.model, victims.how(scenario.compute, device)
-    if section.kind == "bert" and section.tune == "last_layer" and isinstance(texts.source_of(section), BertSource):
+    if isinstance(section, BertSection) and section.tune == "last_layer" and isinstance(texts.source_of(section), BertSource):
         what = "the last layers of BERTs, trained in stacks over stored states, are not measured"
         raise RequestError(what, where="model.tune", next='use tune = "all"')
     dataset = pipeline.load(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
@@ -167,7 +167,8 @@ def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callab
     data, init = victims.training_of(dataset).to(on.device, on.dtype), victims.initial(model, scenario.seed, 0, on.dtype)
     side_by_side = victims.workers(scenario, on.device)
     together = side_by_side if on.device.type == "cpu" else VMAPPED if way_for(model, init, on.device) == "vmapped" else 1
-    points = int(max(scenario.attack.alphas) * len(dataset.aux)) // scenario.subpopulations.clusters
+    many = scenario.subpopulations.clusters if isinstance(scenario.subpopulations, ClusterMatchSection) else SUBPOPULATIONS
+    points = int(max(scenario.attack.alphas) * len(dataset.aux)) // many
     draw = generator(scenario.seed, "bench poison")
     jobs = [Job(draw.integers(len(dataset.aux), size=points), draw.integers(len(dataset.classes), size=points)) for _ in range(together)]
     eager = [p.to(on.device) for p in init]
@@ -291,8 +292,8 @@ class _Eager:
 class _Sklearn:
     """MLPClassifier, one victim a call, spread over processes."""
 
-    def __init__(self, discovery: pipeline.Discovery, scenario: Scenario) -> None:
-        self.train, self.aux, self.section = discovery.dataset.train, discovery.dataset.aux, scenario.model
+    def __init__(self, discovery: pipeline.Discovery, section: MlpSection) -> None:
+        self.train, self.aux, self.section = discovery.dataset.train, discovery.dataset.aux, section
         self.cores = cores()
         self.processes, self.threads = self.cores, 1
 
@@ -316,7 +317,7 @@ class _Sklearn:
 
 
 def _fit_sklearn(  # type: ignore[no-untyped-def]
-    poison_x, poison_y, seed: int, *, train_x, train_y, section: ModelSection, threads: int
+    poison_x, poison_y, seed: int, *, train_x, train_y, section: MlpSection, threads: int
 ) -> None:
     from sklearn.neural_network import MLPClassifier
 

@@ -16,8 +16,7 @@ from engine.models import build as models
 from engine.pipeline.adversary import Adversary
 from engine.pipeline.discovery import DISTANCES, MOVED_FEATURES, PROBABILITIES, Discovery, Log, Progress, moved_pictures
 from engine.rows import Dataset
-from engine.scenario import available
-from engine.scenario.sections import ModelSection, Scenario
+from engine.scenario.sections import BertSection, ClusterMatchSection, ModelSection, NetworkKeys, PretrainedKeys, Scenario
 from engine.training.dense import Control
 from engine.victims.family import Whole, one_thread_each
 
@@ -40,6 +39,7 @@ def load(scenario: Scenario, data_dir: Path, *, device: str = "cpu", log: Log, p
 def seen_by(section: ModelSection, dataset: Dataset, seed: int, data_dir: Path, *, device: str, progress: Progress) -> Dataset:
     """The dataset as a model reads it. Weights that it starts from count among the data: a resumed run must have the same."""
     if dataset.train.texts is not None:
+        assert isinstance(section, BertSection)
         seen = texts.seen_by(section, dataset, seed, device=device, report=progress, data_dir=data_dir)
         return replace(seen, checksums={**seen.checksums, **texts.source_of(section).checksums()})
     seen = features.seen_by(section, dataset, seed, device=device, report=progress)
@@ -61,7 +61,6 @@ def discover(
     with_poison: the last of these too, which may take longest; a look at the subpopulations does without.
     """
     one_thread_each()
-    available.require(scenario)  # before any work is done
     progress("loading data", 0.0)
     dataset = load(scenario, data_dir, device=device, log=log, progress=progress)
     known = subpopulations.known_classes(dataset.train.y, dataset.classes)
@@ -70,8 +69,9 @@ def discover(
     seen = dataset
     if section != scenario.model:
         seen = seen_by(section, dataset, scenario.seed, data_dir, device=device, progress=progress)
-        log(f"the adversary's model is {section.kind}, from {section.weights} weights; the victims' is {scenario.model.kind}")
-    layer = scenario.subpopulations.layer
+        weights = section.weights if isinstance(section, PretrainedKeys) else "random"
+        log(f"the adversary's model is {section.kind}, from {weights} weights; the victims' is {scenario.model.kind}")
+    layer = scenario.subpopulations.layer if isinstance(scenario.subpopulations, ClusterMatchSection) else "input"
     if layer == "input":  # before the adversary is trained, so that a wrong feature or too many clusters cost no training
         progress("forming subpopulations", 0.05)
         represent = None if dataset.train.images is None else features.flat_pixels
@@ -108,7 +108,7 @@ def discover(
         proba_aux=proba_aux, progress=progress, control=lambda: control(0.0, 1.0) if control else None,
     )  # fmt: skip
     arrays |= work
-    if "moved.rows" in work and scenario.model.tune == "last_layer":
+    if "moved.rows" in work and isinstance(scenario.model, NetworkKeys) and scenario.model.tune == "last_layer":
         arrays[MOVED_FEATURES] = features.features_of(
             scenario.model, dataset, scenario.seed, moved_pictures(scenario, dataset, work), device=device, report=progress
         )

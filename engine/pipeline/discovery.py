@@ -12,7 +12,7 @@ from engine.features import pictures as features
 from engine.models.bert.bert import LAST_LAYER_DEVIATION
 from engine.rows import Dataset, Membership, Subpopulation
 from engine.scenario.identity import changed_keys
-from engine.scenario.sections import Scenario
+from engine.scenario.sections import BertSection, ConvSection, GradientSection, PretrainedKeys, Scenario
 
 Log = Callable[[str], None]
 Progress = Callable[[str, float], None]  # (what is being done, share done)
@@ -47,9 +47,10 @@ def deviations(scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
     section = scenario.model
     if dataset.states is not None:  # of frozen layers, which are not run anew
         found.insert(0, LAST_LAYER_DEVIATION)
-    if scenario.reproduces and section.kind not in ("mlp", "logistic", "conv") and section.weights not in ("imagenet", "hub"):
-        theirs = "bert-base-uncased" if section.kind == "bert" else "ImageNet's weights"
-        ours = "random weights" if section.weights == "random" else f"weights of your own ({Path(section.weights).name})"
+    pretrained = section if isinstance(section, PretrainedKeys) and not isinstance(section, ConvSection) else None  # as the paper's are
+    if scenario.reproduces and pretrained is not None and pretrained.weights not in ("imagenet", "hub"):
+        theirs = "bert-base-uncased" if isinstance(section, BertSection) else "ImageNet's weights"
+        ours = "random weights" if pretrained.weights == "random" else f"weights of your own ({Path(pretrained.weights).name})"
         found.insert(0, f"{ours}: the paper starts from {theirs}")
     if changed := changed_keys(scenario):
         found.insert(0, f"not as published: {', '.join(changed)}")
@@ -61,4 +62,5 @@ def deviations(scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
 def moved_pictures(scenario: Scenario, dataset: Dataset, arrays: Mapping[str, np.ndarray]) -> features.Pictures:
     """The run's optimised points as pictures."""
     assert dataset.aux.images is not None
+    assert isinstance(scenario.attack, GradientSection)
     return features.Pictures(dataset.aux.images, arrays["moved.rows"], arrays["moved.delta"], scenario.attack.bound / 127)

@@ -6,10 +6,9 @@ import numpy as np
 
 from engine.attacks import poison as attacks
 from engine.features import pictures as features
-from engine.models import build as models
 from engine.pipeline.discovery import MOVED_FEATURES, Discovery, Log, moved_pictures
 from engine.rows import Poison, StackPlan, VictimResult, VictimSpec
-from engine.scenario.sections import Scenario
+from engine.scenario.sections import DenseKeys, GradientSection, Scenario, last_layer_alone
 from engine.training.dense import Control
 from engine.training.recipe import Job, Training
 from engine.victims.family import how, job_of, model_of, one_thread_each, outcomes, training_of, workers
@@ -36,7 +35,7 @@ def poison_of(scenario: Scenario, discovery: Discovery, spec: VictimSpec) -> Poi
 
 def _reads_features(scenario: Scenario) -> bool:
     """Whether victims see a moved point as a row of numbers, beside aux in the pool, instead of moving its pixels as they go."""
-    return scenario.model.tune == "last_layer" or scenario.model.kind in models.DENSE
+    return last_layer_alone(scenario.model) or isinstance(scenario.model, DenseKeys)
 
 
 def training(scenario: Scenario, discovery: Discovery) -> Training:
@@ -52,6 +51,7 @@ def job(scenario: Scenario, discovery: Discovery, poison: Poison) -> Job:
         return job_of(poison)
     if _reads_features(scenario):
         return Job(len(discovery.dataset.aux) + poison.moved, poison.labels)
+    assert isinstance(scenario.attack, GradientSection)
     unit = np.float32(scenario.attack.bound / 127)
     return Job(poison.rows, poison.labels, discovery.arrays["moved.delta"][poison.moved] * unit)
 

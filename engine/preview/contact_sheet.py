@@ -60,11 +60,11 @@ def write(
     written; MissingData where the data are not here.
     """
     from engine.pipeline import order as pipeline
-    from engine.scenario.parse import parse
+    from engine.scenario.parse import scenario_of
 
     if stored is None:
         raise RequestError("its subpopulations are not known yet", where=f"run {run.id}", next="wait for its discovery, or resume it")
-    wanted = parse(run.scenario_toml)
+    wanted = scenario_of(run)
     dataset = pipeline.rows(wanted, data_dir, log=lambda message: None, progress=progress)
     if dataset.aux.images is None:
         raise RequestError(f"its data ({dataset.kind}) have no pictures", where=f"run {run.id}", next="export the table `subpopulations`")

@@ -106,15 +106,15 @@ class Preview:
 
     def _run(self, run_id: str, store_path: Path, data: Path) -> None:
         from engine.pipeline import order as pipeline
-        from engine.scenario.parse import parse
+        from engine.scenario.parse import scenario_of
         from engine.store import Store
 
         with Store.open(store_path, create=False) as store:
-            stored, text = store.discovery(run_id), store.run(run_id).scenario_toml
+            stored, row = store.discovery(run_id), store.run(run_id)
         if stored is None:
             raise RequestError("its subpopulations are not known yet", where=f"run {run_id}", next="wait for its discovery")
         self.found = None
-        wanted = parse(text)
+        wanted = scenario_of(row)
         dataset = pipeline.rows(wanted, data, log=self.answers.log, progress=self.answers.progress)
         if len(stored.membership.aux) != len(dataset.aux):
             raise RequestError("the data here are not the run's", where=f"run {run_id}", next="point --data at the data it was made with")

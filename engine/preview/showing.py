@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from engine.errors import RequestError
 from engine.rows import Dataset, Membership, Poison, VictimSpec
-
-if TYPE_CHECKING:
-    from engine.scenario.sections import Scenario
+from engine.scenario.sections import GradientSection, InfluenceSection, LabelFlipSection, Scenario
 
 DISTANCES = "distance_A"
 
@@ -75,14 +73,17 @@ def poison_points(scenario: Scenario, discovery: Any, index: int, alpha: float, 
         if value not in known:
             raise RequestError(f"there is no {name} {value}", next=f"there are: {', '.join(map(str, list(known)[:20]))}")
     note, arrays = "", discovery.arrays
-    if scenario.attack.kind == "gradient" and "moved.delta" not in arrays:
-        scenario = scenario.model_copy(update={"attack": scenario.attack.model_copy(update={"kind": "label_flip"})})
+    attack = scenario.attack
+    if isinstance(attack, GradientSection) and "moved.delta" not in arrays:
+        drawn = LabelFlipSection(alphas=attack.alphas, target_label=attack.target_label, per=attack.per)
+        scenario = scenario.model_copy(update={"attack": drawn})
         note = "as they are drawn: a run moves their pixels"
-    if scenario.attack.kind == "influence" and "influence.score" not in arrays:
+    if isinstance(attack, InfluenceSection) and "influence.score" not in arrays:
         raise RequestError("influence picks its points in a run", next="launch one, and look at its poison")
     poison = pipeline.poison_of(scenario, discovery, VictimSpec(0, trial, "poisoned", index, alpha))
     if poison.moved is None:
         return Points(poison, None, note, None, discovery.dataset)
     moved = pipeline.moved_pictures(scenario, discovery.dataset, arrays)
     share = arrays["moved.share"][poison.moved] if "moved.share" in arrays else None
-    return Points(poison, share, f"pixels moved by ≤ {scenario.attack.bound:g}", moved, discovery.dataset)
+    assert isinstance(attack, GradientSection)
+    return Points(poison, share, f"pixels moved by ≤ {attack.bound:g}", moved, discovery.dataset)

@@ -38,7 +38,7 @@ def scenario_of(
     other subpopulations, whose numbers would mean others.
     """
     from engine.scenario.identity import dump
-    from engine.scenario.parse import parse
+    from engine.scenario.parse import parse, stored
 
     there = store.subpopulations(run_id)
     if not there:
@@ -54,7 +54,7 @@ def scenario_of(
         )
     row = store.run(run_id)
     where = f"the scenario of run {run_id}"
-    own = parse(row.scenario_toml, where=where, say=say)
+    own = stored(row.scenario_toml, where=where, say=say)
     wanted = [f"subpopulations.only={marked}", 'subpopulations.select="all"']  # a person chose: no rule chooses among those
     if fresh:
         wanted.append(f"evaluation.first_trial={1 + max(_looked_at(store, run_id))}")
@@ -123,7 +123,7 @@ def marked(store: Store, run_id: str, text: str) -> list[int]:
 
 def _worst(store: Store, run_id: str, many: int) -> list[int]:
     """Of those with enough test rows for the corrected worst-k; of all, where there are none."""
-    from engine.scenario.parse import parse
+    from engine.scenario.parse import scenario_of
 
     table = store.table(run_id, "damage") if "damage" in store.tables(run_id) else None
     names = [column.name for column in table.spec.columns] if table else []
@@ -131,7 +131,7 @@ def _worst(store: Store, run_id: str, many: int) -> list[int]:
     told = [(row["alpha"], row["damage"], row["subpopulation"]) for row in rows if row["damage"] is not None]
     if not told:
         raise RequestError("it has no damages yet", where=f"run {run_id}", next="give numbers with --only, or wait for its victims")
-    least = parse(store.run(run_id).scenario_toml).evaluation.min_test_rows
+    least = scenario_of(store.run(run_id)).evaluation.min_test_rows
     enough = {s.index for s in store.subpopulations(run_id) if s.test_rows >= least}
     told = [each for each in told if each[2] in enough] or told
     largest = max(alpha for alpha, _, _ in told)
@@ -167,11 +167,11 @@ def _check_same_subpopulations(own: Scenario, new: Scenario, run_id: str) -> Non
 
 def _looked_at(store: Store, run_id: str) -> set[int]:
     """The numbers of the trials of a run and of those that it attacks again, as far as they are still there; a search's too."""
-    from engine.scenario.parse import parse
+    from engine.scenario.parse import scenario_of
 
     trials: set[int] = set()
     for row in _line(store, run_id):
-        evaluation = parse(row.scenario_toml, where=f"the scenario of run {row.id}").evaluation
+        evaluation = scenario_of(row).evaluation
         trials |= {*evaluation.trial_numbers, *(stack.trial for stack in store.plan(row.id) or ())}
     return trials
 

@@ -33,11 +33,11 @@ def _rebuilt(store: Store, run: RunRow) -> bool:
     found = store.discovery(run.id)
     if found is None or not store.tables(run.id):
         return False
-    from engine.scenario.parse import parse
+    from engine.scenario.parse import scenario_of
     from engine.tables import world as tables
     from engine.tables.build import build
 
-    scenario = parse(run.scenario_toml, where=f"the scenario of run {run.id}")
+    scenario = scenario_of(run)
     store.write_tables(run.id, build(tables.World.start(scenario, found, store.victims(run.id))))
     of = f"those of statistics {run.statistics}" if run.statistics else "those that came in its bundle"
     store.log(run.id, "info", f"tables made anew from predictions, by statistics {versions.STATISTICS}, in the place of {of}")

@@ -16,7 +16,7 @@ from engine import versions
 from engine.errors import SubpopError
 from engine.rates import count
 from engine.rows import Dataset, Membership, StackPlan, Subpopulation, VictimResult, VictimSpec
-from engine.scenario.parse import parse
+from engine.scenario.parse import scenario_of
 from engine.scenario.sections import AttackSection, Scenario, SubpopulationsSection
 from engine.store import Store, StoredDiscovery
 
@@ -61,9 +61,7 @@ def parent_of(store: Store, run_id: str) -> Parent | None:
         return None
     try:
         row, found = store.run(parent), store.discovery(parent)
-        return (
-            None if found is None else Parent(parent, parse(row.scenario_toml, where=f"the scenario of run {parent}"), found, row.schedule)
-        )
+        return None if found is None else Parent(parent, scenario_of(row), found, row.schedule)
     except SubpopError:  # gone, damaged, or of another version's making: then all is made anew
         return None
 

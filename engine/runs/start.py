@@ -43,11 +43,10 @@ def start(
     data_dir: as given by --data; kept with the run for its resumes. Where None, $SUBPOP_DATA as it is now is kept.
     worker: the command that carries runs out; tests have their own.
     parent, deviations: of a run that attacks another's subpopulations again, see `engine.runs.again`.
-    Raises RequestError for what this version cannot do yet, and for a name that could not be shown on a terminal.
+    Raises RequestError for a name that could not be shown on a terminal.
     """
-    from engine.scenario import available, identity
+    from engine.scenario import identity
 
-    available.require(scenario)
     given = data_dir or os.environ.get("SUBPOP_DATA")
     if given and is_bytes(str(given)):  # a run keeps it for its resumes, as text
         raise RequestError(NO_TEXT, where="the data folder", next="give it another name, or a link to it with one")

@@ -14,7 +14,7 @@ from engine.runs import executor, finding, reuse
 from engine.runs.control import PAUSING, STOPPING, Control
 from engine.runs.progress import Progress
 from engine.runs.provenance import provenance
-from engine.scenario.parse import parse
+from engine.scenario.parse import scenario_of
 from engine.scenario.sections import Scenario
 from engine.store import Store, StoredDiscovery
 from engine.system import devices, processes
@@ -69,7 +69,7 @@ class Work:
 
 
 def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: ModuleType | Any, control: Control, status: Status) -> None:
-    scenario = parse(store.run(run_id).scenario_toml, where=f"the scenario of run {run_id}")
+    scenario = scenario_of(store.run(run_id))
     from engine import datasets
 
     device = devices.resolve(scenario.compute.device)

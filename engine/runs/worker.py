@@ -24,7 +24,7 @@ from engine.rows import RunState
 from engine.runs.control import Control
 from engine.runs.heartbeat import Heart
 from engine.runs.work import Status, carry_out
-from engine.scenario.parse import parse
+from engine.scenario.parse import stored
 from engine.store import Store
 from engine.store.run_row import working
 from engine.system import processes
@@ -132,7 +132,7 @@ def _outlive_the_terminal(control: Control) -> None:
 def _be_nice(scenario_toml: str) -> None:
     """Give way to other work on a shared machine by the scenario's `compute.nice`."""
     with contextlib.suppress(SubpopError, OSError):  # a scenario that does not parse is told by `work`
-        os.nice(parse(scenario_toml).compute.nice)
+        os.nice(stored(scenario_toml).compute.nice)
 
 
 if __name__ == "__main__":

@@ -8,23 +8,64 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from engine import versions
+from engine.scenario import kinds
 from engine.scenario import toml as toml_text
 from engine.scenario.parse import load
 from engine.scenario.presets import presets
 from engine.scenario.sections import Scenario
 
+# Scenarios were hashed with the keys of every kind before each kind had its own, a section's idle ones at these values. They are hashed so
+# still, and ever will be: a run's digest stands in its exports, and the same scenario must have the same one. Not for keys added since.
+IDLE: Mapping[str, Mapping[str, Any]] = {
+    "dataset": {
+        **dict.fromkeys(("path", "label", "text", "positive", "split_column", "rows", "image_size", "annotations_file")),
+        **{name: [] for name in ("numeric", "categorical", "annotations", "drop")},
+        "missing": "keep",
+        "max_categories": 50,
+        "scale": "none",
+        "split": [0.4, 0.4, 0.2],
+        "balance": True,
+    },
+    "model": {
+        **dict.fromkeys(("architecture", "name", "attention_dropout", "dropout")),
+        "hidden": [10],
+        "tune": "all",
+        "weights": "random",
+        "depth": 16,
+        "length": 256,
+        "states": "float32",
+        "optimizer": "adam",
+        "augment": False,
+    },
+    "subpopulations": {"clusters": 100, "pca": None, "layer": "input", "features": [], "bins": {}},
+    "attack": {
+        "steps": 50,
+        "step_size": 0.2,
+        "step_rule": "gradient",
+        "bound": 0.01,
+        "objective": "inner",
+        "layer": "last",
+        "damping": 0.01,
+    },
+}
+
 DECIDES_NOTHING = (("title",), ("reproduces",), ("smoke",), ("smoked",), ("compute", "nice"), ("compute", "threads"))
 
 
 def dump(scenario: Scenario) -> str:
-    """The scenario as TOML, defaults filled in, keys in the order they are declared; `parse(dump(s)) == s`."""
-    return toml_text.write(_plain(scenario.model_dump(exclude_none=True)))
+    """The scenario as TOML, defaults filled in; of a section its kind, that kind's keys, those of all kinds. `parse(dump(s)) == s`."""
+    return toml_text.write(_plain(scenario, scenario.model_dump(exclude_none=True)))
 
 
 def digest(scenario: Scenario) -> str:
     """16 hex digits that differ where results may: a hash of every key but those in DECIDES_NOTHING, and of the schedule of training."""
     tree = scenario.model_dump(mode="json")
+    tree |= {section: {**idle, **tree[section]} for section, idle in IDLE.items()}
+    if tree["adversary"]["model"] is not None:
+        tree["adversary"]["model"] = {**IDLE["model"], **tree["adversary"]["model"]}
     for path in DECIDES_NOTHING:
         inner = tree
         for part in path[:-1]:
@@ -57,9 +98,13 @@ def _leaves(scenario: Scenario) -> dict[str, Any]:
     return leaves
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items() if v != {} or k != "smoke"}
-    if isinstance(value, Path):
-        return str(value)
-    return value
+def _plain(section: BaseModel, tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a section and of those in it, as TOML has them."""
+    plain: dict[str, Any] = {}
+    for name in kinds.in_order(type(section)):
+        value, inner = tree.get(name), getattr(section, name)
+        if isinstance(inner, BaseModel):
+            plain[name] = _plain(inner, tree[name])
+        elif value is not None and (value != {} or name != "smoke"):
+            plain[name] = str(value) if isinstance(value, Path) else value
+    return plain

@@ -21,14 +21,17 @@ def explain(errors: Iterable[Mapping[str, Any]], raw: Mapping[str, object], sche
     """One message per key out of pydantic's errors; `schema` is the JSON schema of the model that was validated."""
     found: Found = {}
     for error in errors:
-        path, value = _trim(tuple(error["loc"]), raw)
+        loc = _untagged(tuple(error["loc"]), schema)
+        path, value = _trim((*loc, "kind") if error["type"].startswith("union_tag") else loc, raw)
+        if error["type"] == "too_short" and value:  # none of its items is right, which is told of each
+            continue
         if error["type"] == "extra_forbidden":
-            found.setdefault(path, unknown(path, schema))
-        elif error["type"] == "missing" and not isinstance(value, list | tuple):
-            missing = (*path, error["loc"][len(path)])
-            found.setdefault(missing, _missing(missing, schema))
+            found.setdefault(path, unknown(path, schema, raw))
+        elif error["type"] == "union_tag_not_found" or (error["type"] == "missing" and not isinstance(value, list | tuple)):
+            missing = (*path, (*loc, "kind")[len(path)])
+            found.setdefault(missing, _missing(missing, schema, raw))
         else:
-            found.setdefault(path, wrong(value, _at(path, schema), schema))
+            found.setdefault(path, wrong(value, _at(path, schema, raw), schema))
     return found
 
 
@@ -56,12 +59,14 @@ def words(expected: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         n = len(node["prefixItems"])
         return f"a list of {_COUNTS.get(n, n)}, each {words(node['prefixItems'][0], schema)}"
     if kind == "array":
-        return f"a list in [ ], each item {words(node['items'], schema)}"
-    if kind == "object":
+        least = " of one item or more" if "minItems" in node else ""
+        return f"a list{least} in [ ], each item {words(node['items'], schema)}"
+    if kind == "object" or "oneOf" in node:
         inner = node.get("additionalProperties")
         return f"keys, each with {words(inner, schema)}" if isinstance(inner, dict) else "a section of keys"
     if kind == "string":
-        return "text in quotes" + (f" of at most {node['maxLength']} characters" if "maxLength" in node else "")
+        most = f" of at most {node['maxLength']} characters" if "maxLength" in node else ""
+        return "text in quotes" + (", not empty" if "minLength" in node else most)
     return "true or false" if kind == "boolean" else "something else"
 
 
@@ -119,6 +124,14 @@ def tell(found: Found, lines: Mapping[Path, int], overridden: Sequence[Path] = (
 # ---- parts ----------------------------------------------------------------------------------------------------------
 
 
+def _untagged(loc: Path, schema: Mapping[str, Any]) -> Path:
+    """An error's location without the kinds that a validator puts behind each section that has some: ("model", "mlp", "lr")."""
+    for depth in range(1, len(loc)):
+        if "oneOf" in _at(loc[:depth], schema):
+            return (*loc[:depth], *loc[depth + 1 :])
+    return loc
+
+
 def _trim(loc: Path, raw: object) -> tuple[Path, Any]:
     """The part of an error's location that the raw scenario has (the rest names types), and the value there."""
     value: Any = raw
@@ -138,17 +151,37 @@ def _resolve(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str,
     return _resolve(options[0], schema) if len(options) == 1 else node
 
 
-def _at(path: Path, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema of the value at `path`; empty where the schema has no such place."""
+def kinds_of(node: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The kinds of a section's node, each with its own; empty where it has none."""
+    node = _resolve(node, schema)
+    options = [_resolve(option, schema) for option in node.get("oneOf", (node,))]
+    return {option["properties"]["kind"]["const"]: option for option in options if "const" in option.get("properties", {}).get("kind", {})}
+
+
+def _at(path: Path, schema: Mapping[str, Any], raw: object = None) -> Mapping[str, Any]:
+    """The schema of the value at `path`; empty where the schema has no such place.
+
+    raw: the tree whose sections say of which kind they are. A key that this kind lacks, or of a section that says none, is of the first
+    kind that has it.
+    """
     node: Mapping[str, Any] = schema
     for part in path:
         node = _resolve(node, schema)
+        said = raw.get("kind") if isinstance(raw, Mapping) else None
+        raw = raw.get(part) if isinstance(raw, Mapping) else None
         if isinstance(part, int):
             prefix = node.get("prefixItems", ())
             node = prefix[part] if part < len(prefix) else node.get("items", {})
-        else:
-            rest = node.get("additionalProperties")
-            node = node.get("properties", {}).get(part) or (rest if isinstance(rest, dict) else {})
+            continue
+        kinds = kinds_of(node, schema) if "oneOf" in node else {}
+        if kinds and part == "kind":
+            node = {"type": "string", "enum": list(kinds)}
+            continue
+        own = kinds.get(said, {}) if isinstance(said, str) else {}
+        having = [each for each in (own, *kinds.values()) if part in each.get("properties", {})]
+        node = having[0] if having else node
+        rest = node.get("additionalProperties")
+        node = node.get("properties", {}).get(part) or (rest if isinstance(rest, dict) else {})
     return _resolve(node, schema)
 
 
@@ -175,24 +208,50 @@ def _bounds(node: Mapping[str, Any]) -> str:
     return f"{lower} and{upper}" if lower and upper else lower + upper
 
 
-def unknown(path: Path, schema: Mapping[str, Any]) -> str:
-    """That there is no such key, with the nearest that there is, or the section it belongs in."""
-    parent, name = _at(path[:-1], schema), str(path[-1])
-    known = list(parent.get("properties", {}))
+def unknown(path: Path, schema: Mapping[str, Any], raw: object = None) -> str:
+    """That there is no such key, or that its section's kind (as `raw` says) has no use for it; with the nearest that there is, the kinds
+    that have it, or the section it belongs in."""
+    name, kinds = str(path[-1]), kinds_of(_at(path[:-1], schema), schema)
+    said = _section(raw, path[:-1]).get("kind")
+    own = kinds.get(said) if isinstance(said, str) else None
+    every = list(dict.fromkeys(key for each in kinds.values() for key in each["properties"]))
+    known = list((own or _at(path[:-1], schema)).get("properties", {})) or every
+    near = nearest(name, known)
+    if own is not None and (having := _having(name, kinds)):
+        hint = f"did you mean {near!r}?" if near else "take it out"
+        return f'has no meaning for kind "{said}": it is a key of {having}; {hint}'
     where = f"in [{name_key(path[:-1])[0]}]" if path[:-1] else "at the top level"
-    if near := nearest(name, known):
+    if near:
         return f"there is no such key {where}; did you mean {near!r}?"
+    if elsewhere := nearest(name, every):
+        return f"there is no such key {where}; did you mean {elsewhere!r}, a key of {_having(elsewhere, kinds)}?"
     if path[:-1] and name in schema["properties"]:
         return f"there is no such key {where}; it belongs at the top level"
-    for section, node in schema["properties"].items():
-        if path[:-1] != (section,) and name in _resolve(node, schema).get("properties", {}):
+    for section in schema["properties"]:
+        if path[:-1] != (section,) and _at((section, name), schema):
             return f"there is no such key {where}; it belongs in [{section}]"
     return f"there is no such key {where}; known: {', '.join(known)}"
 
 
-def _missing(path: Path, schema: Mapping[str, Any]) -> str:
-    node = _at(path, schema)
-    needs = node.get("required")
+def _having(name: str, kinds: Mapping[str, Mapping[str, Any]]) -> str:
+    """The kinds that have a key, in words; "" where none has it."""
+    having = [kind for kind, node in kinds.items() if name in node["properties"]]
+    return " and ".join([", ".join(having[:-1]), having[-1]] if len(having) > 1 else having)
+
+
+def _section(raw: object, at: Path) -> Mapping[str, Any]:
+    for part in at:
+        raw = raw.get(part) if isinstance(raw, Mapping) and isinstance(part, str) else None
+    return raw if isinstance(raw, Mapping) else {}
+
+
+def _missing(path: Path, schema: Mapping[str, Any], raw: object) -> str:
+    node = _at(path, schema, raw)
+    needs = ["kind"] if "oneOf" in node else node.get("required")
     if needs:
         return f"the section [{name_key(path)[0]}] is missing; it needs at least {', '.join(needs)}"
+    kind = _section(raw, path[:-1]).get("kind")
+    if isinstance(kind, str) and path[-1] != "kind":
+        example = "[...]" if node.get("type") == "array" else '"..."'
+        return f'is missing; kind "{kind}" needs {node.get("description", words(node, schema))}: {path[-1]} = {example}'
     return f"is missing; give {words(node, schema)}"

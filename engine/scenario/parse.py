@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
 from engine.errors import Mistake, ScenarioError
 from engine.rows import RunRow
-from engine.scenario import checks, mistakes, naming
+from engine.scenario import checks, kinds, mistakes, naming, overlay
 from engine.scenario import toml as toml_text
 from engine.scenario import weights as weights_place
 from engine.scenario.files import text_of
 from engine.scenario.mistakes import Found
-from engine.scenario.sections import Scenario
+from engine.scenario.sections import ClusterMatchSection, DatasetKeys, Scenario
 from engine.scenario.toml import Path as Keys
 
 DEEPEST = 30  # levels of nesting
-PLACES = ("path", "annotations_file")  # keys of [dataset] that name files
 MODELS = (("model",), ("adversary", "model"))  # whose `weights` may be a file
 NOT_IN_SMOKE = ("smoke", "smoked")
 
@@ -38,15 +36,20 @@ def parse(
     smoke: bool = False,
     folder: Path | None = None,
     say: Callable[[str], None] | None = None,
+    stored: bool = False,
 ) -> Scenario:
     """A scenario out of TOML text, `--set` overrides (`model.epochs=5`, applied last) and, if `smoke`, its own [smoke] section.
 
+    An override of a `kind` takes out what the text gives for the old kind and the new one has no use for.
     folder: what a relative `dataset.path` in the text is relative to; None leaves it as it is.
-    say: is told, in words, where `title` or `reproduces` are of another system than what is run and were put right (see `naming`).
+    say: is told, in words, where keys went with their kind, and where `title` or `reproduces` are of another system than what is run and
+    were put right (see `naming`).
+    stored: the text is a run's. Older versions wrote the keys of every kind: those that a section's own does not have are dropped.
     Raises ScenarioError with every mistake. [smoke] is judged as strictly as the rest whether or not it is applied.
     """
     text = text.removeprefix("\ufeff")
     raw = _toml(text, where)
+    raw = overlay.of_own_kinds(raw) if stored else raw
     lines = toml_text.locate(text)
     _anchor(raw, folder)
     keys = schema()
@@ -66,12 +69,12 @@ def parse(
             continue
         overridden.append(path)
         if folder and isinstance(value, str) and "\0" not in value:  # on a command line a path is relative to where one stands
-            names_file = (path[-2:-1] == ("dataset",) and path[-1] in PLACES) or (
+            names_file = (path[-2:-1] == ("dataset",) and path[-1] in _places()) or (
                 path[-2:] == ("model", "weights") and weights_place.is_file(value, Path())
             )
             value = str(Path(value).expanduser().absolute()) if names_file else value
         if path[0] == "smoke":
-            _put(raw, path, value)
+            overlay.put(raw, path, value)
         else:
             late.append((path, value))
 
@@ -83,15 +86,21 @@ def parse(
         if name in over:
             found[("smoke", name)] = "cannot be set by [smoke]; take it out"
             over = {k: v for k, v in over.items() if k != name}
-    small = _merge(raw, over)
+    small = overlay.laid_over(raw, over)
+    if smoke and over:
+        turned = overlay.changed(small, dict(late), [path[1:] for path in overridden if path[0] == "smoke"])
+        small = kinds.without(small, turned)
+    else:
+        turned = overlay.changed(raw, dict(late))
+        raw = kinds.without(raw, turned)
     for path, value in late:  # only on what is asked for: `--smoke --set dataset.rows=80` need not make sense at full size
-        _put(small if smoke and over else raw, path, value)
+        overlay.put(small if smoke and over else raw, path, value)
 
     plain, wrong = _validate(raw, keys)
     found |= wrong
     small_scenario, small_wrong = _validate(small, keys)
     for path, what in small_wrong.items():
-        inside = _has(over, path) and not any(path[: len(o)] == o for o in overridden)
+        inside = overlay.has(over, path) and not any(path[: len(o)] == o for o in overridden)
         if smoke and any(path[: len(o)] == o for o in overridden):
             found[path] = what
         elif inside or path not in wrong:
@@ -101,21 +110,25 @@ def parse(
     told = mistakes.tell(found, lines, overridden) + bad_overrides
     if told:
         raise ScenarioError(told, where=where)
+    gone = overlay.in_words(turned, small if smoke and over else raw)
     if smoke and over:
-        return _called(small_scenario.model_copy(update={"smoked": True}), say)  # type: ignore[union-attr]
-    if over and late and _validate(_merge(raw, over), keys)[1]:
+        return _called(small_scenario.model_copy(update={"smoked": True}), gone, say)  # type: ignore[union-attr]
+    over = kinds.without(over, overlay.foreign(over, raw))
+    if over and late and _validate(overlay.laid_over(raw, over), keys)[1]:
         over = {}  # it made sense until something was set: a run's own scenario, which keeps it, is to be read again
-    return _called(plain.model_copy(update={"smoke": over}), say)  # type: ignore[union-attr]
+    return _called(plain.model_copy(update={"smoke": over}), gone, say)  # type: ignore[union-attr]
 
 
-def _called(scenario: Scenario, say: Callable[[str], None] | None) -> Scenario:
-    """The scenario under a title and a claim of its own. Every way in passes here, so none can run under another system's name."""
+def _called(scenario: Scenario, gone: str, say: Callable[[str], None] | None) -> Scenario:
+    """The scenario under a title and a claim of its own. Every way in passes here, so none can run under another system's name.
+
+    gone: which keys went with their kind; "" where none did.
+    """
     changes, why = naming.corrected(scenario.model_dump())
-    if not changes:
-        return scenario
-    if say is not None:
-        say(why)
-    return scenario.model_copy(update=changes)
+    for note in (gone, why):
+        if note and say is not None:
+            say(note)
+    return scenario.model_copy(update=changes) if changes else scenario
 
 
 def load(
@@ -128,7 +141,12 @@ def load(
 
 def scenario_of(run: RunRow) -> Scenario:
     """The scenario as it was run."""
-    return parse(run.scenario_toml, where=f"the scenario of run {run.id}")
+    return stored(run.scenario_toml, where=f"the scenario of run {run.id}")
+
+
+def stored(text: str, *, where: str = "scenario", say: Callable[[str], None] | None = None) -> Scenario:
+    """The scenario of a run of any version, as it is kept with it. See `parse`."""
+    return parse(text, where=where, say=say, stored=True)
 
 
 @cache
@@ -139,14 +157,14 @@ def schema() -> dict[str, Any]:
 
 def _validate(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[Scenario | None, Found]:
     """The scenario of a raw tree, or what is wrong with it: what each key takes, and what must hold between keys."""
-    raw = _defaults(raw)
+    raw = _defaults(kinds.with_kinds(raw))
     found = mistakes.strange_text(raw)
     scenario: Scenario | None = None
     try:
         scenario = Scenario.model_validate(_tuples(raw), strict=True)
         view: Scenario = scenario
     except ValidationError as error:
-        found = mistakes.explain(cast("Iterable[Mapping[str, Any]]", error.errors(include_url=False)), raw, schema) | found
+        found = mistakes.explain(_errors(error, _tuples(raw)), raw, schema) | found
         view = cast("Scenario", _view(Scenario, raw, found))
     for keys, what in checks.check(view):
         if not any(_touches(key, bad) for key in keys for bad in found):
@@ -154,12 +172,29 @@ def _validate(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[Scenar
     return scenario, found
 
 
+def _errors(error: ValidationError, tree: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A validator's errors, and those of a section that it did not look at, because its kind is none."""
+    for each in error.errors(include_url=False):
+        yield cast("Mapping[str, Any]", each)
+        if each["type"].startswith("union_tag"):
+            yield from kinds.of_any_kind(each["loc"], _section_at(tree, each["loc"]))
+
+
 def _defaults(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """The tree with the defaults that depend on another key: texts have no input that clusters could be formed in."""
     formed = _section_at(raw, ("subpopulations",))
-    if _section_at(raw, ("dataset",)).get("kind") not in checks.TEXTS or formed.get("kind") != "cluster_match" or "layer" in formed:
+    data, matcher = (kinds.class_at((name,), raw) for name in ("dataset", "subpopulations"))
+    if not (issubclass(data, DatasetKeys) and data.HOLDS == "texts" and issubclass(matcher, ClusterMatchSection)) or "layer" in formed:
         return raw
     return {**raw, "subpopulations": {**formed, "layer": "hidden"}}
+
+
+@cache
+def _places() -> frozenset[str]:
+    """The keys of [dataset] that name files."""
+    of_kinds = mistakes.kinds_of(schema()["properties"]["dataset"], schema()).values()
+    nodes = [item for kind in of_kinds for item in kind["properties"].items()]
+    return frozenset(key for key, node in nodes if any(each.get("format") == "path" for each in (node, *node.get("anyOf", ()))))
 
 
 def _toml(text: str, where: str) -> dict[str, Any]:
@@ -227,40 +262,6 @@ def _override(text: str, schema: Mapping[str, Any]) -> tuple[Keys, object]:
 # ---- trees ----------------------------------------------------------------------------------------------------------
 
 
-def _put(tree: dict[str, Any], path: Keys, value: object) -> None:
-    for part in path[:-1]:
-        inner = tree.get(cast("str", part))
-        if not isinstance(inner, dict):
-            inner = tree[cast("str", part)] = {}
-        tree = inner
-    if value is None:
-        tree.pop(cast("str", path[-1]), None)
-    else:
-        tree[cast("str", path[-1])] = value
-
-
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of `base` with `over` laid over it, section by section."""
-    merged = {k: _merge(v, {}) if isinstance(v, dict) else v for k, v in base.items()}
-    for name, value in over.items():
-        below = merged.get(name)
-        merged[name] = _merge(below if isinstance(below, dict) else {}, value) if isinstance(value, dict) else value
-    return merged
-
-
-def _has(tree: object, path: Keys) -> bool:
-    """Whether the tree has that place; a list in it may be shorter than the list that lies over it."""
-    for part in path:
-        if isinstance(tree, dict):
-            there = part in tree
-        else:
-            there = isinstance(tree, list) and isinstance(part, int) and part < len(tree)
-        if not there:
-            return False
-        tree = tree[part]  # type: ignore[index]
-    return True
-
-
 def _tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _tuples(v) for k, v in value.items()}
@@ -278,7 +279,7 @@ def _anchor(raw: dict[str, Any], folder: Path | None) -> None:
         return
     for tree in (raw, raw.get("smoke")):
         dataset = _section_at(tree, ("dataset",))
-        for key in PLACES:
+        for key in _places():
             if isinstance(path := dataset.get(key), str) and path and "\0" not in path:
                 dataset[key] = str((folder / Path(path).expanduser()).absolute())
         for at in MODELS:
@@ -293,20 +294,23 @@ def _section_at(tree: object, at: Keys) -> dict[str, Any]:
     return tree if isinstance(tree, dict) else {}
 
 
-def _view(model: type[BaseModel], raw: object, found: Found, at: Keys = ()) -> SimpleNamespace:
-    """What can be checked of a scenario with mistakes in it: its good keys, and defaults (None where there is none) for the rest."""
-    tree = raw if isinstance(raw, dict) else {}
-    view = SimpleNamespace()
+def _view(model: type[BaseModel], raw: Mapping[str, Any], found: Found, at: Keys = ()) -> BaseModel:
+    """What can be checked of a scenario with mistakes in it: its good keys, and defaults (None where there is none) for the rest.
+
+    A section is of its own class where its kind is one, else of what all kinds of the section have.
+    """
+    tree, values = _section_at(raw, at), dict[str, Any]()
     for name, field in model.model_fields.items():
-        path = (*at, name)
-        section = next((t for t in (field.annotation, *getattr(field.annotation, "__args__", ())) if _is_section(t)), None)
-        if section is not None and (field.annotation is section or isinstance(tree.get(name), dict)):
-            setattr(view, name, _view(section, tree.get(name), found, path))
+        path, plain = (*at, name), cast("Any", field.annotation)
+        default = None if field.is_required() else field.default
+        section = kinds.class_at(path, raw) if path in kinds.unions() else plain if _is_section(plain) else None
+        if section is not None and (field.is_required() or default is not None or isinstance(tree.get(name), dict)):
+            values[name] = _view(section, raw, found, path)
         elif name in tree and not any(_touches(path, bad) for bad in found):
-            setattr(view, name, tree[name])
+            values[name] = tree[name]
         else:
-            setattr(view, name, None if field.is_required() else field.default)
-    return view
+            values[name] = default
+    return model.model_construct(**values)
 
 
 def _is_section(kind: Any) -> bool:

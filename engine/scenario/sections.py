@@ -1,11 +1,21 @@
-"""What to run: read from TOML, validated once, then immutable and hashed."""
+"""The grammar of a scenario: every key, its bounds, default and a line of help. Validated once, then immutable and hashed.
+
+A dataset, a model, a subpopulation, an attack and a defence each have kinds. A kind is one class with its own keys alone, told from the
+others of its section by `kind`, and one module of the kind's name that does the work (engine/datasets/adult.py). What several kinds share
+is a class that they derive from. Messages, `subpop show`, the app's form and the JSON schema are made of these classes and of nothing else:
+
+title, description   the label and the help of a key in the form; the description also completes "kind "table" needs ..."
+examples             what a line of text may say, suggested in the form
+_when                the key means nothing unless another key of its section has one of these values; the form hides it else
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.config import JsonDict
 
 from engine.scenario.presets import presets as presets
 
@@ -15,100 +25,365 @@ Index = Annotated[int, Field(ge=0, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, le=1000)]
 File = Annotated[Path, BeforeValidator(lambda value: Path(value) if isinstance(value, str) and value else value)]
 
-DatasetKind = Literal["adult", "digits", "breast_cancer", "table", "cifar10", "utkface", "imdb", "image_folder", "text_table"]
-ModelKind = Literal["mlp", "logistic", "conv", "vgg", "torchvision", "bert"]
+Holds = Literal["numbers", "pictures", "texts"]  # what the rows of a dataset are, and what a model can read
+
+
+def _when(key: str, *values: str) -> JsonDict:
+    return {"when": {key: [*values]}}
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class DatasetSection(Section):
-    kind: DatasetKind
-    path: File | None = None  # table: a CSV or Parquet file, text_table: also JSON Lines; relative to the scenario's own folder
-    label: str | None = None  # table: the label column
-    text: str | None = None  # text_table: the column of texts
-    positive: str | None = None  # table: class put last
-    numeric: tuple[str, ...] = ()  # table: columns forced to numbers
-    categorical: tuple[str, ...] = ()  # table: columns forced to categories
-    annotations: tuple[str, ...] = ()  # table: columns for FeatureMatch, not fed to the model unless also listed above
-    drop: tuple[str, ...] = ()  # table: columns left out
-    missing: Literal["keep", "drop"] = "keep"
-    max_categories: int = Field(50, ge=2, le=100_000)  # table: rarer levels are merged into "other"
-    scale: Literal["none", "standard"] = "none"
-    split: tuple[Fraction, Fraction, Fraction] = (0.4, 0.4, 0.2)  # train, aux, test; not for datasets with a published split
-    split_column: str | None = None  # table: a column that says train, aux or test
-    rows: int | None = Field(None, ge=20, le=1_000_000_000)  # at most so many rows of train and of aux, and of test (a sliver; a deviation)
-    balance: bool = True  # adult: subsample the negatives
-    image_size: int | None = Field(None, ge=8, le=1024)  # images: brought to this square; None: cifar10 32, utkface 100, yours 64
-    annotations_file: File | None = None  # image_folder: a CSV with a column `file` and one column for each annotation
+# ---- [dataset] ------------------------------------------------------------------------------------------------------
+
+Scale = Annotated[Literal["none", "standard"], Field(description="how columns of numbers are scaled")]
+ImageSize = Annotated[
+    int | None,
+    Field(ge=8, le=1024, title="Pixels", description="a picture's side, brought to a square; blank: cifar10 32, utkface 100, yours 64"),
+]
 
 
-class ModelSection(Section):
-    kind: ModelKind
-    hidden: tuple[Width, ...] = (10,)
-    tune: Literal["all", "last_layer"] = "all"  # last_layer: the rest is frozen, its features are computed once
-    weights: str = "random"  # random | imagenet | a file of weights
-    depth: Literal[11, 13, 16, 19] = 16  # vgg
-    architecture: str | None = None  # torchvision: the name of one of its classifiers; bert with random weights: its sizes, bert-base
-    name: str | None = None  # bert, which is any text encoder of transformers: of a model of the Hugging Face hub, with weights = "hub"
-    length: int = Field(256, ge=3, le=100_000)  # bert: tokens of a text
-    attention_dropout: float | None = Field(None, ge=0, lt=1)  # bert: None: as the model's own configuration says
-    dropout: float | None = Field(None, ge=0, lt=1)  # bert: of dense layers and the classifier, None as above
-    states: Literal["float32", "bfloat16"] = "float32"  # bert, last_layer: how the frozen layers' outputs are kept on disk
-    optimizer: Literal["adam", "adamw"] = "adam"  # adamw: bert alone; weight_decay then shrinks the kernels, apart from the loss
-    augment: bool = False  # images: random shifts of up to an eighth and horizontal flips
-    epochs: int = Field(100, ge=1, le=1_000_000)
-    batch: int = Field(200, ge=1, le=1_000_000)
-    lr: float = Field(1e-3, gt=0, le=1000)
-    weight_decay: float = Field(0.0, ge=0, le=1000)  # w/2 * |W|^2 in the loss, kernels only
-    weight_decay_per: Literal["step", "rows"] = "step"  # "rows": divided by the rows of the step, scikit-learn's units
-    stop: Literal["epochs", "plateau"] = "epochs"
-    tol: float = Field(1e-4, ge=0)  # plateau: least improvement of the epoch's training loss
-    patience: int = Field(10, ge=1, le=1_000_000)  # plateau: epochs without it
+class DatasetKeys(Section):
+    """What every kind of dataset has. CLASSES: how many there are, where that is known before the data are read."""
+
+    HOLDS: ClassVar[Holds] = "numbers"
+    CLASSES: ClassVar[int | None] = None
+
+    kind: str
+    rows: int | None = Field(
+        None,
+        ge=20,
+        le=1_000_000_000,
+        title="At most",
+        description="rows of train, of aux and of test; blank: all",
+    )
 
 
-class SubpopulationsSection(Section):
-    kind: Literal["cluster_match", "feature_match"]
-    clusters: int = Field(100, ge=2, le=100_000)
-    pca: int | None = Field(None, ge=1, le=100_000)  # components kept; None: the raw representation
-    layer: str = Field("input", max_length=40)  # input | hidden (what the last layer reads) | poolN of a network | texts: hidden, tokens
-    features: tuple[str, ...] = ()
-    bins: dict[str, tuple[float, ...]] = {}
-    select: Literal["all", "low_confidence", "mid_confidence", "high_confidence", "confidence"] = "all"
-    select_count: int = Field(10, ge=1, le=100_000)  # per confidence group
-    only: tuple[Index, ...] = ()  # these indices alone
-    min_size: int = Field(1, ge=1, le=1_000_000_000)  # aux rows, inclusive
-    max_size: int | None = Field(None, ge=1, le=1_000_000_000)  # aux rows, inclusive
+class SplitKeys(DatasetKeys):
+    """Of data without a published split."""
+
+    split: tuple[Fraction, Fraction, Fraction] = Field((0.4, 0.4, 0.2), description="shares of train, aux and test")
 
 
-class AttackSection(Section):
-    kind: Literal["label_flip", "gradient", "influence"] = "label_flip"
-    alphas: tuple[Rate, ...] = (0.5, 1.0, 2.0)
-    target_label: str = "rarest"  # rarest | least_likely | flip | a class name
-    per: Literal["aux", "train"] = "aux"
-    steps: int = Field(50, ge=1, le=100_000)  # gradient: steps of gradient ascent
-    step_size: float = Field(0.2, gt=0, le=1000)  # gradient: pixels are 0 to 1
-    step_rule: Literal["gradient", "sign"] = "gradient"  # gradient: a step is step_size times the gradient, or times its sign
-    bound: float = Field(0.01, gt=0, le=1)  # gradient: how far a pixel may move, of 0 to 1
-    objective: Literal["inner", "cosine"] = "inner"  # gradient: what of the two gradients is maximised
-    layer: str = Field("last", max_length=200)  # gradient: of whose weights: last | all | a parameter's name or its start
-    damping: float = Field(0.01, gt=0, le=1000)  # influence: added to the Hessian's diagonal
+class FileKeys(DatasetKeys):
+    """Of data of one's own. path: relative to the scenario's own folder."""
+
+    path: File = Field(title="File", description="a file of yours")
+    positive: str | None = Field(None, title="Last class", description="which class is put last")
+
+
+class ColumnKeys(SplitKeys, FileKeys):
+    """Of rows with a label column."""
+
+    label: str = Field(min_length=1, title="Label column", description="the name of the column to predict")
+    annotations: tuple[str, ...] = Field((), description="columns for FeatureMatch, not fed to the model unless also forced to a type")
+    split_column: str | None = Field(None, title="Split column", description="a column that says train, aux or test")
+
+
+class AdultSection(DatasetKeys):
+    CLASSES = 2
+    kind: Literal["adult"] = "adult"
+    balance: bool = Field(True, description="negatives subsampled, as published")
+    scale: Scale = "none"
+
+
+class DigitsSection(SplitKeys):
+    CLASSES = 10
+    kind: Literal["digits"] = "digits"
+    scale: Scale = "none"
+
+
+class BreastCancerSection(SplitKeys):
+    CLASSES = 2
+    kind: Literal["breast_cancer"] = "breast_cancer"
+    scale: Scale = "none"
+
+
+class TableSection(ColumnKeys):
+    kind: Literal["table"] = "table"
+    path: File = Field(title="File", description="a file of yours, CSV or Parquet")
+    numeric: tuple[str, ...] = Field((), title="Numbers", description="columns forced to numbers")
+    categorical: tuple[str, ...] = Field((), title="Categories", description="columns forced to categories")
+    drop: tuple[str, ...] = Field((), title="Left out", description="columns not used")
+    missing: Literal["keep", "drop"] = Field("keep", description="rows with missing values")
+    max_categories: int = Field(50, ge=2, le=100_000, title="Levels", description='of a column at most; rarer ones are merged into "other"')
+    scale: Scale = "none"
+
+
+class Cifar10Section(DatasetKeys):
+    HOLDS, CLASSES = "pictures", 10
+    kind: Literal["cifar10"] = "cifar10"
+    image_size: ImageSize = None
+
+
+class UtkfaceSection(DatasetKeys):
+    HOLDS, CLASSES = "pictures", 2
+    kind: Literal["utkface"] = "utkface"
+    image_size: ImageSize = None
+
+
+class ImdbSection(DatasetKeys):
+    HOLDS, CLASSES = "texts", 2
+    kind: Literal["imdb"] = "imdb"
+
+
+class ImageFolderSection(SplitKeys, FileKeys):
+    HOLDS = "pictures"
+    kind: Literal["image_folder"] = "image_folder"
+    path: File = Field(title="Folder", description="a folder of yours, with a folder of pictures for each class")
+    image_size: ImageSize = None
+    annotations_file: File | None = Field(None, title="Annotations", description="a CSV with a column `file` and one for each annotation")
+
+
+class TextTableSection(ColumnKeys):
+    HOLDS = "texts"
+    kind: Literal["text_table"] = "text_table"
+    path: File = Field(title="File", description="a file of yours, CSV, JSON Lines or Parquet")
+    text: str = Field(min_length=1, title="Text column", description="the name of the column that holds the texts")
+
+
+DatasetSection = Annotated[
+    AdultSection
+    | DigitsSection
+    | BreastCancerSection
+    | TableSection
+    | Cifar10Section
+    | UtkfaceSection
+    | ImdbSection
+    | ImageFolderSection
+    | TextTableSection,
+    Field(discriminator="kind", title="Dataset"),
+]
+
+
+# ---- [model] and [adversary.model] ----------------------------------------------------------------------------------
+
+
+class ModelKeys(Section):
+    """What every kind of model has: how it is trained. LAYERS: what clusters can be formed in."""
+
+    READS: ClassVar[Holds] = "numbers"
+    LAYERS: ClassVar[tuple[str, ...]] = ("input", "hidden")
+
+    kind: str
+    epochs: int = Field(100, ge=1, le=1_000_000, description="passes over train; a limit where it stops on a plateau")
+    batch: int = Field(200, ge=1, le=1_000_000, description="rows a step")
+    lr: float = Field(1e-3, gt=0, le=1000, title="Rate", description="learning rate of Adam")
+    weight_decay: float = Field(0.0, ge=0, le=1000, title="Decay", description="w/2 |W|² in the loss, kernels only")
+    weight_decay_per: Literal["step", "rows"] = Field(
+        "step", title="Decay per", description="rows: divided by the rows of the step, scikit-learn's units"
+    )
+    stop: Literal["epochs", "plateau"] = Field("epochs", description="after all epochs, or on a plateau")
+    tol: float = Field(
+        1e-4, ge=0, title="Tolerance", description="least improvement of the loss", json_schema_extra=_when("stop", "plateau")
+    )
+    patience: int = Field(10, ge=1, le=1_000_000, description="epochs without it", json_schema_extra=_when("stop", "plateau"))
+
+
+class DenseKeys(ModelKeys):
+    """Of models that read plain numbers; a picture's pixels are some."""
+
+
+class PretrainedKeys(ModelKeys):
+    """Of models that may start from weights that others trained."""
+
+    tune: Literal["all", "last_layer"] = Field(
+        "all", title="Tuned", description="last_layer: the rest is frozen, its outputs computed once"
+    )
+    weights: str = Field("random", description="random, or a file of weights", examples=["random"])
+
+
+class NetworkKeys(PretrainedKeys):
+    """Of networks that read pictures."""
+
+    READS = "pictures"
+    augment: bool = Field(
+        False,
+        description="random shifts of up to an eighth and horizontal flips of the pictures",
+        json_schema_extra=_when("tune", "all"),
+    )
+
+
+class MlpSection(DenseKeys):
+    kind: Literal["mlp"] = "mlp"
+    hidden: tuple[Width, ...] = Field((10,), min_length=1, description="units of each hidden layer")
+
+
+class LogisticSection(DenseKeys):
+    LAYERS = ("input",)
+    kind: Literal["logistic"] = "logistic"
+
+
+class ConvSection(NetworkKeys):
+    LAYERS = ("input", "hidden", "pool1", "pool2", "pool3")
+    kind: Literal["conv"] = "conv"
+
+
+class VggSection(NetworkKeys):
+    LAYERS = ("input", "hidden", "pool1", "pool2", "pool3", "pool4", "pool5")
+    kind: Literal["vgg"] = "vgg"
+    depth: Literal[11, 13, 16, 19] = Field(16, description="VGG11 to VGG19")
+    weights: str = Field("random", description="random, imagenet, or a file of weights", examples=["random", "imagenet"])
+
+
+class TorchvisionSection(NetworkKeys):
+    kind: Literal["torchvision"] = "torchvision"
+    architecture: str = Field(
+        min_length=1,
+        title="Network",
+        description="one of torchvision's classifiers",
+        examples=["resnet18", "resnet50", "densenet121", "efficientnet_b0", "mobilenet_v3_small", "convnext_tiny", "vit_b_16"],
+    )
+    weights: str = Field("random", description="random, imagenet, or a file of weights", examples=["random", "imagenet"])
+
+
+class BertSection(PretrainedKeys):
+    """Any text encoder of transformers. A rate of dropout that is not given is what the model's own configuration says."""
+
+    READS = "texts"
+    LAYERS = ("hidden", "tokens")
+    kind: Literal["bert"] = "bert"
+    weights: str = Field("random", description="random, hub, or a folder with config.json and safetensors", examples=["random", "hub"])
+    name: str | None = Field(None, description="a model of the Hugging Face hub, with weights = hub", examples=["bert-base-uncased"])
+    architecture: str | None = Field(
+        None,
+        title="Sizes",
+        description="of a BERT with random weights; blank: bert-base",
+        examples=["bert-base", "bert-mini"],
+        json_schema_extra=_when("weights", "random"),
+    )
+    length: int = Field(256, ge=3, le=100_000, description="tokens of a text")
+    dropout: float | None = Field(None, ge=0, lt=1, description="of dense layers and the classifier; blank: the model's own")
+    attention_dropout: float | None = Field(None, ge=0, lt=1, title="Att. dropout", description="of attention; blank: the model's own")
+    states: Literal["float32", "bfloat16"] = Field(
+        "float32", description="how the frozen layers' outputs are kept on disk", json_schema_extra=_when("tune", "last_layer")
+    )
+    optimizer: Literal["adam", "adamw"] = Field("adam", description="adamw: weight decay shrinks the kernels, apart from the loss")
+
+
+ModelSection = Annotated[
+    MlpSection | LogisticSection | ConvSection | VggSection | TorchvisionSection | BertSection,
+    Field(discriminator="kind", title="Model"),
+]
+
+
+# ---- [subpopulations] -----------------------------------------------------------------------------------------------
+
+
+class SubpopulationsKeys(Section):
+    """What every kind of subpopulation has: which are attacked. Sizes are aux rows, inclusive."""
+
+    kind: str
+    select: Literal["all", "low_confidence", "mid_confidence", "high_confidence", "confidence"] = Field(
+        "all", title="Attacked", description="which of them"
+    )
+    select_count: int = Field(
+        10,
+        ge=1,
+        le=100_000,
+        title="How many",
+        description="of each confidence group",
+        json_schema_extra=_when("select", "low_confidence", "mid_confidence", "high_confidence", "confidence"),
+    )
+    only: tuple[Index, ...] = Field((), title="Only these", description="indices; blank: all")
+    min_size: int = Field(1, ge=1, le=1_000_000_000, title="At least", description="aux rows")
+    max_size: int | None = Field(None, ge=1, le=1_000_000_000, title="At most", description="aux rows; blank: no limit")
+
+
+class ClusterMatchSection(SubpopulationsKeys):
+    kind: Literal["cluster_match"] = "cluster_match"
+    clusters: int = Field(100, ge=2, le=100_000, description="k of k-means")
+    pca: int | None = Field(None, ge=1, le=100_000, title="PCA", description="components kept; blank: the raw representation")
+    layer: str = Field(
+        "input",
+        max_length=40,
+        title="Clustered on",
+        description="input, hidden (what the last layer reads), poolN of a network; of texts hidden or tokens",
+        examples=["input", "hidden", "pool1", "pool2", "pool3", "pool4", "pool5", "tokens"],
+    )
+
+
+class FeatureMatchSection(SubpopulationsKeys):
+    kind: Literal["feature_match"] = "feature_match"
+    features: tuple[str, ...] = Field(min_length=1, description="the annotations that must be equal")
+    bins: dict[str, tuple[float, ...]] = Field({}, description="cuts of numbers, as {age = [30, 45, 60]}")
+
+
+SubpopulationsSection = Annotated[
+    ClusterMatchSection | FeatureMatchSection, Field(discriminator="kind", title="Found by", description="clusters, or equal annotations")
+]
+
+
+# ---- [attack] -------------------------------------------------------------------------------------------------------
+
+
+class AttackKeys(Section):
+    """What every kind of attack has."""
+
+    kind: str
+    alphas: tuple[Rate, ...] = Field((0.5, 1.0, 2.0), description="poison rates")
+    target_label: str = Field(
+        "rarest", title="Target label", description="rarest, least_likely, flip, or a class", examples=["rarest", "least_likely", "flip"]
+    )
+    per: Literal["aux", "train"] = Field("aux", title="Alpha of", description="the size in aux, or in train")
+
+
+class LabelFlipSection(AttackKeys):
+    kind: Literal["label_flip"] = "label_flip"
+
+
+class GradientSection(AttackKeys):
+    kind: Literal["gradient"] = "gradient"
+    steps: int = Field(50, ge=1, le=100_000, description="of gradient ascent on the pixels")
+    step_size: float = Field(0.2, gt=0, le=1000, title="Step size", description="pixels are 0 to 1")
+    step_rule: Literal["gradient", "sign"] = Field("gradient", title="Step", description="step size times the gradient, or times its sign")
+    bound: float = Field(0.01, gt=0, le=1, description="how far a pixel may move, of 0 to 1")
+    objective: Literal["inner", "cosine"] = Field("inner", description="of the two gradients, what is maximised")
+    layer: str = Field(
+        "last", max_length=200, title="Gradient of", description="last, all, or a parameter's name or its start", examples=["last", "all"]
+    )
+
+
+class InfluenceSection(AttackKeys):
+    kind: Literal["influence"] = "influence"
+    damping: float = Field(0.01, gt=0, le=1000, description="added to the Hessian's diagonal")
+
+
+AttackSection = Annotated[LabelFlipSection | GradientSection | InfluenceSection, Field(discriminator="kind", title="Attack")]
+
+
+# ---- [defense] ------------------------------------------------------------------------------------------------------
+
+
+class NoDefenseSection(Section):
+    kind: Literal["none"] = "none"
+
+
+DefenseSection = NoDefenseSection  # of one kind alone there is no union to tell apart
+
+
+# ---- what has no kinds ----------------------------------------------------------------------------------------------
 
 
 class AdversarySection(Section):
-    rows: Fraction = 1.0  # the share of the auxiliary data that it holds
-    model: ModelSection | None = None  # when it is not the victim's
+    rows: Fraction = Field(1.0, title="Aux share", description="of the aux data that the adversary holds")
+    model: ModelSection | None = Field(None, description="the adversary's; same: the victims'")
 
 
 class EvaluationSection(Section):
-    trials: int = Field(3, ge=1, le=1000)
-    first_trial: int = Field(0, ge=0, le=1_000_000)  # its number; another number is another seed: fresh trials of what was looked at
-    controls: tuple[Literal["off_target", "true_label", "label_flip"], ...] = ("off_target",)
-    min_test_rows: int = Field(8, ge=1, le=1_000_000_000)  # chosen by error: tests/studies/eligible.py
-    confidence_folds: int = Field(5, ge=1, le=100)
-    dose_level: Fraction = 0.2  # the damage of which the table `dose` says how much poison it takes
-    find: Fraction | None = None  # search for the alpha that does so much damage: refine the grid once, then fresh trials there
+    trials: int = Field(3, ge=1, le=1000, description="3 or more for intervals, 2 for the corrected worst-k")
+    first_trial: int = Field(
+        0, ge=0, le=1_000_000, title="First trial", description="its number; others are other seeds: fresh trials of what was looked at"
+    )
+    controls: tuple[Literal["off_target", "true_label", "label_flip"], ...] = Field(
+        ("off_target",), description="off_target, true_label, label_flip"
+    )
+    min_test_rows: int = Field(8, ge=1, le=1_000_000_000, title="Test rows", description="least for the corrected worst-k")
+    confidence_folds: int = Field(5, ge=1, le=100, title="Folds", description="of the confidence; 1: in-sample, as published")
+    dose_level: Fraction = Field(0.2, title="Dose level", description="the damage of which the table `dose` says how much poison it takes")
+    find: Fraction | None = Field(None, description="search for the alpha that does so much damage; blank: no search")
 
     @property
     def trial_numbers(self) -> range:
@@ -116,35 +391,39 @@ class EvaluationSection(Section):
         return range(self.first_trial, self.first_trial + self.trials)
 
 
-class DefenseSection(Section):
-    kind: Literal["none"] = "none"
-
-
 class ComputeSection(Section):
-    device: str = "auto"  # auto | cpu | cuda | cuda:N
-    precision: Literal["float32", "float64", "bfloat16"] = "float32"
-    victims_per_stack: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = "auto"
-    nice: int = Field(10, ge=0, le=19)
-    threads: int | None = Field(None, ge=1, le=4096)
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1", examples=["auto", "cpu", "cuda"])
+    precision: Literal["float32", "float64", "bfloat16"] = Field("float32", description="bfloat16: networks trained whole")
+    victims_per_stack: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = Field(
+        "auto", title="Stack", description="victims trained together; auto"
+    )
+    nice: int = Field(10, ge=0, le=19, description="0 to 19: how far it gives way")
+    threads: int | None = Field(None, ge=1, le=4096, description="blank: as many as cores")
 
 
 class Scenario(Section):
-    """The whole of what to run. Every key has a default but title, dataset.kind, model.kind and subpopulations.kind.
+    """The whole of what to run. Every key has a default but title, what a kind cannot do without, and the kinds of dataset, model and
+    subpopulations.
 
     smoke    the file's overrides for `--smoke`, kept until they are applied
     smoked   they were applied: this is a sliver of the scenario, and says so wherever its numbers are shown
     """
 
-    title: str = Field(max_length=200)
-    reproduces: str | None = Field(None, max_length=200)
-    seed: int = Field(0, ge=0, le=2**63 - 1)
+    title: str = Field(max_length=200, description="what this is, in words")
+    reproduces: str | None = Field(None, max_length=200, description="the published table, if any")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="of every random draw")
     smoked: bool = False
     dataset: DatasetSection
     model: ModelSection
     subpopulations: SubpopulationsSection
-    attack: AttackSection = AttackSection()
+    attack: AttackSection = LabelFlipSection()
     adversary: AdversarySection = AdversarySection()
     evaluation: EvaluationSection = EvaluationSection()
     defense: DefenseSection = DefenseSection()
     compute: ComputeSection = ComputeSection()
     smoke: dict[str, Any] = {}
+
+
+def last_layer_alone(section: ModelSection) -> bool:
+    """Whether only the model's last layer is trained, over outputs of frozen layers that are computed once."""
+    return isinstance(section, PretrainedKeys) and section.tune == "last_layer"

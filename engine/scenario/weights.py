@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 RANDOM, IMAGENET, HUB = "random", "imagenet", "hub"
 ENDINGS = (".pt", ".pth", ".safetensors")
@@ -45,13 +47,13 @@ def hub_dir() -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def state(
-    kind: str, weights: str, *, depth: int = 16, architecture: str | None = None, name: str | None = None, folder: Path | None = None
-) -> WeightsState:
+def state(model: Mapping[str, Any], *, folder: Path | None = None) -> WeightsState:
     """Whether a model's weights are on this machine.
 
-    weights, name: as a scenario's; a relative file or folder is looked for in `folder`, else where one stands.
+    model: the keys of a scenario's section, as TOML or as pydantic dumps it. folder: where a relative file or folder is looked for; None:
+    where one stands.
     """
+    kind, weights, name = str(model.get("kind", "")), str(model.get("weights", RANDOM)), model.get("name")
     if weights == RANDOM:
         return WeightsState(True, "random weights are drawn, never fetched")
     if weights == HUB:
@@ -65,8 +67,9 @@ def state(
         file = (folder or Path()) / Path(weights).expanduser()
         return WeightsState(True, f"at {file}") if file.is_file() else WeightsState(False, f"there is no file {file}")
     if kind == "vgg":
-        file = checkpoint_dir() / VGG[depth]
+        file = checkpoint_dir() / VGG[model.get("depth", 16)]
         return WeightsState(True, f"at {file}") if file.is_file() else WeightsState(False, f"{file.name} is missing (in {file.parent})")
+    architecture = model.get("architecture")
     found = _checkpoints(architecture or "")
     return WeightsState(True, f"at {found[0]}") if found else WeightsState(False, f"{architecture} is missing (in {checkpoint_dir()})")
 

@@ -7,14 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from engine.rows import Dataset, Membership, Rows
+from engine.scenario.modules import module
 from engine.scenario.sections import SubpopulationsSection
-from engine.subpopulations import cluster_match, feature_match
 from engine.subpopulations.annotated import annotated
 from engine.subpopulations.share import adversary_rows, adversary_view
 from engine.subpopulations.summary import summarise
 from engine.subpopulations.target_label import check_target, known_classes
-
-MATCHERS = {"cluster_match": cluster_match, "feature_match": feature_match}
 
 
 def assign(
@@ -26,7 +24,10 @@ def assign(
     The third: float32 [aux rows], each one's Euclidean distance to its own cluster's centre where it was clustered; None for FeatureMatch.
     Only aux decides what the subpopulations are. RequestError, in words, for what this dataset cannot serve.
     """
-    return MATCHERS[section.kind].assign(section, dataset, represent, seed)
+    formed: tuple[Membership, tuple[str, ...], np.ndarray | None] = module("subpopulations", section.kind).assign(
+        section, dataset, represent, seed
+    )
+    return formed
 
 
-__all__ = ["MATCHERS", "adversary_rows", "adversary_view", "annotated", "assign", "check_target", "known_classes", "summarise"]
+__all__ = ["adversary_rows", "adversary_view", "annotated", "assign", "check_target", "known_classes", "summarise"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from engine.rows import Dataset
-from engine.scenario.sections import SubpopulationsSection
+from engine.scenario.sections import FeatureMatchSection, SubpopulationsSection
 from engine.subpopulations.describing import levels
 from engine.subpopulations.feature_match import annotate
 
@@ -22,18 +22,19 @@ def annotated(section: SubpopulationsSection, dataset: Dataset) -> tuple[dict[st
     A feature of FeatureMatch is cut as the scenario cuts it. Other numbers of more than MOST_LEVELS values are cut at the quartiles of aux.
     A column with one level or with too many tells nothing of groups and is left out.
     """
+    features, bins = (section.features, section.bins) if isinstance(section, FeatureMatchSection) else ((), {})
     names: dict[str, tuple[str, ...]] = {}
     codes: dict[str, np.ndarray] = {}
     aux, test = dataset.aux.frame, dataset.test.frame
     for column in map(str, test.columns):
         both = pd.concat([aux[column], test[column]], ignore_index=True)
-        found = _coded(column, both, section.bins, always=column in section.features)
+        found = _coded(column, both, bins, always=column in features)
         if found is None:
             continue
         code, level_names = found
         code = code[len(aux) :]
         used = np.unique(code)
-        if len(used) < 2 and column not in section.features:
+        if len(used) < 2 and column not in features:
             continue
         place = np.full(len(level_names), -1, dtype=np.int32)
         place[used] = np.arange(len(used), dtype=np.int32)

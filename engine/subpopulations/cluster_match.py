@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.errors import RequestError
 from engine.rows import Dataset, Membership, Rows
-from engine.scenario.sections import SubpopulationsSection
+from engine.scenario.sections import ClusterMatchSection
 from engine.seeds import generator, seed_for
 from engine.subpopulations import principal
 from engine.subpopulations.blocks import ByParts, Parts, not_finite
@@ -26,7 +26,7 @@ HELD_CELLS = 2**24  # of what can be made by parts, at most so many are held whe
 
 
 def assign(
-    section: SubpopulationsSection, dataset: Dataset, represent: Callable[[Rows], np.ndarray] | None, seed: int
+    section: ClusterMatchSection, dataset: Dataset, represent: Callable[[Rows], np.ndarray] | None, seed: int
 ) -> tuple[Membership, tuple[str, ...], np.ndarray]:
     """Cluster aux, assign the rest; indices run from the largest cluster (in aux rows) to the smallest.
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from engine.errors import RequestError, UnknownName
 from engine.rows import NO_SUBPOPULATION, Dataset, Membership, Rows
-from engine.scenario.sections import SubpopulationsSection
+from engine.scenario.sections import FeatureMatchSection
 from engine.subpopulations.describing import levels
 
 WHERE = "subpopulations.features"
@@ -19,7 +19,7 @@ MAX_TUPLES = 10_000
 
 
 def assign(
-    section: SubpopulationsSection, dataset: Dataset, represent: Callable[[Rows], np.ndarray] | None, seed: int
+    section: FeatureMatchSection, dataset: Dataset, represent: Callable[[Rows], np.ndarray] | None, seed: int
 ) -> tuple[Membership, tuple[str, ...], None]:
     """Index the annotation tuples seen in aux, in the order of their levels (numbers ascending, missing last).
 

@@ -77,9 +77,17 @@ MADE = {"compare": compared, "compare_worst": compared_worst}
 
 
 def differences(one: Scenario, other: Scenario) -> dict[str, tuple[Any, Any]]:
-    """Dotted key -> the two values, of every key that may move a number and is not the same in both."""
+    """Dotted key -> the two values, of every key that may move a number and is not the same in both.
+
+    Of a section that is of two kinds, a key that only one of them has is among them where it is not at its default.
+    """
     left, right = (dict(_leaves(each.model_dump(mode="json"))) for each in (one, other))
     keys = [key for key in {**left, **right} if key.split(".")[0] not in DECIDES_NOTHING and key not in DECIDES_NOTHING]
+    turned = [name for name in ("dataset", "model", "subpopulations", "attack", "defense") if left[f"{name}.kind"] != right[f"{name}.kind"]]
+    said = {f"{name}.{key}" for name in turned for each in (one, other) for key in getattr(each, name).model_dump(exclude_defaults=True)}
+    keys = [
+        key for key in keys if key.split(".")[0] not in turned or (key in left and key in right) or ".".join(key.split(".")[:2]) in said
+    ]
     return {key: (left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)}
 
 
@@ -162,8 +170,11 @@ def _same_rows(known: Known, others: Known) -> bool:
     """Whether both runs have the same test rows, as far as the store can tell: one source, and the same true classes row by row."""
     import numpy as np
 
-    one, two = known[0].dataset, others[0].dataset
-    alike = (one.kind, one.path, known[1].classes) == (two.kind, two.path, others[1].classes)
+    from engine.scenario.sections import FileKeys
+
+    one, two = (each[0].dataset for each in (known, others))
+    files = [section.path if isinstance(section, FileKeys) else None for section in (one, two)]
+    alike = (one.kind, files[0], known[1].classes) == (two.kind, files[1], others[1].classes)
     return alike and np.array_equal(known[1].y_test, others[1].y_test)
 
 

@@ -48,6 +48,9 @@ class Facts:
 
     @classmethod
     def of(cls, scenario: Scenario) -> Facts:
+        from engine.scenario.sections import FeatureMatchSection
+
+        matched = scenario.subpopulations
         return cls(
             seed=scenario.seed,
             alphas=tuple(sorted(scenario.attack.alphas)),
@@ -62,7 +65,7 @@ class Facts:
             per=scenario.attack.per,
             dose_level=scenario.evaluation.find or scenario.evaluation.dose_level,
             finds=scenario.evaluation.find is not None,
-            features=scenario.subpopulations.features,
+            features=matched.features if isinstance(matched, FeatureMatchSection) else (),
         )
 
 

@@ -14,7 +14,7 @@ from engine.models.bert.bert import last_layer_init, last_layer_of
 from engine.models.bert.files import BertSource
 from engine.models.bert.last_layer import LastLayer
 from engine.rows import Dataset, Poison, States
-from engine.scenario.sections import ComputeSection, ModelSection, Scenario
+from engine.scenario.sections import BertSection, ComputeSection, ModelSection, NetworkKeys, Scenario
 from engine.seeds import seed_for
 from engine.system.processes import cores
 from engine.training.dense import Control, train_stacked
@@ -71,7 +71,7 @@ class Outcome:
 
 
 def how(compute: ComputeSection, device: str) -> How:
-    """What the scenario's words come to; whether a model has any use for a precision is said by `available.require`."""
+    """What the scenario's words come to; whether a model has any use for a precision is said in `scenario.checks`."""
     return How(torch.device(device), DTYPES[compute.precision], compute.precision == "bfloat16")
 
 
@@ -81,7 +81,7 @@ def how(compute: ComputeSection, device: str) -> How:
 def model_of(section: ModelSection, dataset: Dataset) -> Model:
     """The scenario's model, as wide as the dataset's rows and classes ask for."""
     classes = len(dataset.classes)
-    if section.kind == "bert":
+    if isinstance(section, BertSection):
         source = texts.source_of(section)
         if section.tune == "all" or not isinstance(source, BertSource):
             return texts.network_of(source, section, classes)
@@ -108,8 +108,8 @@ def recipe(section: ModelSection) -> Recipe:
         stop=section.stop,
         tol=section.tol,
         patience=section.patience,
-        augment=section.augment,
-        optimizer=section.optimizer,
+        augment=isinstance(section, NetworkKeys) and section.augment,
+        optimizer=section.optimizer if isinstance(section, BertSection) else "adam",
     )
 
 

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.attacks.poison import ATTACKS, poison, prepare, require
+from engine.attacks.poison import poison, prepare
 from engine.errors import RequestError, ScenarioError
 from engine.rates import count
 from engine.rows import Arm, Dataset, Membership, Poison, Rows, Subpopulation
-from engine.scenario import available
+from engine.scenario import kinds, modules
 from engine.scenario.parse import parse
-from engine.scenario.sections import AttackSection
+from engine.scenario.sections import LabelFlipSection
+from tests.worlds import sections
 
 
 def world(classes: int = 2, n: int = 40) -> tuple[Dataset, Membership]:
@@ -45,7 +46,7 @@ def drawn(
     outputs: np.ndarray | None = None,
 ) -> Poison:
     data, membership = world(classes)
-    attack = AttackSection.model_validate({"per": per})
+    attack = sections.attack(per=per)
     return poison(attack, target(index, label), data, membership, alpha=alpha, trial=trial, seed=seed, proba_aux=outputs, arm=arm)
 
 
@@ -95,7 +96,7 @@ def test_draws_differ_by_trial_seed_and_subpopulation_and_by_nothing_else():
     assert not np.array_equal(base, drawn(alpha=2.0, index=2).rows - 10)
     data, membership = world()
     alone = Membership(membership.train, np.where(membership.aux == 1, 1, -1).astype(np.int32), membership.test)
-    again = poison(AttackSection(), target(), data, alone, alpha=2.0, trial=0, seed=0, proba_aux=None, arm="poisoned")
+    again = poison(LabelFlipSection(), target(), data, alone, alpha=2.0, trial=0, seed=0, proba_aux=None, arm="poisoned")
     assert np.array_equal(base, again.rows)
 
 
@@ -130,20 +131,21 @@ def test_draws_are_even_over_the_rows():
 
 
 def test_every_attack_of_the_grammar_is_here():
-    kinds = AttackSection.model_json_schema()["properties"]["kind"]["enum"]
-    assert sorted(kinds) == sorted(ATTACKS) == sorted(available.ATTACKS)
-    assert all(require(AttackSection.model_validate({"kind": kind})) is ATTACKS[kind] for kind in kinds)
+    for kind in kinds.unions()[("attack",)]:
+        attack = modules.module("attacks", kind)
+        assert callable(attack.prepare)
+        assert callable(attack.choose)
 
 
 def test_label_flipping_needs_nothing_worked_out_before():
     data, membership = world()
-    assert prepare(AttackSection(), [target()], data, membership, None, seed=0, trials=range(3)) == {}
+    assert prepare(LabelFlipSection(), [target()], data, membership, None, seed=0, trials=range(3)) == {}
 
 
 def test_a_subpopulation_without_aux_rows_makes_no_poison():
     data, membership = world()
     with pytest.raises(RequestError, match="subpopulation 9 has no auxiliary rows to make 25 poison points of"):
-        poison(AttackSection(per="train"), target(9), data, membership, alpha=1.0, trial=0, seed=0, proba_aux=None, arm="poisoned")
+        poison(LabelFlipSection(per="train"), target(9), data, membership, alpha=1.0, trial=0, seed=0, proba_aux=None, arm="poisoned")
 
 
 # ---- what a scenario may ask ----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from engine.attacks import poison as attacks
 from engine.attacks.alignment import alignment, parameters_of
 from engine.errors import BadData, RequestError, UnknownName
 from engine.rows import Dataset, Membership, Poison, Subpopulation
-from engine.scenario.sections import AttackSection
+from engine.scenario.sections import AttackSection, LabelFlipSection
 from tests.worlds.attacks import EACH, SIDE, ConvAdversary, pictures, section
 
 LAYERS = ("last", "head", "conv2", "conv1.weight", "all")
@@ -154,7 +154,7 @@ def test_each_point_is_moved_once_and_only_those_that_are_drawn() -> None:
     expected = set()
     for s in found[:3]:
         for trial in range(3):
-            poison = attacks.poison(AttackSection(), s, data, membership, alpha=1.0, trial=trial, seed=0, proba_aux=None, arm="poisoned")
+            poison = attacks.poison(LabelFlipSection(), s, data, membership, alpha=1.0, trial=trial, seed=0, proba_aux=None, arm="poisoned")
             expected |= {(s.index, int(row)) for row in poison.rows}
     pairs = list(zip(got["moved.subpopulation"].tolist(), got["moved.rows"].tolist(), strict=True))
     assert pairs == sorted(expected)
@@ -178,7 +178,7 @@ def test_poison_is_label_flippings_draw_moved_and_its_controls_are_what_they_say
     hit, data, membership, s = poisons(attack, arrays, "poisoned")
     flip, *_ = poisons(attack, arrays, "label_flip")
     true, *_ = poisons(attack, arrays, "true_label")
-    plain = attacks.poison(AttackSection(), s, data, membership, alpha=2.0, trial=1, seed=0, proba_aux=None, arm="poisoned")
+    plain = attacks.poison(LabelFlipSection(), s, data, membership, alpha=2.0, trial=1, seed=0, proba_aux=None, arm="poisoned")
     assert np.array_equal(flip.rows, plain.rows)
     assert np.array_equal(flip.labels, plain.labels)
     assert flip.moved is None

@@ -16,10 +16,10 @@ from engine.attacks import poison as attacks
 from engine.attacks.softmax_regression import Regression, fit
 from engine.errors import BadData
 from engine.rows import Arm, Dataset, Membership, Poison, Rows, Subpopulation
-from engine.scenario.sections import AttackSection
+from engine.scenario.sections import InfluenceSection, LabelFlipSection
 from tests.studies.influence_check import changes
 
-ATTACK = AttackSection(kind="influence", damping=0.01)
+ATTACK = InfluenceSection(damping=0.01)
 WIDTH, EACH, SUBPOPULATIONS = 8, 25, 8
 
 
@@ -212,7 +212,7 @@ def test_poison_is_the_best_rows_again_from_the_best_and_nested() -> None:
 def test_controls_of_influence_are_the_same_rows_or_a_draw() -> None:
     data, membership, found, _ = world()
     true, flip = chosen(1.0, "true_label"), chosen(1.0, "label_flip")
-    plain = attacks.poison(AttackSection(), found[3], data, membership, alpha=1.0, trial=0, seed=0, proba_aux=None, arm="poisoned")
+    plain = attacks.poison(LabelFlipSection(), found[3], data, membership, alpha=1.0, trial=0, seed=0, proba_aux=None, arm="poisoned")
     assert np.array_equal(true.rows, chosen(1.0).rows)
     assert np.array_equal(true.labels, true.true_labels)
     assert np.array_equal(flip.rows, plain.rows)

@@ -15,7 +15,7 @@ from engine import datasets
 from engine.datasets.pictures import batches as cifar10_batches
 from engine.datasets.pictures.batches import CLASSES, read_batch
 from engine.errors import BadData, MissingData
-from engine.scenario.sections import DatasetSection
+from engine.scenario.sections import Cifar10Section
 from engine.system.filesystem import cache_dir
 from tests.worlds.pictures import (
     assert_pictures,
@@ -30,7 +30,7 @@ from tests.worlds.pictures import (
     unpacked,
 )
 
-CIFAR = DatasetSection(kind="cifar10")
+CIFAR = Cifar10Section()
 NOT_OFFICIAL = "CIFAR-10 from an image tree: not the official archive's pixels"
 
 
@@ -95,7 +95,7 @@ def test_the_official_archive_and_its_folder_are_the_same_pictures(tmp_path: Pat
 
 def test_a_size_that_is_not_the_papers_and_a_sliver_are_deviations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unpacked(cifar_tree(), tmp_path / "cifar10")
-    dataset = datasets.load(DatasetSection(kind="cifar10", image_size=16, rows=20), 0, tmp_path)
+    dataset = datasets.load(Cifar10Section(image_size=16, rows=20), 0, tmp_path)
     assert_pictures(dataset, 16)
     assert [len(rows) for rows in splits(dataset)] == [20, 20, 20]
     assert "images brought to 16×16 (the paper's are 32×32)" in dataset.deviations
@@ -103,7 +103,7 @@ def test_a_size_that_is_not_the_papers_and_a_sliver_are_deviations(tmp_path: Pat
     assert "resized to 16×16: 80 of 80 pictures" in dataset.notes
     files = official_files()
     official_source(monkeypatch, packed(files, tmp_path / "o" / "cifar10" / "cifar-10-python.tar.gz").read_bytes())
-    assert_pictures(datasets.load(DatasetSection(kind="cifar10", image_size=48), 0, tmp_path / "o"), 48)
+    assert_pictures(datasets.load(Cifar10Section(image_size=48), 0, tmp_path / "o"), 48)
 
 
 def test_what_is_malformed_is_counted_and_named(tmp_path: Path) -> None:

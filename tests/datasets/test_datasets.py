@@ -14,13 +14,15 @@ from engine import datasets
 from engine.datasets.splits import assert_disjoint, cap, checked, levels, split_by_fraction, standardise, stratified_order
 from engine.errors import BadData, RequestError, UnknownName
 from engine.rows import Dataset, Rows
+from engine.scenario.kinds import unions
 from engine.scenario.sections import DatasetSection
+from tests.worlds import sections
 
 NOWHERE = Path("/nonexistent")
 
 
 def section(kind: str, **keys: object) -> DatasetSection:
-    return DatasetSection.model_validate({"kind": kind, **keys})
+    return sections.dataset(**{"kind": kind, **keys})
 
 
 def rows(ids: list[int], y: list[int] | None = None) -> Rows:
@@ -124,7 +126,7 @@ def test_levels_are_equally_filled() -> None:
 def test_importing_and_asking_for_state_imports_nothing_heavy() -> None:
     code = (
         "import sys; from pathlib import Path; from engine import datasets\n"
-        "for kind in datasets.REGISTRY: datasets.state(kind, Path('.'))\n"
+        "for kind in datasets.summaries(): datasets.state(kind, Path('.'))\n"
         "datasets.data_dir(None)\n"
         "print([m for m in ('numpy', 'pandas', 'torch', 'sklearn', 'pydantic', 'pyarrow', 'requests') if m in sys.modules])"
     )
@@ -136,14 +138,11 @@ def test_a_kind_misspelt_is_told_the_nearest() -> None:
         datasets.state("adlut", NOWHERE)
 
 
-def test_keys_that_would_be_ignored_are_refused() -> None:
-    for kind, keys, named in (
-        ("digits", {"numeric": ("a",), "missing": "drop"}, "numeric, missing"),
-        ("adult", {"split": (0.5, 0.3, 0.2)}, "split"),
-        ("breast_cancer", {"balance": False}, "balance"),
-    ):
-        with pytest.raises(RequestError, match=f"dataset: {kind} does not read {named}"):
-            datasets.load(section(kind, **keys), 0, NOWHERE)
+def test_what_datasets_share_is_no_dataset_and_nothing_else_is_opened() -> None:
+    for name in ("splits", "wording", "__init__", "files", "../../tests/conftest", "os", "engine.store", ""):
+        with pytest.raises(UnknownName, match="no dataset called"):
+            datasets.state(name, NOWHERE)
+    assert set(datasets.summaries()) == set(unions()[("dataset",)])
 
 
 def test_where_data_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from engine import datasets
 from engine.errors import BadData, MissingData, RequestError
 from engine.rows import Dataset
 from engine.scenario.parse import parse
-from engine.scenario.sections import DatasetSection
+from engine.scenario.sections import ImageFolderSection
+from tests.worlds import sections
 from tests.worlds.pictures import assert_pictures, coded, pixels, splits, unpacked
 
 PETS = {
@@ -25,7 +26,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def load(path: Path, **keys: object) -> Dataset:
-    return datasets.load(DatasetSection.model_validate({"kind": "image_folder", "path": path, **keys}), 0, path)
+    return datasets.load(sections.dataset(**{"kind": "image_folder", "path": path, **keys}), 0, path)
 
 
 def test_class_folders(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_annotations_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(MissingData, match=r"correct dataset\.annotations_file"):
         load(path, annotations_file=file)
     assert "notes.csv: there is no such file" in datasets.state(
-        DatasetSection(kind="image_folder", path=path, annotations_file=file), tmp_path
+        ImageFolderSection(path=path, annotations_file=file), tmp_path
     ).detail  # fmt: skip
     for text, said in (
         ("File,age\ncat/0.png,3\n", "has no column 'file'.*is it 'File'"),
@@ -109,12 +110,10 @@ def test_annotations_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     assert "set dataset.path" in datasets.state("image_folder", tmp_path).detail
-    section = DatasetSection(kind="image_folder", path=tmp_path / "no")
+    section = ImageFolderSection(path=tmp_path / "no")
     assert not datasets.state(section, tmp_path).here
     with pytest.raises(MissingData, match="there is no such folder"):
         load(tmp_path / "no")
-    with pytest.raises(RequestError, match="which folder"):
-        datasets.load(DatasetSection(kind="image_folder"), 0, tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadData, match="has no pictures in class folders; it needs 2 to 256 folders"):
         load(tmp_path / "empty")

@@ -9,14 +9,14 @@ import pytest
 
 from engine import datasets
 from engine.rows import Dataset
-from engine.scenario.sections import DatasetSection
+from tests.worlds import sections
 from tests.worlds.pictures import assert_pictures, splits
 
 
 def load(kind: str, root: Path, **keys: object) -> Dataset:
     if not datasets.state(kind, root).here:
         pytest.skip(f"no {kind} in {root}")
-    return datasets.load(DatasetSection.model_validate({"kind": kind, **keys}), 0, root)
+    return datasets.load(sections.dataset(**{"kind": kind, **keys}), 0, root)
 
 
 def test_cifar10(shared_data: Path) -> None:

@@ -17,9 +17,10 @@ import pytest
 from engine import datasets
 from engine.datasets.tables.columns import Numbers, Words
 from engine.datasets.tables.reading import read_column
-from engine.errors import BadData, MissingData, RequestError, SubpopError
+from engine.errors import BadData, MissingData, SubpopError
 from engine.rows import Dataset
-from engine.scenario.sections import DatasetSection
+from engine.scenario.sections import TableSection
+from tests.worlds import sections
 
 Load = Callable[..., Dataset]
 
@@ -34,7 +35,7 @@ def load(tmp_path: Path) -> Load:
             content = content.to_csv(index=False)
         if content is not None:
             path.write_bytes(content.encode() if isinstance(content, str) else content)
-        section = DatasetSection.model_validate({"kind": "table", "path": path, "label": "y", **keys})
+        section = sections.dataset(**{"kind": "table", "path": path, "label": "y", **keys})
         return datasets.load(section, seed, tmp_path)
 
     return load_
@@ -404,14 +405,10 @@ def test_no_file_no_path_and_a_folder(load: Load, tmp_path: Path) -> None:
         load(None)
     with pytest.raises(BadData, match="this is a folder"):
         load(None, ".")
-    with pytest.raises(RequestError, match=r"dataset\.path: which file"):
-        load(None, path=None)
-    with pytest.raises(RequestError, match=r"dataset\.label: which column"):
-        load(people(), label=None)
     assert not datasets.state("table", tmp_path).here
     (tmp_path / "there.csv").write_text(TEXT)
     for name, here in (("there.csv", True), ("absent.csv", False), (".", False)):
-        section = DatasetSection(kind="table", path=tmp_path / name, label="y")
+        section = TableSection(path=tmp_path / name, label="y")
         assert datasets.state(section, tmp_path).here is here
 
 

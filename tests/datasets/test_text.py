@@ -23,10 +23,11 @@ import pytest
 from engine import datasets
 from engine.datasets import imdb
 from engine.datasets.files.fetching import md5_of
-from engine.errors import BadData, MissingData, RequestError, ScenarioError
+from engine.errors import BadData, MissingData, ScenarioError
 from engine.rows import Dataset
 from engine.scenario.parse import parse
-from engine.scenario.sections import DatasetSection
+from engine.scenario.sections import ImdbSection, TextTableSection
+from tests.worlds import sections
 
 Files = dict[str, bytes]
 SPLITS = ("train", "aux", "test")
@@ -68,7 +69,7 @@ def unpack(files: Files, folder: Path) -> Path:
 
 
 def load(data: Path, seed: int = 0, **keys: object) -> Dataset:
-    return datasets.load(DatasetSection.model_validate({"kind": "imdb", **keys}), seed, data)
+    return datasets.load(sections.dataset(**{"kind": "imdb", **keys}), seed, data)
 
 
 def noted(dataset: Dataset) -> str:
@@ -131,7 +132,7 @@ def test_every_layout_gives_the_same_rows(tmp_path: Path, mode: str, root: str) 
 def test_read_once_and_then_taken_from_the_cache(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = pack(tree(), tmp_path / "imdb" / "aclImdb_v1.tar.gz")
     told: list[tuple[str, float]] = []
-    section = DatasetSection(kind="imdb")
+    section = ImdbSection()
     first = datasets.load(section, 0, tmp_path, lambda what, done: told.append((what, done)))
     assert told[0] == ("reading aclImdb_v1.tar.gz", 0.0)
     assert told[-1] == ("reading aclImdb_v1.tar.gz", 1.0)
@@ -158,7 +159,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, own_cache: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        datasets.load(DatasetSection(kind="imdb"), 0, tmp_path, interrupt)
+        datasets.load(ImdbSection(), 0, tmp_path, interrupt)
     assert not own_cache.exists() or not list(own_cache.rglob("*.arrow*"))
 
 
@@ -267,7 +268,7 @@ def test_a_missing_archive_is_fetched_and_what_cannot_be_had_is_said(
     with pytest.raises(BadData, match=r"7c2ac02c03563afcf9b574c7e56c153a.*it was not kept"):
         datasets.fetch("imdb", data, base_url=base_url)
     with pytest.raises(MissingData) as caught:
-        datasets.load(DatasetSection(kind="imdb"), 0, data, base_url="http://127.0.0.1:9/")
+        datasets.load(ImdbSection(), 0, data, base_url="http://127.0.0.1:9/")
     for part in ("imdb/aclImdb_v1.tar.gz is not here", "https://ai.stanford.edu/~amaas/data/sentiment", f"put it at {data / 'imdb'}"):
         assert part in str(caught.value)
     monkeypatch.setattr(imdb, "ARCHIVE", replace(imdb.ARCHIVE, md5=md5_of(body), size=body.stat().st_size))
@@ -282,7 +283,7 @@ def real(shared_data: Path) -> Dataset:
         pytest.skip("no IMDB reviews here")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SUBPOP_CACHE", raising=False)
-        return datasets.load(DatasetSection(kind="imdb"), 0, shared_data)
+        return datasets.load(ImdbSection(), 0, shared_data)
 
 
 def test_the_real_reviews(real: Dataset) -> None:
@@ -318,7 +319,7 @@ def table(tmp_path: Path) -> Load:
                 ".parquet": lambda: content.to_parquet(index=False),
             }[path.suffix]()
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        section = DatasetSection.model_validate({"kind": "text_table", "path": path, "text": "text", "label": "y", **keys})
+        section = sections.dataset(**{"kind": "text_table", "path": path, "text": "text", "label": "y", **keys})
         return datasets.load(section, 0, tmp_path)
 
     return load_
@@ -432,14 +433,11 @@ def test_refused_in_words(table: Load, case: str) -> None:
 
 
 def test_missing_file_and_missing_keys(tmp_path: Path) -> None:
-    section = DatasetSection(kind="text_table", path=tmp_path / "none.jsonl", text="t", label="y")
+    section = TextTableSection(path=tmp_path / "none.jsonl", text="t", label="y")
     with pytest.raises((MissingData, BadData), match=r"none\.jsonl"):
         datasets.load(section, 0, tmp_path)
     assert not datasets.state(section, tmp_path).here
     assert "dataset.text" in datasets.state("text_table", tmp_path).detail
-    (tmp_path / "a.csv").write_text("t,y\n1,2\n")
-    with pytest.raises(RequestError, match="which column holds the texts"):
-        datasets.load(DatasetSection(kind="text_table", path=tmp_path / "a.csv", label="y"), 0, tmp_path)
 
 
 SCENARIO = """
@@ -456,23 +454,13 @@ subpopulations.kind = "cluster_match"
         ('kind = "text_table"\npath = "a.csv"\nlabel = "y"', 'needs the name of the column that holds the texts: text = "..."'),
         ('kind = "text_table"\npath = "a.csv"\nlabel = "y"\ntext = "y"\n', "and label both name 'y'"),
         ('kind = "imdb"\ntext = "t"', 'has no meaning for kind "imdb"'),
-        ('kind = "imdb"\nscale = "standard"', "has texts: take it out"),
+        ('kind = "imdb"\nscale = "standard"', "it is a key of adult, digits, breast_cancer and table; take it out"),
         ('kind = "text_table"\npath = "a.csv"\nlabel = "y"\ntext = "t"\nannotations = ["t"]', "the column of texts 't'"),
     ],
 )
 def test_a_scenario_says_what_is_wrong_before_anything_is_read(keys: str, said: str) -> None:
     with pytest.raises(ScenarioError, match=said.replace("[", r"\[").replace("...", r"\.\.\.")):
         parse(SCENARIO + keys)
-
-
-def test_keys_that_would_be_ignored_are_refused(tmp_path: Path) -> None:
-    for kind, keys, named in (
-        ("imdb", {"split": (0.5, 0.3, 0.2)}, "split"),
-        ("text_table", {"numeric": ("a",), "missing": "drop"}, "numeric, missing"),
-        ("table", {"text": "a"}, "text"),
-    ):
-        with pytest.raises(RequestError, match=f"dataset: {kind} does not read {named}"):
-            datasets.load(DatasetSection.model_validate({"kind": kind, **keys}), 0, tmp_path)
 
 
 def test_asking_for_state_imports_nothing_heavy() -> None:

@@ -10,12 +10,12 @@ import pytest
 from engine import datasets
 from engine.datasets import utkface
 from engine.datasets.pictures.decoding import LeftOut
-from engine.errors import BadData, MissingData, RequestError
-from engine.scenario.sections import DatasetSection
+from engine.errors import BadData, MissingData
+from engine.scenario.sections import UtkfaceSection
 from tests.worlds.pictures import assert_pictures, face, packed, splits, unpacked
 
 FACES = dict(face(seed, 15 + seed % 80, seed % 2, seed % 5) for seed in range(100))
-UTKFACE = DatasetSection(kind="utkface", image_size=32)
+UTKFACE = UtkfaceSection(image_size=32)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def test_faces_packed_and_unpacked(tmp_path: Path) -> None:
     )
     again = datasets.load(UTKFACE, 1, tmp_path / "a")
     assert (again.train.ids != one.train.ids).any()
-    assert datasets.load(DatasetSection(kind="utkface"), 0, tmp_path / "a").train.x.shape[1:] == (100, 100, 3)
+    assert datasets.load(UtkfaceSection(), 0, tmp_path / "a").train.x.shape[1:] == (100, 100, 3)
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,3 @@ def test_missing_faces(tmp_path: Path) -> None:
     assert datasets.fetch("utkface", tmp_path) == (tmp_path / "utkface" / "UTKFace",)
     with pytest.raises(BadData, match="has 0 faces that can be used"):
         datasets.load(UTKFACE, 0, tmp_path)
-
-
-def test_keys_of_other_kinds_are_refused(tmp_path: Path) -> None:
-    for keys, named in (
-        ({"scale": "standard"}, "scale"),
-        ({"split": (0.5, 0.3, 0.2)}, "split"),
-        ({"annotations_file": "a.csv"}, "annotations_file"),
-    ):
-        with pytest.raises(RequestError, match=f"utkface does not read {named}"):
-            datasets.load(DatasetSection.model_validate({"kind": "utkface", **keys}), 0, tmp_path)
-    with pytest.raises(RequestError, match="digits does not read image_size"):
-        datasets.load(DatasetSection(kind="digits", image_size=32), 0, tmp_path)

@@ -15,7 +15,7 @@ from engine.models.bert import files as bert_files
 from engine.models.bert.bert import Bert, BertEncoder
 from engine.models.bert.files import BertShape, BertSource
 from engine.rows import Dataset, Rows, States
-from engine.scenario.sections import ModelSection
+from engine.scenario.sections import BertSection, MlpSection
 from engine.training.encoders.states import StateRows
 
 SHAPE = BertShape(width=16, layers=3, heads=2, inner=24, vocabulary=60, positions=40, std=0.3)
@@ -149,7 +149,7 @@ def dataset() -> Dataset:
 
 
 def test_a_dataset_as_tokens_and_as_states(places: Path) -> None:
-    whole = ModelSection(kind="bert", architecture="tiny", length=LENGTH)
+    whole = BertSection(architecture="tiny", length=LENGTH)
     seen = texts.seen_by(whole, dataset(), 3, report=quiet, data_dir=places)
     assert seen.train.x.dtype == np.int32
     assert seen.train.x.shape == (8, LENGTH)
@@ -163,7 +163,7 @@ def test_a_dataset_as_tokens_and_as_states(places: Path) -> None:
 
 
 def test_rates_of_dropout_are_the_scenarios(places: Path) -> None:
-    section = ModelSection(kind="bert", architecture="tiny", attention_dropout=0.3, dropout=0.0)
+    section = BertSection(architecture="tiny", attention_dropout=0.3, dropout=0.0)
     source = texts.source_of(section)
     assert isinstance(source, BertSource)
     shape = source.shape
@@ -173,4 +173,4 @@ def test_rates_of_dropout_are_the_scenarios(places: Path) -> None:
 def test_no_texts_no_change() -> None:
     rows = Rows(np.zeros((2, 3), np.float32), np.zeros(2, np.int64), np.arange(2), pd.DataFrame({"a": [1, 2]}))
     plain = Dataset("adult", ("a", "b"), ("x",), rows, rows, rows)
-    assert texts.seen_by(ModelSection(kind="mlp"), plain, 0, report=quiet) is plain
+    assert texts.seen_by(MlpSection(), plain, 0, report=quiet) is plain

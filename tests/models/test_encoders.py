@@ -22,7 +22,7 @@ from engine.models.bert.files import BertSource
 from engine.models.encoders import files as auto_files
 from engine.models.encoders.encoder import AutoEncoder
 from engine.models.encoders.files import EncoderSource
-from engine.scenario.sections import ModelSection
+from engine.scenario.sections import BertSection
 from engine.training.networks.choose import train_networks
 from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.reference.sequential import train_network_sequential
@@ -279,13 +279,13 @@ def test_masks_are_the_seeds_and_clean_rows_share_them(world: Callable[[str], Wo
 
 
 def test_rates_of_dropout_are_the_scenarios(world: Callable[[str], World]) -> None:
-    section = ModelSection(kind="bert", weights=str(world("distilbert").folder), attention_dropout=0.0, dropout=0.0, length=LENGTH)
+    section = BertSection(weights=str(world("distilbert").folder), attention_dropout=0.0, dropout=0.0, length=LENGTH)
     source = texts.source_of(section)
     model = texts.network_of(source, section, CLASSES)
     assert isinstance(model, AutoEncoder)
     assert not model.has_dropout
     assert model.notes() == ()
-    fnet = ModelSection(kind="bert", weights=str(world("fnet").folder), attention_dropout=0.1, length=LENGTH)
+    fnet = BertSection(weights=str(world("fnet").folder), attention_dropout=0.1, length=LENGTH)
     with pytest.raises(RequestError, match=r"model\.attention_dropout: a model of 'fnet' has no such rate"):
         texts.network_of(texts.source_of(fnet), fnet, CLASSES)
 
@@ -513,4 +513,4 @@ def test_a_bert_keeps_its_own_way(tmp_path: Path) -> None:
     saved("bert", tmp_path, hidden_act="gelu")
     source = auto_files.of_folder(tmp_path)
     assert isinstance(source, BertSource)
-    assert isinstance(texts.network_of(source, ModelSection(kind="bert", length=LENGTH), CLASSES), Bert)
+    assert isinstance(texts.network_of(source, BertSection(length=LENGTH), CLASSES), Bert)

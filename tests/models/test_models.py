@@ -11,10 +11,11 @@ from torch.func import functional_call
 from engine.errors import RequestError, UnknownName
 from engine.models import build as models
 from engine.models.networks.network import IMAGENET, Network
-from engine.scenario.sections import ModelSection
+from engine.scenario.sections import ConvSection, ModelSection, TorchvisionSection, VggSection
+from tests.worlds import sections
 
 F64, F32 = torch.float64, torch.float32
-CONV, VGG, RESNET = ModelSection(kind="conv"), ModelSection(kind="vgg", depth=11), ModelSection(kind="torchvision", architecture="resnet18")
+CONV, VGG, RESNET = ConvSection(), VggSection(depth=11), TorchvisionSection(architecture="resnet18")
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +97,7 @@ def test_sides_may_differ():
 
 @pytest.mark.parametrize("depth", [11, 16])
 def test_vgg_is_torchvisions_convolutions_averaged_over_all_places(depth: int):
-    model = network(ModelSection(kind="vgg", depth=depth), 40)
+    model = network(VggSection(depth=depth), 40)
     params = init(model, dtype=F32)
     with torch.device("meta"):
         theirs = getattr(torchvision.models, f"vgg{depth}")(weights=None).features.eval()
@@ -118,13 +119,13 @@ def test_vgg_is_torchvisions_convolutions_averaged_over_all_places(depth: int):
 
 
 def test_vgg16_has_its_published_size():
-    assert sum(p.numel() for p in init(network(ModelSection(kind="vgg")), dtype=F32)) == 14_714_688 + 5_130
+    assert sum(p.numel() for p in init(network(VggSection()), dtype=F32)) == 14_714_688 + 5_130
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "swin_t"])
 def test_a_torchvision_classifier_gives_the_logits_of_torchvisions_own_module(name: str):
     size = 32
-    model = network(ModelSection(kind="torchvision", architecture=name), size, 7)
+    model = network(TorchvisionSection(architecture=name), size, 7)
     params = init(model)
     theirs = torchvision.models.get_model(name, weights=None, num_classes=7)
     theirs = theirs.to(F64).eval()
@@ -225,7 +226,7 @@ def test_batch_norm_updates_the_victims_own_buffers_in_training_alone():
 
 
 def test_dropout_is_said_and_is_on_in_training_alone():
-    model = network(ModelSection(kind="torchvision", architecture="mobilenet_v3_small"), 32, 3)
+    model = network(TorchvisionSection(architecture="mobilenet_v3_small"), 32, 3)
     assert model.has_dropout
     assert len(model.notes()) == 2
     params, pixels = init(model, dtype=F32), model.pixels(pictures(4, 32))
@@ -294,7 +295,7 @@ def test_operations_are_twice_the_products():
 
 @pytest.mark.parametrize(("classes", "kind"), [(2, "vgg"), (5, "conv")])
 def test_the_last_layer_alone_is_a_dense_model_with_an_output_a_class(classes: int, kind: str):
-    head = models.build(ModelSection(kind=kind, tune="last_layer"), features=512, classes=classes, image=None)
+    head = models.build(sections.model(kind=kind, tune="last_layer"), features=512, classes=classes, image=None)
     assert isinstance(head, models.Mlp)
     kernel, bias = head.init(torch.Generator().manual_seed(0))
     assert kernel.shape == (512, classes)
@@ -330,7 +331,9 @@ def test_an_encoders_gradient_is_the_change_it_makes():
 
 def test_encoders_of_one_digest_are_the_same_and_others_are_not():
     def digest(seed=0, size=32, **keys):
-        return models.encoder(ModelSection(**({"kind": "vgg", "depth": 11} | keys)), classes=3, image=(size, size), seed=seed).digest
+        return models.encoder(
+            sections.model(**(keys if "kind" in keys else {"kind": "vgg", "depth": 11} | keys)), classes=3, image=(size, size), seed=seed
+        ).digest
 
     seen = [
         digest(),
@@ -356,12 +359,11 @@ def test_encoders_of_one_digest_are_the_same_and_others_are_not():
     [
         (VGG, 31, r"vgg cannot read pictures of 31 x 31.*image_size = 32"),
         (CONV, 7, r"conv cannot read pictures of 7 x 7.*image_size = 8"),
-        (ModelSection(kind="torchvision", architecture="alexnet"), 32, "alexnet cannot read pictures of 32 x 32"),
-        (ModelSection(kind="torchvision", architecture="maxvit_t"), 64, "maxvit_t cannot read pictures of 64 x 64"),
-        (ModelSection(kind="torchvision", architecture="vit_b_16"), 40, r"patches of 16 x 16.*multiple of 16"),
-        (ModelSection(kind="torchvision", architecture="squeezenet1_0"), 64, "no dense layer at its end"),
-        (ModelSection(kind="torchvision", architecture="fcn_resnet50"), 64, "does not classify single pictures"),
-        (ModelSection(kind="torchvision"), 64, "model.architecture: is missing"),
+        (TorchvisionSection(architecture="alexnet"), 32, "alexnet cannot read pictures of 32 x 32"),
+        (TorchvisionSection(architecture="maxvit_t"), 64, "maxvit_t cannot read pictures of 64 x 64"),
+        (TorchvisionSection(architecture="vit_b_16"), 40, r"patches of 16 x 16.*multiple of 16"),
+        (TorchvisionSection(architecture="squeezenet1_0"), 64, "no dense layer at its end"),
+        (TorchvisionSection(architecture="fcn_resnet50"), 64, "does not classify single pictures"),
     ],
     ids=str,
 )
@@ -372,7 +374,7 @@ def test_what_cannot_be_read_is_said_in_words(section: ModelSection, size: int, 
 
 def test_an_unknown_classifier_gets_its_nearest_name():
     with pytest.raises(UnknownName, match="did you mean 'resnet18'"):
-        network(ModelSection(kind="torchvision", architecture="resnet_18"))
+        network(TorchvisionSection(architecture="resnet_18"))
 
 
 def test_a_network_without_pictures_and_a_layer_that_is_not_there():

@@ -21,9 +21,9 @@ from engine.models.networks.network import Network
 from engine.scenario import presets as catalog
 from engine.scenario import weights as weights_place
 from engine.scenario.parse import load, parse
-from engine.scenario.sections import ModelSection
+from engine.scenario.sections import ConvSection, ModelSection, TorchvisionSection, VggSection
 
-CONV = ModelSection(kind="conv")
+CONV = ConvSection()
 Tensors = dict[str, torch.Tensor]
 
 
@@ -72,7 +72,7 @@ def test_the_body_is_the_files_and_the_last_layer_is_drawn_anew(tmp_path: Path, 
 
 
 def test_a_checkpoint_of_torchvisions_own_module_fits(tmp_path: Path):
-    section = ModelSection(kind="torchvision", architecture="resnet18")
+    section = TorchvisionSection(architecture="resnet18")
     theirs = torch_module("resnet18")
     torch.save(theirs.state_dict(), tmp_path / "resnet.pt")
     got = from_file(tmp_path / "resnet.pt", section, 32)
@@ -167,7 +167,7 @@ def test_the_checksum_is_the_files(tmp_path: Path):
 
 # ---- ImageNet ---------------------------------------------------------------------------------------------------------
 
-VGG = ModelSection(kind="vgg", depth=11, weights="imagenet")
+VGG = VggSection(depth=11, weights="imagenet")
 
 
 @pytest.fixture
@@ -250,20 +250,24 @@ def test_weights_are_fetched_once_and_kept(hub: Path, server):
 
 
 def test_whether_weights_are_here_is_told_without_reading_them(hub: Path, tmp_path: Path):
-    assert weights_place.state("vgg", "random").here
-    assert not weights_place.state("vgg", "imagenet").here
-    assert "vgg16-397923af.pth is missing" in weights_place.state("vgg", "imagenet").detail
-    assert not weights_place.state("torchvision", "imagenet", architecture="resnet50").here
+    def state(kind: str, weights: str, **more: object) -> weights_place.WeightsState:
+        return weights_place.state({"kind": kind, "weights": weights, **more}, folder=tmp_path)
+
+    assert state("vgg", "random").here
+    assert not state("vgg", "imagenet").here
+    assert "vgg16-397923af.pth is missing" in state("vgg", "imagenet").detail
+    assert not state("torchvision", "imagenet", architecture="resnet50").here
     hub.mkdir(parents=True)
     for name in ("vgg16-397923af.pth", "resnet50-11ad3fa6.pth", "vgg11_bn-6002323d.pth"):
         (hub / name).touch()
-    assert weights_place.state("vgg", "imagenet").here
-    assert not weights_place.state("vgg", "imagenet", depth=11).here
-    assert weights_place.state("torchvision", "imagenet", architecture="resnet50").here
-    assert not weights_place.state("torchvision", "imagenet", architecture="resnet18").here
+    assert state("vgg", "imagenet").here
+    assert not state("vgg", "imagenet", depth=11).here
+    assert weights_place.state(VggSection(weights="imagenet").model_dump()).here
+    assert state("torchvision", "imagenet", architecture="resnet50").here
+    assert not state("torchvision", "imagenet", architecture="resnet18").here
     (tmp_path / "own.pt").touch()
-    assert weights_place.state("conv", "own.pt", folder=tmp_path).here
-    assert not weights_place.state("conv", "gone.pt", folder=tmp_path).here
+    assert state("conv", "own.pt").here
+    assert not state("conv", "gone.pt").here
     assert {preset.weights_state.here for preset in catalog.catalog() if preset.weights == "random"} == {True}
 
 
@@ -302,7 +306,7 @@ def told(*overrides: str) -> list[str]:
         ("model.weights=own.pt", "model.kind=conv", "subpopulations.layer=pool3"),
         ("subpopulations.layer=input", "model.augment=true"),
         ("subpopulations.layer=pool5", "model.tune=last_layer", "attack.kind=gradient"),
-        ("model.kind=torchvision", "model.architecture=resnet18", "model.depth=19"),
+        ("model.kind=torchvision", "model.architecture=resnet18"),
         ("model.kind=mlp", "attack.kind=influence"),
     ],
     ids=" ".join,
@@ -314,8 +318,8 @@ def test_what_goes_together(overrides: tuple[str, ...]):
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [
-        (("model.kind=mlp", "model.tune=last_layer"), 'model.tune: is "last_layer"; kind "mlp" has nothing below it to freeze'),
-        (("model.kind=mlp", "model.augment=true"), 'model.augment: is true; kind "mlp" reads no pictures'),
+        (("model.kind=mlp", "model.tune=last_layer"), 'model.tune: has no meaning for kind "mlp": it is a key of conv, vgg'),
+        (("model.kind=mlp", "model.augment=true"), 'model.augment: has no meaning for kind "mlp": it is a key of conv, vgg'),
         (("model.augment=true", "model.tune=last_layer"), "features are computed once"),
         (("model.kind=torchvision",), "model.architecture: is missing"),
         (("model.architecture=resnet18",), 'model.architecture: has no meaning for kind "vgg"'),
@@ -331,7 +335,7 @@ def test_what_goes_together(overrides: tuple[str, ...]):
         (("subpopulations.layer=pool5", "adversary.model.kind=conv"), 'which kind "conv" does not have'),
         (("attack.kind=gradient", "model.kind=mlp"), "which needs an adversary's model that reads images"),
         (("attack.kind=gradient", "dataset.kind=adult", "model.kind=mlp"), 'attack.kind: is "gradient", which moves pixels'),
-        (("model.kind=torchvision", "model.architecture=resnet18", "dataset.kind=adult"), "which reads images"),
+        (("model.kind=torchvision", "model.architecture=resnet18", "dataset.kind=adult"), "which reads pictures"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

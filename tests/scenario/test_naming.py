@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import warnings
 from dataclasses import replace
@@ -50,9 +51,9 @@ def test_a_preset_turned_to_another_system_loses_title_and_claim(preset: str, ov
     said: list[str] = []
     found = load(preset, [override], smoke, said.append)
     assert (found.reproduces, found.title) == (None, title)
-    assert len(said) == 1
-    assert load(preset).reproduces in said[0]  # type: ignore[operator]
-    assert override.partition("=")[0] in said[0]
+    assert all("taken out of" in note for note in said[:-1])  # what went with its kind
+    assert load(preset).reproduces in said[-1]  # type: ignore[operator]
+    assert override.partition("=")[0] in said[-1]
     assert parse(dump(found)) == found
     assert paper.published(load(preset).reproduces, System.of(found.model_dump())) is None
 
@@ -90,7 +91,7 @@ def test_a_title_of_ones_own_stays_and_a_preset_without_a_claim_is_judged_too(tm
 def test_a_file_that_says_so_itself(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     text = presets()["adult-clustermatch"].read_text()
-    file.write_text(text.replace('kind = "adult"', 'kind = "breast_cancer"'))
+    file.write_text(re.sub(r'kind = "adult"\nbalance.*\n', 'kind = "breast_cancer"\n', text))
     said: list[str] = []
     found = load(file, say=said.append)
     assert (found.reproduces, found.title) == (None, "Breast cancer mlp, ClusterMatch, label flipping")
@@ -105,7 +106,8 @@ def test_the_command_line_says_it_once(capsys: pytest.CaptureFixture[str]) -> No
     out, err = capsys.readouterr()
     assert "Adult" not in out
     assert "reproduces" not in out
-    assert len(err.splitlines()) == 1
+    assert len(err.splitlines()) == 2
+    assert err.startswith('dataset.kind is now "breast_cancer", which has no balance: taken out of [dataset]\n')
 
 
 def test_the_notebook_warns() -> None:

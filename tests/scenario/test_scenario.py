@@ -10,7 +10,7 @@ import pytest
 from engine.errors import RequestError, ScenarioError, UnknownName
 from engine.scenario.identity import digest, dump
 from engine.scenario.parse import load, parse
-from engine.scenario.sections import Scenario
+from engine.scenario.sections import FeatureMatchSection, Scenario
 from engine.scenario.toml import locate
 
 SMALL = """\
@@ -78,13 +78,19 @@ def test_smoke_is_applied_before_overrides_and_marks_the_scenario() -> None:
         ("title=true = false", lambda s: s.title == "true = false"),
         ("compute.victims_per_stack=auto", lambda s: s.compute.victims_per_stack == "auto"),
         ("subpopulations.pca=4", lambda s: s.subpopulations.pca == 4),
-        ('subpopulations.bins."education-num"=[9, 12]', lambda s: s.subpopulations.bins == {"education-num": (9.0, 12.0)}),
         ("subpopulations.clusters=", lambda s: s.subpopulations.clusters == 100),
-        ("dataset.balance=false", lambda s: s.dataset.balance is False),
+        ("dataset.split=[0.5, 0.3, 0.2]", lambda s: s.dataset.split == (0.5, 0.3, 0.2)),
     ],
 )
 def test_overrides_take_toml_values_and_bare_words(override: str, read: object) -> None:
     assert read(parse(SMALL, overrides=[override]))  # type: ignore[operator]
+
+
+def test_overrides_reach_into_quoted_keys() -> None:
+    bins = 'subpopulations.bins."education-num"=[9, 12]'
+    found = parse(SMALL, overrides=["subpopulations.kind=feature_match", 'subpopulations.features=["education-num"]', bins]).subpopulations
+    assert isinstance(found, FeatureMatchSection)
+    assert found.bins == {"education-num": (9.0, 12.0)}
 
 
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
@@ -147,13 +153,19 @@ def test_an_empty_text_says_what_a_scenario_needs() -> None:
             "line 8, model.clusters: there is no such key in [model]; it belongs in [subpopulations]",
         ),
         (with_line("epochs = 5", "hidden = [10, 0]"), "line 8, model.hidden: item 2 is 0; expected a whole number from 1 to 100000"),
-        (with_line("epochs = 5", "hidden = []"), "line 8, model.hidden: is empty; give the widths of the hidden layers"),
+        (
+            with_line("epochs = 5", "hidden = []"),
+            "line 8, model.hidden: is []; expected a list of one item or more in [ ], each item a whole",
+        ),
         (with_line("clusters = 8", "clusters = 1"), "line 12, subpopulations.clusters: is 1; expected a whole number from 2 to 100000"),
         (with_line("clusters = 8", "select_count = 0"), "line 12, subpopulations.select_count: is 0; expected a whole number from 1"),
         (with_line("clusters = 8", "only = [3, 100]"), "line 12, subpopulations.only: names cluster 100; with clusters = 100"),
         (with_line("clusters = 8", "only = [3, 3]"), "line 12, subpopulations.only: names 3 twice"),
         (with_line("cluster_match", "feature_match"), 'line 10, subpopulations.features: is missing; kind "feature_match" needs'),
-        (with_line('"digits"', '"table"'), 'line 3, dataset.path: is missing; kind "table" reads a file'),
+        (
+            with_line('"digits"', '"table"'),
+            'line 3, dataset.path: is missing; kind "table" needs a file of yours, CSV or Parquet: path =',
+        ),
         (with_line('"digits"', '"digits"\nsplit = [0.5, 0.5, 0.5]'), "line 5, dataset.split: sums to 1.5"),
         (with_line('"digits"', '"digits"\nsplit = [0.5, 0.5]'), "line 5, dataset.split: is [0.5, 0.5]; expected a list of three"),
         (
@@ -279,7 +291,7 @@ def test_broken_unicode_from_a_command_line_is_refused() -> None:
 
 # ---- written back and hashed ----------------------------------------------------------------------------------------
 
-RICH = SMALL + (
+RICH = SMALL.replace('"cluster_match"\nclusters = 8', '"feature_match"\nfeatures = ["odd key", "age"]') + (
     '[attack]\ntarget_label = "say \\"hi\\" \\\\ é"\n[subpopulations.bins]\n"odd key" = [1, 2.5]\nage = [1e-7]\n'
     "[adversary.model]\nkind = 'logistic'\nlr = 1e20\n".replace("1e20", "12.5")
 )
@@ -390,7 +402,8 @@ def test_texts_are_clustered_on_the_hidden_layer_unless_another_is_given() -> No
     assert "layer" not in str(wrong.value)
     small = parse(TEXTS + "[smoke]\nmodel.length = 16\n", smoke=True)
     assert small.subpopulations.layer == "hidden"
-    assert parse(TEXTS.replace("cluster_match", 'feature_match", features = ["a"], layer = "input')).subpopulations.layer == "input"
+    matched = parse(TEXTS.replace('"cluster_match"', '"feature_match", features = ["a"]'))
+    assert not hasattr(matched.subpopulations, "layer")
     assert parse(SMALL).subpopulations.layer == "input"
 
 

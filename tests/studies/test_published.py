@@ -8,7 +8,7 @@ import torch
 
 from engine.models import build as models
 from engine.models.dense.mlp import Mlp
-from engine.scenario.sections import ModelSection
+from engine.scenario.sections import ConvSection
 from engine.training.recipe import Recipe, Trained
 from engine.training.reference.sequential import train_network_sequential
 from engine.training.schedule import Schedule, union_order
@@ -63,7 +63,7 @@ def test_orders_and_weights_are_each_victims_own():
 
 
 def test_a_picture_victim_without_poison_is_the_products_own():
-    model = models.build(ModelSection(kind="conv"), features=0, classes=3, image=(8, 8))
+    model = models.build(ConvSection(), features=0, classes=3, image=(8, 8))
     data, [job] = networks_world.training(), networks_world.jobs([0])
     recipe, init = Recipe(epochs=3, batch=12, lr=1e-3), own_init(model, 0, 0, 0, torch.float64)
     schedule = Schedule(40, 12, 1, 2)
@@ -72,7 +72,7 @@ def test_a_picture_victim_without_poison_is_the_products_own():
 
 
 def test_a_picture_victim_sees_its_poison():
-    model = models.build(ModelSection(kind="conv"), features=0, classes=3, image=(8, 8))
+    model = models.build(ConvSection(), features=0, classes=3, image=(8, 8))
     data, (none, job) = networks_world.training(), networks_world.jobs([0, 19])
     recipe, init = Recipe(epochs=3, batch=12, lr=1e-3, augment=True), own_init(model, 0, 0, 0)
     seen: list[int] = []

@@ -11,7 +11,7 @@ import pytest
 from engine import subpopulations
 from engine.errors import RequestError
 from engine.rows import Dataset, Rows
-from engine.scenario.sections import SubpopulationsSection
+from engine.scenario.sections import ClusterMatchSection, FeatureMatchSection, SubpopulationsSection
 from engine.subpopulations import cluster_match, principal
 
 CLASSES = ("cat", "dog", "ship")
@@ -40,7 +40,7 @@ def pictures(n: int = 60, seed: int = 0, side: int = 8) -> Dataset:
 
 
 def clusters(k: int, pca: int | None = None, layer: str = "input") -> SubpopulationsSection:
-    return SubpopulationsSection(kind="cluster_match", clusters=k, pca=pca, layer=layer)
+    return ClusterMatchSection(clusters=k, pca=pca, layer=layer)
 
 
 @pytest.mark.parametrize("pca", [None, 5])
@@ -158,7 +158,7 @@ def test_a_column_that_repeats_the_class_is_not_said_again():
 
 def test_faces_are_matched_by_race_and_age():
     data = pictures(90)
-    section = SubpopulationsSection(kind="feature_match", features=("race", "age"), bins={"age": (30, 45, 60)})
+    section = FeatureMatchSection(features=("race", "age"), bins={"age": (30, 45, 60)})
     membership, words, distance_A = subpopulations.assign(section, data, None, 0)
     assert distance_A is None
     assert "Asian, age 45–59" in words

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from engine import datasets, subpopulations
 from engine.errors import RequestError, UnknownName
 from engine.rows import Dataset, Rows
-from engine.scenario.sections import AdversarySection, DatasetSection, SubpopulationsSection
+from engine.scenario.sections import AdultSection, AdversarySection, ClusterMatchSection, FeatureMatchSection, SubpopulationsSection
 from engine.subpopulations import cluster_match
 from engine.subpopulations.describing import levels, twins
 from engine.subpopulations.describing.describe import describe, numbered
@@ -51,11 +51,11 @@ def with_column(dataset: Dataset, name: str, values: list[object]) -> Dataset:
 
 
 def features(*names: str, **bins: tuple[float, ...]) -> SubpopulationsSection:
-    return SubpopulationsSection(kind="feature_match", features=names, bins=bins)
+    return FeatureMatchSection(features=names, bins=bins)
 
 
 def clusters(k: int, pca: int | None = None) -> SubpopulationsSection:
-    return SubpopulationsSection(kind="cluster_match", clusters=k, pca=pca)
+    return ClusterMatchSection(clusters=k, pca=pca)
 
 
 # ---- FeatureMatch ---------------------------------------------------------------------------------------------------
@@ -105,7 +105,6 @@ def test_levels_are_compared_as_they_read_whatever_their_type():
     ("section", "says"),
     [
         (features("color"), "no annotation column called 'color'; did you mean 'colour'"),
-        (features(), "needs at least one feature"),
         (features("age", "age"), "'age' is named twice"),
         (features("colour", age=(30,)), "'age' is cut but is not a feature"),
         (features("age", age=(30, 20)), "the edges of 'age' do not ascend"),
@@ -294,7 +293,7 @@ def test_the_adversary_holds_nested_shares_of_aux():
 
 def test_adult_has_the_papers_counts(shared_data: Path):
     """PAPER.md: 35 feature tuples and 28 clusters have more than 10 and fewer than 100 aux rows, for the authors' split."""
-    data = datasets.load(DatasetSection(kind="adult"), 0, shared_data)
+    data = datasets.load(AdultSection(), 0, shared_data)
 
     def in_range(section: SubpopulationsSection) -> tuple[int, tuple[str, ...]]:
         membership, words, _ = subpopulations.assign(section, data, None, 0)
@@ -310,6 +309,6 @@ def test_adult_has_the_papers_counts(shared_data: Path):
 
 
 def test_unknown_feature_names_the_nearest_of_the_real_ones(shared_data: Path):
-    data = datasets.load(DatasetSection(kind="adult", rows=40), 0, shared_data)
+    data = datasets.load(AdultSection(rows=40), 0, shared_data)
     with pytest.raises(UnknownName, match="did you mean 'education-num'"):
         subpopulations.assign(features("education_num"), data, None, 0)

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 
 from engine.errors import RequestError, UnknownName
 from engine.rows import Dataset, Membership, Rows, Subpopulation
-from engine.scenario.sections import AttackSection, EvaluationSection, SubpopulationsSection
+from engine.scenario.sections import EvaluationSection, LabelFlipSection, SubpopulationsSection
 from engine.subpopulations import summarise
 from engine.subpopulations.selection import by_confidence, select
 from engine.subpopulations.target_label import check_target, known_classes, target_label
+from tests.worlds import sections
 
 CLASSES = ("cat", "dog", "owl")
 
 
 def section(**keys: object) -> SubpopulationsSection:
-    return SubpopulationsSection.model_validate({"kind": "feature_match", "features": ["f"], **keys})
+    return sections.subpopulations(**{"kind": "feature_match", "features": ["f"], **keys})
 
 
 def rows(y: list[int]) -> Rows:
@@ -51,7 +52,7 @@ TEST_PROBA = proba(TEST, [0.9, 0.1, 0.8, 0.9])
 
 
 def summary(subpopulations: SubpopulationsSection | None = None, target: str = "rarest", folds: int = 5) -> tuple[Subpopulation, ...]:
-    attack, evaluation = AttackSection(target_label=target), EvaluationSection(confidence_folds=folds)
+    attack, evaluation = LabelFlipSection(target_label=target), EvaluationSection(confidence_folds=folds)
     return summarise(subpopulations or section(), attack, evaluation, DATA, MEMBERSHIP, ("a", "b", "c"), CV, IN, TEST_PROBA)
 
 
@@ -126,7 +127,7 @@ def test_a_class_that_train_has_no_row_of_is_nobodys_target():
 
 def test_outputs_of_the_wrong_shape_are_a_programming_error():
     with pytest.raises(ValueError, match=r"proba \(test\)"):
-        summarise(section(), AttackSection(), EvaluationSection(), DATA, MEMBERSHIP, ("a", "b", "c"), CV, IN, TEST_PROBA[:-1])
+        summarise(section(), LabelFlipSection(), EvaluationSection(), DATA, MEMBERSHIP, ("a", "b", "c"), CV, IN, TEST_PROBA[:-1])
 
 
 def test_confidence_groups_are_the_ends_and_the_middle():

@@ -13,7 +13,7 @@ from engine import subpopulations
 from engine.errors import RequestError
 from engine.features.texts import representation
 from engine.rows import Dataset, Rows, States
-from engine.scenario.sections import SubpopulationsSection
+from engine.scenario.sections import ClusterMatchSection, SubpopulationsSection
 from engine.subpopulations import cluster_match, principal
 from engine.subpopulations.blocks import AT_ONCE, ByParts
 
@@ -40,7 +40,7 @@ def texts() -> Dataset:
 
 
 def section(pca: int | None) -> SubpopulationsSection:
-    return SubpopulationsSection(kind="cluster_match", clusters=3, pca=pca, layer="tokens")
+    return ClusterMatchSection(clusters=3, pca=pca, layer="tokens")
 
 
 class Model:

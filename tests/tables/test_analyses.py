@@ -20,7 +20,7 @@ from engine.evaluation.deconvolve import deconvolve
 from engine.evaluation.groups import groups
 from engine.evaluation.prediction import Interval, of_half, of_mean
 from engine.rows import Dataset, Rows
-from engine.scenario.sections import SubpopulationsSection
+from engine.scenario.sections import FeatureMatchSection
 from engine.subpopulations import annotated
 from engine.tables.build import build
 from engine.tables.groups import Choice
@@ -210,7 +210,7 @@ def test_annotations_are_coded_cut_and_come_back_from_the_store() -> None:
         return Rows(np.zeros((n, 1), np.float32), np.zeros(n, int), place, frame)
 
     dataset = Dataset("table", ("a", "b"), (), rows(80, 0), rows(80, 100), rows(60, 200))
-    section = SubpopulationsSection(kind="feature_match", features=("age",), bins={"age": (30, 45)})
+    section = FeatureMatchSection(features=("age",), bins={"age": (30, 45)})
     levels, codes = annotated(section, dataset)
     assert list(levels) == ["sex", "hours", "age", "flag"]  # one level, and as many as rows, tell nothing
     assert levels["sex"] == ("Female", "Male")

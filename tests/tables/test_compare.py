@@ -193,7 +193,7 @@ def test_a_difference_that_is_there_is_called_and_others_are_not(store: Store) -
         else v
         for v in results
     ]
-    one, two = finished(store, results), finished(store, worse, overrides=["attack.steps=51"])
+    one, two = finished(store, results), finished(store, worse, overrides=["adversary.rows=0.5"])
     rows = rows_of(compared(store, [one, two]))
     assert {row["subpopulation"] for row in rows if row["differs"]} == {2}
     assert all(row["difference"] == 0 for row in rows if row["subpopulation"] != 2)

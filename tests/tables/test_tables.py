@@ -12,7 +12,7 @@ import pytest
 
 from engine import paper
 from engine.rows import Dataset, Rows, Table
-from engine.scenario.sections import SubpopulationsSection
+from engine.scenario.sections import FeatureMatchSection
 from engine.subpopulations import feature_match
 from engine.tables import columns as tables_columns
 from engine.tables.build import build
@@ -255,7 +255,7 @@ def test_published_worst_k_fall_with_k_and_rise_with_alpha_as_far_as_the_paper_s
 def test_utkfaces_single_subpopulations_are_named_as_feature_match_names_them() -> None:
     frame = pd.DataFrame({"race": ["White", "Black", "Asian", "Indian", "Other"], "age": [30, 16, 45, 59, 60]})
     rows = Rows(np.zeros((5, 1), np.float32), np.zeros(5, int), np.arange(5), frame)
-    section = SubpopulationsSection(kind="feature_match", features=("race", "age"), bins={"age": (30, 45, 60)})
+    section = FeatureMatchSection(features=("race", "age"), bins={"age": (30, 45, 60)})
     names = feature_match.assign(section, Dataset("utkface", ("male", "female"), (), rows, rows, rows), None, 0)[1]
     for name in ("Section 5.5, UTKFace", "section 5.5, utkface vgg-ll", "Section 5.5, UTKFace VGG-FT"):
         published = paper.named(name)

@@ -11,7 +11,7 @@ import torch
 
 from engine.errors import Interrupted, RunFailed
 from engine.models import build as models
-from engine.scenario.sections import ModelSection
+from engine.scenario.sections import ConvSection, TorchvisionSection, VggSection
 from engine.training.networks import stack as network_stack
 from engine.training.networks.choose import WAYS, train_networks, way_for
 from engine.training.parts import can_fork
@@ -35,15 +35,15 @@ def _one_thread():
 
 
 def conv(side: int = 8) -> models.Network:
-    return models.build(ModelSection(kind="conv"), features=0, classes=3, image=(side, side))
+    return models.build(ConvSection(), features=0, classes=3, image=(side, side))
 
 
 def vgg() -> models.Network:
-    return models.build(ModelSection(kind="vgg", depth=11), features=0, classes=3, image=(32, 32))
+    return models.build(VggSection(depth=11), features=0, classes=3, image=(32, 32))
 
 
 def resnet() -> models.Network:
-    return models.build(ModelSection(kind="torchvision", architecture="resnet18"), features=0, classes=3, image=(32, 32))
+    return models.build(TorchvisionSection(architecture="resnet18"), features=0, classes=3, image=(32, 32))
 
 
 def init_of(model, dtype=F64) -> list[torch.Tensor]:

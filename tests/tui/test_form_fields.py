@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
+from textual.widgets import Input
 
-from engine.scenario.parse import parse, schema
-from engine.scenario.presets import describe
+from engine.scenario import kinds
+from engine.scenario.parse import load, parse, schema
+from engine.scenario.presets import describe, presets
+from engine.scenario.sections import BertSection, ComputeSection, EvaluationSection, Scenario
 from tests.worlds.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
+from tui.dialogs.launch import LaunchDialog
 from tui.presenters import form as fields
 from tui.screens.form import FormScreen
 from tui.screens.plan import weights_fact
@@ -24,15 +29,14 @@ weights = "imagenet"
 [subpopulations]
 kind = "cluster_match"
 """
-KINDS = {one.key: fields.kind_of(schema(), one.key) for one in fields.all_fields()}
-DEFAULTS = {key: kind[2] for key, kind in KINDS.items()}
+ASKED = {one.key: one for members in fields.sections(schema()).values() for one in members}
 
 
 def shown(**said: str) -> set[str]:
     tree: fields.Tree = {}
     for key, value in said.items():
         fields.put(tree, key.replace("__", "."), value)
-    return {one.key for one in fields.all_fields() if fields.matters(one, tree, DEFAULTS)}
+    return {key for key, one in ASKED.items() if one.matters_in(tree)}
 
 
 def test_fields_are_shown_where_they_mean_something() -> None:
@@ -42,16 +46,153 @@ def test_fields_are_shown_where_they_mean_something() -> None:
     mine = shown(dataset__kind="image_folder", model__kind="torchvision", attack__kind="influence")
     assert {"dataset.path", "dataset.annotations_file", "dataset.split", "model.architecture", "model.augment", "attack.damping"} <= mine
     table = shown(dataset__kind="table", model__kind="mlp")
-    assert not {"dataset.image_size", "model.tune", "model.weights", "attack.steps"} & table
+    assert not {"dataset.image_size", "model.tune", "model.weights", "attack.steps", "model.tol", "adversary.model.epochs"} & table
+    texts = shown(dataset__kind="imdb", model__kind="bert", adversary__model__kind="bert", adversary__model__stop="plateau")
+    assert {f"{at}.{key}" for at in ("model", "adversary.model") for key in ("weights", "name", "length", "optimizer", "dropout")} <= texts
+    assert "adversary.model.tol" in texts
+    assert "model.tol" not in texts
 
 
-def test_every_key_of_the_scenario_that_the_form_names_is_there() -> None:
-    for key, (kind, options, _) in KINDS.items():
-        assert kind in ("choice", "text", "list", "raw", "number")
-        assert options or kind != "choice", key
-    assert KINDS["model.depth"][1] == ("11", "13", "16", "19")
-    assert fields.to_value("13", "choice") == 13  # not the text "13", which is no depth
-    assert fields.to_value("vgg", "choice") == "vgg"
+def test_every_key_of_every_kind_has_a_field() -> None:
+    """Read off the classes themselves, which the form does not know."""
+    plain = {name for name, field in Scenario.model_fields.items() if (name,) not in kinds.unions() and field.annotation in (str, int)}
+    wanted: dict[str, set[str]] = {key: {""} for key in (*plain, "reproduces")}
+    for at, some in kinds.unions().items():
+        section = ".".join(map(str, at))
+        for kind, own in some.items():
+            for key in own.model_fields:
+                wanted.setdefault(f"{section}.{key}", set()).add("" if key == "kind" else kind)
+    for name, section_of in (("evaluation", EvaluationSection), ("compute", ComputeSection)):
+        wanted |= {f"{name}.{key}": {""} for key in section_of.model_fields}
+    wanted["adversary.rows"] = {""}
+    assert {key: set(one.fields) for key, one in ASKED.items()} == wanted
+    assert len(ASKED) > 90
+    for one in ASKED.values():
+        takes = {field.takes for field in one.fields.values()}
+        assert len(takes) == 1, one.key  # one row serves all kinds that have the key
+        for field in one.fields.values():
+            assert 0 < len(field.label) <= 12, field  # what the form has room for
+            assert field.help or field.key.endswith(".kind"), field
+            assert field.options or field.takes != "choice", field
+
+
+def test_what_a_field_says_is_what_the_engine_reads() -> None:
+    field = {key: one.first for key, one in ASKED.items()}
+    assert field["model.depth"].options == ("11", "13", "16", "19")
+    assert fields.to_value("13", field["model.depth"]) == 13  # not the text "13", which is no depth
+    assert fields.to_value("vgg", field["model.kind"]) == "vgg"
+    assert fields.to_value("yes", field["dataset.balance"]) is True
+    assert fields.to_value("2019, name", field["dataset.drop"]) == ["2019", "name"]  # columns, whatever they are called
+    assert fields.to_value("0.5 2", field["attack.alphas"]) == [0.5, 2]
+    assert fields.to_value("same", field["adversary.model.kind"]) is None
+    assert fields.to_value("{age = [30]}", field["subpopulations.bins"]) == {"age": [30]}
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_value_of_every_preset_survives_its_field(name: str) -> None:
+    tree = tomllib.loads(presets()[name].read_text())
+    seen = 0
+    for key, one in ASKED.items():
+        value = fields.get(tree, key)
+        if value is not None:
+            field = one.field_in(tree)
+            assert field is not None, key
+            assert fields.to_value(fields.to_text(value, field.takes), field) == value, key
+            seen += 1
+    assert seen > 10
+
+
+async def test_every_preset_goes_from_form_to_launch_unchanged(app: SubpopApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        for name, path in presets().items():
+            screen = FormScreen(path.read_text(), name, path=path)
+            app.push_screen(screen)
+            await until(pilot, lambda screen=screen: app.screen is screen and screen.scenario is not None)  # type: ignore[misc]
+            shipped = load(name)
+            assert screen.scenario == shipped
+            assert not screen.changed
+            screen.action_launch()
+            await until(pilot, lambda: isinstance(app.screen, LaunchDialog) and bool(app.screen.query(Choice)))
+            await settled(pilot)
+            dialog = app.screen
+            assert isinstance(dialog, LaunchDialog)
+            assert parse(dialog.text, folder=dialog.folder) == shipped
+            dialog.dismiss(None)
+            await until(pilot, lambda screen=screen: app.screen is screen)  # type: ignore[misc]
+            screen.dismiss(None)
+            await until(pilot, lambda screen=screen: app.screen is not screen)  # type: ignore[misc]
+
+
+def turn(app: SubpopApp, key: str, value: str) -> None:
+    field_of(app, key).query_one(Choice).value = value
+
+
+async def test_a_kind_takes_its_keys_with_it_and_brings_them_back(app: SubpopApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened_form(pilot)
+        screen = app.screen
+        assert isinstance(screen, FormScreen)
+        before = screen.text()
+        assert "hidden = [32]" in before
+        turn(app, "model.kind", "logistic")
+        await until(pilot, lambda: screen.scenario is not None and screen.scenario.model.kind == "logistic")
+        assert "hidden" not in screen.text()
+        assert not field_of(app, "model.hidden").display
+        assert [note for note in screen.turned.values() if note] == [
+            'model.kind is now "logistic", which has no hidden: taken out of [model]'
+        ]
+        turn(app, "model.kind", "mlp")
+        await until(pilot, lambda: screen.scenario is not None and screen.scenario.model.kind == "mlp")
+        assert tomllib.loads(screen.text()) == tomllib.loads(before)
+        assert not screen.changed
+        assert field_of(app, "model.hidden").query_one(Input).value == "32"
+        assert not any(screen.turned.values())
+        turn(app, "adversary.model.kind", "mlp")
+        await until(pilot, lambda: field_of(app, "adversary.model.hidden").display)
+        assert not field_of(app, "adversary.model.depth").display
+        turn(app, "adversary.model.kind", "same")
+        await until(pilot, lambda: not field_of(app, "adversary.model.hidden").display and screen.scenario is not None)
+        assert not screen.changed
+
+
+async def test_a_key_of_another_kind_in_a_file_can_be_taken_out(app: SubpopApp, tmp_path: Path) -> None:
+    text = FACES.replace('"utkface"', '"utkface"\nbalance = false\nlabel = "y"')
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        screen = FormScreen(text, "faces", path=tmp_path / "faces.toml")
+        app.push_screen(screen)
+        await until(pilot, lambda: app.screen is screen and bool(screen.focused))
+        await until(pilot, lambda: field_of(app, "dataset.balance").has_class("-wrong"))
+        assert field_of(app, "dataset.label").display
+        turn(app, "dataset.balance", "take out")
+        await until(pilot, lambda: not field_of(app, "dataset.balance").display)
+        field_of(app, "dataset.label").query_one(Input).value = ""
+        await until(pilot, lambda: screen.scenario is not None)
+        assert screen.text() == FACES.replace('"faces"\n', '"faces"\n\n').replace('"\n[', '"\n\n[')
+
+
+async def test_a_text_encoder_is_made_in_the_form(app: SubpopApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened_form(pilot)
+        screen = app.screen
+        assert isinstance(screen, FormScreen)
+        for key, value in (("dataset.kind", "imdb"), ("model.kind", "bert"), ("model.optimizer", "adamw")):
+            turn(app, key, value)
+            await settled(pilot)
+        for key, value in (
+            ("model.weights", "hub"),
+            ("model.name", "prajjwal1/bert-tiny"),
+            ("model.length", "64"),
+            ("model.dropout", "0.2"),
+        ):
+            assert field_of(app, key).display, key
+            field_of(app, key).query_one(Input).value = value
+        assert "hub" in str(field_of(app, "model.weights").query_one(".note").render())  # as this kind has it
+        made = BertSection(weights="hub", name="prajjwal1/bert-tiny", length=64, dropout=0.2, optimizer="adamw", epochs=30)
+        await until(pilot, lambda: screen.scenario is not None and screen.scenario.model == made)
+        assert screen.scenario is not None
+        assert parse(screen.text()).subpopulations == screen.scenario.subpopulations
 
 
 async def test_a_network_on_pictures_is_made_in_the_form(app: SubpopApp) -> None:
@@ -67,9 +208,7 @@ async def test_a_network_on_pictures_is_made_in_the_form(app: SubpopApp) -> None
         assert field_of(app, "dataset.image_size").display
         field_of(app, "subpopulations.layer").focus_field()
         await settled(pilot, *["delete"] * 10, *"pool3")
-        await until(pilot, lambda: field_of(app, "dataset.scale").has_class("-wrong"))  # the digits' own, of no meaning to pictures
-        assert field_of(app, "dataset.scale").display
-        field_of(app, "dataset.scale").query_one(Choice).value = "none"
+        assert not field_of(app, "dataset.scale").display  # the digits' own, of no meaning to pictures: it went with them
         await until(pilot, lambda: screen.scenario is not None)
         assert 'layer = "pool3"' in screen.text()
         assert "depth = 11" in screen.text()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine.models import build as models
-from engine.scenario.sections import ModelSection
+from engine.scenario.sections import ConvSection
 from engine.training.recipe import Job, Trained, Training
 from engine.victims import family as victims
 
@@ -15,7 +15,7 @@ from engine.victims import family as victims
 @pytest.mark.parametrize(("count", "used"), [(1, 1), (2, 4), (5, 4)])
 def test_a_network_alone_in_its_stack_has_one_thread_as_in_company(monkeypatch: pytest.MonkeyPatch, count: int, used: int) -> None:
     """A convolution over two threads adds up in another order: measured, 6 to 11 % of a short Conv's predictions changed by it."""
-    section = ModelSection(kind="conv", epochs=1, batch=4)
+    section = ConvSection(epochs=1, batch=4)
     network = models.build(section, features=0, classes=2, image=(8, 8))
     asked: list[int] = []
 

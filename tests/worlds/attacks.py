@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from engine.rows import Dataset, Membership, Rows, Subpopulation
 from engine.scenario.sections import AttackSection
+from tests.worlds import sections
 
 SIDE, WIDTH, EACH = 8, 6, 10  # pixels, hidden features, aux rows a subpopulation
 
@@ -79,4 +80,4 @@ class ConvAdversary:
 
 
 def section(**keys: object) -> AttackSection:
-    return AttackSection.model_validate({"kind": "gradient", "steps": 6, "step_size": 0.2, "bound": 0.05, **keys})
+    return sections.attack(**{"kind": "gradient", "steps": 6, "step_size": 0.2, "bound": 0.05, **keys})

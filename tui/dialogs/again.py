@@ -73,12 +73,12 @@ class AgainDialog(StartDialog):
         return name_of(f"{self.run.name.removesuffix(' again')[:54]} again")
 
     def on_mount(self) -> None:
-        from engine.scenario.parse import parse
+        from engine.scenario.parse import scenario_of
 
         self.head("Attack again")
         self.query_one("#trials", Input).focus()
         try:
-            own = parse(self.run.scenario_toml, where=f"run {self.run.id}")
+            own = scenario_of(self.run)
         except SubpopError as error:
             self._say(f"✗ {error}", good=False)
             return

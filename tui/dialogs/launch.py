@@ -35,9 +35,13 @@ class LaunchDialog(StartDialog):
         Binding("escape", "cancel", "Cancel", id="launch.cancel"),
     ]
 
-    def __init__(self, text: str, name: str, *, cost: str = "", only: Sequence[int] = (), folder: Path | None = None) -> None:
+    def __init__(
+        self, text: str, name: str, *, cost: str = "", only: Sequence[int] = (), folder: Path | None = None, stored: bool = False
+    ) -> None:
+        """stored: the text is a run's, which may be of an older version's writing."""
         super().__init__()
         self.text, self.run_name, self.cost, self.only, self.folder = text, name_of(name), cost, tuple(only), folder
+        self.stored = stored
         self.notes: list[str] = []  # of the engine's, of what the scenario calls itself
 
     def body(self) -> ComposeResult:
@@ -74,7 +78,13 @@ class LaunchDialog(StartDialog):
         self.notes.clear()
         try:
             found = parse(
-                self.text, where=self.run_name, overrides=overrides, smoke=extent == SMOKE, folder=self.folder, say=self.notes.append
+                self.text,
+                where=self.run_name,
+                overrides=overrides,
+                smoke=extent == SMOKE,
+                folder=self.folder,
+                say=self.notes.append,
+                stored=self.stored,
             )
         except SubpopError as error:
             self._say(f"✗ {error}", good=False)
@@ -112,11 +122,11 @@ class LaunchDialog(StartDialog):
     def _weights(self, found: Scenario) -> str:
         """What is missing of the weights that its network starts from; "" where nothing is."""
         from engine.scenario import weights as weights_place
+        from engine.scenario.sections import NetworkKeys
 
-        model = found.model
-        if model.kind not in ("conv", "vgg", "torchvision"):
+        if not isinstance(found.model, NetworkKeys):
             return ""
-        state = weights_place.state(model.kind, model.weights, depth=model.depth, architecture=model.architecture, folder=self.folder)
+        state = weights_place.state(found.model.model_dump(), folder=self.folder)
         return "" if state.here else state.detail
 
     def action_launch(self) -> None:

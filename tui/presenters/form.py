@@ -1,155 +1,157 @@
-"""The fields of the scenario form: key, label, help, and when each matters. Types, bounds and choices come from the engine's schema."""
+"""The fields of the scenario form, made of the engine's schema: every key of every kind, with its label, help, choices and default."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 Tree = dict[str, Any]
+Node = Mapping[str, Any]
+Takes = Literal["choice", "text", "texts", "list", "raw", "number"]  # texts: a list of them
+
+NOT_ASKED = ("smoke", "smoked")  # the first has no fixed keys and stays as the file has it, the second is the engine's to say
+SAME = "same"  # as the kind of the adversary's model: the victims'
+BOOLEAN = ("yes", "no")
+OUT = "take out"  # of a choice that a file makes where its kind has none
 
 
 @dataclass(frozen=True)
 class Field:
-    """One key of a scenario. when: shown only where these keys have one of these values. suggests: what a line of text may say."""
+    """One key of a scenario. suggests: what a line of text may say.
+
+    when: (another key, what it is where nobody says, values of it) without one of which this key means nothing.
+    """
 
     key: str
     label: str
     help: str
-    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    takes: Takes
+    options: tuple[str, ...] = ()
+    default: Any = None
     suggests: tuple[str, ...] = ()
+    when: tuple[str, str, tuple[str, ...]] | None = None
+    required: bool = False
 
 
-TABLE = {"dataset.kind": ("table",)}
-TABLES = {"dataset.kind": ("table", "text_table")}
-FILES = {"dataset.kind": ("table", "text_table", "image_folder")}
-FOLDER = {"dataset.kind": ("image_folder",)}
-PICTURES = {"dataset.kind": ("cifar10", "utkface", "image_folder")}
-NETWORKS = {"model.kind": ("conv", "vgg", "torchvision")}
-TUNED = {"model.kind": ("conv", "vgg", "torchvision", "bert")}
-SPLIT = {"dataset.kind": ("table", "text_table", "image_folder", "digits", "breast_cancer")}
-MOVED = {"attack.kind": ("gradient",)}
-CLUSTERS = {"subpopulations.kind": ("cluster_match",)}
-FEATURES = {"subpopulations.kind": ("feature_match",)}
-PLATEAU = {"model.stop": ("plateau",)}
+@dataclass(frozen=True)
+class Asked:
+    """A key, and its field in each kind of its section that has it ("" where the section has no kinds).
 
-LAYERS = ("input", "hidden", *(f"pool{number}" for number in range(1, 6)), "tokens")
-ARCHITECTURES = ("resnet18", "resnet50", "densenet121", "efficientnet_b0", "mobilenet_v3_small", "convnext_tiny", "vit_b_16")
+    of: the key that says the kind, "" where there are none; unsaid: the kind of a section that says none.
+    """
 
-SECTIONS: dict[str, tuple[Field, ...]] = {
-    "Scenario": (
-        Field("title", "Title", "what this is, in words"),
-        Field("reproduces", "Reproduces", "the published table, if any"),
-        Field("seed", "Seed", "of every random draw"),
-    ),
-    "Dataset": (
-        Field("dataset.kind", "Dataset", ""),
-        Field("dataset.path", "File", "a CSV or Parquet file; of pictures their folder", FILES),
-        Field("dataset.annotations_file", "Annotations", "a CSV with a column `file` and one for each annotation", FOLDER),
-        Field("dataset.image_size", "Pixels", "a picture's side; blank: as published, 64 of yours", PICTURES),
-        Field("dataset.text", "Text column", "what the model reads", {"dataset.kind": ("text_table",)}),
-        Field("dataset.label", "Label column", "the class to predict", TABLES),
-        Field("dataset.positive", "Last class", "which class is put last", FILES),
-        Field("dataset.annotations", "Annotations", "columns for FeatureMatch, not fed to the model", TABLES),
-        Field("dataset.numeric", "Numbers", "columns forced to numbers", TABLE),
-        Field("dataset.categorical", "Categories", "columns forced to categories", TABLE),
-        Field("dataset.drop", "Left out", "columns not used", TABLE),
-        Field("dataset.missing", "Missing", "rows with missing values", TABLE),
-        Field("dataset.split", "Split", "train, aux, test shares", SPLIT),
-        Field("dataset.split_column", "Split column", "says train, aux or test", TABLES),
-        Field("dataset.scale", "Scale", "how features are scaled", {"dataset.kind": ("table", "digits", "breast_cancer", "adult")}),
-        Field("dataset.balance", "Balance", "negatives subsampled, as published", {"dataset.kind": ("adult",)}),
-        Field("dataset.rows", "At most", "rows of each part; blank: all"),
-    ),
-    "Model": (
-        Field("model.kind", "Model", ""),
-        Field("model.hidden", "Hidden", "units of each layer", {"model.kind": ("mlp",)}),
-        Field("model.depth", "Depth", "VGG11 to VGG19", {"model.kind": ("vgg",)}),
-        Field("model.architecture", "Network", "one of torchvision's classifiers", {"model.kind": ("torchvision",)}, ARCHITECTURES),
-        Field("model.tune", "Tuned", "last_layer: the rest is frozen, its features computed once", TUNED),
-        Field("model.weights", "Weights", "random, imagenet, or a file of weights", TUNED, ("random", "imagenet")),
-        Field("model.augment", "Augment", "random shifts and flips of the pictures", NETWORKS | {"model.tune": ("all",)}),
-        Field("model.epochs", "Epochs", "passes over train; a limit where it stops on a plateau"),
-        Field("model.batch", "Batch", "rows a step"),
-        Field("model.lr", "Rate", "learning rate of Adam"),
-        Field("model.weight_decay", "Decay", "w/2 |W|² in the loss, kernels only"),
-        Field("model.weight_decay_per", "Decay per", "rows: scikit-learn's units"),
-        Field("model.stop", "Stop", "after all epochs, or on a plateau"),
-        Field("model.tol", "Tolerance", "least improvement of the loss", PLATEAU),
-        Field("model.patience", "Patience", "epochs without it", PLATEAU),
-    ),
-    "Subpopulations": (
-        Field("subpopulations.kind", "Found by", "clusters, or equal annotations"),
-        Field("subpopulations.clusters", "Clusters", "k of k-means", CLUSTERS),
-        Field("subpopulations.pca", "PCA", "components kept; blank: none", CLUSTERS),
-        Field("subpopulations.layer", "Clustered on", "input, hidden, poolN of a network, tokens of texts", CLUSTERS, LAYERS),
-        Field("subpopulations.features", "Features", "annotations that must be equal", FEATURES),
-        Field("subpopulations.bins", "Bins", "cuts of numbers, as {age = [30, 45, 60]}", FEATURES),
-        Field("subpopulations.select", "Attacked", "which of them"),
-        Field(
-            "subpopulations.select_count",
-            "How many",
-            "of each confidence group",
-            {"subpopulations.select": ("low_confidence", "mid_confidence", "high_confidence", "confidence")},
-        ),
-        Field("subpopulations.only", "Only these", "indices; blank: all"),
-        Field("subpopulations.min_size", "At least", "aux rows"),
-        Field("subpopulations.max_size", "At most", "aux rows; blank: no limit"),
-    ),
-    "Attack": (
-        Field("attack.kind", "Attack", ""),
-        Field("attack.alphas", "Alphas", "poison rates"),
-        Field("attack.target_label", "Target label", "rarest, least_likely, flip, or a class", suggests=("rarest", "least_likely", "flip")),
-        Field("attack.per", "Alpha of", "the size in aux, or in train"),
-        Field("attack.steps", "Steps", "of gradient ascent on the pixels", MOVED),
-        Field("attack.step_size", "Step size", "pixels are 0 to 1", MOVED),
-        Field("attack.step_rule", "Step", "along the gradient, or its sign", MOVED),
-        Field("attack.bound", "Bound", "how far a pixel may move, of 0 to 1", MOVED),
-        Field("attack.objective", "Objective", "of the two gradients, what is maximised", MOVED),
-        Field("attack.layer", "Gradient of", "last, all, or a parameter's name", MOVED, ("last", "all")),
-        Field("attack.damping", "Damping", "added to the Hessian's diagonal", {"attack.kind": ("influence",)}),
-        Field("adversary.rows", "Aux share", "of the aux data that the adversary holds"),
-    ),
-    "Evaluation": (
-        Field("evaluation.trials", "Trials", "3 or more for intervals, 2 for the corrected worst-k"),
-        Field("evaluation.controls", "Controls", "off_target, true_label, label_flip"),
-        Field("evaluation.min_test_rows", "Test rows", "least for the corrected worst-k"),
-        Field("evaluation.confidence_folds", "Folds", "of the confidence; 1: in-sample, as published"),
-    ),
-    "Device": (
-        Field("compute.device", "Device", "auto, cpu, cuda, cuda:1"),
-        Field("compute.precision", "Precision", ""),
-        Field("compute.victims_per_stack", "Stack", "victims trained together; auto"),
-        Field("compute.nice", "Nice", "0 to 19: how far it gives way"),
-        Field("compute.threads", "Threads", "blank: as many as cores"),
-    ),
-}
+    key: str
+    fields: Mapping[str, Field]
+    of: str = ""
+    unsaid: str = ""
+
+    @property
+    def first(self) -> Field:
+        return next(iter(self.fields.values()))
+
+    @property
+    def foreign(self) -> Field:
+        """What it is shown as where the kind does not have it, but a file says it: it can be taken out."""
+        return replace(self.first, options=(*self.first.options, OUT))
+
+    def field_in(self, tree: Tree) -> Field | None:
+        """Its field in this scenario, None where the section's kind does not have the key."""
+        return self.fields.get(str(get(tree, self.of) or self.unsaid) if self.of else "")
+
+    def matters_in(self, tree: Tree) -> bool:
+        """Whether it means something in this scenario."""
+        field = self.field_in(tree)
+        if field is None or field.when is None:
+            return field is not None
+        key, unsaid, values = field.when
+        said = get(tree, key)
+        return str(unsaid if said is None else said) in values
 
 
-def all_fields() -> tuple[Field, ...]:
-    return tuple(one for fields in SECTIONS.values() for one in fields)
+# ---- out of the schema ----------------------------------------------------------------------------------------------
 
 
-def kind_of(schema: Tree, key: str) -> tuple[str, tuple[str, ...], Any]:
-    """(choice, text, list or raw; the choices; the default) of a dotted key in the engine's schema."""
-    node = schema
-    for part in key.split("."):
-        if "$ref" in node:
-            node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
-        node = node.get("properties", {}).get(part, {})
-    default = node.get("default")
+def sections(schema: Node) -> dict[str, tuple[Asked, ...]]:
+    """Heading -> what is asked under it, in order."""
+    found: dict[str, tuple[Asked, ...]] = {"Scenario": ()}
+    for name, node in schema["properties"].items():
+        if name in NOT_ASKED:
+            continue
+        if "properties" in _resolved(node, schema) or _kinds(node, schema):
+            found[name.capitalize()] = tuple(_section(name, node, schema))
+        else:
+            found["Scenario"] += (Asked(name, {"": _field(name, name, schema, schema)}),)
+    return found
+
+
+def _section(at: str, node: Node, schema: Node) -> Iterator[Asked]:
+    kinds, plain = _kinds(node, schema), _resolved(node, schema)
+    if not kinds:
+        for name, inner in plain["properties"].items():
+            if _kinds(inner, schema):
+                yield from _section(f"{at}.{name}", inner, schema)
+            else:
+                yield Asked(f"{at}.{name}", {"": _field(at, name, plain, schema)})
+        return
+    of, unsaid = f"{at}.kind", str((node.get("default") or {}).get("kind", ""))
+    optional = "default" in node and node["default"] is None
+    words = (SAME, *kinds) if optional else tuple(kinds)
+    title, help = plain.get("title", at.capitalize()), node.get("description", plain.get("description", ""))
+    yield Asked(of, {"": Field(of, title if "oneOf" in plain else at.capitalize(), help, "choice", words, SAME if optional else unsaid)})
+    keys = {name: None for kind in sorted(kinds.values(), key=lambda kind: -len(kind["properties"])) for name in kind["properties"]}
+    having = {name: [kind for kind in kinds if name in kinds[kind]["properties"]] for name in keys if name != "kind"}
+    asked = [
+        Asked(f"{at}.{name}", {kind: _field(at, name, kinds[kind], schema) for kind in some}, of, unsaid) for name, some in having.items()
+    ]
+    # what a kind cannot do without, what it alone has, what all have
+    yield from sorted(asked, key=lambda one: (len(one.fields) == len(kinds), not any(each.required for each in one.fields.values())))
+
+
+def _field(at: str, name: str, section: Node, schema: Node) -> Field:
+    node: Node = section["properties"][name]
+    key = name if section is schema else f"{at}.{name}"
     variants = [one for one in node.get("anyOf", [node]) if one.get("type") != "null"]
-    if variants and variants[0].get("enum"):
-        return "choice", tuple(map(str, variants[0]["enum"])), default
-    if variants and variants[0].get("type") == "boolean":
-        return "choice", ("yes", "no"), default
-    if variants and variants[0].get("type") == "array":
-        return "list", (), default
-    if variants and variants[0].get("type") == "object":
-        return "raw", (), default
-    numeric = any(one.get("type") in ("integer", "number") for one in variants)
-    return ("number" if numeric else "text"), (), default
+    first = variants[0]
+    takes: Takes = "text"
+    options: tuple[str, ...] = ()
+    if first.get("enum") or first.get("type") == "boolean":
+        takes, options = "choice", tuple(map(str, first["enum"])) if "enum" in first else BOOLEAN
+    elif first.get("type") in ("array", "object"):
+        takes = "raw" if first["type"] == "object" else "texts" if first.get("items", {}).get("type") == "string" else "list"
+    elif any(one.get("type") in ("integer", "number") for one in variants):
+        takes = "number"
+    when = None
+    for other, values in node.get("when", {}).items():
+        when = (f"{at}.{other}", str(section["properties"][other].get("default")), tuple(values))
+    return Field(
+        key,
+        node.get("title", name),
+        node.get("description", ""),
+        takes,
+        options,
+        node.get("default"),
+        tuple(node.get("examples", ())),
+        when,
+        name in section.get("required", ()),
+    )
+
+
+def _kinds(node: Node, schema: Node) -> dict[str, Node]:
+    plain = _resolved(node, schema)
+    options = [_resolved(one, schema) for one in plain.get("oneOf", (plain,))]
+    return {one["properties"]["kind"]["const"]: one for one in options if "const" in one.get("properties", {}).get("kind", {})}
+
+
+def _resolved(node: Node, schema: Node) -> Node:
+    if "$ref" in node:
+        return _resolved(schema["$defs"][node["$ref"].rsplit("/", 1)[1]], schema)
+    options = [one for one in node.get("anyOf", ()) if one.get("type") != "null"]
+    return _resolved(options[0], schema) if len(options) == 1 else node
+
+
+# ---- values and their text ------------------------------------------------------------------------------------------
 
 
 def get(tree: Tree, key: str) -> Any:
@@ -173,11 +175,31 @@ def put(tree: Tree, key: str, value: Any) -> None:
         node[last] = value
 
 
-def to_text(value: Any, kind: str) -> str:
+def turned(tree: Tree, key: str, kind: str | None, asked: Mapping[str, Asked]) -> Tree:
+    """Set the kind of a section, and take out, of it and of what [smoke] says of it, the keys that the new kind does not have and the old
+    one had. None: no such section. What went, by dotted key."""
+    section, was = key.removesuffix(".kind"), str(get(tree, key) or asked[key].first.default or "")
+    gone: Tree = {}
+    for at in (section, f"smoke.{section}"):
+        for name in list(get(tree, at) or {}):
+            one = asked.get(f"{section}.{name}")
+            goes = kind is None if one is None or not one.of else (kind is None or kind not in one.fields) and was in one.fields
+            if goes and name != "kind":
+                gone[f"{at}.{name}"] = get(tree, f"{at}.{name}")
+                put(tree, f"{at}.{name}", None)
+    if kind is None and get(tree, f"smoke.{section}") is not None:
+        put(tree, f"smoke.{section}", None)
+    put(tree, section if kind is None else key, kind)
+    if get(tree, head := section.rpartition(".")[0]) == {}:
+        put(tree, head, None)
+    return gone
+
+
+def to_text(value: Any, takes: Takes) -> str:
     """A value as it stands in its field."""
     if value is None or value in ([], {}):
         return ""
-    if kind == "choice":
+    if takes == "choice":
         return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
     if isinstance(value, list | tuple):
         return ", ".join(to_text(one, "number") for one in value)
@@ -187,25 +209,24 @@ def to_text(value: Any, kind: str) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def to_value(text: str, kind: str, boolean: bool = False) -> Any:
+def to_value(text: str, field: Field) -> Any:
     """What a field's text means; blank: not said. What is no number stays text, so that the engine says what is wrong with it."""
     text = text.strip()
     if not text:
         return None
-    if kind == "choice":
-        return text == "yes" if boolean else _number(text)
-    if kind == "list":
-        return (
-            [_number(part) for part in text.replace(",", " ").split()]
-            if "," not in text
-            else [_number(p.strip()) for p in text.split(",") if p.strip()]
-        )
-    if kind == "raw":
+    if field.takes == "choice" and text == OUT:
+        return None
+    if field.takes == "choice":
+        return text == "yes" if field.options == BOOLEAN else None if text == SAME and SAME in field.options else _number(text)
+    if field.takes in ("list", "texts"):
+        parts = [part.strip() for part in (text.split(",") if "," in text else text.split())]
+        return [part if field.takes == "texts" else _number(part) for part in parts if part]
+    if field.takes == "raw":
         try:
             return tomllib.loads(f"x = {text}")["x"]
         except ValueError:
             return text
-    return _number(text) if kind == "number" else text
+    return _number(text) if field.takes == "number" else text
 
 
 def _number(text: str) -> Any:
@@ -215,8 +236,3 @@ def _number(text: str) -> Any:
         except ValueError:
             continue
     return text
-
-
-def matters(one: Field, tree: Tree, defaults: Mapping[str, Any]) -> bool:
-    """Whether a field has a meaning in this scenario."""
-    return all(str(get(tree, key) if get(tree, key) is not None else defaults.get(key)) in values for key, values in one.when.items())

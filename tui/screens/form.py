@@ -35,7 +35,8 @@ DRAFTS = 8  # remembered at most
 class FormScreen(ModeScreen):
     """Fields that matter, in sections; what the engine says of each beside it; all of it, and the data's state, at the right.
 
-    The text that it was opened with is kept as a tree; keys that have no field (`[smoke]`, `[adversary.model]`) stay as they are.
+    The text that it was opened with is kept as a tree; `[smoke]`, which has no field, stays as it is. Where a kind is turned to another,
+    what the new one has no use for is taken out, and is back when it is turned back.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -55,14 +56,15 @@ class FormScreen(ModeScreen):
         from engine.scenario.parse import schema
 
         self.original, self.scenario_name, self.path = text, name, path
-        self.schema = schema()
-        self.kinds = {one.key: fields.kind_of(self.schema, one.key) for one in fields.all_fields()}
-        self.defaults = {key: kind[2] for key, kind in self.kinds.items()}
+        self.sections = fields.sections(schema())
+        self.asked = {one.key: one for members in self.sections.values() for one in members}
         self.scenario: Scenario | None = None
         self.timer: Timer | None = None
         self.broken = ""
         self.values: dict[str, Any] = {}
         self.notes: list[str] = []
+        self.turned: dict[str, str] = {}  # key of a kind -> what went when it was turned, in words
+        self.put_aside: dict[tuple[str, str], dict[str, Any]] = {}  # (key of a kind, a kind) -> what went with it, by key
         self.put_by: dict[str, tuple[str | None, Any]] = {}  # key of WORDS -> what stands there now, and what it was
 
     def body(self) -> ComposeResult:
@@ -70,12 +72,11 @@ class FormScreen(ModeScreen):
         self.values = self._read(draft if isinstance(draft, str) else self.original)
         with Horizontal(classes="body"):
             with VerticalScroll(id="fields", can_focus=False):
-                for section, members in fields.SECTIONS.items():
+                for section, members in self.sections.items():
                     yield Static(section, classes="section")
                     for one in members:
-                        kind, options, default = self.kinds[one.key]
-                        value = fields.to_text(fields.get(self.values, one.key), kind)
-                        yield FieldRow(one, kind, options, value, fields.to_text(default, kind))
+                        own = one.field_in(self.values) or one.foreign
+                        yield FieldRow(own, fields.to_text(fields.get(self.values, one.key), own.takes))
             with VerticalScroll(classes="beside", can_focus=False):
                 yield Detail(id="verdict-of-all")
         yield Lines(id="form-verdict")
@@ -99,18 +100,46 @@ class FormScreen(ModeScreen):
     @on(Choice.Changed)
     def _changed(self, event: Input.Changed | Choice.Changed) -> None:
         event.stop()
-        row = event.control.query_ancestor(FieldRow)
-        kind, options, _ = self.kinds[row.field.key]
-        fields.put(self.values, row.field.key, fields.to_value(event.value, kind, boolean=options == ("yes", "no")))
+        field = event.control.query_ancestor(FieldRow).field
+        value = fields.to_value(event.value, field)
+        if field.key.endswith(".kind"):
+            self._turn(field.key, value)
+        else:
+            fields.put(self.values, field.key, value)
         if isinstance(event, Choice.Changed):
             self._show_what_matters()
         if self.timer is not None:
             self.timer.stop()
         self.timer = self.set_timer(WAIT_S, self._judge)
 
+    def _turn(self, key: str, kind: str | None) -> None:
+        """Another kind of a section (None: no such section). What the new kind has no use for goes; what went from it before is back."""
+        was = str(fields.get(self.values, key) or self.asked[key].first.default or "")
+        if was == str(kind or self.asked[key].first.default or ""):
+            return
+        gone = fields.turned(self.values, key, kind, self.asked)
+        back = self.put_aside.pop((key, kind or ""), {})
+        self.put_aside[key, was] = gone
+        for each, value in back.items():
+            if fields.get(self.values, each) is None:
+                fields.put(self.values, each, value)
+        section = key.removesuffix(".kind")
+        names = [name.removeprefix(f"{section}.") for name in gone if name.startswith(f"{section}.") and kind is not None]
+        self.turned[key] = f'{key} is now "{kind}", which has no {", ".join(names)}: taken out of [{section}]' if names else ""
+        rows = {row.field.key: row for row in self.query(FieldRow)}
+        for each in {*gone, *back} & rows.keys():
+            self._set(rows[each])
+
+    def _set(self, row: FieldRow) -> None:
+        """What the tree says, into a row, without being told that it changed."""
+        with self.prevent(Input.Changed, Choice.Changed):
+            row.set_value(fields.to_text(fields.get(self.values, row.field.key), row.field.takes))
+
     def _show_what_matters(self) -> None:
         for row in self.query(FieldRow):
-            row.display = fields.matters(row.field, self.values, self.defaults)
+            asked = self.asked[row.field.key]
+            row.become(asked.field_in(self.values) or asked.foreign)
+            row.display = asked.matters_in(self.values)
 
     def text(self) -> str:
         """The scenario as TOML: what is said in the form, and what it came with."""
@@ -164,14 +193,13 @@ class FormScreen(ModeScreen):
                 fields.put(self.values, key, said)
         for row in self.query(FieldRow):
             if row.field.key in {*back, *self.put_by}:
-                with self.prevent(Input.Changed):
-                    row.set_value(fields.to_text(fields.get(self.values, row.field.key), "text"))
+                self._set(row)
 
     def _say(self, complaints: dict[str, str], others: list[str]) -> None:
         facts = [Fact("", f"! {self.broken}", "warn")] if self.broken else []
         if self.scenario is not None:
             facts.append(Fact("", "✓ valid: ctrl+l launches it", "good"))
-            facts += [Fact("", f"! {note}", "warn") for note in self.notes]
+            facts += [Fact("", f"! {note}", "warn") for note in (*filter(None, self.turned.values()), *self.notes)]
             facts += self._data_facts(self.scenario)
         else:
             count = len(complaints) + len(others)
@@ -187,6 +215,7 @@ class FormScreen(ModeScreen):
     def _data_facts(self, found: Scenario) -> list[Fact]:
         from engine import datasets
         from engine.scenario import weights as weights_place
+        from engine.scenario.sections import NetworkKeys
 
         try:
             state = datasets.state(found.dataset, self.host.data_dir)
@@ -194,8 +223,8 @@ class FormScreen(ModeScreen):
             return [Fact("Data", f"✗ {error}", "bad")]
         facts = [Fact("Data", ("✓ " if state.here else "✗ ") + state.detail, "good" if state.here else "warn")]
         model, folder = found.model, self.path.parent if self.path else None
-        if model.weights != weights_place.RANDOM and model.kind in ("conv", "vgg", "torchvision"):
-            held = weights_place.state(model.kind, model.weights, depth=model.depth, architecture=model.architecture, folder=folder)
+        if isinstance(model, NetworkKeys) and model.weights != weights_place.RANDOM:
+            held = weights_place.state(model.model_dump(), folder=folder)
             facts.append(Fact("Weights", ("✓ " if held.here else "✗ ") + held.detail, "good" if held.here else "warn"))
             if not held.here:
                 facts.append(Fact("", "Weights random starts from nothing, and says so beside every number", "quiet"))
@@ -250,8 +279,10 @@ class FormScreen(ModeScreen):
     def action_revert(self) -> None:
         """Back to what it was opened with."""
         self.values = self._original_tree()
+        self.turned.clear()
+        self.put_aside.clear()
         for row in self.query(FieldRow):
-            row.set_value(fields.to_text(fields.get(self.values, row.field.key), self.kinds[row.field.key][0]))
+            self._set(row)
         self._show_what_matters()
         self._judge()
 
@@ -278,12 +309,12 @@ class FormScreen(ModeScreen):
 
     def action_section(self, by: int) -> None:
         """To the first field of the next section, or of the one before."""
-        names = list(fields.SECTIONS)
-        here = self.focused.query_ancestor(FieldRow).field if self.focused else None
-        at = next((i for i, name in enumerate(names) if here in fields.SECTIONS[name]), 0)
-        to = names[max(0, min(at + by, len(names) - 1))]
+        keys = [{one.key for one in members} for members in self.sections.values()]
+        here = self.focused.query_ancestor(FieldRow).field.key if self.focused else None
+        at = next((i for i, members in enumerate(keys) if here in members), 0)
+        to = keys[max(0, min(at + by, len(keys) - 1))]
         for row in self.query(FieldRow):
-            if row.field in fields.SECTIONS[to] and row.display:
+            if row.field.key in to and row.display:
                 row.focus_field()
                 return
 

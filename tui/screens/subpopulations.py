@@ -230,7 +230,8 @@ class SubpopulationsScreen(Looking, ModeScreen):
         from tui.dialogs.launch import LaunchDialog
 
         subject, run = self.subject, self.host.run_row(self.subject.run_id)
-        text = subject.text or (run.scenario_toml if run else "")
+        stored = not subject.text
+        text = (run.scenario_toml if run else "") if stored else subject.text
         marked = tuple(sorted(int(str(key[0])) for key in self.pane.table.model.marks))
         name = f"{subject.name} {'marked' if marked else 'again'}"[:60] if subject.run_id else subject.name
-        self.host.push_screen(LaunchDialog(text, name, only=marked, folder=subject.folder), self.host.show_run)
+        self.host.push_screen(LaunchDialog(text, name, only=marked, folder=subject.folder, stored=stored), self.host.show_run)

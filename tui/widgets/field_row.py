@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.suggester import SuggestFromList
 from textual.widgets import Input
 
-from tui.presenters.form import Field
+from tui.presenters.form import Field, to_text
 from tui.widgets.choice import Choice
 from tui.widgets.plain import Label, Static
 
@@ -28,23 +26,45 @@ class FieldRow(Horizontal):
     FieldRow.-wrong > .label { color: $text-error; }
     """
 
-    def __init__(self, field: Field, kind: str, options: Sequence[str], value: str, default: str) -> None:
+    def __init__(self, field: Field, value: str) -> None:
         super().__init__()
-        self.field, self.kind, self.options, self.value, self.default = field, kind, tuple(options), value, default
+        self.field, self.value = field, value
         self._said = ""
+
+    @property
+    def default(self) -> str:
+        return to_text(self.field.default, self.field.takes)
 
     def compose(self) -> ComposeResult:
         yield Label(self.field.label, classes="label")
-        if self.kind == "choice":
-            choice = Choice(self.options, self.value or self.default or "?")
+        if self.field.takes == "choice":
+            choice = Choice(self.field.options, self.value or self.default or "?")
             choice.add_class("field")
             yield choice
         else:
-            known = SuggestFromList(self.field.suggests) if self.field.suggests else None
-            line = Input(self.value, placeholder=self.default, max_length=LIMIT, compact=True, select_on_focus=False, suggester=known)
+            line = Input(
+                self.value, placeholder=self.default, max_length=LIMIT, compact=True, select_on_focus=False, suggester=self._known()
+            )
             line.add_class("field")
             yield line
         yield Static(self.field.help, classes="note")
+
+    def _known(self) -> SuggestFromList | None:
+        return SuggestFromList(self.field.suggests) if self.field.suggests else None
+
+    def become(self, field: Field) -> None:
+        """The same key as another kind has it: its label, help and default may be others."""
+        if field == self.field:
+            return
+        self.field = field
+        self.query_one(".label", Label).update(field.label)
+        for choice in self.query(Choice):
+            choice.options = field.options
+            choice.refresh()
+        for line in self.query(Input):
+            line.placeholder, line.suggester = self.default, self._known()
+        if not self._said:
+            self.query_one(".note", Static).update(field.help)
 
     def focus_field(self) -> None:
         self.query(".field").first().focus()

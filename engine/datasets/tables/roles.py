@@ -12,13 +12,13 @@ from engine.datasets.tables.columns import MISSING, Numbers, Words
 from engine.datasets.tables.file import RawTable
 from engine.datasets.tables.reading import read_column
 from engine.datasets.wording import counted, listed
-from engine.errors import BadData, RequestError, nearest
+from engine.errors import BadData, nearest
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from engine.scenario.sections import DatasetSection
+    from engine.scenario.sections import ColumnKeys
 
 MOST_CLASSES = 256  # a predicted class is stored in one byte
 SPLIT_WORDS = {"train": "train", "training": "train", "aux": "aux", "auxiliary": "aux", "test": "test", "testing": "test"}
@@ -29,15 +29,13 @@ CLASHES = (  # roles that one column cannot both have
 )  # fmt: skip
 
 
-def path_of(section: DatasetSection) -> Path:
-    if section.path is None:
-        raise RequestError("which file?", where="dataset.path", next="set it to a CSV or Parquet file")
+def path_of(section: ColumnKeys) -> Path:
     return section.path.expanduser()
 
 
-def state_of(section: DatasetSection | None, what: str, columns: str) -> DataState:
+def state_of(section: ColumnKeys | None, what: str, columns: str) -> DataState:
     """Whether the file is there. what: "a CSV or Parquet file"; columns: what else is to be set, in words."""
-    if section is None or section.path is None:
+    if section is None:
         return DataState(False, f"set dataset.path to {what}, and {columns}")
     path = path_of(section)
     try:
@@ -49,18 +47,19 @@ def state_of(section: DatasetSection | None, what: str, columns: str) -> DataSta
     return DataState(True, f"{path}, {size / 1e6:,.1f} MB", (path,))
 
 
-def check_names(section: DatasetSection, raw: RawTable) -> None:
+def check_names(section: ColumnKeys, raw: RawTable) -> None:
     """Every column that the scenario names is there, once, and in one role. All mistakes are told together."""
-    if section.label is None:
-        raise RequestError("which column is the label?", where="dataset.label", next=f"columns: {listed(raw.names)}")
+    from engine.scenario.sections import TableSection, TextTableSection
+
+    table = section if isinstance(section, TableSection) else None
     roles: dict[str, Sequence[str]] = {
         "label": [section.label],
-        "text": [section.text] if section.text else [],
+        "text": [section.text] if isinstance(section, TextTableSection) else [],
         "split_column": [section.split_column] if section.split_column else [],
-        "numeric": section.numeric,
-        "categorical": section.categorical,
+        "numeric": table.numeric if table else (),
+        "categorical": table.categorical if table else (),
         "annotations": section.annotations,
-        "drop": section.drop,
+        "drop": table.drop if table else (),
     }
     wrong = []
     for role, names in roles.items():
@@ -77,7 +76,7 @@ def check_names(section: DatasetSection, raw: RawTable) -> None:
         raise BadData("; ".join(wrong), where=str(raw.path), next=f"columns: {listed(raw.names)}{hint}")
 
 
-def labels_of(section: DatasetSection, raw: RawTable) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
+def labels_of(section: ColumnKeys, raw: RawTable) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
     """The class of every row, int64 [rows], -1 where the label is missing; the classes, numbers in order of size, `positive` last."""
     import numpy as np
 
@@ -109,7 +108,7 @@ def labels_of(section: DatasetSection, raw: RawTable) -> tuple[np.ndarray, tuple
     return place[column.codes], tuple(classes), said
 
 
-def split_rows(section: DatasetSection, raw: RawTable, usable: np.ndarray, y: np.ndarray, seed: int) -> tuple[list[np.ndarray], list[str]]:
+def split_rows(section: ColumnKeys, raw: RawTable, usable: np.ndarray, y: np.ndarray, seed: int) -> tuple[list[np.ndarray], list[str]]:
     """Sorted positions of train, aux and test among the usable rows (int [n])."""
     import numpy as np
 

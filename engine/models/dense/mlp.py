@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.models.dense.stack import DenseStack
+from engine.scenario.sections import MlpSection
 
 
 @dataclass(frozen=True)
@@ -91,3 +92,8 @@ class Mlp:
     def stack(self, params: Sequence[Sequence[Tensor]], device: torch.device, dtype: torch.dtype) -> DenseStack:
         """The same victims as one tensor program."""
         return DenseStack(self.sizes, params, device, dtype)
+
+
+def model(section: MlpSection, features: int, classes: int) -> Mlp:
+    """The victim that a scenario describes, for rows of `features` numbers."""
+    return Mlp(features, section.hidden, classes)

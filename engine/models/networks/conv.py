@@ -6,10 +6,19 @@ from collections import OrderedDict
 
 from torch import nn
 
+from engine.models.networks.checkpoint import reader
+from engine.models.networks.network import CENTRED, Blueprint
+from engine.scenario.sections import ConvSection
+
 BLOCKS = ((32, 64), (64, 128), (128, 256))  # channels of each block's convolutions; each block ends in a pool that halves the sides
 FIRST = 32
 SLOPE = 0.1
 SMALLEST = 8  # pixels: one is left of each side after the pools
+
+
+def blueprint(section: ConvSection, classes: int, image: tuple[int, int]) -> Blueprint:
+    """What the scenario's network is made of, for pictures of (height, width) pixels."""
+    return Blueprint("conv", lambda: body(classes), CENTRED, "all", reader(section, "conv", "features."), of_classes=True)
 
 
 def body(classes: int) -> nn.Sequential:

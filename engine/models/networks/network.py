@@ -38,6 +38,7 @@ class Blueprint:
     scaling     mean and standard deviation of each channel, which pixels are normalised with
     penalised   which kernels weight decay is on
     checkpoint  what the body's tensors start from, by name, given the body on the meta device; None where weights are random
+    of_classes  whether the body, too, depends on how many classes there are
     """
 
     name: str
@@ -45,6 +46,7 @@ class Blueprint:
     scaling: Scaling
     penalised: Literal["head", "all"]
     checkpoint: Callable[[nn.Module], Mapping[str, Tensor]] | None = None
+    of_classes: bool = False
 
 
 class Network:

@@ -8,8 +8,24 @@ import torchvision
 from torch import nn
 
 from engine.errors import RequestError, UnknownName
+from engine.models.networks.checkpoint import reader
+from engine.models.networks.network import IMAGENET, Blueprint
+from engine.scenario import weights
+from engine.scenario.sections import TorchvisionSection
 
 WHERE = "model.architecture"
+
+
+def blueprint(section: TorchvisionSection, classes: int, image: tuple[int, int]) -> Blueprint:
+    """What the scenario's network is made of, for pictures of (height, width) pixels."""
+    name = check(section.architecture, image)
+    pretrained = section.weights != weights.RANDOM
+    return Blueprint(name, lambda: body(name, image, pretrained=pretrained), IMAGENET, "head", reader(section, name, ""))
+
+
+def imagenet(section: TorchvisionSection) -> str:
+    """Where torchvision's best weights of this architecture are."""
+    return url(check(section.architecture, (224, 224)))
 
 
 def classifiers() -> list[str]:
@@ -17,10 +33,8 @@ def classifiers() -> list[str]:
     return sorted(torchvision.models.list_models(module=torchvision.models))
 
 
-def check(name: str | None, image: tuple[int, int]) -> str:
+def check(name: str, image: tuple[int, int]) -> str:
     """The name itself; UnknownName or RequestError, in words, for what cannot be a victim."""
-    if not name:
-        raise RequestError("is missing", where=WHERE, next='give the name of a torchvision classifier: architecture = "resnet18"')
     if name not in classifiers():
         if name in torchvision.models.list_models():
             raise RequestError(f"{name} does not classify single pictures", where=WHERE, next="use a classifier, as resnet18")

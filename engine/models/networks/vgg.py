@@ -7,8 +7,24 @@ from collections import OrderedDict
 from torch import nn
 from torchvision.models.vgg import cfgs, make_layers
 
+from engine.models.networks.checkpoint import reader
+from engine.models.networks.network import IMAGENET, Blueprint
+from engine.scenario import weights
+from engine.scenario.sections import VggSection
+
 CONFIGURATIONS = {11: "A", 13: "B", 16: "D", 19: "E"}  # by depth, as the VGG paper letters them
 SMALLEST = 32  # pixels: one is left of each side after five pools
+
+
+def blueprint(section: VggSection, classes: int, image: tuple[int, int]) -> Blueprint:
+    """What the scenario's network is made of, for pictures of (height, width) pixels."""
+    name = f"VGG{section.depth}"
+    return Blueprint(name, lambda: body(section.depth), IMAGENET, "head", reader(section, name, "features."))
+
+
+def imagenet(section: VggSection) -> str:
+    """Where torchvision's weights of this depth are."""
+    return weights.URL + weights.VGG[section.depth]
 
 
 def body(depth: int) -> nn.Sequential:
