@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from engine.datasets.files.fetching import digest_of
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.splits import cap_all, checked
+from engine.datasets.tables.alike import alike_notes, level_counts
 from engine.datasets.tables.columns import Numbers, Unreadable, Words, why_left_out
 from engine.datasets.tables.features import assert_fits_memory, encode, fit
 from engine.datasets.tables.file import RawTable, read
-from engine.datasets.tables.reading import read_column
-from engine.datasets.tables.roles import absent, array_of, check_names, frame_of, labels_of, path_of, split_rows, state_of
-from engine.datasets.wording import counted, listed
+from engine.datasets.tables.labels import labels_of
+from engine.datasets.tables.reading import Spelling, read_column, spelling_of
+from engine.datasets.tables.roles import absent, array_of, check_names, frame_of, path_of, split_rows, state_of
+from engine.datasets.wording import counted, listed, shortened
 from engine.errors import BadData
 from engine.rows import Dataset, Rows
 
@@ -43,7 +45,8 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
     notes = [*raw.notes]
     y, classes, said = labels_of(section, raw)
     notes += said
-    columns, shown, said = _columns(section, raw, y >= 0)
+    spelling = spelling_of(raw.arrays, section.missing_words)
+    columns, shown, said = _columns(section, raw, spelling, y >= 0)
     notes += said
     usable = np.flatnonzero(y >= 0)
     if section.missing == "drop":
@@ -89,7 +92,7 @@ def state(section: DatasetSection | None, data_dir: Path) -> DataState:
 
 
 def _columns(
-    section: DatasetSection, raw: RawTable, labelled: np.ndarray
+    section: DatasetSection, raw: RawTable, spelling: Spelling, labelled: np.ndarray
 ) -> tuple[list[Numbers | Words], list[Numbers | Words], list[str]]:
     """The columns a model is fed, the columns a person is shown (those and the annotations), and what there is to say."""
     fed: list[Numbers | Words] = []
@@ -101,11 +104,13 @@ def _columns(
         if special or name in section.drop:
             continue
         asked = "number" if name in section.numeric else "category" if name in section.categorical else None
-        column = read_column(name, array_of(raw, name), str(raw.path), asked)
+        column = read_column(name, array_of(raw, name), str(raw.path), asked, spelling)
         if isinstance(column, Unreadable):
             left_out.append(f"{name!r} ({column.why})")
             continue
         said += column.said
+        if isinstance(column, Words):
+            said += alike_notes(f"levels of {name!r}", level_counts(column.codes, column.levels))
         annotated = name in section.annotations
         if asked is None and not annotated and (why := why_left_out(_only(column, labelled), section.max_categories)):
             left_out.append(f"{name!r} ({why})")
@@ -129,7 +134,13 @@ def _missing_note(section: DatasetSection, columns: Sequence[Numbers | Words], u
     gaps: Mapping[str, int] = {column.name: int(column.missing[usable].sum()) for column in columns}
     counted = [f"{name} {n:,}" for name, n in gaps.items() if n]
     how = "numbers are filled with train's median and flagged, for categories it is a level"
-    return [f"missing values ({listed(counted)} of {len(usable):,} rows): {how}"] if counted else []
+    said = [f"missing values ({listed(counted)} of {len(usable):,} rows): {how}"] if counted else []
+    words: dict[str, list[str]] = {}
+    for column in columns:
+        for word, n in column.gone.items():
+            words.setdefault(word, []).append(f"{column.name} {n:,}")
+    told = [f"{shortened(word)!r} ({listed(where, 3)})" for word, where in words.items()]
+    return said + ([f"words read as missing: {listed(told)}; dataset.missing_words takes others"] if told else [])
 
 
 def _scale_note(columns: Sequence[Numbers | Words], train: np.ndarray) -> list[str]:

@@ -34,6 +34,7 @@ class DatasetSection(Section):
     annotations: tuple[str, ...] = ()  # table: columns for FeatureMatch, not fed to the model unless also listed above
     drop: tuple[str, ...] = ()  # table: columns left out
     missing: Literal["keep", "drop"] = "keep"
+    missing_words: tuple[str, ...] = ()  # table: cells that mean missing, beside those that always do; in the label too
     max_categories: int = Field(50, ge=2, le=100_000)  # table: rarer levels are merged into "other"
     scale: Literal["none", "standard"] = "none"
     split: tuple[Fraction, Fraction, Fraction] = (0.4, 0.4, 0.2)  # train, aux, test; not for datasets with a published split

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,11 +16,12 @@ ID_NAME = re.compile(r"(^|[_\-. ])(id|uuid|guid|rowid|index|key)$|[a-z]I[dD]$", 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A column of numbers: float64 [rows], NaN where missing. said: what was done to read it so."""
+    """A column of numbers: float64 [rows], NaN where missing. said: what was done to read it so; gone: words read as missing -> rows."""
 
     name: str
     values: np.ndarray
     said: tuple[str, ...] = ()
+    gone: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def missing(self) -> np.ndarray:
@@ -37,6 +39,7 @@ class Words:
     levels: tuple[str, ...]
     said: tuple[str, ...] = ()
     dates: bool = False
+    gone: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def missing(self) -> np.ndarray:

@@ -10,6 +10,7 @@ from engine.datasets.files.places import DataState
 from engine.datasets.splits import SPLITS, split_by_fraction
 from engine.datasets.tables.columns import MISSING, Numbers, Words
 from engine.datasets.tables.file import RawTable
+from engine.datasets.tables.labels import is_number
 from engine.datasets.tables.reading import read_column
 from engine.datasets.wording import counted, listed
 from engine.errors import BadData, RequestError, nearest
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from engine.scenario.sections import DatasetSection
 
-MOST_CLASSES = 256  # a predicted class is stored in one byte
 SPLIT_WORDS = {"train": "train", "training": "train", "aux": "aux", "auxiliary": "aux", "test": "test", "testing": "test"}
 CLASHES = (  # roles that one column cannot both have
     ("label", "numeric"), ("label", "categorical"), ("label", "drop"), ("label", "split_column"), ("split_column", "numeric"),
@@ -77,38 +77,6 @@ def check_names(section: DatasetSection, raw: RawTable) -> None:
         raise BadData("; ".join(wrong), where=str(raw.path), next=f"columns: {listed(raw.names)}{hint}")
 
 
-def labels_of(section: DatasetSection, raw: RawTable) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
-    """The class of every row, int64 [rows], -1 where the label is missing; the classes, numbers in order of size, `positive` last."""
-    import numpy as np
-
-    label, where = str(section.label), str(raw.path)
-    column = read_column(label, array_of(raw, label), where, forced="category")
-    assert isinstance(column, Words)
-    numbers = all(is_number(level) for level in column.levels)
-    if len(column.levels) > MOST_CLASSES or (numbers and len(column.levels) > 20 and any(float(v) % 1 for v in column.levels)):
-        raise BadData(f"the label column {label!r} has {len(column.levels):,} different values", where=where,
-                      next=f"a label is one of at most {MOST_CLASSES} classes: choose another column, or cut this one up")  # fmt: skip
-    shown = [
-        f"{float(v):g}" if numbers and float(v) % 1 == 0 and abs(float(v)) < 1e6 else v for v in column.levels
-    ]  # "1.0" and "1" are one
-    classes = sorted(set(shown), key=lambda v: (float(v), v) if numbers else (0.0, v))
-    if len(classes) < 2:
-        have = f"has one class only ({classes[0]!r})" if classes else "is empty"
-        raise BadData(
-            f"the label column {label!r} {have}", where=where, next="a model needs two classes to tell apart: choose another column"
-        )
-    if section.positive is not None:
-        if section.positive not in classes:
-            near = nearest(section.positive, classes)
-            raise BadData(f"the label column {label!r} has no class {section.positive!r}", where=where,
-                          next=f"did you mean {near!r}?" if near else f"set dataset.positive to one of: {listed(classes)}")  # fmt: skip
-        classes = [c for c in classes if c != section.positive] + [section.positive]
-    place = np.array([*(classes.index(v) for v in shown), -1], np.int64)
-    unlabelled = int(column.missing.sum())
-    said = [f"no label: {unlabelled:,} of {counted(raw.rows, 'row')}, left out"] if unlabelled else []
-    return place[column.codes], tuple(classes), said
-
-
 def split_rows(section: DatasetSection, raw: RawTable, usable: np.ndarray, y: np.ndarray, seed: int) -> tuple[list[np.ndarray], list[str]]:
     """Sorted positions of train, aux and test among the usable rows (int [n])."""
     import numpy as np
@@ -162,11 +130,3 @@ def frame_of(columns: Sequence[Numbers | Words], rows: np.ndarray) -> pd.DataFra
 
 def array_of(raw: RawTable, name: str):  # type: ignore[no-untyped-def]  # pyarrow.ChunkedArray, untyped
     return raw.arrays[raw.names.index(name)]
-
-
-def is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
