@@ -87,6 +87,7 @@ class AttackSection(Section):
     kind: Literal["label_flip", "gradient", "influence"] = "label_flip"
     alphas: tuple[Rate, ...] = (0.5, 1.0, 2.0)
     target_label: str = "rarest"  # rarest | least_likely | flip | a class name
+    target_min_rows: int | None = Field(None, ge=1, le=1_000_000_000)  # train rows of a class, or it is no target; None: max(10, 1 %)
     per: Literal["aux", "train"] = "aux"
     steps: int = Field(50, ge=1, le=100_000)  # gradient: steps of gradient ascent
     step_size: float = Field(0.2, gt=0, le=1000)  # gradient: pixels are 0 to 1

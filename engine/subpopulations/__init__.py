@@ -12,7 +12,7 @@ from engine.subpopulations import cluster_match, feature_match
 from engine.subpopulations.annotated import annotated
 from engine.subpopulations.share import adversary_rows, adversary_view
 from engine.subpopulations.summary import summarise
-from engine.subpopulations.target_label import check_target, known_classes
+from engine.subpopulations.target_label import check_target, few_rows_note, known_classes
 
 MATCHERS = {"cluster_match": cluster_match, "feature_match": feature_match}
 
@@ -29,4 +29,14 @@ def assign(
     return MATCHERS[section.kind].assign(section, dataset, represent, seed)
 
 
-__all__ = ["MATCHERS", "adversary_rows", "adversary_view", "annotated", "assign", "check_target", "known_classes", "summarise"]
+__all__ = [
+    "MATCHERS",
+    "adversary_rows",
+    "adversary_view",
+    "annotated",
+    "assign",
+    "check_target",
+    "few_rows_note",
+    "known_classes",
+    "summarise",
+]
