@@ -14,6 +14,7 @@ from engine.datasets.tables.columns import Numbers, Unreadable, Words, why_left_
 from engine.datasets.tables.features import assert_fits_memory, encode, fit
 from engine.datasets.tables.file import RawTable, read
 from engine.datasets.tables.labels import labels_of
+from engine.datasets.tables.leakage import leak_notes, leaks_of
 from engine.datasets.tables.reading import Spelling, read_column, spelling_of
 from engine.datasets.tables.roles import absent, array_of, check_names, frame_of, path_of, split_rows, state_of
 from engine.datasets.wording import counted, listed, shortened
@@ -73,6 +74,7 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
     names = tuple(name for feature in features for name in feature.names)
     assert_fits_memory(len(train) + len(aux) + len(test), len(names), str(path))
     notes += _missing_note(section, columns, usable)
+    deviations = (*deviations, *leak_notes(leaks_of(columns, y, classes, usable)))
     if section.scale == "none":
         notes += _scale_note(columns, train)
     progress(f"encoding {path.name}", 0.8)
