@@ -10,13 +10,14 @@ from engine.datasets.files.fetching import digest_of
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.splits import cap_all, checked
 from engine.datasets.tables.alike import alike_notes, level_counts
-from engine.datasets.tables.columns import Numbers, Unreadable, Words, why_left_out
+from engine.datasets.tables.columns import Numbers, Unreadable, Words, rises, why_left_out
 from engine.datasets.tables.features import assert_fits_memory, encode, fit
 from engine.datasets.tables.file import RawTable, read
 from engine.datasets.tables.labels import labels_of
 from engine.datasets.tables.leakage import leak_notes, leaks_of
 from engine.datasets.tables.reading import Spelling, read_column, spelling_of
 from engine.datasets.tables.roles import absent, array_of, check_names, frame_of, path_of, split_rows, state_of
+from engine.datasets.tables.suspects import copies, entity_notes, renamings, sentinel_notes
 from engine.datasets.wording import counted, listed, shortened
 from engine.errors import BadData
 from engine.rows import Dataset, Rows
@@ -74,6 +75,8 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
     names = tuple(name for feature in features for name in feature.names)
     assert_fits_memory(len(train) + len(aux) + len(test), len(names), str(path))
     notes += _missing_note(section, columns, usable)
+    notes += sentinel_notes(shown, usable)
+    notes += entity_notes(raw, (section.label, section.split_column), (train, aux, test))
     deviations = (*deviations, *leak_notes(leaks_of(columns, y, classes, usable)))
     if section.scale == "none":
         notes += _scale_note(columns, train)
@@ -120,6 +123,12 @@ def _columns(
         shown.append(column)
         if asked or not annotated:
             fed.append(column)
+            if asked is None and isinstance(column, Numbers) and rises(column.values):
+                said.append(f"{name!r} rises from row to row: does it number them? it is fed; dataset.drop = [{name!r}] leaves it out")
+    same = {name: of for name, of in copies(shown).items() if name not in (*section.numeric, *section.categorical, *section.annotations)}
+    left_out += [f"{name!r} (the same as {of!r} in every row)" for name, of in same.items()]
+    fed, shown = ([c for c in columns if c.name not in same] for columns in (fed, shown))
+    said += renamings(fed, section.max_categories)
     if not fed:
         raise BadData("no column is left to learn from", where=str(raw.path),
                       next=f"list some in dataset.numeric or dataset.categorical; left out: {listed(left_out) or 'none'}")  # fmt: skip

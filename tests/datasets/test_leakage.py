@@ -95,9 +95,8 @@ def test_one_of_several_classes_given_away_and_classes_of_a_row_or_two() -> None
 @pytest.mark.parametrize("file", ["adult.data", "adult.test"])
 def test_no_column_of_adult_is_called_a_leak(file: str, shared_data: Path) -> None:
     names = ADULT
-    table = pd.read_csv(
-        shared_data / "adult" / file, header=None, names=names, skipinitialspace=True, dtype=str, skiprows=file == "adult.test"
-    )
+    path, skipped = shared_data / "adult" / file, int(file == "adult.test")
+    table = pd.read_csv(path, header=None, names=names, skipinitialspace=True, dtype=str, skiprows=skipped)
     columns = [read_column(name, pa.chunked_array([pa.array(table[name])]), file) for name in names[:-1]]
     y = table["y"].str.startswith(">").to_numpy().astype(np.int64)
     assert len(columns) == 14

@@ -86,7 +86,8 @@ def test_standardised_on_train_numbers_only_and_capped(load: Load) -> None:
     assert dataset.train.x[:, 0].mean() == pytest.approx(0, abs=1e-6)
     assert dataset.train.x[:, 0].std() == pytest.approx(1, abs=1e-5)
     assert set(np.unique(dataset.test.x[:, 1:])) == {0, 1}
-    assert dataset.deviations == ("a subset of the data: 50 of 160 train rows, 50 of 160 aux rows, 50 of 80 test rows",)
+    assert dataset.deviations[0] == "a subset of the data: 50 of 160 train rows, 50 of 160 aux rows, 50 of 80 test rows"
+    assert "LABEL LEAKAGE? 'age' alone" in dataset.deviations[1], "people are made so that the age settles the label"
 
 
 def test_overrides_annotations_and_drop(load: Load) -> None:

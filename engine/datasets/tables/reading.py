@@ -105,7 +105,8 @@ def _from_text(name: str, text: Any, where: str, forced: str | None, spelling: S
     if not coded and not pointed and text.null_count < len(text):
         try:  # the common case: nothing but numbers (a failing cast is slow, so a few rows go first)
             compute.cast(text.slice(0, 1000), pa.float64())
-            return _finite(name, compute.cast(text, pa.float64()).to_numpy(zero_copy_only=False), said, gone)
+            values, more = _without(compute.cast(text, pa.float64()).to_numpy(zero_copy_only=False), spelling.missing)
+            return _finite(name, values, said, {**gone, **more})
         except pa.ArrowInvalid:
             pass
     found = distinct(text)
@@ -114,7 +115,8 @@ def _from_text(name: str, text: Any, where: str, forced: str | None, spelling: S
         return _finite(name, *dates.days(name, found), gone)
     numbers = None if coded or dated >= MOSTLY else numbers_in(name, found, MOSTLY if forced is None else 0.0, spelling.decimal)
     if numbers is not None:
-        return _finite(name, numbers[0], said + numbers[1], gone)
+        values, more = _without(numbers[0], spelling.missing)
+        return _finite(name, values, said + numbers[1], {**gone, **more})
     if forced == "number":
         example = found.values[0].as_py() if len(found.values) else ""
         raise BadData(
