@@ -26,17 +26,6 @@ STEMS, ENDS = ("An", "Ben", "Cla", "Dan", "Ev", "Fin"), ("na", "o", "ra", "iel",
 NAMES = np.array([stem + end for stem in STEMS for end in ENDS])
 
 
-def with_columns(tmp_path: Path, n: int = 600, **columns: object) -> Dataset:
-    return loaded(tmp_path, people(n).assign(**columns))
-
-
-RNG = np.random.default_rng(5)
-DIFFERENT = np.sort(RNG.choice(99_999, 600, replace=False))
-NAMES = np.array(
-    [f"{a}{b}" for a in ("An", "Ben", "Cla", "Dan", "Ev", "Fin") for b in ("na", "o", "ra", "iel", "a", "n", "ja", "e", "is", "y")]
-)
-
-
 @pytest.mark.parametrize(
     ("name", "values", "why"),
     [

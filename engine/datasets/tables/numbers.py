@@ -26,7 +26,7 @@ UNIT = r"[%‰°µ]|[%‰°µ]?[\pL][\pL²³/ ]{0,18}\.?"
 # An optional bracket, a sign and a currency in either order, the number, an optional currency or unit, a trailing minus, the bracket's end.
 WRITTEN = (
     rf"^(?P<open>\()? *(?P<sign>[+-]? *)(?P<before>{CURRENCY})? *(?P<inner>[+-]? *)"
-    r"(?P<number>[0-9][0-9.,]*(?:[eE][+-]?[0-9]+)?|[.,][0-9]+(?:[eE][+-]?[0-9]+)?)(?:[.,]?[-–]{1,2})?"
+    r"(?P<number>[0-9](?:[0-9.,]*[0-9])?(?:[eE][+-]?[0-9]+)?|[.,][0-9]+(?:[eE][+-]?[0-9]+)?)(?:[.,][-–]{1,2})?"
     rf" *(?P<after>{CURRENCY})? *(?P<unit>{UNIT})? *(?P<trail>-)? *(?P<close>\))?$"
 )
 TIMES = {"": 1.0, "k": 1e3, "tsd": 1e3, "m": 1e6, "mn": 1e6, "mio": 1e6, "b": 1e9, "bn": 1e9, "mrd": 1e9}
@@ -193,7 +193,7 @@ def _one_unit(unit: np.ndarray, use: np.ndarray, count: np.ndarray) -> tuple[np.
 def _plain_unit(text: str) -> str:
     """One spelling of a unit: "month" and "Months." are "months"."""
     text = text.strip(" .")
-    if len(text) > 2:
-        text = text.lower()
-        return text if text.endswith("s") or re.search(r"[²³/]", text) else f"{text}s"
-    return text
+    if len(text) < 2:
+        return text
+    text = text.lower()
+    return text if len(text) == 2 or text.endswith("s") or re.search(r"[²³/]", text) else f"{text}s"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 MISSING = "missing"
-_MARKS = frozenset({"", "?", "na", "n/a", "nan", "none", "null"})
+_MARKS = frozenset({"", "?", "na", "n/a", "nan", "none", "null", MISSING})
 # fmt: off
 _SAYS_NOTHING = frozenset({
     "yes", "no", "true", "false", "on", "off", "other", "others", "unknown", "none", "all", "any", "never", "always", "first", "last",
