@@ -1,4 +1,4 @@
-"""One's own table, CSV or Parquet: a label column, the rest found by type. What was done to it is said, in notes."""
+"""One's own table, CSV, JSON Lines or Parquet: a label column, the rest found by type. What was done to it is said, in notes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from engine.datasets.tables.leakage import leak_notes, leaks_of
 from engine.datasets.tables.reading import Spelling, read_column, spelling_of
 from engine.datasets.tables.roles import absent, array_of, check_names, frame_of, path_of, split_rows, state_of
 from engine.datasets.tables.suspects import copies, entity_notes, renamings, sentinel_notes
+from engine.datasets.texts.lines import is_lines, read_lines
 from engine.datasets.wording import counted, listed, shortened
 from engine.errors import BadData
 from engine.rows import Dataset, Rows
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from engine.scenario.sections import DatasetSection
 
-SUMMARY = "one's own CSV or Parquet file: set dataset.path and dataset.label"
+SUMMARY = "one's own CSV, JSON Lines or Parquet file: set dataset.path and dataset.label"
 
 
 def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
@@ -41,7 +42,7 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
 
     path = path_of(section)
     progress(f"reading {path.name}", 0.0)
-    raw = read(path)
+    raw = read_lines(path) if is_lines(path) else read(path)
     check_names(section, raw)
     progress(f"reading {path.name}", 0.4)
     notes = [*raw.notes]
@@ -93,7 +94,7 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
 
 
 def state(section: DatasetSection | None, data_dir: Path) -> DataState:
-    return state_of(section, "a CSV or Parquet file", "dataset.label to its label column")
+    return state_of(section, "a CSV, JSON Lines or Parquet file", "dataset.label to its label column")
 
 
 def _columns(

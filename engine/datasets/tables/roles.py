@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.datasets.files.places import DataState
-from engine.datasets.splits import SPLITS, split_by_fraction
+from engine.datasets.splits import SPLITS, aux_of_train, held_out, split_by_fraction, split_named
 from engine.datasets.tables.columns import MISSING, Numbers, Words
 from engine.datasets.tables.file import RawTable
 from engine.datasets.tables.labels import is_number
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from engine.scenario.sections import DatasetSection
 
-SPLIT_WORDS = {"train": "train", "training": "train", "aux": "aux", "auxiliary": "aux", "test": "test", "testing": "test"}
 CLASHES = (  # roles that one column cannot both have
     ("label", "numeric"), ("label", "categorical"), ("label", "drop"), ("label", "split_column"), ("split_column", "numeric"),
     ("split_column", "categorical"), ("split_column", "drop"), ("numeric", "categorical"), ("numeric", "drop"),
@@ -86,19 +85,25 @@ def split_rows(section: DatasetSection, raw: RawTable, usable: np.ndarray, y: np
     column = read_column(section.split_column, array_of(raw, section.split_column), str(raw.path), forced="category")
     assert isinstance(column, Words)
     count = np.bincount(column.codes[usable] + 1, minlength=len(column.levels) + 1)
+    named = {word: split for i, word in enumerate(column.levels, 1) if count[i] and (split := split_named(word))}
     strange = [f"{'nothing' if not i else repr(word)} ({counted(int(count[i]), 'row')})"
-               for i, word in enumerate(["", *column.levels]) if count[i] and word.lower() not in SPLIT_WORDS]  # fmt: skip
+               for i, word in enumerate(["", *column.levels]) if count[i] and word not in named]  # fmt: skip
     if strange:
         more = f" and {len(strange) - 5} other words" if len(strange) > 5 else ""
         raise BadData(f"the split column {section.split_column!r} says {', '.join(strange[:5])}{more}", where=str(raw.path),
                       next="each row must say train, aux or test")  # fmt: skip
-    says = np.array([SPLITS.index(SPLIT_WORDS.get(word.lower(), "train")) for word in column.levels])[column.codes[usable]]
+    named, said = held_out(named)
+    said.insert(0, f"split by the column {section.split_column!r}")
+    says = np.array([SPLITS.index(named[word]) if word in named else -1 for word in column.levels])[column.codes[usable]]
     splits = [usable[says == i] for i in range(3)]
     for split, rows in zip(SPLITS, splits, strict=True):
-        if not len(rows):
+        if not len(rows) and split != "aux":
             raise BadData(f"no row of the split column {section.split_column!r} says {split}", where=str(raw.path),
-                          next="each of train, aux and test needs rows; or take dataset.split_column out")  # fmt: skip
-    return splits, [f"split by the column {section.split_column!r}"]
+                          next="each of train and test needs rows; or take dataset.split_column out")  # fmt: skip
+    if not len(splits[1]):
+        splits[0], splits[1], how = aux_of_train(splits[0], y, section.split, seed)
+        said.append(f"no aux rows: {how}")
+    return splits, said
 
 
 def absent(classes: Sequence[str], y: np.ndarray, splits: Sequence[np.ndarray]) -> list[str]:
