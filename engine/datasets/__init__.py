@@ -7,6 +7,7 @@ is more than downloading those). Importing this package imports neither NumPy no
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from engine.datasets import adult, breast_cancer, cifar10, digits, image_folder, imdb, table, text_table, utkface
 from engine.datasets.files.fetching import Source, checked_path
 from engine.datasets.files.places import DataState, Progress, data_dir, silent
+from engine.datasets.repeated import repeated_notes
 from engine.errors import RequestError, UnknownName
 from engine.rows import Dataset
 
@@ -43,7 +45,8 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress 
     """
     module = _module(section.kind)
     _refuse_idle_keys(section)
-    return module.load(section, seed, data_dir, progress or silent, base_url)
+    dataset: Dataset = module.load(section, seed, data_dir, progress or silent, base_url)
+    return replace(dataset, notes=(*dataset.notes, *repeated_notes(dataset)))
 
 
 def state(section: DatasetSection | str, data_dir: Path) -> DataState:

@@ -70,9 +70,7 @@ def layout_of(path: Path, head: str) -> Layout:
 def refuse_header_of_data(path: Path, header: Sequence[str], columns: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """BadData where the first line looks like the others; a note where one of its cells does. columns: the first values below each."""
     numeric = [float(cell) for cell in header if _is_number(cell)]
-    ordered = (
-        len(numeric) > 1 and len(set(numeric)) == len(numeric) and numeric == sorted(numeric) and all(value % 1 == 0 for value in numeric)
-    )
+    ordered = len(numeric) > 1 and numeric == sorted(set(numeric)) and all(value % 1 == 0 for value in numeric)
     like, unlike = [], 0
     for cell, values in zip((cell.strip() for cell in header), columns, strict=True):
         present = [value.strip() for value in values if value.strip()]

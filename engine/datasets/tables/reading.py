@@ -23,6 +23,7 @@ PADDED = r"^0[0-9]+$"  # "0042" may be a code: as a number it would lose its zer
 CODE_SHARE = 0.02  # of a column of codes of one width, at least so many begin with a zero
 CODE_NAME = re.compile(r"zip|post|plz|code|fips|phone|tel|isbn|ean\b|gtin|sku", re.IGNORECASE)
 LARGEST = 3e38  # float32 ends here
+PARTS_OF_A_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 SAMPLE = 20_000  # rows of a column in which the file's decimal mark is looked for
 
 
@@ -64,18 +65,34 @@ def read_column(
     if pa.types.is_dictionary(kind):
         array = array.cast(kind.value_type)
         kind = array.type
+    if not is_readable(kind):
+        if forced:
+            raise BadData(f"column {name!r} holds {kind}", where=where, next=f"it cannot be a {forced}: take it out of the scenario")
+        return Unreadable(name, f"holds {kind}" + (", an identifier" if "uuid" in str(kind) else ""))
+    if pa.types.is_null(kind):
+        return Words(name, np.full(len(array), -1, np.int32), ())
+    if forced != "category" and pa.types.is_duration(kind):
+        seconds = array.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy() / PARTS_OF_A_SECOND[kind.unit]
+        return _finite(name, seconds, (f"{name!r}: lengths of time read as seconds",))
     if forced != "category" and (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         values = array.cast(pa.float64(), safe=False).to_numpy()
         values, gone = _without(values, spelling.missing)
         return _finite(name, values, (), gone)
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        if forced:
-            raise BadData(f"column {name!r} holds {kind}", where=where, next=f"it cannot be a {forced}: take it out of the scenario")
-        return Unreadable(name, f"holds {kind}")
-    if pa.types.is_null(kind):
-        return Words(name, np.full(len(array), -1, np.int32), ())
-    text, gone = trimmed(array, spelling.missing)
+    text, gone = trimmed(array.cast(pa.int64()) if pa.types.is_duration(kind) else array, spelling.missing)
     return _from_text(name, text, where, forced, spelling, gone)
+
+
+def is_readable(kind: pa.DataType) -> bool:
+    """Whether an Arrow type is text, numbers, truths, times or nothing at all. Any other, and any extension of one, is left out."""
+    import pyarrow as pa
+
+    of = pa.types
+    if of.is_dictionary(kind):
+        return is_readable(kind.value_type)
+    text = of.is_string(kind) or of.is_large_string(kind) or of.is_string_view(kind)
+    number = of.is_integer(kind) or of.is_floating(kind) or of.is_decimal(kind) or of.is_boolean(kind)
+    moment = of.is_date(kind) or of.is_timestamp(kind) or of.is_time(kind) or of.is_duration(kind)
+    return bool(text or number or moment or of.is_null(kind)) and not isinstance(kind, pa.BaseExtensionType)
 
 
 def read_label(name: str, array: pa.ChunkedArray, where: str, missing: Sequence[str] = ()) -> Words:
@@ -84,10 +101,12 @@ def read_label(name: str, array: pa.ChunkedArray, where: str, missing: Sequence[
 
     if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
         return _words(name, distinct(trimmed(array, missing, label=True)[0]))
+    if pa.types.is_dictionary(array.type) and is_readable(array.type):
+        return read_label(name, array.cast(array.type.value_type), where, missing)
+    if pa.types.is_string_view(array.type):
+        return read_label(name, array.cast(pa.large_string()), where, missing)
     column = read_column(name, array, where, forced="category", spelling=Spelling(missing=tuple(missing)))
     assert isinstance(column, Words)
-    if pa.types.is_dictionary(array.type) and not pa.types.is_nested(array.type.value_type):
-        return read_label(name, array.cast(array.type.value_type), where, missing)
     return column
 
 
