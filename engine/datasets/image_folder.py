@@ -41,7 +41,7 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
 
     path = _path(section)
     homes, told = split_folders(path)
-    source = folder_of_pictures(path, _naming(homes), within=tuple(homes) or ("",))
+    source = folder_of_pictures(path, _naming(homes), within=tuple(homes) or ("",), deep=True)
     pictures = decoded("image_folder-split" if homes else "image_folder", source, section.image_size or SIZE, progress)
     classes, y = _classes(section, path, pictures, homes)
     splits, notes = _split(section, pictures, homes, y, seed)

@@ -31,6 +31,8 @@ def digest(scenario: Scenario) -> str:
             inner = inner[part]
         inner.pop(path[-1], None)
     tree["schedule"] = versions.SCHEDULE
+    if scenario.dataset.kind in versions.READ_BY_RULES:
+        tree["reading"] = versions.READING
     return blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

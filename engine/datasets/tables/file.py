@@ -10,6 +10,7 @@ import codecs
 import csv
 import gzip
 import io
+import stat
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -85,7 +86,18 @@ def read(path: Path, encoding: str | None = None) -> RawTable:
     return _csv(path, start.startswith(b"\x1f\x8b"), encoding)
 
 
+def is_pipe_or_device(path: Path) -> bool:
+    """Whether a path, or what it links to, is neither a file nor a folder: to open it may hang, to read it may never end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def _first_bytes(path: Path) -> bytes:
+    if is_pipe_or_device(path):
+        raise BadData("this is a pipe, a device or the like, not a file", where=str(path), next="write what comes from it to a file first")
     try:
         with path.open("rb") as file:
             start = file.read(16)

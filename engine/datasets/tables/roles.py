@@ -44,7 +44,7 @@ def state_of(section: DatasetSection | None, what: str, columns: str) -> DataSta
     except OSError as error:
         return DataState(False, f"{path}: {error.strerror}", (path,))
     if not path.is_file():
-        return DataState(False, f"{path} is a folder, not {what}", (path,))
+        return DataState(False, f"{path} is {'a folder' if path.is_dir() else 'a pipe, a device or the like'}, not {what}", (path,))
     return DataState(True, f"{path}, {size / 1e6:,.1f} MB", (path,))
 
 

@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import IO, Any, cast
 
-from engine.datasets.tables.file import RawTable
+from engine.datasets.tables.file import RawTable, is_pipe_or_device
 from engine.datasets.wording import counted, shortened
 from engine.errors import BadData
 
@@ -19,6 +19,8 @@ MOST_COLUMNS = 10_000
 
 def is_lines(path: Path) -> bool:
     """Whether a file is to be read as JSON Lines: by its name, or because it begins with an object."""
+    if is_pipe_or_device(path):  # told by whoever reads it
+        return False
     if path.name.lower().endswith(ENDINGS):
         return True
     try:
