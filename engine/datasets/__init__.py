@@ -74,7 +74,7 @@ TABLES = ("table", "text_table")
 PICTURES = ("cifar10", "utkface", "image_folder")
 READ_BY = {  # keys of [dataset] that mean nothing elsewhere: set there, they would be ignored in silence
     **dict.fromkeys(("numeric", "categorical", "drop", "missing", "max_categories"), ("table",)),
-    **dict.fromkeys(("label", "annotations", "split_column", "missing_words"), TABLES),
+    **dict.fromkeys(("label", "annotations", "split_column", "missing_words", "encoding"), TABLES),
     **dict.fromkeys(("path", "positive"), (*TABLES, "image_folder")),
     "text": ("text_table",),
     "balance": ("adult",),

@@ -16,7 +16,7 @@ from engine.datasets.tables.file import RawTable, read
 from engine.datasets.tables.labels import labels_of
 from engine.datasets.tables.leakage import leak_notes, leaks_of
 from engine.datasets.tables.reading import Spelling, read_column, spelling_of
-from engine.datasets.tables.roles import absent, array_of, check_names, frame_of, path_of, split_rows, state_of
+from engine.datasets.tables.roles import absent, array_of, check_names, encoding_of, frame_of, path_of, split_rows, state_of
 from engine.datasets.tables.suspects import copies, entity_notes, renamings, sentinel_notes
 from engine.datasets.texts.lines import is_lines, read_lines
 from engine.datasets.wording import counted, listed, shortened
@@ -42,7 +42,8 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
 
     path = path_of(section)
     progress(f"reading {path.name}", 0.0)
-    raw = read_lines(path) if is_lines(path) else read(path)
+    encoding = encoding_of(section)
+    raw = read_lines(path, encoding) if is_lines(path, encoding) else read(path, encoding)
     check_names(section, raw)
     progress(f"reading {path.name}", 0.4)
     notes = [*raw.notes]

@@ -13,7 +13,7 @@ from engine.datasets.tables.columns import Numbers, Unreadable, Words
 from engine.datasets.tables.file import RawTable, read
 from engine.datasets.tables.labels import labels_of
 from engine.datasets.tables.reading import Spelling, read_column
-from engine.datasets.tables.roles import absent, array_of, check_names, frame_of, path_of, split_rows, state_of
+from engine.datasets.tables.roles import absent, array_of, check_names, encoding_of, frame_of, path_of, split_rows, state_of
 from engine.datasets.texts.lines import is_lines, read_lines
 from engine.datasets.texts.rows import facts, long_texts, rows_of, shared_texts, some
 from engine.datasets.wording import counted, listed
@@ -38,7 +38,8 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress,
 
     path = path_of(section)
     progress(f"reading {path.name}", 0.0)
-    raw = read_lines(path) if is_lines(path) else read(path)
+    encoding = encoding_of(section)
+    raw = read_lines(path, encoding) if is_lines(path, encoding) else read(path, encoding)
     if section.text is None:
         raise RequestError("which column holds the texts?", where="dataset.text", next=f"columns: {listed(raw.names)}")
     check_names(section, raw)

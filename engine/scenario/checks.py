@@ -63,6 +63,7 @@ def _dataset(s: Scenario) -> Iterator[Problem]:
         ("label", TABLES),
         ("positive", FILES),
         ("split_column", TABLES),
+        ("encoding", TABLES),
         ("image_size", PICTURES),
         ("annotations_file", ("image_folder",)),
     ):

@@ -28,6 +28,7 @@ class DatasetSection(Section):
     path: File | None = None  # table: a CSV or Parquet file, text_table: also JSON Lines; relative to the scenario's own folder
     label: str | None = None  # table: the label column
     text: str | None = None  # text_table: the column of texts
+    encoding: str | None = Field(None, max_length=40)  # table: of a CSV or JSON Lines file, as "cp1251" or "shift_jis"; None: found
     positive: str | None = None  # table: class put last
     numeric: tuple[str, ...] = ()  # table: columns forced to numbers
     categorical: tuple[str, ...] = ()  # table: columns forced to categories

@@ -76,7 +76,7 @@ def archive_of_pictures(path: Path, naming: Naming) -> ArchiveOfPictures:
 class FolderOfPictures:
     """Picture files in a folder and the folders in it. files: (path below `path`, bytes, mtime in ns), sorted.
 
-    Bytes are NO_FILE for what is none. deep: whether its pictures may have more than 8 bits, so that all must be looked at before one is scaled.
+    Bytes are NO_FILE for what is none. deep: whether its pictures may have more than 8 bits; all are then looked at before one is scaled.
     """
 
     path: Path

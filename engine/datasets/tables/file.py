@@ -79,6 +79,8 @@ def read(path: Path, encoding: str | None = None) -> RawTable:
     """The file's columns. encoding: of a CSV, found where it is None. MissingData where there is no file; BadData where it is no table."""
     start = _first_bytes(path)
     if start.startswith(b"PAR1"):
+        if encoding is not None:
+            raise BadData("a Parquet file needs no encoding", where=str(path), next="take dataset.encoding out")
         return _parquet(path)
     for magic, what in OTHER_FORMATS.items():
         if start.startswith(magic):

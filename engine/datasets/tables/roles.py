@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,21 @@ def path_of(section: DatasetSection) -> Path:
     if section.path is None:
         raise RequestError("which file?", where="dataset.path", next="set it to a CSV or Parquet file")
     return section.path.expanduser()
+
+
+def encoding_of(section: DatasetSection) -> str | None:
+    """The encoding that the scenario names, as Python calls it. RequestError where it is none of text."""
+    if section.encoding is None:
+        return None
+    try:
+        "".encode(section.encoding)  # a codec that is not of text refuses
+        return codecs.lookup(section.encoding).name
+    except LookupError as error:
+        raise RequestError(
+            f"there is no encoding {section.encoding!r}",
+            where="dataset.encoding",
+            next='use a name as "utf-8", "cp1252", "cp1251", "latin-1", "shift_jis", "gb18030", or take it out',
+        ) from error
 
 
 def state_of(section: DatasetSection | None, what: str, columns: str) -> DataState:
