@@ -227,6 +227,7 @@ class RunRow:
     parent: str = ""  # the run of which this one attacks some subpopulations again; it may be gone by now
     schedule: int = versions.SCHEDULE  # under which its victims are trained
     statistics: int = versions.STATISTICS  # by which its stored tables were made
+    reading: int = versions.READING  # by which rules its data were read
     boot: str = ""  # with host and pid_namespace: where the worker's process can be looked at
     pid_namespace: str = ""
     may_live: bool = False  # alive, or silent for less than a minute and not to be looked at from here: nobody else may have the run

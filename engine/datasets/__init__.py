@@ -7,12 +7,14 @@ nor pandas; `load` does.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from engine.datasets.files.fetching import Source, checked_path
 from engine.datasets.files.places import DataState, Progress, data_dir, silent
+from engine.datasets.repeated import repeated_notes
 from engine.errors import UnknownName
 from engine.rows import Dataset
 from engine.scenario.modules import module, names
@@ -30,7 +32,7 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress 
     be had, BadData for files that cannot be used.
     """
     loaded: Dataset = _module(section.kind).load(section, seed, data_dir, progress or silent, base_url)
-    return loaded
+    return replace(loaded, notes=(*loaded.notes, *repeated_notes(loaded)))
 
 
 def state(section: DatasetSection | str, data_dir: Path) -> DataState:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.datasets.files.archives import readable
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.pictures.decoding import LeftOut
-from engine.datasets.splits import SPLITS, cap_all, checked, split_by_fraction
+from engine.datasets.splits import SPLITS, aux_of_train, cap_all, checked, held_out, split_by_fraction, split_named
 from engine.datasets.wording import counted, listed
 from engine.errors import BadData, MissingData, nearest
 from engine.rows import Dataset
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 SUMMARY = "one's own pictures, a folder a class: set dataset.path"
 SIZE = 64
 MOST_CLASSES = 256  # a predicted class is stored in one byte
-SPLIT_WORDS = {"train": "train", "training": "train", "aux": "aux", "auxiliary": "aux", "test": "test", "testing": "test"}
 
 
 def load(section: ImageFolderSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
@@ -41,11 +40,12 @@ def load(section: ImageFolderSection, seed: int, data_dir: Path, progress: Progr
     from engine.datasets.pictures.sources import folder_of_pictures
 
     path = _path(section)
-    homes = split_folders(path)
-    source = folder_of_pictures(path, _naming(bool(homes)), within=tuple(homes) or ("",))
+    homes, told = split_folders(path)
+    source = folder_of_pictures(path, _naming(homes), within=tuple(homes) or ("",), deep=True)
     pictures = decoded("image_folder-split" if homes else "image_folder", source, section.image_size or SIZE, progress)
-    classes, y = _classes(section, path, pictures, 1 if homes else 0)
-    splits, notes = _split(section, path, pictures, homes, y, seed)
+    classes, y = _classes(section, path, pictures, homes)
+    splits, notes = _split(section, pictures, homes, y, seed)
+    notes = (*told, *notes)
     columns: dict[str, np.ndarray] = {}
     checksums = dict(pictures.checksums)
     if section.annotations_file is not None:
@@ -79,44 +79,67 @@ def _path(section: ImageFolderSection) -> Path:
     return section.path.expanduser()
 
 
-def split_folders(path: Path) -> dict[str, str]:
-    """Folder name -> split, where the folder has train and test folders; empty where its folders are classes."""
-    try:
-        names = sorted(entry.name for entry in os.scandir(path) if entry.is_dir())
-    except FileNotFoundError as error:
-        raise MissingData("there is no such folder", where=str(path), next="correct dataset.path") from error
-    except OSError as error:
-        raise BadData(f"cannot be read: {error.strerror}", where=str(path), next="set dataset.path to a folder of class folders") from error
-    homes = {name: SPLIT_WORDS[name.lower()] for name in names if name.lower() in SPLIT_WORDS}
-    if not {"train", "test"} <= set(homes.values()):
-        return {}
-    if others := [readable(name) for name in names if name not in homes and not name.startswith(".")]:
+def split_folders(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Folder (below `path`) -> split, where the folder has train and test folders; empty where its folders are classes. What is to be said.
+
+    Validation is the test set where there is no other, and left out beside one. A split's folder may hold one folder of its own name.
+    """
+    names = _folders(path)
+    named = {name: split for name in names if (split := split_named(name))}
+    homes, said = held_out(named)
+    if "train" not in named.values() or not {"train", "test"} <= set(homes.values()):
+        if named and len(named) == len(names):
+            raise BadData(f"has the folders {', '.join(map(readable, names))}, which are no classes, and not both train and test",
+                          where=str(path), next="add the other, or set dataset.path to the one that has class folders")  # fmt: skip
+        return {}, []
+    if others := [readable(name) for name in names if name not in named]:
         raise BadData(f"has, beside train and test, the folders {listed(others, 5)}", where=str(path),
                       next="keep train, aux and test alone, or class folders alone")  # fmt: skip
     if len(set(homes.values())) < len(homes):
         raise BadData(f"has two folders for one split: {', '.join(homes)}", where=str(path), next="keep one of each")
-    return homes
+    return {_inner(path, name): split for name, split in homes.items()}, said
 
 
-def _naming(in_splits: bool):  # type: ignore[no-untyped-def]  # -> Naming
+def _folders(path: Path) -> list[str]:
+    """Names of the folders in it that are not hidden, sorted."""
+    try:
+        return sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and not entry.name.startswith("."))
+    except FileNotFoundError as error:
+        raise MissingData("there is no such folder", where=str(path), next="correct dataset.path") from error
+    except OSError as error:
+        raise BadData(f"cannot be read: {error.strerror}", where=str(path), next="set dataset.path to a folder of class folders") from error
+
+
+def _inner(path: Path, name: str) -> str:
+    """The folder of a split's class folders: its own, or the only one in it where that names the same split (seg_train/seg_train)."""
+    within = _folders(path / name)
+    return f"{name}/{within[0]}" if len(within) == 1 and split_named(within[0]) == split_named(name) else name
+
+
+def _home(name: str, homes: Mapping[str, str]) -> str:
+    """The split's folder in which a picture lies."""
+    return next(home for home in homes if name.startswith(f"{home}/"))
+
+
+def _naming(homes: Mapping[str, str]):  # type: ignore[no-untyped-def]  # -> Naming
     """A picture's path below the folder is its name; LeftOut for what is hidden or in no class folder."""
 
     def name(path: str) -> str:
         parts = path.split("/")
         if parts[-1].startswith(".") or parts[-1] in ("Thumbs.db", "desktop.ini"):
             raise LeftOut("a hidden file")
-        if len(parts) < 2 + in_splits:
+        if len(parts) < 2 + (_home(path, homes).count("/") + 1 if homes else 0):
             raise LeftOut("in no class folder")
         return path
 
     return name
 
 
-def _classes(section: ImageFolderSection, path: Path, pictures: Pictures, depth: int) -> tuple[tuple[str, ...], np.ndarray]:
-    """The classes, `positive` last, and each picture's, int64 [pictures]. depth: where in a picture's path its class is."""
+def _classes(section: ImageFolderSection, path: Path, pictures: Pictures, homes: Mapping[str, str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The classes, `positive` last, and each picture's, int64 [pictures]: by the folder below its split's, or by the first one."""
     import numpy as np
 
-    of_row = [readable(name.split("/")[depth]) for name in pictures.names]
+    of_row = [readable(name[len(_home(name, homes)) + 1 if homes else 0 :].split("/")[0]) for name in pictures.names]
     classes = sorted(set(of_row))
     if not 2 <= len(classes) <= MOST_CLASSES:
         have = "no pictures in class folders" if not classes else f"pictures of {counted(len(classes), 'class')}"
@@ -136,17 +159,17 @@ def _classes(section: ImageFolderSection, path: Path, pictures: Pictures, depth:
 
 
 def _split(
-    section: ImageFolderSection, path: Path, pictures: Pictures, homes: dict[str, str], y: np.ndarray, seed: int
+    section: ImageFolderSection, pictures: Pictures, homes: Mapping[str, str], y: np.ndarray, seed: int
 ) -> tuple[Sequence[np.ndarray], tuple[str, ...]]:
     """Sorted positions of train, aux and test, int64 [rows] each."""
     import numpy as np
 
     if not homes:
         return split_by_fraction(y, section.split, seed), ()
-    home = np.array([SPLITS.index(homes[name.split("/")[0]]) for name in pictures.names])
+    home = np.array([SPLITS.index(homes[_home(name, homes)]) for name in pictures.names])
     train, aux, test = (np.flatnonzero(home == place) for place in range(3))
     if "aux" in homes.values():
         return (train, aux, test), ("split by the folders train, aux and test",)
-    share = section.split[0] / (section.split[0] + section.split[1])
-    train, aux = (train[rows] for rows in split_by_fraction(y[train], (share, 1 - share), seed))
-    return (train, aux, test), (f"no aux folder: aux is {1 - share:.0%} of the train folder's pictures, stratified",)
+    train, aux, how = aux_of_train(train, y, section.split, seed)
+    said = how.replace("of train", "of the train folder's pictures")
+    return (train, aux, test), (f"no aux folder: {said}",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -16,6 +17,33 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "aux", "test")
+VALIDATION = "validation"
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("aux", "auxiliary"), "aux"),
+    **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation", "holdout"), "test"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), VALIDATION),
+}
+AROUND = re.compile(r"(?<![a-z])(set|sets|data|dataset|images?|imgs?|pictures?|seg|split|folder|files?)(?![a-z])")
+
+
+def split_named(word: str) -> str | None:
+    """Which split a word names ("Train", "seg_train", "val", "test-set"): train, aux, test or VALIDATION; None for another word."""
+    plain = AROUND.sub(" ", re.sub(r"[^a-z0-9]+", " ", word.lower()))
+    plain = re.sub(r"^(train|training|test|testing|val|valid|validation|dev)set$", r"\1", plain.strip())
+    return SPLIT_WORDS.get(plain)
+
+
+def held_out(named: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Words and their splits, with validation settled: it is test where there is no other, and left out beside one. What is said of it."""
+    validation = [word for word, split in named.items() if split == VALIDATION]
+    if not validation:
+        return named, []
+    kept = {word: split for word, split in named.items() if split != VALIDATION}
+    told = ", ".join(map(repr, validation))
+    if "test" in kept.values():
+        return kept, [f"{told}: left out, for there is a test set beside it"]
+    return {**kept, **dict.fromkeys(validation, "test")}, [f"{told} read as the test set, for there is no other"]
 
 
 def stratified_order(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -43,6 +71,13 @@ def split_by_fraction(y: np.ndarray, fractions: Sequence[float], seed: int) -> t
     order = stratified_order(y, generator(seed, "split"))
     ends = [round(float(end) * len(y)) for end in np.cumsum([0.0, *fractions])]
     return tuple(np.sort(order[start:end]) for start, end in pairwise(ends))
+
+
+def aux_of_train(train: np.ndarray, y: np.ndarray, fractions: Sequence[float], seed: int) -> tuple[np.ndarray, np.ndarray, str]:
+    """Train divided into train and aux by their fractions, stratified by y[train]: int [rows] each, and what is to be said."""
+    share = fractions[0] / (fractions[0] + fractions[1])
+    kept, aux = (train[rows] for rows in split_by_fraction(y[train], (share, 1 - share), seed))
+    return kept, aux, f"aux is {1 - share:.0%} of train, stratified"
 
 
 def cap(positions: np.ndarray, y: np.ndarray, rows: int | None, seed: int, split: str) -> np.ndarray:

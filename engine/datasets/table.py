@@ -1,4 +1,4 @@
-"""One's own table, CSV or Parquet: a label column, the rest found by type. What was done to it is said, in notes."""
+"""One's own table, CSV, JSON Lines or Parquet: a label column, the rest found by type. What was done to it is said, in notes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING
 from engine.datasets.files.fetching import digest_of
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.splits import cap_all, checked
-from engine.datasets.tables.columns import Numbers, Unreadable, Words, why_left_out
+from engine.datasets.tables.alike import alike_notes, level_counts
+from engine.datasets.tables.columns import Numbers, Unreadable, Words, rises, why_left_out
 from engine.datasets.tables.features import assert_fits_memory, encode, fit
 from engine.datasets.tables.file import RawTable, read
-from engine.datasets.tables.reading import read_column
-from engine.datasets.tables.roles import absent, array_of, check_names, frame_of, labels_of, path_of, split_rows, state_of
-from engine.datasets.wording import counted, listed
+from engine.datasets.tables.labels import labels_of
+from engine.datasets.tables.leakage import leak_notes, leaks_of
+from engine.datasets.tables.reading import Spelling, read_column, spelling_of
+from engine.datasets.tables.roles import absent, array_of, check_names, encoding_of, frame_of, path_of, split_rows, state_of
+from engine.datasets.tables.suspects import copies, entity_notes, renamings, sentinel_notes
+from engine.datasets.texts.lines import is_lines, read_lines
+from engine.datasets.wording import counted, listed, shortened
 from engine.errors import BadData
 from engine.rows import Dataset, Rows
 
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
 
     from engine.scenario.sections import TableSection
 
-SUMMARY = "one's own CSV or Parquet file: set dataset.path and dataset.label"
+SUMMARY = "one's own CSV, JSON Lines or Parquet file: set dataset.path and dataset.label"
 
 
 def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
@@ -37,13 +42,15 @@ def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, b
 
     path = path_of(section)
     progress(f"reading {path.name}", 0.0)
-    raw = read(path)
+    encoding = encoding_of(section)
+    raw = read_lines(path, encoding) if is_lines(path, encoding) else read(path, encoding)
     check_names(section, raw)
     progress(f"reading {path.name}", 0.4)
     notes = [*raw.notes]
     y, classes, said = labels_of(section, raw)
     notes += said
-    columns, shown, said = _columns(section, raw, y >= 0)
+    spelling = spelling_of(raw.arrays, section.missing_words)
+    columns, shown, said = _columns(section, raw, spelling, y >= 0)
     notes += said
     usable = np.flatnonzero(y >= 0)
     if section.missing == "drop":
@@ -70,6 +77,9 @@ def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, b
     names = tuple(name for feature in features for name in feature.names)
     assert_fits_memory(len(train) + len(aux) + len(test), len(names), str(path))
     notes += _missing_note(section, columns, usable)
+    notes += sentinel_notes(shown, usable)
+    notes += entity_notes(raw, (section.label, section.split_column), (train, aux, test))
+    deviations = (*deviations, *leak_notes(leaks_of(columns, y, classes, usable)))
     if section.scale == "none":
         notes += _scale_note(columns, train)
     progress(f"encoding {path.name}", 0.8)
@@ -85,10 +95,12 @@ def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, b
 
 
 def state(section: TableSection | None, data_dir: Path) -> DataState:
-    return state_of(section, "a CSV or Parquet file", "dataset.label to its label column")
+    return state_of(section, "a CSV, JSON Lines or Parquet file", "dataset.label to its label column")
 
 
-def _columns(section: TableSection, raw: RawTable, labelled: np.ndarray) -> tuple[list[Numbers | Words], list[Numbers | Words], list[str]]:
+def _columns(
+    section: TableSection, raw: RawTable, spelling: Spelling, labelled: np.ndarray
+) -> tuple[list[Numbers | Words], list[Numbers | Words], list[str]]:
     """The columns a model is fed, the columns a person is shown (those and the annotations), and what there is to say."""
     fed: list[Numbers | Words] = []
     shown: list[Numbers | Words] = []
@@ -99,11 +111,13 @@ def _columns(section: TableSection, raw: RawTable, labelled: np.ndarray) -> tupl
         if special or name in section.drop:
             continue
         asked = "number" if name in section.numeric else "category" if name in section.categorical else None
-        column = read_column(name, array_of(raw, name), str(raw.path), asked)
+        column = read_column(name, array_of(raw, name), str(raw.path), asked, spelling)
         if isinstance(column, Unreadable):
             left_out.append(f"{name!r} ({column.why})")
             continue
         said += column.said
+        if isinstance(column, Words):
+            said += alike_notes(f"levels of {name!r}", level_counts(column.codes, column.levels))
         annotated = name in section.annotations
         if asked is None and not annotated and (why := why_left_out(_only(column, labelled), section.max_categories)):
             left_out.append(f"{name!r} ({why})")
@@ -111,6 +125,12 @@ def _columns(section: TableSection, raw: RawTable, labelled: np.ndarray) -> tupl
         shown.append(column)
         if asked or not annotated:
             fed.append(column)
+            if asked is None and isinstance(column, Numbers) and rises(column.values):
+                said.append(f"{name!r} rises from row to row: does it number them? it is fed; dataset.drop = [{name!r}] leaves it out")
+    same = {name: of for name, of in copies(shown).items() if name not in (*section.numeric, *section.categorical, *section.annotations)}
+    left_out += [f"{name!r} (the same as {of!r} in every row)" for name, of in same.items()]
+    fed, shown = ([c for c in columns if c.name not in same] for columns in (fed, shown))
+    said += renamings(fed, section.max_categories)
     if not fed:
         raise BadData("no column is left to learn from", where=str(raw.path),
                       next=f"list some in dataset.numeric or dataset.categorical; left out: {listed(left_out) or 'none'}")  # fmt: skip
@@ -127,7 +147,13 @@ def _missing_note(section: TableSection, columns: Sequence[Numbers | Words], usa
     gaps: Mapping[str, int] = {column.name: int(column.missing[usable].sum()) for column in columns}
     counted = [f"{name} {n:,}" for name, n in gaps.items() if n]
     how = "numbers are filled with train's median and flagged, for categories it is a level"
-    return [f"missing values ({listed(counted)} of {len(usable):,} rows): {how}"] if counted else []
+    said = [f"missing values ({listed(counted)} of {len(usable):,} rows): {how}"] if counted else []
+    words: dict[str, list[str]] = {}
+    for column in columns:
+        for word, n in column.gone.items():
+            words.setdefault(word, []).append(f"{column.name} {n:,}")
+    told = [f"{shortened(word)!r} ({listed(where, 3)})" for word, where in words.items()]
+    return said + ([f"words read as missing: {listed(told)}; dataset.missing_words takes others"] if told else [])
 
 
 def _scale_note(columns: Sequence[Numbers | Words], train: np.ndarray) -> list[str]:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from engine.datasets.files.fetching import digest_of
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.splits import cap_all, checked
+from engine.datasets.tables.alike import alike_notes, level_counts
 from engine.datasets.tables.columns import Numbers, Unreadable, Words
 from engine.datasets.tables.file import RawTable, read
-from engine.datasets.tables.reading import read_column
-from engine.datasets.tables.roles import absent, array_of, check_names, frame_of, labels_of, path_of, split_rows, state_of
+from engine.datasets.tables.labels import labels_of
+from engine.datasets.tables.reading import Spelling, read_column
+from engine.datasets.tables.roles import absent, array_of, check_names, encoding_of, frame_of, path_of, split_rows, state_of
 from engine.datasets.texts.lines import is_lines, read_lines
 from engine.datasets.texts.rows import facts, long_texts, rows_of, shared_texts, some
 from engine.datasets.wording import counted, listed
@@ -36,7 +38,8 @@ def load(section: TextTableSection, seed: int, data_dir: Path, progress: Progres
 
     path = path_of(section)
     progress(f"reading {path.name}", 0.0)
-    raw = read_lines(path) if is_lines(path) else read(path)
+    encoding = encoding_of(section)
+    raw = read_lines(path, encoding) if is_lines(path, encoding) else read(path, encoding)
     check_names(section, raw)
     progress(f"reading {path.name}", 0.5)
     y, classes, said = labels_of(section, raw)
@@ -108,10 +111,12 @@ def _columns(section: TextTableSection, raw: RawTable, texts: np.ndarray, usable
     annotations: list[Numbers | Words] = []
     said: list[str] = []
     for name in section.annotations:
-        column = read_column(name, array_of(raw, name), str(raw.path))
+        column = read_column(name, array_of(raw, name), str(raw.path), spelling=Spelling(missing=section.missing_words))
         if isinstance(column, Unreadable):
             raise BadData(f"column {name!r} {column.why}", where=str(raw.path), next="take it out of dataset.annotations")
         said += column.said
+        if isinstance(column, Words):
+            said += alike_notes(f"levels of {name!r}", level_counts(column.codes, column.levels))
         annotations.append(column)
     known = {section.label, section.text, section.split_column, *section.annotations}
     if idle := [repr(name) for name in raw.names if name not in known]:

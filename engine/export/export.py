@@ -128,6 +128,7 @@ def provenance_of(run: RunRow, stored: Mapping[str, Any], table: str, shown: str
         # the run's own, also where it is older than the word for it
         "schedule": versions.schedule_in_words(run.schedule),
         "statistics": str(run.statistics),
+        "reading": versions.reading_in_words(run.reading),
     }
     return {key: value for key, value in told.items() if value}
 

@@ -63,7 +63,9 @@ def discover(
     one_thread_each()
     progress("loading data", 0.0)
     dataset = load(scenario, data_dir, device=device, log=log, progress=progress)
-    known = subpopulations.known_classes(dataset.train.y, dataset.classes)
+    known = subpopulations.known_classes(dataset.train.y, dataset.classes, scenario.attack.target_min_rows)
+    if few := subpopulations.few_rows_note(dataset.train.y, dataset.classes, known):
+        log(few)
     subpopulations.check_target(scenario.attack.target_label, dataset.classes, known)
     section = scenario.adversary.model or scenario.model
     seen = dataset

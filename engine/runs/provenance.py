@@ -39,11 +39,14 @@ def device_name(device: str, threads: int | None) -> str:
 
 def provenance(scenario: Scenario, device: str, checksums: Mapping[str, str]) -> dict[str, object]:
     """What is stored with a run's discovery and stands in every export."""
+    kind = scenario.dataset.kind
+    rules = {"reading": versions.READING} if kind in versions.READ_BY_RULES else {}  # data read by other rules are other data
     return {
         "code": code_version(),
         "schedule": versions.schedule_in_words(versions.SCHEDULE),
+        "reading": versions.reading_in_words(versions.READING),
         "libraries": {name: library_version(name) for name in LIBRARIES},
-        "data": {"kind": scenario.dataset.kind, "checksums": dict(sorted(checksums.items()))},
+        "data": {"kind": kind, "checksums": dict(sorted(checksums.items())), **rules},
         "device": device_name(device, scenario.compute.threads),
         "precision": scenario.compute.precision,
         "seed": scenario.seed,

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine import versions
 from engine.errors import RequestError, RunFailed
 from engine.printable import NO_TEXT, is_bytes, name_of, require
 from engine.rows import RunRow
 from engine.runs.control import PAUSING, STOPPING
+from engine.runs.resumable import refuse_other_versions
 from engine.store import Store
 from engine.store.run_row import delete_it, worker_of, working
 from engine.system import processes
@@ -81,7 +81,7 @@ def resume(store: Store, run_id: str, *, worker: Sequence[str] = WORKER) -> None
         raise RequestError(f"its row in the store is damaged ({row.damaged})", where=f"run {run_id}", next=delete_it(row))
     if row.state == "done":
         raise RequestError("it is done", where=f"run {run_id}", next=f"see its tables: subpop export {run_id} --table worst")
-    versions.refuse_other_schedule(row.id, row.schedule)
+    refuse_other_versions(row)
     if row.alive:
         if row.phase.endswith(STOPPING) or store.is_asked(run_id, "stop"):
             raise RequestError("it is stopping", where=f"run {run_id}", next="resume it when it has stopped, within seconds")

@@ -17,12 +17,12 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
-from engine import versions
 from engine.errors import ClaimLost, Interrupted, RequestError, RunFailed, StoreError, SubpopError
 from engine.printable import clean_lines
 from engine.rows import RunState
 from engine.runs.control import Control
 from engine.runs.heartbeat import Heart
+from engine.runs.resumable import refuse_other_versions
 from engine.runs.work import Status, carry_out
 from engine.scenario.parse import stored
 from engine.store import Store
@@ -38,7 +38,7 @@ def work(
     pipeline: None means `engine.pipeline`. Raises RequestError where another worker has the run or it is done already, RunFailed where
     not even the end could be written down, ClaimLost where the run was given to another worker or deleted under way.
     """
-    versions.refuse_other_schedule(run_id, store.run(run_id).schedule)
+    refuse_other_versions(store.run(run_id))
     claim = store.claim(run_id, processes.identity())
     if claim is None:
         row = store.run(run_id)

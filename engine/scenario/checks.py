@@ -181,6 +181,9 @@ def _attack(s: Scenario) -> Iterator[Problem]:
     target, kind = ("attack", "target_label"), ("dataset", "kind")
     if not a.target_label.strip():
         yield (target,), f"is empty; give one of {', '.join(RULES)}, or the name of a class"
+    elif a.target_label == "flip" and a.target_min_rows is not None:
+        at, what = ("attack", "target_min_rows"), 'has no meaning with target_label = "flip", where no class is chosen: take it out'
+        yield (at, target), what
     elif a.target_label == "flip" and (s.dataset.CLASSES or 2) > 2:
         yield (
             (target, kind),

@@ -52,6 +52,13 @@ IDLE: Mapping[str, Mapping[str, Any]] = {
     },
 }
 
+# Keys that came later, at the value that does what was done before them: there they are not hashed, so that digests stay.
+LATER: Mapping[tuple[str, str], Any] = {
+    ("dataset", "missing_words"): [],
+    ("dataset", "encoding"): None,
+    ("attack", "target_min_rows"): None,
+}
+
 DECIDES_NOTHING = (("title",), ("reproduces",), ("smoke",), ("smoked",), ("compute", "nice"), ("compute", "threads"))
 
 
@@ -66,12 +73,17 @@ def digest(scenario: Scenario) -> str:
     tree |= {section: {**idle, **tree[section]} for section, idle in IDLE.items()}
     if tree["adversary"]["model"] is not None:
         tree["adversary"]["model"] = {**IDLE["model"], **tree["adversary"]["model"]}
+    for (section, key), plain in LATER.items():
+        if key in tree[section] and tree[section][key] == plain:
+            del tree[section][key]
     for path in DECIDES_NOTHING:
         inner = tree
         for part in path[:-1]:
             inner = inner[part]
         inner.pop(path[-1], None)
     tree["schedule"] = versions.SCHEDULE
+    if scenario.dataset.kind in versions.READ_BY_RULES:
+        tree["reading"] = versions.READING
     return blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 

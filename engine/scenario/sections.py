@@ -80,6 +80,8 @@ class ColumnKeys(SplitKeys, FileKeys):
     label: str = Field(min_length=1, title="Label column", description="the name of the column to predict")
     annotations: tuple[str, ...] = Field((), description="columns for FeatureMatch, not fed to the model unless also forced to a type")
     split_column: str | None = Field(None, title="Split column", description="a column that says train, aux or test")
+    missing_words: tuple[str, ...] = Field((), title="Missing", description="cells that mean missing, beside those that always do")
+    encoding: str | None = Field(None, max_length=40, description='of a text file, as "cp1251" or "shift_jis"; blank: found')
 
 
 class AdultSection(DatasetKeys):
@@ -326,6 +328,9 @@ class AttackKeys(Section):
     alphas: tuple[Rate, ...] = Field((0.5, 1.0, 2.0), description="poison rates")
     target_label: str = Field(
         "rarest", title="Target label", description="rarest, least_likely, flip, or a class", examples=["rarest", "least_likely", "flip"]
+    )
+    target_min_rows: int | None = Field(
+        None, ge=1, le=1_000_000_000, title="Target rows", description="fewest train rows of a class to be a target; blank: max(10, 1 %)"
     )
     per: Literal["aux", "train"] = Field("aux", title="Alpha of", description="the size in aux, or in train")
 

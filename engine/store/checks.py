@@ -213,6 +213,7 @@ COLUMNS: dict[str, dict[str, Rule]] = {
         "parent": matching(f"({ID.pattern})?", "a name of letters and digits"),
         "schedule": whole(1, 1 << 15),
         "statistics": whole(0, 1 << 15),
+        "reading": whole(1, 1 << 15),
         "boot": WORD,
         "pid_namespace": WORD,
         "claim": WORD,

@@ -98,11 +98,17 @@ def _004_whose_a_run_is(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE runs ADD COLUMN claim TEXT NOT NULL DEFAULT ''")
 
 
+def _005_reading(db: sqlite3.Connection) -> None:
+    """By which rules a run's data were read; until now the first."""
+    db.execute("ALTER TABLE runs ADD COLUMN reading INTEGER NOT NULL DEFAULT 1")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _001_runs_results_tables,
     _002_parent_of_a_run,
     _003_versions_of_a_run,
     _004_whose_a_run_is,
+    _005_reading,
 )
 
 

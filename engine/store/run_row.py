@@ -27,6 +27,7 @@ _SHOWN_AS: dict[str, object] = {
     "boot": "",
     "schedule": versions.SCHEDULE,
     "statistics": 0,
+    "reading": versions.READING,
 }
 
 

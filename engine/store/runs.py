@@ -55,7 +55,7 @@ class RunRows(Database):
                     break
             db.execute(
                 "INSERT INTO runs (id, name, title, state, phase, scenario_toml, scenario_hash, created_at, deviations, data_dir, parent, "
-                "schedule, statistics) VALUES (?, ?, ?, 'queued', 'waiting for its engine', ?, ?, ?, ?, ?, ?, ?, ?)",
+                "schedule, statistics, reading) VALUES (?, ?, ?, 'queued', 'waiting for its engine', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     run_id,
                     name,
@@ -68,6 +68,7 @@ class RunRows(Database):
                     parent,
                     versions.SCHEDULE,
                     versions.STATISTICS,
+                    versions.READING,
                 ),
             )
         return self.run(run_id)

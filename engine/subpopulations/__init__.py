@@ -12,7 +12,7 @@ from engine.scenario.sections import SubpopulationsSection
 from engine.subpopulations.annotated import annotated
 from engine.subpopulations.share import adversary_rows, adversary_view
 from engine.subpopulations.summary import summarise
-from engine.subpopulations.target_label import check_target, known_classes
+from engine.subpopulations.target_label import check_target, few_rows_note, known_classes
 
 
 def assign(
@@ -30,4 +30,13 @@ def assign(
     return formed
 
 
-__all__ = ["adversary_rows", "adversary_view", "annotated", "assign", "check_target", "known_classes", "summarise"]
+__all__ = [
+    "adversary_rows",
+    "adversary_view",
+    "annotated",
+    "assign",
+    "check_target",
+    "few_rows_note",
+    "known_classes",
+    "summarise",
+]

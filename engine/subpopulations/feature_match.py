@@ -113,15 +113,16 @@ def annotate(name: str, column: pd.Series, edges: Sequence[float] | None) -> tup
             next=f"cut it: [subpopulations.bins] {name} = [{thirds}]",
         )
     codes = np.searchsorted(distinct, np.where(gone, np.inf, values))
-    return np.where(gone, len(distinct), codes), (*(levels.number(value) for value in distinct), levels.MISSING)
+    return np.where(gone, len(distinct), codes), (*levels.numbers_apart(distinct.tolist()), levels.MISSING)
 
 
 def ranges(edges: Sequence[float], *, whole: bool) -> tuple[str, ...]:
     """The names of the len(edges) + 1 ranges: "under 30", "30–44", "45–59", "60+" for whole numbers, "0.2 to under 0.4" for others."""
-    between = (
-        levels.span(low, high - 1) if whole else f"{levels.number(low)} to under {levels.number(high)}" for low, high in pairwise(edges)
-    )
-    return (f"under {levels.number(edges[0])}", *between, levels.span(edges[-1], None))
+    if whole:
+        between = [levels.span(low, high - 1) for low, high in pairwise(edges)]
+        return (f"under {levels.number(edges[0])}", *between, levels.span(edges[-1], None))
+    shown = levels.numbers_apart(edges)
+    return (f"under {shown[0]}", *(f"{low} to under {high}" for low, high in pairwise(shown)), f"{shown[-1]}+")
 
 
 def _reads_as_number(value: str) -> bool:

@@ -43,7 +43,7 @@ def summarise(
     ranked = in_sample if evaluation.confidence_folds == 1 else confidence
     reasons = select(section, sizes["aux"], sizes["test"], ranked)
 
-    known = known_classes(dataset.train.y, dataset.classes)
+    known = known_classes(dataset.train.y, dataset.classes, attack.target_min_rows)
     found = []
     for index, description in enumerate(descriptions):
         mine = np.flatnonzero(membership.aux == index)

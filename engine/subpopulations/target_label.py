@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.errors import RequestError, UnknownName
+from engine.errors import RequestError, UnknownName, nearest
 
 RULES = ("rarest", "least_likely", "flip")
+LEAST_ROWS = 10
 
 
 def target_label(rule: str, classes: tuple[str, ...], y: np.ndarray, proba: np.ndarray, known: np.ndarray | None = None) -> str | None:
     """The class that one subpopulation's poison is given; None for "flip", where each point gets its own.
 
     y int [rows], proba float [rows, classes]: the subpopulation's aux rows alone. A rule's name wins over a class of that name.
-    known bool [classes]: of which classes train has rows, all where it is None: a rule chooses among those alone, for one
+    known bool [classes]: of which classes train has enough rows, all where it is None: a rule chooses among those alone, for one
     mistyped label would else be the rarest class of every subpopulation.
     rarest        the true label rarest among the rows (a class that none of them has is rarest); ties to the lowest class index
     least_likely  the class with the lowest summed output of the adversary's model; ties likewise
@@ -30,19 +31,41 @@ def target_label(rule: str, classes: tuple[str, ...], y: np.ndarray, proba: np.n
 
 
 def check_target(rule: str, classes: tuple[str, ...], known: np.ndarray | None = None) -> None:
-    """Raises UnknownName where it is neither a rule nor a class, RequestError where it is a class that train has no row of."""
+    """Raises UnknownName where it is neither a rule nor a class, RequestError where it is a class of which train has too few rows."""
     if rule not in (*RULES, *classes):
         raise UnknownName("class or rule", rule, (*RULES, *classes), next="(in attack.target_label)")
     if known is not None and rule not in RULES and not known[classes.index(rule)]:
         there = [name for name, has in zip(classes, known, strict=True) if has]
         raise RequestError(
-            f"no train row is of class {rule!r}, so that no clean victim knows it",
+            f"train has no row of class {rule!r}, or too few for a clean victim to know it (attack.target_min_rows)",
             where="attack.target_label",
             next=f"use one of {', '.join((*RULES, *there[:10]))}{' …' if len(there) > 10 else ''}, or correct the data's labels",
         )
 
 
-def known_classes(y: np.ndarray, classes: tuple[str, ...]) -> np.ndarray:
-    """Of which classes there are rows, bool [classes]; y int [rows] of train."""
-    known: np.ndarray = np.bincount(y, minlength=len(classes)) > 0
+def least_rows(train_rows: int, classes: int) -> int:
+    """Fewer train rows than this and a class is no target: max(10, 1 % of train), but never more than half of an even share, which
+    with very many classes or very few rows is less."""
+    return max(1, min(max(LEAST_ROWS, train_rows // 100), train_rows // (2 * max(1, classes))))
+
+
+def known_classes(y: np.ndarray, classes: tuple[str, ...], least: int | None = None) -> np.ndarray:
+    """Of which classes there are enough rows, bool [classes]; y int [rows] of train, least as `least_rows` says where it is None."""
+    wanted = least_rows(len(y), len(classes)) if least is None else least
+    known: np.ndarray = np.bincount(y, minlength=len(classes)) >= wanted
     return known
+
+
+def few_rows_note(y: np.ndarray, classes: tuple[str, ...], known: np.ndarray) -> str | None:
+    """That some classes are never a target for want of train rows, with what they may be a slip for; y int [rows] of train."""
+    count = np.bincount(y, minlength=len(classes))
+    big = [name for name, enough in zip(classes, known, strict=True) if enough]
+    told = []
+    for name, rows, enough in zip(classes, count, known, strict=True):
+        if not enough and big:
+            near = nearest(name, big)
+            told.append(f"{name!r} ({rows:,} row{'' if rows == 1 else 's'}{f'; did you mean {near!r}?' if near else ''})")
+    more = f" and {len(told) - 5} more" if len(told) > 5 else ""
+    return (
+        f"too few train rows to be anybody's target: {', '.join(told[:5])}{more}; attack.target_min_rows moves the bound" if told else None
+    )

@@ -87,7 +87,8 @@ def test_standardised_on_train_numbers_only_and_capped(load: Load) -> None:
     assert dataset.train.x[:, 0].mean() == pytest.approx(0, abs=1e-6)
     assert dataset.train.x[:, 0].std() == pytest.approx(1, abs=1e-5)
     assert set(np.unique(dataset.test.x[:, 1:])) == {0, 1}
-    assert dataset.deviations == ("a subset of the data: 50 of 160 train rows, 50 of 160 aux rows, 50 of 80 test rows",)
+    assert dataset.deviations[0] == "a subset of the data: 50 of 160 train rows, 50 of 160 aux rows, 50 of 80 test rows"
+    assert "LABEL LEAKAGE? 'age' alone" in dataset.deviations[1], "people are made so that the age settles the label"
 
 
 def test_overrides_annotations_and_drop(load: Load) -> None:
@@ -358,15 +359,15 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, object], str]] = {
     "two roles": (TEXT, {"numeric": ("age",), "categorical": ("age",)}, "'age' is in dataset.numeric and in dataset.categorical"),
     "words as numbers": (TEXT, {"numeric": ("job",)}, "column 'job' is to be numbers and has none (for instance 'a')"),
     "split words": (
-        people(8).assign(s=["train", "valid"] * 4).to_csv(index=False),
+        people(8).assign(s=["train", "later"] * 4).to_csv(index=False),
         {"split_column": "s"},
-        "the split column 's' says 'valid' (4 rows); each row must say train, aux or test",
+        "the split column 's' says 'later' (4 rows); each row must say train, aux or test",
     ),
     "split gaps": (people(8).assign(s=["train", None] * 4).to_csv(index=False), {"split_column": "s"}, "says nothing (4 rows)"),
-    "no aux": (
-        people(8).assign(s=["train", "test"] * 4).to_csv(index=False),
+    "no test": (
+        people(8).assign(s=["train", "aux"] * 4).to_csv(index=False),
         {"split_column": "s"},
-        "no row of the split column 's' says aux",
+        "no row of the split column 's' says test",
     ),
     "short row": (TEXT + "1,2\n3,4,5,6\n", {}, "row 102 has 2 fields where the header has 3 (the header is row 1); 2 rows do not fit"),
     "open quote": (TEXT + '"oops,1,2\n3,4,5\n', {}, "do not pair up: one opened in that row or above is never closed"),

@@ -409,7 +409,7 @@ REFUSED: dict[str, tuple[str, str | bytes, dict[str, object], str]] = {
         "'text' is in dataset.text and in dataset.annotations",
     ),
     "numbers as texts": ("mine.parquet", opinions().to_parquet(), {"text": "n"}, "column 'n' holds int64, not text"),
-    "not a label": ("mine.csv", opinions(600).to_csv(), {"label": "n"}, "has 600 different values"),
+    "not a label": ("mine.csv", opinions(600).to_csv(), {"label": "n"}, "has 600 different numbers"),
     "unknown class": ("mine.csv", CSV, {"positive": "goof"}, "did you mean 'good'?"),
     "no text at all": ("mine.csv", "text,y\n,a\n ,b\n", {}, "no row has both a text and a label"),
     "one class": ("mine.csv", opinions().assign(y="x").to_csv(), {}, "has one class only ('x')"),

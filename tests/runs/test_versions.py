@@ -81,6 +81,38 @@ def test_an_unfinished_run_of_another_schedule_is_refused_in_words(store: Store)
     assert "schedule: 1: poison spread evenly" in exported(store, row.id)
 
 
+def test_an_unfinished_run_over_data_read_by_other_rules_is_refused_in_words(store: Store) -> None:
+    row = run.start(store, parse(SCENARIO), spawn=False)
+    with store.write() as db:
+        db.execute("UPDATE runs SET reading = 1 WHERE id = ?", (row.id,))
+    assert store.run(row.id).reading == 1
+    assert work(store, row.id, pipeline=FakePipeline()) == "done", "data of one published form are read alike under every version"
+    assert "reading: 1: a label called None or NA was none" in exported(store, row.id)
+    own = parse(
+        SCENARIO.replace('"breast_cancer"', '"table"\npath = "/nowhere/x.csv"\nlabel = "y"').replace(
+            '"digits"', '"table"\npath = "/nowhere/x.csv"\nlabel = "y"'
+        )
+    )
+    assert own.dataset.kind == "table"
+    mine = run.start(store, own, spawn=False)
+    assert store.run(mine.id).reading == versions.READING
+    with store.write() as db:
+        db.execute("UPDATE runs SET reading = 1 WHERE id = ?", (mine.id,))
+    for attempt in (lambda: run.resume(store, mine.id), lambda: work(store, mine.id, pipeline=FakePipeline())):
+        with pytest.raises(RequestError, match=r"began when data were read by other rules \(1: .*start its scenario again"):
+            attempt()
+    assert store.run(mine.id).state == "queued"
+
+
+def test_the_digest_of_ones_own_data_is_of_the_rules_of_reading_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    published = parse(SCENARIO)
+    own = published.model_copy(update={"dataset": published.dataset.model_copy(update={"kind": "table"})})
+    before = digest(published), digest(own)
+    monkeypatch.setattr(versions, "READING", 3)
+    assert digest(published) == before[0]
+    assert digest(own) != before[1]
+
+
 def test_victims_of_another_schedule_are_not_taken_over_though_the_discovery_is(store: Store) -> None:
     parent = parent_run(store)
     aged(store, parent)
@@ -165,7 +197,7 @@ def test_a_store_and_a_bundle_of_before_are_opened(store: Store, tmp_path: Path)
         store_bundle.open_bundle(old, tmp_path / "old.subpop")
     for file in ("old.subpop", "old.db"):
         db = sqlite3.connect(tmp_path / file)
-        later = {"runs": ("schedule", "statistics", "boot", "pid_namespace", "claim"), "leases": ("boot", "pid_namespace")}
+        later = {"runs": ("schedule", "statistics", "reading", "boot", "pid_namespace", "claim"), "leases": ("boot", "pid_namespace")}
         db.executescript("".join(f"ALTER TABLE {table} DROP COLUMN {name};" for table, names in later.items() for name in names))
         db.execute("PRAGMA user_version = 2")
         db.close()

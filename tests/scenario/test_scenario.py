@@ -177,6 +177,10 @@ def test_an_empty_text_says_what_a_scenario_needs() -> None:
         (SMALL + "[attack]\nalphas = [2, 1]\n", "line 17, attack.alphas: must rise, each rate once"),
         (SMALL + "[attack]\nalphas = []\n", "line 17, attack.alphas: is empty; give at least one poison rate"),
         (SMALL + "[attack]\ntarget_label = 'flip'\n", 'line 17, attack.target_label: is "flip", which needs two classes'),
+        (
+            SMALL.replace("digits", "adult") + "[attack]\ntarget_label = 'flip'\ntarget_min_rows = 5\n",
+            'attack.target_min_rows: has no meaning with target_label = "flip"',
+        ),
         (SMALL + "[attack]\ntarget_label = 'rarst'\n", "did you mean 'rarest'?"),
         (SMALL + "[attack]\ntarget_label = ''\n", "line 17, attack.target_label: is empty; give one of rarest, least_likely, flip"),
         (SMALL + "[compute]\ndevice = 'gpu'\n", 'line 17, compute.device: is "gpu"; expected "auto"'),

@@ -312,3 +312,14 @@ def test_unknown_feature_names_the_nearest_of_the_real_ones(shared_data: Path):
     data = datasets.load(AdultSection(rows=40), 0, shared_data)
     with pytest.raises(UnknownName, match="did you mean 'education-num'"):
         subpopulations.assign(features("education_num"), data, None, 0)
+
+
+def test_numbers_that_differ_have_names_that_differ():
+    assert levels.numbers_apart([1234.3, 1234.4]) == ("1234.3", "1234.4")
+    assert levels.numbers_apart([0.5, 2.0, 12_285.0]) == ("0.5", "2", "12,285")
+    assert levels.numbers_apart([1e-7, 1e-7 + 1e-20]) == ("1e-07", "1.0000000000001e-07")
+    table = pd.Series([1234.3, 1234.4, np.nan])
+    assert annotate("n", table, None)[1] == ("1234.3", "1234.4", "missing")
+    names = ranges([1234.31, 1234.32, 1234.4], whole=False)
+    assert names == ("under 1234.31", "1234.31 to under 1234.32", "1234.32 to under 1234.4", "1234.4+")
+    assert ranges([0.2, 0.4], whole=False) == ("under 0.2", "0.2 to under 0.4", "0.4+")

@@ -15,7 +15,7 @@ from engine.rows import Dataset, Membership, Rows, Subpopulation
 from engine.scenario.sections import EvaluationSection, LabelFlipSection, SubpopulationsSection
 from engine.subpopulations import summarise
 from engine.subpopulations.selection import by_confidence, select
-from engine.subpopulations.target_label import check_target, known_classes, target_label
+from engine.subpopulations.target_label import check_target, few_rows_note, known_classes, target_label
 from tests.worlds import sections
 
 CLASSES = ("cat", "dog", "owl")
@@ -121,8 +121,45 @@ def test_a_class_that_train_has_no_row_of_is_nobodys_target():
     assert target_label("rarest", classes, y, outputs, known) == "dog"
     assert target_label("least_likely", classes, y, outputs, known) == "dog"
     check_target("owl", classes, known)
-    with pytest.raises(RequestError, match=r"attack.target_label: no train row is of class '\?'.*use one of rarest.*cat, dog, owl"):
+    with pytest.raises(RequestError, match=r"attack.target_label: train has no row of class '\?', or too few.*use one of.*cat, dog, owl"):
         check_target("?", classes, known)
+
+
+@pytest.mark.parametrize(
+    ("rows", "kept"),
+    [
+        ((1, 300, 299), "011"),  # the mistyped one of 600
+        ((9, 300, 291), "011"),
+        ((10, 300, 290), "111"),
+        ((19, 990, 991), "011"),  # less than 1 %
+        ((20, 990, 990), "111"),
+        ((0, 3, 3), "011"),
+        ((9,) * 10, "1" * 10),  # a sliver of ten classes: none is smaller than the others
+        ((8,) * 250 + (1,), "1" * 250 + "0"),  # 1 % of train is more than any class has
+    ],
+)
+def test_a_class_with_a_handful_of_train_rows_is_nobodys_target(rows, kept):
+    classes = tuple(f"c{i}" for i in range(len(rows)))
+    y = np.repeat(np.arange(len(rows)), rows)
+    known = known_classes(y, classes)
+    assert "".join(str(int(each)) for each in known) == kept
+    assert known_classes(y, classes, 1).tolist() == [n > 0 for n in rows]
+    said = few_rows_note(y, classes, known)
+    assert (said is None) == ("0" not in kept)
+
+
+def test_a_class_that_is_a_slip_is_pointed_out_with_what_it_may_have_meant():
+    y = np.repeat([0, 1, 2, 3], [300, 299, 1, 3])
+    classes = ("no", "yes", "yess", "maybe")
+    known = known_classes(y, classes)
+    assert few_rows_note(y, classes, known) == (
+        "too few train rows to be anybody's target: 'yess' (1 row; did you mean 'yes'?), 'maybe' (3 rows); "
+        "attack.target_min_rows moves the bound"
+    )
+    assert target_label("rarest", classes, y, np.ones((603, 4)), known) == "yes"
+    with pytest.raises(RequestError, match=r"too few for a clean victim to know it \(attack.target_min_rows\)"):
+        check_target("yess", classes, known)
+    check_target("yess", classes, known_classes(y, classes, 1))
 
 
 def test_outputs_of_the_wrong_shape_are_a_programming_error():

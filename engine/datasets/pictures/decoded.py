@@ -111,7 +111,7 @@ def _spool(source: Source, size: int, progress: Progress, pixels: Any, traits: A
     content = sha256()
     for name, digest in sorted(digests):
         content.update(f"{name}\0".encode(errors="surrogateescape") + digest)
-    return {"names": names, "size": size, "left": left.count, "left_names": left.names, "content": content.hexdigest(),
+    return {"names": names, "size": size, "left": left.count, "left_names": left.names, "said": left.said, "content": content.hexdigest(),
             "resized": resized, "squeezed": squeezed}  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def _pictures(source: Source, about: dict[str, Any], pixels: np.ndarray, traits:
     names, size = about["names"], about["size"]
     order = np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
     square = f"{size}×{size}"
-    said = list(Leftovers(about["left"], about["left_names"]).notes())
+    said = [*Leftovers(about["left"], about["left_names"]).notes(), *about.get("said", ())]
     if about["resized"]:
         cut = f"; {counted(about['squeezed'], 'picture')} not square, squeezed" if about["squeezed"] else ""
         said.append(f"resized to {square}: {about['resized']:,} of {counted(len(names), 'picture')}{cut}")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.datasets.files.archives import Leftovers
+from engine.datasets.pictures.depth import Scales, kind_of
 from engine.datasets.pictures.traits import measured
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class Block:
     done: float = 0.0
 
 
-def decode(members: Iterable[Member], size: int, left: Leftovers) -> Generator[Block, None, None]:
-    """Blocks in the members' order, whatever the number of threads."""
+def decode(members: Iterable[Member], size: int, left: Leftovers, scales: Scales | None = None) -> Generator[Block, None, None]:
+    """Blocks in the members' order, whatever the number of threads. scales: of pictures of more than 8 bits."""
     from PIL import Image
 
     threads = min(MOST_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
@@ -63,7 +64,7 @@ def decode(members: Iterable[Member], size: int, left: Leftovers) -> Generator[B
         pool = ThreadPoolExecutor(threads, "decode")
         try:
             for batch in _batches(members):
-                waiting.append(pool.submit(_decode_batch, batch, size))
+                waiting.append(pool.submit(_decode_batch, batch, size, scales))
                 if len(waiting) > 2 * threads:
                     yield _taken(waiting, left)
             while waiting:
@@ -90,7 +91,7 @@ def _batches(members: Iterable[Member]) -> Iterator[list[Member]]:
         yield batch
 
 
-def _decode_batch(batch: list[Member], size: int) -> tuple[Block, list[tuple[str, str]]]:
+def _decode_batch(batch: list[Member], size: int, scales: Scales | None) -> tuple[Block, list[tuple[str, str]]]:
     """The pictures among the files, and (why, name) of the others."""
     import numpy as np
 
@@ -103,7 +104,7 @@ def _decode_batch(batch: list[Member], size: int) -> tuple[Block, list[tuple[str
         try:
             data = read()
             digests.append((name, hashlib.sha256(data).digest()))
-            pixels[len(names)], was = picture(data, size)
+            pixels[len(names)], was = picture(data, size, scales)
         except LeftOut as error:
             failed.append((str(error), name))
         else:
@@ -114,7 +115,7 @@ def _decode_batch(batch: list[Member], size: int) -> tuple[Block, list[tuple[str
     return Block(names, kept, measured(kept), digests, resized, squeezed, batch[-1][2]), failed
 
 
-def picture(data: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]:
+def picture(data: bytes, size: int, scales: Scales | None = None) -> tuple[np.ndarray, tuple[int, int]]:
     """uint8 [size, size, 3] of a picture file, and the width and height it had. LeftOut where it is none or too large.
 
     Another size is brought to this one, the sides each by its own factor: nothing is cut off.
@@ -131,7 +132,7 @@ def picture(data: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]:
                 raise LeftOut(f"larger than {MOST_PIXELS // 1_000_000} megapixels")
             if min(width, height) >= 4 * size:  # a photograph: let the JPEG decoder halve it, which is exact enough and much faster
                 image.draft("RGB", (2 * size, 2 * size))
-            shown = _upright(_as_rgb(image))
+            shown = _upright(_as_rgb(image, scales or {}))
             if shown.size != (size, size):
                 shown = shown.resize((size, size), Image.Resampling.BICUBIC)
             return np.asarray(shown), (width, height)
@@ -143,14 +144,16 @@ def picture(data: bytes, size: int) -> tuple[np.ndarray, tuple[int, int]]:
         raise LeftOut("not readable as a picture") from error
 
 
-def _as_rgb(image: Image) -> Image:
-    """In RGB; what is transparent lies on white, 16 bits are cut to 8."""
+def _as_rgb(image: Image, scales: Scales) -> Image:
+    """In RGB; what is transparent lies on white, more than 8 bits are scaled as given, or 16 cut to 8."""
     import numpy as np
     from PIL import Image as Images
 
     if image.mode == "RGB" and "transparency" not in image.info:
         image.load()
         return image
+    if (scale := scales.get(kind_of(image) or "")) is not None:
+        return Images.fromarray(scale.applied(np.asarray(image))).convert("RGB")
     if image.mode.startswith("I;16"):
         return Images.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:

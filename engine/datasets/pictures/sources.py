@@ -7,6 +7,7 @@ damaged or goes on after its end is refused whole.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,14 @@ from typing import Protocol
 
 from engine.datasets.files.archives import MOST_BYTES, TOO_LARGE, Leftovers, tar_members
 from engine.datasets.files.fetching import digest_of
-from engine.datasets.pictures.decoding import Block, LeftOut, Member, decode
+from engine.datasets.pictures.decoding import FORMATS, MOST_PIXELS, Block, LeftOut, Member, decode
+from engine.datasets.pictures.depth import Scales, scales_of
 from engine.errors import BadData
 
 Naming = Callable[[str], str]  # a member's path -> the name it goes by; LeftOut where it is none of the dataset's
 
 TWICE = "named twice"
+NO_FILE = -1  # in the place of a size: what would hang, or never end, where it is read
 
 
 class Source(Protocol):
@@ -71,11 +74,15 @@ def archive_of_pictures(path: Path, naming: Naming) -> ArchiveOfPictures:
 
 @dataclass(frozen=True)
 class FolderOfPictures:
-    """Picture files in a folder and the folders in it. files: (path below `path`, bytes, mtime in ns), sorted."""
+    """Picture files in a folder and the folders in it. files: (path below `path`, bytes, mtime in ns), sorted.
+
+    Bytes are NO_FILE for what is none. deep: whether its pictures may have more than 8 bits; all are then looked at before one is scaled.
+    """
 
     path: Path
     naming: Naming
     files: tuple[tuple[str, int, int], ...]
+    deep: bool = False
 
     @property
     def label(self) -> str:
@@ -83,26 +90,32 @@ class FolderOfPictures:
 
     @property
     def key(self) -> str:
-        return f"folder {self.path.resolve()} {self.files}"
+        return f"folder {self.path.resolve()} {self.files}{' deep' if self.deep else ''}"
 
     @property
     def checksum(self) -> None:
         return None
 
     def blocks(self, size: int, left: Leftovers) -> Generator[Block, None, None]:
-        return decode(self._members(left), size, left)
+        scales: Scales = {}
+        if self.deep:
+            paths = (self.path / path for path, size, _ in self.files if 0 <= size <= MOST_BYTES)
+            scales, left.said = scales_of(paths, FORMATS, MOST_PIXELS)
+        return decode(self._members(left), size, left, scales)
 
     def _members(self, left: Leftovers) -> Iterator[Member]:
         seen: set[str] = set()
         for place, (path, size, _) in enumerate(self.files, 1):
             name = _name(path, self.naming, seen, left)
-            if name is not None and size > MOST_BYTES:
+            if name is not None and size == NO_FILE:
+                left.add("a pipe, a device or the like", path)
+            elif name is not None and size > MOST_BYTES:
                 left.add(TOO_LARGE, path)
             elif name is not None:
                 yield name, lambda path=path: _bytes_of(self.path / path), place / len(self.files)  # type: ignore[misc]
 
 
-def folder_of_pictures(path: Path, naming: Naming, within: tuple[str, ...] = ("",)) -> FolderOfPictures:
+def folder_of_pictures(path: Path, naming: Naming, within: tuple[str, ...] = ("",), deep: bool = False) -> FolderOfPictures:
     """What lies in the folder, or in the folders `within` it. Links are followed, each folder once. BadData where it cannot be read."""
     files: list[tuple[str, int, int]] = []
     seen: set[tuple[int, int]] = set()
@@ -122,11 +135,12 @@ def folder_of_pictures(path: Path, naming: Naming, within: tuple[str, ...] = (""
             for name in names:
                 file = Path(here) / name
                 try:
-                    stat = file.stat()
-                    files.append((file.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns))
+                    there = file.stat()
+                    size = there.st_size if stat.S_ISREG(there.st_mode) else NO_FILE
+                    files.append((file.relative_to(path).as_posix(), size, there.st_mtime_ns))
                 except OSError:  # a link to nothing, or gone meanwhile: told when it is read
                     files.append((file.relative_to(path).as_posix(), 0, 0))
-    return FolderOfPictures(path, naming, tuple(sorted(files)))
+    return FolderOfPictures(path, naming, tuple(sorted(files)), deep)
 
 
 def _name(path: str, naming: Naming, seen: set[str], left: Leftovers) -> str | None:

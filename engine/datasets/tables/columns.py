@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
 MISSING = "missing"  # the level of a missing word, and how it is shown
-ID_NAME = re.compile(r"(^|[_\-. ])(id|uuid|guid|rowid|index|key)$|[a-z]I[dD]$", re.ASCII)
+STRICT_ID = re.compile(r"(?i:(^|[_\-. ])(id|uuid|guid|rowid)([_\-. ]?(no|nr|number|code))?$|^id[_\-. ])|[a-z]I[dD]$", re.ASCII)
+# Names of what may be a count as well: only where nearly every row has its own.
+ID_NAME = re.compile(r"(^|[_\-. ])(index|idx|key|identifier|no|nr|num|number|ref|reference|code|serial)$|#$", re.IGNORECASE)
+INDEX_NAME = re.compile(r"^(unnamed: [0-9.]+|__index_level_[0-9]+__|level_[0-9]+|row ?names?|row|column [0-9]+|(?-i:X))$", re.IGNORECASE)
+PERSON_NAME = re.compile(
+    r"^(first|last|given|family|middle|full|maiden|nick|user|customer|patient|passenger|employee|student|client|player)[_\-. ]?names?$"
+    r"|^(surname|forename|e-?mail|phone|mobile|telephone|ssn|passport|iban|address|street|licen[cs]e[_ ]?plate|ip)"
+    r"([_\-. ](address|no|number))?$",
+    re.IGNORECASE,
+)
+WEIGHT_NAME = re.compile(
+    r"^(sample|sampling|survey|instance|case|row|obs|observation|person|household|population|final|base|design|class|frequency|freq)"
+    r"[_\-. ]?(weight|wt|wgt)s?$|^(fnlwgt|pweight|fweight|iweight|perwt|hhwt|pwgtp|wgtp|wgt|final_?wt)$",
+    re.IGNORECASE,
+)
+NEARLY = 0.95  # different values of a column, by its rows, that make it an identifier
+MOST_ROWS_OF_ONE = 5  # a word that stands on average in fewer rows is next to an identifier
+MOST_PERSONS = 20  # different names of persons that may still be categories
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A column of numbers: float64 [rows], NaN where missing. said: what was done to read it so."""
+    """A column of numbers: float64 [rows], NaN where missing. said: what was done to read it so; gone: words read as missing -> rows."""
 
     name: str
     values: np.ndarray
     said: tuple[str, ...] = ()
+    gone: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def missing(self) -> np.ndarray:
@@ -37,6 +56,7 @@ class Words:
     levels: tuple[str, ...]
     said: tuple[str, ...] = ()
     dates: bool = False
+    gone: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def missing(self) -> np.ndarray:
@@ -63,10 +83,7 @@ def why_left_out(column: Numbers | Words, max_categories: int) -> str | None:
         values = column.values[present]
         if values.min() == values.max():
             return None if n < len(present) else "the same in every row"
-        whole = n == len(present) and n >= 20 and bool((values == np.round(values)).all()) and len(np.unique(values)) == n
-        if whole and values.max() - values.min() == n - 1:
-            return "numbers the rows"
-        return "an identifier, different in every row" if whole and ID_NAME.search(column.name) else None
+        return _why_no_measure(column.name, values, n == len(present), max_categories)
     counts = np.bincount(column.codes[present], minlength=len(column.levels))
     different = int((counts > 0).sum())
     if different == 1:
@@ -74,6 +91,41 @@ def why_left_out(column: Numbers | Words, max_categories: int) -> str | None:
     if column.dates:
         return "dates; list it in dataset.numeric for days, or in dataset.annotations"
     kept = np.sort(counts)[::-1][: max_categories - 1].sum()
-    if different > max_categories and (different > n / 2 or kept < n / 10):
+    if different > MOST_PERSONS and PERSON_NAME.search(column.name):
+        return f"names of persons or the like: {different:,} different values"
+    if different > max_categories and STRICT_ID.search(column.name):
+        return f"an identifier: {different:,} different values in {n:,} rows"
+    if different > max_categories and (different > n / MOST_ROWS_OF_ONE or kept < n / 10):
         return f"an identifier or free text: {different:,} different values in {n:,} rows"
     return None
+
+
+def _why_no_measure(name: str, values: np.ndarray, complete: bool, max_categories: int) -> str | None:
+    """Why a column of numbers measures nothing, or None: it numbers or names the rows, or weighs them. complete: no row lacks one."""
+    import numpy as np
+
+    if WEIGHT_NAME.search(name):
+        return "a weight of rows"
+    different, n = len(np.unique(values)), len(values)
+    if n < 20 or not bool((values == np.round(values)).all()):
+        return None
+    if different == n and complete and values.max() - values.min() == n - 1:
+        return "numbers the rows"
+    if different >= NEARLY * n:
+        if INDEX_NAME.search(name):
+            return "numbers the rows, by its name"
+        if STRICT_ID.search(name) or ID_NAME.search(name):
+            return "an identifier, different in every row" if different == n else "an identifier, different in nearly every row"
+    if different > max_categories and (STRICT_ID.search(name) or PERSON_NAME.search(name)):
+        return f"an identifier: {different:,} different values in {n:,} rows"
+    return None
+
+
+def rises(values: np.ndarray) -> bool:
+    """Whether whole numbers rise or fall from each row to the next, as those that number the rows do. values: float64 [rows]."""
+    import numpy as np
+
+    if len(values) < 20 or np.isnan(values).any() or bool((values != np.round(values)).any()):
+        return False
+    steps = np.diff(values)
+    return bool((steps > 0).all() or (steps < 0).all())

@@ -10,6 +10,7 @@ import codecs
 import csv
 import gzip
 import io
+import stat
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -17,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
+from engine.datasets.tables.layout import SAMPLE, SEPARATORS, Layout, layout_of, refuse_header_of_data
 from engine.datasets.wording import counted
 from engine.errors import BadData, MissingData
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 NOT_WINDOWS = (0x81, 0x8D, 0x8F, 0x90, 0x9D)  # bytes that Windows-1252 leaves undefined
 HEAD_BYTES = 1 << 20
 BLOCK_BYTES, LARGEST_ROW_BYTES = 1 << 22, 1 << 28
@@ -58,26 +59,47 @@ class RawTable:
 
 @dataclass(frozen=True)
 class _Text:
-    """What one pass over a CSV's bytes tells: its encoding, whether its quotes pair up, and its beginning, decoded."""
+    """What one pass over a CSV's bytes tells: its encoding, how many quotes it has, and its beginning, decoded."""
 
     encoding: str
     notes: tuple[str, ...]
-    odd_quotes: bool
+    quotes: int
     head: str
 
+    @property
+    def odd_quotes(self) -> bool:
+        return self.quotes % 2 == 1
 
-def read(path: Path) -> RawTable:
-    """The file's columns. MissingData where there is no file; BadData where it is not a table."""
+    @property
+    def codec(self) -> str:
+        return "utf-8-sig" if self.encoding == "utf8" else self.encoding
+
+
+def read(path: Path, encoding: str | None = None) -> RawTable:
+    """The file's columns. encoding: of a CSV, found where it is None. MissingData where there is no file; BadData where it is no table."""
     start = _first_bytes(path)
     if start.startswith(b"PAR1"):
+        if encoding is not None:
+            raise BadData("a Parquet file needs no encoding", where=str(path), next="take dataset.encoding out")
         return _parquet(path)
     for magic, what in OTHER_FORMATS.items():
         if start.startswith(magic):
             raise BadData(f"this is {what}, not a CSV or a Parquet file", where=str(path), next="export it as CSV or Parquet")
-    return _csv(path, zipped=start.startswith(b"\x1f\x8b"))
+    return _csv(path, start.startswith(b"\x1f\x8b"), encoding)
+
+
+def is_pipe_or_device(path: Path) -> bool:
+    """Whether a path, or what it links to, is neither a file nor a folder: to open it may hang, to read it may never end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _first_bytes(path: Path) -> bytes:
+    if is_pipe_or_device(path):
+        raise BadData("this is a pipe, a device or the like, not a file", where=str(path), next="write what comes from it to a file first")
     try:
         with path.open("rb") as file:
             start = file.read(16)
@@ -96,18 +118,13 @@ def _first_bytes(path: Path) -> bytes:
 # ---- CSV ------------------------------------------------------------------------------------------------------------
 
 
-def _csv(path: Path, zipped: bool) -> RawTable:
-    text = _examine(path, zipped)
-    separator = _separator(text.head)
-    header = next(iter(_records(text.head, separator)), [])
-    if not any(cell.strip() for cell in header):
-        raise BadData("there is no header row: the file has only empty lines", where=str(path), next="its first line must name the columns")
-    table = _parse(path, zipped, text, separator, len(header))
-    names, repeated, notes = _unique_names(header)
-    if separator != ",":
-        notes = (f"read as {SEPARATORS[separator]}-separated", *notes)
+def _csv(path: Path, zipped: bool, encoding: str | None) -> RawTable:
+    text = _examine(path, zipped, encoding)
+    layout = layout_of(path, text.head)
+    table, said = _table(path, zipped, text, layout)
+    names, repeated, notes = _unique_names(layout.header)
     table = table.slice(1)  # its first row is the header
-    if text.odd_quotes and table.num_rows and "\n" in str(table.column(len(names) - 1)[-1].as_py()):
+    if text.odd_quotes and not said and table.num_rows and "\n" in str(table.column(len(names) - 1)[-1].as_py()):
         raise BadData(
             f'a quote (") that opens in row {table.num_rows + 1:,} is never closed (the header is row 1)',
             where=str(path),
@@ -115,10 +132,65 @@ def _csv(path: Path, zipped: bool) -> RawTable:
         )
     if not table.num_rows:
         raise BadData("there is a header row and no row of data", where=str(path), next="add rows, or choose another file")
-    return RawTable(path, names, tuple(table.columns), table.num_rows, repeated, (*text.notes, *notes))
+    notes += refuse_header_of_data(path, layout.header, [column.slice(0, SAMPLE).to_pylist() for column in table.columns])
+    return RawTable(path, names, tuple(table.columns), table.num_rows, repeated, (*text.notes, *layout.notes, *said, *notes))
 
 
-def _examine(path: Path, zipped: bool) -> _Text:
+def _table(path: Path, zipped: bool, text: _Text, layout: Layout) -> tuple[pa.Table, tuple[str, ...]]:
+    """Every record, the header among them. Quotes of which records span lines are told, or, between tabs, read as they stand."""
+    refusal: BadData | None = None
+    try:
+        table = _parse(path, zipped, text, layout)
+    except BadData as error:
+        table, refusal = None, error
+    spanning = 0 if table is None or not text.quotes else _spanning(table)
+    if layout.separator == "\t" and (refusal is not None or spanning or text.odd_quotes) and text.quotes:
+        try:
+            plain = _parse(path, zipped, text, layout, quotes=False)
+            return plain, ('quotes (") read as they stand: taken for marks around a field, they would make one record of several lines',)
+        except BadData:
+            pass
+    if table is None:
+        assert refusal is not None
+        raise refusal
+    if not spanning or text.odd_quotes:
+        return table, ()
+    _refuse_stray_quotes(path, zipped, text, layout)
+    return table, (f"{counted(spanning, 'record')} of several lines, in quotes",)
+
+
+def _spanning(table: pa.Table) -> int:
+    """How many records hold a line break."""
+    from pyarrow import compute
+
+    there = None
+    for column in table.columns:
+        breaks = compute.match_substring_regex(column, "[\r\n]")
+        there = breaks if there is None else compute.or_(there, breaks)
+    return int(compute.sum(there).as_py() or 0)
+
+
+def _refuse_stray_quotes(path: Path, zipped: bool, text: _Text, layout: Layout) -> None:
+    """BadData where a closing quote is followed by more of its field: it was not meant to close one, and lines between were swallowed."""
+    with _open(path, zipped) as file, io.TextIOWrapper(file, encoding=text.codec, errors="replace", newline="") as lines:
+        for _ in range(layout.skip):
+            next(lines, "")
+        reader = csv.reader(lines, delimiter=layout.separator, strict=True)
+        before = 0
+        try:
+            for _ in reader:
+                before = reader.line_num
+        except csv.Error as error:
+            if "expected after" in str(error):
+                raise BadData(
+                    f'a quote (") opens in line {before + layout.skip + 1:,}, and where the next one stands, in line '
+                    f"{reader.line_num + layout.skip:,}, the field goes on: it swallows the lines between",
+                    where=str(path),
+                    next="double quotes that are meant as characters",
+                ) from error
+
+
+def _examine(path: Path, zipped: bool, encoding: str | None) -> _Text:
     """One pass over the bytes. BadData where they are not text."""
     quotes, lines, bad_line, undefined, zeros, head = 0, 1, 0, False, False, b""
     utf8 = codecs.getincrementaldecoder("utf-8")()
@@ -141,49 +213,28 @@ def _examine(path: Path, zipped: bool) -> _Text:
     except (OSError, EOFError, zlib.error) as error:  # gzip's: not gzip, cut short, garbled
         raise BadData(f"cannot be read: {error}", where=str(path), next="is it whole? get or write it again") from error
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return _Text("utf-16", ("read as UTF-16",), quotes % 2 == 1, head[: len(head) // 2 * 2].decode("utf-16", "ignore"))
+        return _Text("utf-16", ("read as UTF-16",), quotes, head[: len(head) // 2 * 2].decode("utf-16", "ignore"))
+    if encoding is not None:
+        return _Text(encoding, (), quotes, head.decode(encoding, "ignore"))
     if zeros:
         raise BadData("this is not text: it has zero bytes", where=str(path), next="export it as CSV (UTF-8) or Parquet")
     if not bad_line:
-        return _Text("utf8", (), quotes % 2 == 1, head.decode("utf-8-sig", "ignore"))
+        return _Text("utf8", (), quotes, head.decode("utf-8-sig", "ignore"))
     encoding = "latin-1" if undefined else "cp1252"
     said = f"not UTF-8 (line {bad_line:,}): read as {'Windows-1252' if encoding == 'cp1252' else 'Latin-1'}"
-    return _Text(encoding, (said,), quotes % 2 == 1, head.decode(encoding))
+    return _Text(encoding, (said,), quotes, head.decode(encoding))
 
 
 def _open(path: Path, zipped: bool) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path)) if zipped else path.open("rb")
 
 
-def _separator(head: str) -> str:
-    """The separator that splits the first records into the most fields, evenly. A file of one column has none: comma."""
-    best, most = ",", 1
-    for separator in SEPARATORS:
-        records = _records(head, separator)
-        width = len(records[0]) if records else 0
-        even = sum(len(row) == width for row in records)
-        if width > most and even >= 0.5 * len(records):
-            best, most = separator, width
-    return best
-
-
-def _records(head: str, separator: str) -> list[list[str]]:
-    """The first records that are not empty, as far as they can be read."""
-    records: list[list[str]] = []
-    try:
-        for record in csv.reader(io.StringIO(head, newline=None), delimiter=separator):
-            records += [record] if record else []
-            if len(records) == 50:
-                break
-    except csv.Error:  # a field longer than csv's limit: what came before will do
-        pass
-    return records
-
-
-def _parse(path: Path, zipped: bool, text: _Text, separator: str, width: int) -> pa.Table:
-    """Every record as `width` text fields, the header among them. BadData where records have other widths."""
+def _parse(path: Path, zipped: bool, text: _Text, layout: Layout, quotes: bool = True) -> pa.Table:
+    """Every record as text fields as many as the header has, the header among them. BadData where records have other widths."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
+
+    width, separator = len(layout.header), layout.separator
 
     misfits: list[tuple[int, int]] = []  # row in the file, the header being 1, and its fields
 
@@ -192,12 +243,15 @@ def _parse(path: Path, zipped: bool, text: _Text, separator: str, width: int) ->
         return "skip"
 
     convert = arrow_csv.ConvertOptions(column_types={f"f{i}": pa.large_string() for i in range(width)}, strings_can_be_null=False)
-    parse = arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=note_misfit)
+    parse = arrow_csv.ParseOptions(
+        delimiter=separator, newlines_in_values=quotes, quote_char='"' if quotes else False, invalid_row_handler=note_misfit
+    )
     for block in (BLOCK_BYTES, LARGEST_ROW_BYTES):
         misfits.clear()
         options = arrow_csv.ReadOptions(
             use_threads=False,  # threads lose the row numbers
             autogenerate_column_names=True,
+            skip_rows=layout.skip,
             block_size=block,
             encoding=text.encoding,
         )
@@ -210,6 +264,7 @@ def _parse(path: Path, zipped: bool, text: _Text, separator: str, width: int) ->
                 continue  # one record longer than a block
             advice = "look for a quote that is never closed" if "straddling" in str(error) else "export it again as CSV (UTF-8) or Parquet"
             raise BadData(f"cannot be read as CSV: {str(error).splitlines()[0]}", where=str(path), next=advice) from error
+    name = SEPARATORS.get(separator, f"{separator!r} sign")
     if misfits:
         row, fields = misfits[0]
         more = f"; {len(misfits):,} rows do not fit" if len(misfits) > 1 else ""
@@ -218,7 +273,7 @@ def _parse(path: Path, zipped: bool, text: _Text, separator: str, width: int) ->
         raise BadData(
             f"row {row:,} has {counted(fields, 'field')} where the header has {width} (the header is row 1){more}",
             where=str(path),
-            next=f"fields are taken to be separated by {SEPARATORS[separator]}s; quote fields that hold one, and fill short rows up",
+            next=f"fields are taken to be separated by {name}s; quote fields that hold one, and fill short rows up",
         )
     return table
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.datasets.files.places import DataState
-from engine.datasets.splits import SPLITS, split_by_fraction
+from engine.datasets.splits import SPLITS, aux_of_train, held_out, split_by_fraction, split_named
 from engine.datasets.tables.columns import MISSING, Numbers, Words
 from engine.datasets.tables.file import RawTable
+from engine.datasets.tables.labels import is_number
 from engine.datasets.tables.reading import read_column
 from engine.datasets.wording import counted, listed
-from engine.errors import BadData, nearest
+from engine.errors import BadData, RequestError, nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
     from engine.scenario.sections import ColumnKeys
 
-MOST_CLASSES = 256  # a predicted class is stored in one byte
-SPLIT_WORDS = {"train": "train", "training": "train", "aux": "aux", "auxiliary": "aux", "test": "test", "testing": "test"}
 CLASHES = (  # roles that one column cannot both have
     ("label", "numeric"), ("label", "categorical"), ("label", "drop"), ("label", "split_column"), ("split_column", "numeric"),
     ("split_column", "categorical"), ("split_column", "drop"), ("numeric", "categorical"), ("numeric", "drop"),
@@ -31,6 +31,21 @@ CLASHES = (  # roles that one column cannot both have
 
 def path_of(section: ColumnKeys) -> Path:
     return section.path.expanduser()
+
+
+def encoding_of(section: ColumnKeys) -> str | None:
+    """The encoding that the scenario names, as Python calls it. RequestError where it is none of text."""
+    if section.encoding is None:
+        return None
+    try:
+        "".encode(section.encoding)  # a codec that is not of text refuses
+        return codecs.lookup(section.encoding).name
+    except LookupError as error:
+        raise RequestError(
+            f"there is no encoding {section.encoding!r}",
+            where="dataset.encoding",
+            next='use a name as "utf-8", "cp1252", "cp1251", "latin-1", "shift_jis", "gb18030", or take it out',
+        ) from error
 
 
 def state_of(section: ColumnKeys | None, what: str, columns: str) -> DataState:
@@ -43,7 +58,7 @@ def state_of(section: ColumnKeys | None, what: str, columns: str) -> DataState:
     except OSError as error:
         return DataState(False, f"{path}: {error.strerror}", (path,))
     if not path.is_file():
-        return DataState(False, f"{path} is a folder, not {what}", (path,))
+        return DataState(False, f"{path} is {'a folder' if path.is_dir() else 'a pipe, a device or the like'}, not {what}", (path,))
     return DataState(True, f"{path}, {size / 1e6:,.1f} MB", (path,))
 
 
@@ -76,38 +91,6 @@ def check_names(section: ColumnKeys, raw: RawTable) -> None:
         raise BadData("; ".join(wrong), where=str(raw.path), next=f"columns: {listed(raw.names)}{hint}")
 
 
-def labels_of(section: ColumnKeys, raw: RawTable) -> tuple[np.ndarray, tuple[str, ...], list[str]]:
-    """The class of every row, int64 [rows], -1 where the label is missing; the classes, numbers in order of size, `positive` last."""
-    import numpy as np
-
-    label, where = str(section.label), str(raw.path)
-    column = read_column(label, array_of(raw, label), where, forced="category")
-    assert isinstance(column, Words)
-    numbers = all(is_number(level) for level in column.levels)
-    if len(column.levels) > MOST_CLASSES or (numbers and len(column.levels) > 20 and any(float(v) % 1 for v in column.levels)):
-        raise BadData(f"the label column {label!r} has {len(column.levels):,} different values", where=where,
-                      next=f"a label is one of at most {MOST_CLASSES} classes: choose another column, or cut this one up")  # fmt: skip
-    shown = [
-        f"{float(v):g}" if numbers and float(v) % 1 == 0 and abs(float(v)) < 1e6 else v for v in column.levels
-    ]  # "1.0" and "1" are one
-    classes = sorted(set(shown), key=lambda v: (float(v), v) if numbers else (0.0, v))
-    if len(classes) < 2:
-        have = f"has one class only ({classes[0]!r})" if classes else "is empty"
-        raise BadData(
-            f"the label column {label!r} {have}", where=where, next="a model needs two classes to tell apart: choose another column"
-        )
-    if section.positive is not None:
-        if section.positive not in classes:
-            near = nearest(section.positive, classes)
-            raise BadData(f"the label column {label!r} has no class {section.positive!r}", where=where,
-                          next=f"did you mean {near!r}?" if near else f"set dataset.positive to one of: {listed(classes)}")  # fmt: skip
-        classes = [c for c in classes if c != section.positive] + [section.positive]
-    place = np.array([*(classes.index(v) for v in shown), -1], np.int64)
-    unlabelled = int(column.missing.sum())
-    said = [f"no label: {unlabelled:,} of {counted(raw.rows, 'row')}, left out"] if unlabelled else []
-    return place[column.codes], tuple(classes), said
-
-
 def split_rows(section: ColumnKeys, raw: RawTable, usable: np.ndarray, y: np.ndarray, seed: int) -> tuple[list[np.ndarray], list[str]]:
     """Sorted positions of train, aux and test among the usable rows (int [n])."""
     import numpy as np
@@ -117,19 +100,25 @@ def split_rows(section: ColumnKeys, raw: RawTable, usable: np.ndarray, y: np.nda
     column = read_column(section.split_column, array_of(raw, section.split_column), str(raw.path), forced="category")
     assert isinstance(column, Words)
     count = np.bincount(column.codes[usable] + 1, minlength=len(column.levels) + 1)
+    named = {word: split for i, word in enumerate(column.levels, 1) if count[i] and (split := split_named(word))}
     strange = [f"{'nothing' if not i else repr(word)} ({counted(int(count[i]), 'row')})"
-               for i, word in enumerate(["", *column.levels]) if count[i] and word.lower() not in SPLIT_WORDS]  # fmt: skip
+               for i, word in enumerate(["", *column.levels]) if count[i] and word not in named]  # fmt: skip
     if strange:
         more = f" and {len(strange) - 5} other words" if len(strange) > 5 else ""
         raise BadData(f"the split column {section.split_column!r} says {', '.join(strange[:5])}{more}", where=str(raw.path),
                       next="each row must say train, aux or test")  # fmt: skip
-    says = np.array([SPLITS.index(SPLIT_WORDS.get(word.lower(), "train")) for word in column.levels])[column.codes[usable]]
+    named, said = held_out(named)
+    said.insert(0, f"split by the column {section.split_column!r}")
+    says = np.array([SPLITS.index(named[word]) if word in named else -1 for word in column.levels])[column.codes[usable]]
     splits = [usable[says == i] for i in range(3)]
     for split, rows in zip(SPLITS, splits, strict=True):
-        if not len(rows):
+        if not len(rows) and split != "aux":
             raise BadData(f"no row of the split column {section.split_column!r} says {split}", where=str(raw.path),
-                          next="each of train, aux and test needs rows; or take dataset.split_column out")  # fmt: skip
-    return splits, [f"split by the column {section.split_column!r}"]
+                          next="each of train and test needs rows; or take dataset.split_column out")  # fmt: skip
+    if not len(splits[1]):
+        splits[0], splits[1], how = aux_of_train(splits[0], y, section.split, seed)
+        said.append(f"no aux rows: {how}")
+    return splits, said
 
 
 def absent(classes: Sequence[str], y: np.ndarray, splits: Sequence[np.ndarray]) -> list[str]:
@@ -161,11 +150,3 @@ def frame_of(columns: Sequence[Numbers | Words], rows: np.ndarray) -> pd.DataFra
 
 def array_of(raw: RawTable, name: str):  # type: ignore[no-untyped-def]  # pyarrow.ChunkedArray, untyped
     return raw.arrays[raw.names.index(name)]
-
-
-def is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

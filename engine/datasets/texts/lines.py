@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
 from pathlib import Path
 from typing import IO, Any, cast
 
-from engine.datasets.tables.file import RawTable
+from engine.datasets.tables.file import RawTable, is_pipe_or_device
 from engine.datasets.wording import counted, shortened
 from engine.errors import BadData
 
@@ -17,33 +18,39 @@ BOM = b"\xef\xbb\xbf"
 MOST_COLUMNS = 10_000
 
 
-def is_lines(path: Path) -> bool:
+def is_lines(path: Path, encoding: str | None = None) -> bool:
     """Whether a file is to be read as JSON Lines: by its name, or because it begins with an object."""
+    if is_pipe_or_device(path):  # told by whoever reads it
+        return False
     if path.name.lower().endswith(ENDINGS):
         return True
     try:
         with _open(path) as file:
-            return file.read(1 << 10).removeprefix(BOM).lstrip().startswith((b'{"', b"{'", b"{ "))
+            head = file.read(1 << 10).removeprefix(BOM)
+            head = head if encoding is None else head[: len(head) // 4 * 4].decode(encoding, "ignore").encode()
+            return head.lstrip().startswith((b'{"', b"{'", b"{ "))
     except (OSError, EOFError, zlib.error):  # told by whoever reads it
         return False
 
 
-def read_lines(path: Path) -> RawTable:
-    """Every object of the file; a key that a line lacks is missing there. BadData, with the line, where one is no object."""
+def read_lines(path: Path, encoding: str | None = None) -> RawTable:
+    """Every object of the file; a key that a line lacks is missing there. BadData, with the line, where one is no object.
+
+    encoding: of its text; UTF-8 where it is None.
+    """
     import pyarrow as pa
 
     columns: dict[str, list[str | None]] = {}
     rows = garbled = 0
     try:
-        with _open(path) as file:
-            for number, line in enumerate(file, 1):
-                line = line.removeprefix(BOM) if number == 1 else line
+        with _open(path) as file, io.TextIOWrapper(file, encoding or "utf-8-sig", "surrogateescape", newline="\n") as lines:
+            for number, line in enumerate(lines, 1):
                 if not line.strip():
                     continue
                 try:
-                    text = line.decode("utf-8")
+                    text = line.encode("utf-8", "surrogateescape").decode("utf-8")
                 except UnicodeDecodeError:
-                    text, garbled = line.decode("utf-8", "replace"), garbled + 1
+                    text, garbled = line.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), garbled + 1
                 for name, value in _object(path, number, text).items():
                     column = columns.setdefault(name.strip() or "unnamed", [])
                     column += [None] * (rows - len(column))
@@ -54,7 +61,7 @@ def read_lines(path: Path) -> RawTable:
                     raise BadData(
                         f"has more than {MOST_COLUMNS:,} different keys", where=str(path), next="is each line a row of one table?"
                     )
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise BadData(f"cannot be read: {error}", where=str(path), next="is it whole? get or write it again") from error
     if not rows:
         raise BadData("there is no row in it", where=str(path), next="each line must be one JSON object")

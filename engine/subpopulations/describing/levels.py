@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 MISSING = "missing"
-_MARKS = frozenset({"", "?", "na", "n/a", "nan", "none", "null"})
+_MARKS = frozenset({"", "?", "na", "n/a", "nan", "none", "null", MISSING})
 # fmt: off
 _SAYS_NOTHING = frozenset({
     "yes", "no", "true", "false", "on", "off", "other", "others", "unknown", "none", "all", "any", "never", "always", "first", "last",
@@ -88,6 +88,15 @@ def number(value: float) -> str:
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
     return f"{value:.3g}"
+
+
+def numbers_apart(values: Sequence[float]) -> tuple[str, ...]:
+    """Numbers for reading, each as `number` writes it, or with as many more digits as tell different ones apart."""
+    for digits in range(3, 18):
+        names = tuple(number(value) if digits == 3 or value == int(value) else f"{value:.{digits}g}" for value in values)
+        if len(set(names)) == len(set(values)):
+            break
+    return names
 
 
 def span(low: float | None, high: float | None) -> str:

@@ -1,0 +1,199 @@
+"""Numbers as people write them: money, per cent, units, separators of thousands, brackets for negatives; one decimal mark a file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from engine.datasets.tables.distinct import MISSING_BESIDE_NUMBERS, Distinct
+from engine.datasets.wording import counted, shortened
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MOSTLY = 0.95  # a column is numbers, or dates, where at least this share of what it holds is
+LEAST = 0.3  # and where so many are numbers at all: beside them, "-" or "unknown" may stand for missing as often as it likes
+PLAIN = r"^[0-9]+\.?[0-9]*([eE][+-]?[0-9]+)?$|^\.[0-9]+([eE][+-]?[0-9]+)?$"
+ENGLISH = r"^([0-9]+|[0-9]{1,3}(,[0-9]{3})+)(\.[0-9]*)?$|" + PLAIN
+EUROPEAN = r"^([0-9]+|[0-9]{1,3}(\.[0-9]{3})+)(,[0-9]+)?$"
+GROUP_SPACE = "([0-9])[ '’\u00a0\u2009\u202f]([0-9]{3})"
+CURRENCY = (
+    r"(?:US|CA|AU|NZ|HK|R|S)?\$|[€£¥₹₽₩₺₫₴₦฿₱₪]|(?:USD|EUR|GBP|CHF|JPY|CNY|CAD|AUD|NZD|INR|SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|ZAR|TRY|RUB)\b"
+    r"|kr\b\.?|zł|Kč|Rs\b\.?|Fr\b\.?"
+)
+UNIT = r"[%‰°µ]|[%‰°µ]?[\pL][\pL²³/ ]{0,18}\.?"
+# An optional bracket, a sign and a currency in either order, the number, an optional currency or unit, a trailing minus, the bracket's end.
+WRITTEN = (
+    rf"^(?P<open>\()? *(?P<sign>[+-]? *)(?P<before>{CURRENCY})? *(?P<inner>[+-]? *)"
+    r"(?P<number>[0-9](?:[0-9.,]*[0-9])?(?:[eE][+-]?[0-9]+)?|[.,][0-9]+(?:[eE][+-]?[0-9]+)?)(?:[.,][-–]{1,2})?"
+    rf" *(?P<after>{CURRENCY})? *(?P<unit>{UNIT})? *(?P<trail>-)? *(?P<close>\))?$"
+)
+TIMES = {"": 1.0, "k": 1e3, "tsd": 1e3, "m": 1e6, "mn": 1e6, "mio": 1e6, "b": 1e9, "bn": 1e9, "mrd": 1e9}
+
+
+@dataclass
+class _Read:
+    """What the distinct values come to. fits: Arrow truths [distinct]; values: float64 [distinct]; said: how they were read."""
+
+    fits: Any
+    values: np.ndarray
+    said: list[str] = field(default_factory=list)
+
+
+def numbers_in(name: str, found: Distinct, at_least: float, decimal: str | None = None) -> tuple[np.ndarray, list[str]] | None:
+    """float64 [rows], NaN where missing, and what was done to read them; None where too few of the values are numbers.
+
+    at_least: what share must be. decimal: the file's decimal mark, which settles "1.206" where the column's other values do not.
+    """
+    from pyarrow import compute
+
+    plain: Any = compute.replace_substring_regex(found.values, "^[−–]", "-")
+    for _ in range(2):  # each pass takes every other separator
+        plain = compute.replace_substring_regex(plain, GROUP_SPACE, r"\1\2")
+    doubtful = found.among(MISSING_BESIDE_NUMBERS)
+    wanted = found.present - (found.rows(doubtful) if at_least else 0)
+    bare = compute.replace_substring_regex(plain, "^[+-]", "")
+    read = None
+    if _count(found, bare) >= max(1, at_least * wanted):
+        read = _undecorated(name, found, plain, bare, decimal)
+    elif (written := _written(name, found, plain, decimal)) is not None and found.rows(written.fits) >= at_least * wanted:
+        read = written
+    if read is None or not found.rows(read.fits) or found.rows(read.fits) < (LEAST if at_least else 0.0) * found.present:
+        return None
+    stray = compute.invert(read.fits)
+    said = read.said
+    if strays := found.rows(stray):
+        examples = [shortened(value) for value in compute.filter(found.values, stray).slice(0, 3).to_pylist()]
+        said.append(f"{name!r}: not a number, and taken as missing: {counted(strays, 'value')} ({', '.join(map(repr, examples))})")
+    return found.spread(read.values), said
+
+
+def decimal_of(found: Distinct) -> str | None:
+    """The decimal mark that the column's own numbers can only have: "," or "."; None where it has none or is not numbers."""
+    from pyarrow import compute
+
+    plain: Any = found.values
+    for _ in range(2):
+        plain = compute.replace_substring_regex(plain, GROUP_SPACE, r"\1\2")
+    parts = compute.extract_regex(plain, WRITTEN)
+    number = compute.fill_null(compute.struct_field(parts, "number"), "")
+    english, european = (compute.match_substring_regex(number, pattern) for pattern in (ENGLISH, EUROPEAN))
+    if found.rows(compute.or_(english, european)) < MOSTLY * max(1, found.present):
+        return None
+    return _mark(found, english, european, number)
+
+
+def _count(found: Distinct, bare: Any) -> int:
+    """In how many rows stands nothing but a number."""
+    from pyarrow import compute
+
+    return max(found.rows(compute.match_substring_regex(bare, pattern)) for pattern in (ENGLISH, EUROPEAN))
+
+
+def _mark(found: Distinct, english: Any, european: Any, number: Any) -> str | None:
+    """The decimal mark that more of the values need: "3,14" and "1.234,5" need a comma, "3.14" a point, "1.206" either. A zero before
+    three digits ("0.206") is no thousand."""
+    from pyarrow import compute
+
+    zero_point = compute.match_substring_regex(number, r"^0\.[0-9]{3}$")
+    zero_comma = compute.match_substring_regex(number, r"^0,[0-9]{3}$")
+    comma = found.rows(compute.or_(compute.and_not(european, english), zero_comma))
+    point = found.rows(compute.or_(compute.and_not(compute.and_(english, compute.match_substring(number, ".")), european), zero_point))
+    grouped = found.rows(compute.and_not(compute.and_(english, compute.match_substring(number, ",")), european))  # "1,234,567.5"
+    return None if not (comma or point or grouped) else "," if comma > max(point, grouped) else "."
+
+
+def _undecorated(name: str, found: Distinct, plain: Any, bare: Any, decimal: str | None) -> _Read:
+    fits, values, said = _parsed(name, found, bare, decimal)
+    import numpy as np
+    from pyarrow import compute
+
+    negative = compute.starts_with(plain, "-").to_numpy(zero_copy_only=False)
+    return _Read(fits, np.where(negative, -values, values), said)
+
+
+def _parsed(name: str, found: Distinct, number: Any, decimal: str | None) -> tuple[Any, np.ndarray, list[str]]:
+    """Unsigned numbers by one decimal mark: which fit, float64 [distinct], and what there is to say."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    english, european = (compute.match_substring_regex(number, pattern) for pattern in (ENGLISH, EUROPEAN))
+    own = _mark(found, english, european, number)
+    comma = (own or decimal) == ","
+    fits = european if comma else english
+    said = []
+    if comma:
+        dots = found.rows(compute.and_(fits, compute.match_substring(number, ".")))
+        number = compute.replace_substring(compute.replace_substring(number, ".", ""), ",", ".")
+        if own:
+            said.append(f"{name!r}: read with decimal commas")
+        elif dots:
+            said.append(f"{name!r}: dots in {counted(dots, 'value')} read as thousands separators, for other columns have decimal commas")
+    else:
+        grouped = found.rows(compute.and_(fits, compute.match_substring(number, ",")))
+        number = compute.replace_substring(number, ",", "")
+        if grouped:
+            said.append(f"{name!r}: commas in {counted(grouped, 'value')} read as thousands separators")
+        if decimal == "," and own == ".":
+            said.append(f"{name!r}: read with decimal points, though other columns of the file have decimal commas")
+    numbers = compute.cast(compute.if_else(fits, number, pa.scalar(None, number.type)), pa.float64())
+    return fits, numbers.to_numpy(zero_copy_only=False), said
+
+
+def _written(name: str, found: Distinct, plain: Any, decimal: str | None) -> _Read | None:
+    """Money, per cent, units, brackets; None where the values have several currencies. Of several units the most frequent counts."""
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import compute
+
+    parts = compute.extract_regex(plain, WRITTEN)
+    piece = {f.name: compute.fill_null(compute.struct_field(parts, f.name), "") for f in parts.type}
+    bracketed = compute.equal(piece["open"], "(")
+    whole = compute.and_(compute.is_valid(parts), compute.equal(bracketed, compute.equal(piece["close"], ")")))
+    fits, values, said = _parsed(name, found, piece["number"], decimal)
+    fits = compute.and_(fits, whole)
+    use = fits.to_numpy(zero_copy_only=False)
+    currency = np.array([before or after for before, after in zip(piece["before"].to_pylist(), piece["after"].to_pylist(), strict=True)])
+    unit = np.array([_plain_unit(text) for text in piece["unit"].to_pylist()])
+    currencies = sorted(set(currency[use]) - {""})
+    if len(currencies) > 1:
+        return None
+    kept, factor, told = _one_unit(unit, use, found.count)
+    values = values * factor
+    use &= kept
+    negative = np.zeros(len(values), bool)
+    for sign in ("sign", "inner", "trail"):
+        negative |= compute.match_substring(piece[sign], "-").to_numpy(zero_copy_only=False)
+    brackets = bracketed.to_numpy(zero_copy_only=False)
+    values = np.where(negative | brackets, -values, values)
+    if currencies:
+        said.insert(0, f"{name!r}: read as money ({currencies[0]})")
+    said += [f"{name!r}: {told}"] if told else []
+    if rows := int(found.count[brackets & use].sum()):
+        said.append(f"{name!r}: brackets around {counted(rows, 'value')} read as a minus")
+    return _Read(pa.array(use), np.where(use, values, np.nan), said)
+
+
+def _one_unit(unit: np.ndarray, use: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+    """Which values have the column's unit, bool [distinct]; by what each is multiplied, float64 [distinct]; the unit in words."""
+    import numpy as np
+
+    rows = {name: int(count[use & (unit == name)].sum()) for name in sorted(set(unit[use]))}
+    ones = np.ones(len(unit))
+    lower = {name: name.lower() for name in rows}
+    if set(lower.values()) <= TIMES.keys() and len(rows) > 1:
+        suffixes = ", ".join(filter(None, rows))
+        return use, np.array([TIMES.get(name.lower(), 1.0) for name in unit]), f"multiplied by what stands behind it ({suffixes})"
+    usual = max(rows, key=lambda name: rows[name], default="")
+    said = "read as per cent" if usual == "%" else f"read as {usual}" if usual else ""
+    return unit == usual, ones, said
+
+
+def _plain_unit(text: str) -> str:
+    """One spelling of a unit: "month" and "Months." are "months"."""
+    text = text.strip(" .")
+    if len(text) < 2:
+        return text
+    text = text.lower()
+    return text if len(text) == 2 or text.endswith("s") or re.search(r"[²³/]", text) else f"{text}s"

@@ -1,0 +1,153 @@
+"""Columns of one's own table that need a second look: copies, entities that stand in train and test, numbers that stand for missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from engine.datasets.tables.columns import STRICT_ID, Numbers, Words
+from engine.datasets.tables.file import RawTable
+from engine.datasets.tables.reading import read_column
+from engine.datasets.wording import counted, listed
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ENTITY = re.compile(  # with an id behind it, or alone
+    r"^(patient|subject|participant|speaker)s?$"
+    r"|(patient|subject|person|user|customer|client|participant|household|family|respondent|student|pupil|employee|speaker|author"
+    r"|session|member|donor|animal|mouse|device|account|borrower|applicant|owner|player|driver|vehicle|site|group)s?"
+    r"[_\-. ]*(id|no|nr|number|code)$",
+    re.IGNORECASE,
+)
+FEW_ENTITIES = 20  # an id with fewer values is taken for a category, unless its name says that it is a person's or the like
+SENTINELS = frozenset({-1, *(sign * int(digit * n) for sign in (-1, 1) for digit in "978" for n in range(1, 7))})
+
+
+def copies(columns: Sequence[Numbers | Words]) -> dict[str, str]:
+    """Name of a column -> name of an earlier one that holds the very same values."""
+    first: dict[bytes, str] = {}
+    found = {}
+    for column in columns:
+        known = first.setdefault(_digest(column), column.name)
+        if known != column.name:
+            found[column.name] = known
+    return found
+
+
+def renamings(columns: Sequence[Numbers | Words], most_levels: int) -> list[str]:
+    """That two columns say the same in other words ("DE" where the other has "Germany"), said of columns of a few values."""
+    import numpy as np
+
+    first: dict[bytes, str] = {}
+    said = []
+    for column in columns:
+        codes = column.codes if isinstance(column, Words) else np.where(column.missing, np.nan, column.values)
+        _, at, inverse = np.unique(codes, return_index=True, return_inverse=True)
+        if not 2 < len(at) <= most_levels:  # of two values each, many columns are each other's by chance or on purpose
+            continue
+        order = np.empty(len(at), np.int32)
+        order[np.argsort(at)] = np.arange(len(at), dtype=np.int32)  # levels numbered as they first appear
+        known = first.setdefault(order[inverse].tobytes(), column.name)
+        if known != column.name:
+            said.append(
+                f"{column.name!r} says the same as {known!r} in other words, and both are fed: dataset.drop = [{column.name!r}] leaves one"
+            )
+    return said
+
+
+def _digest(column: Numbers | Words) -> bytes:
+    from hashlib import blake2b
+
+    import numpy as np
+
+    digest = blake2b(digest_size=16)
+    if isinstance(column, Numbers):
+        digest.update(np.where(column.missing, np.nan, column.values + 0.0).tobytes())  # one NaN, no minus zero
+    else:
+        digest.update("\0".join(column.levels).encode() + column.codes.tobytes())
+    return digest.digest()
+
+
+def entity_notes(raw: RawTable, known: Sequence[str | None], splits: Sequence[np.ndarray]) -> list[str]:
+    """That rows of one person, patient and so on stand in train and in test. known: columns whose role is known; splits: rows of each."""
+    import numpy as np
+
+    train, _, test = splits
+    said = []
+    for name, array in zip(raw.names, raw.arrays, strict=True):
+        named = ENTITY.search(name)
+        if name in known or not (named or STRICT_ID.search(name)):
+            continue
+        column = read_column(name, array, str(raw.path), forced=None if not _texts(array) else "category")
+        if not isinstance(column, Numbers | Words):
+            continue
+        values = column.codes.astype(np.float64) if isinstance(column, Words) else column.values
+        values = np.where(column.missing, np.nan, values)
+        there = values[np.concatenate(splits)]
+        there = there[~np.isnan(there)]
+        different = len(np.unique(there))
+        if different < 2 or different > 0.95 * len(there) or (not named and different <= FEW_ENTITIES):
+            continue
+        inside = values[test][~np.isnan(values[test])]
+        both = int(np.isin(inside, values[train]).sum())
+        if both:
+            said.append(
+                f"{name!r} repeats ({counted(different, 'value')} in {counted(len(there), 'row')}): {both:,} of "
+                f"{counted(len(test), 'test row')} belong to one that train has rows of too, which makes test easier than the world; "
+                "a dataset.split_column of your own keeps them apart"
+            )
+    return said
+
+
+def _texts(array: object) -> bool:
+    import pyarrow as pa
+
+    kind = array.type  # type: ignore[attr-defined]
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def sentinel_notes(columns: Sequence[Numbers | Words], rows: np.ndarray) -> list[str]:
+    """Numbers that stand for a missing value, as -999 does: they repeat, and lie far from the rest of their column. rows: int [n]."""
+    said = []
+    for column in columns:
+        if isinstance(column, Numbers):
+            found = [f"{value:g} in {counted(n, 'row')}" for value, n in sentinels(column.values[rows])]
+            if found:
+                words = ", ".join(f'"{item.split()[0]}"' for item in found)
+                said.append(
+                    f"{column.name!r}: {listed(found)}, far from the rest: does it mean missing? it is read as a number; "
+                    f"dataset.missing_words = [{words}] makes it missing"
+                )
+    return said
+
+
+def sentinels(values: np.ndarray) -> list[tuple[float, int]]:
+    """(value, rows) of the ends of a column that are -1, -9, -99, 999 and so on, repeat, and lie farther off than the rest is wide."""
+    import numpy as np
+
+    distinct, count = np.unique(values[~np.isnan(values)], return_counts=True)
+    found: list[tuple[float, int]] = []
+    low, high = 0, len(distinct)
+    while high - low > 5:
+        rest_low, rest_high = distinct[low + 1], distinct[high - 1]
+        if _stands_out(distinct[low], count[low], rest_low, rest_high, count[low:high].sum()):
+            found.append((float(distinct[low]), int(count[low])))
+            low += 1
+            continue
+        rest_low, rest_high = distinct[low], distinct[high - 2]
+        if _stands_out(distinct[high - 1], count[high - 1], rest_low, rest_high, count[low:high].sum()):
+            found.append((float(distinct[high - 1]), int(count[high - 1])))
+            high -= 1
+            continue
+        break
+    return found
+
+
+def _stands_out(value: float, rows: int, rest_low: float, rest_high: float, of: int) -> bool:
+    if value not in SENTINELS or rows < 2 or rows < 0.002 * of:
+        return False
+    if value < rest_low:  # "-9" below numbers of which none is negative needs no gap
+        return bool(rest_low >= 0) or bool(rest_low - value >= rest_high - rest_low)
+    return bool(value - rest_high >= rest_high - rest_low)
