@@ -14,7 +14,7 @@ from PIL import Image
 from engine import datasets
 from engine.errors import BadData
 from engine.rows import Dataset
-from engine.scenario.sections import DatasetSection
+from tests.worlds import sections
 from tests.worlds.pictures import coded, pixels, splits, unpacked
 from tests.worlds.tables import noted, people
 
@@ -27,7 +27,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def load(path: Path) -> Dataset:
-    return datasets.load(DatasetSection(kind="image_folder", path=path, image_size=16), 0, path)
+    return datasets.load(sections.dataset(kind="image_folder", path=path, image_size=16), 0, path)
 
 
 def folder(path: Path, values: dict[str, np.ndarray], ending: str = "tif") -> Path:
@@ -125,7 +125,7 @@ def test_a_pipe_or_a_device_as_a_file_is_refused_at_once(tmp_path: Path, kind: s
         path.symlink_to(tmp_path / "pipe")
     else:
         os.mkfifo(path)
-    section = DatasetSection.model_validate({"kind": kind, "path": path, "label": "y", **({"text": "t"} if kind == "text_table" else {})})
+    section = sections.dataset(**{"kind": kind, "path": path, "label": "y", **({"text": "t"} if kind == "text_table" else {})})
     start = time.monotonic()
     with pytest.raises(BadData, match="this is a pipe, a device or the like, not a file"):
         datasets.load(section, 0, tmp_path)
@@ -133,4 +133,4 @@ def test_a_pipe_or_a_device_as_a_file_is_refused_at_once(tmp_path: Path, kind: s
     assert "a pipe, a device or the like" in datasets.state(section, tmp_path).detail
     assert time.monotonic() - start < 5
     (tmp_path / "fine.csv").write_text(people().to_csv(index=False))
-    assert datasets.state(DatasetSection(kind="table", path=tmp_path / "fine.csv", label="y"), tmp_path).here
+    assert datasets.state(sections.dataset(kind="table", path=tmp_path / "fine.csv", label="y"), tmp_path).here

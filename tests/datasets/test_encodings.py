@@ -10,7 +10,7 @@ import pytest
 from engine import datasets
 from engine.errors import BadData, RequestError
 from engine.scenario.parse import parse
-from engine.scenario.sections import DatasetSection
+from tests.worlds import sections
 from tests.worlds.pictures import splits
 from tests.worlds.tables import loaded, people
 
@@ -25,7 +25,7 @@ def test_a_table_and_texts_in_an_encoding_that_is_named(tmp_path: Path, encoding
     assert set(dataset.train.frame["job"]) == {one, other}
     lines = "\n".join(json.dumps({"text": f"{one} {i}", "label": other if i % 2 else "no"}, ensure_ascii=False) for i in range(100))
     (tmp_path / "t.jsonl").write_bytes(lines.encode(encoding))
-    section = DatasetSection(kind="text_table", path=tmp_path / "t.jsonl", text="text", label="label", encoding=encoding)
+    section = sections.dataset(kind="text_table", path=tmp_path / "t.jsonl", text="text", label="label", encoding=encoding)
     texts = datasets.load(section, 0, tmp_path)
     assert texts.classes == tuple(sorted(("no", other)))
     assert f"{one} 7" in {text for rows in splits(texts) for text in rows.texts}

@@ -13,7 +13,7 @@ from engine import datasets
 from engine.datasets.splits import VALIDATION, split_named
 from engine.errors import BadData
 from engine.rows import Dataset
-from engine.scenario.sections import DatasetSection
+from tests.worlds import sections
 from tests.worlds.pictures import coded, pixels, splits, unpacked
 from tests.worlds.tables import column, labels, loaded, noted, people
 
@@ -28,7 +28,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def texts(folder: Path, content: str, name: str = "data.tsv", **keys: object) -> Dataset:
     (folder / name).write_text(content)
-    section = DatasetSection.model_validate({"kind": "text_table", "path": folder / name, "text": "text", "label": "label", **keys})
+    section = sections.dataset(**{"kind": "text_table", "path": folder / name, "text": "text", "label": "label", **keys})
     return datasets.load(section, 0, folder)
 
 
@@ -58,7 +58,7 @@ def pictures(folder: Path, *homes: str, nested: bool = False) -> Path:
 
 
 def load(path: Path, **keys: object) -> Dataset:
-    return datasets.load(DatasetSection.model_validate({"kind": "image_folder", "path": path, "image_size": 16, **keys}), 0, path)
+    return datasets.load(sections.dataset(**{"kind": "image_folder", "path": path, "image_size": 16, **keys}), 0, path)
 
 
 @pytest.mark.parametrize("word", ["val", "valid", "validation", "dev", "Val_set"])

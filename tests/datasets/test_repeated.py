@@ -12,7 +12,7 @@ import pytest
 from engine import datasets
 from engine.datasets.repeated import repeated_notes
 from engine.rows import Dataset, Rows
-from engine.scenario.sections import DatasetSection
+from tests.worlds import sections
 from tests.worlds.pictures import coded, pixels, unpacked
 from tests.worlds.tables import loaded, noted, people
 
@@ -51,7 +51,7 @@ def test_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {f"{split}/{name}/{k}.png": coded(pixels(1000 * p + k + (500 if split == "test" and k > 2 else 0), 16))
              for split in ("train", "test") for p, name in enumerate(("ant", "bee")) for k in range(20)}  # fmt: skip
     path = unpacked(files, tmp_path / "insects")
-    dataset = datasets.load(DatasetSection(kind="image_folder", path=path, image_size=16), 0, tmp_path)
+    dataset = datasets.load(sections.dataset(kind="image_folder", path=path, image_size=16), 0, tmp_path)
     train = {picture.tobytes() for picture in dataset.train.x}
     same = sum(picture.tobytes() in train for picture in dataset.test.x)
     assert 1 <= same <= 6  # the others of the six are in aux

@@ -9,11 +9,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from engine import datasets
 from engine.datasets.tables.columns import Numbers, Words
 from engine.datasets.tables.reading import Spelling, read_column
-from engine.errors import RequestError
-from engine.scenario.sections import DatasetSection, SubpopulationsSection
+from engine.errors import ScenarioError
+from engine.scenario.parse import load
+from engine.scenario.sections import FeatureMatchSection
 from engine.subpopulations import feature_match
 from tests.worlds.tables import column, loaded, noted, people
 
@@ -146,8 +146,8 @@ def test_a_key_for_words_that_mean_missing(tmp_path: Path) -> None:
     dataset = loaded(tmp_path, table, missing_words=("left blank", "zip"))
     assert {"job=missing", "n is missing"} <= set(dataset.feature_names)
     assert "words read as missing: 'left blank' (job 50), 'zip' (n 100)" in noted(dataset)
-    with pytest.raises(RequestError, match="adult does not read missing_words"):
-        datasets.load(DatasetSection(kind="adult", missing_words=("x",)), 0, tmp_path)
+    with pytest.raises(ScenarioError, match=r'missing_words: has no meaning for kind "adult": it is a key of table'):
+        load("adult-clustermatch", ['dataset.missing_words=["x"]'])
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_missing_in_a_column_that_is_cut_is_a_group(tmp_path: Path) -> None:
     for keys in ({}, {"categorical": ("age",)}):
         holes = table.assign(age=[None if i % 8 == 0 else v for i, v in enumerate(table.age)]).astype({"age": "Int64"})
         dataset = loaded(tmp_path, holes, **keys)
-        section = SubpopulationsSection(kind="feature_match", features=("age",), bins={"age": (30.0, 50.0)})
+        section = FeatureMatchSection(features=("age",), bins={"age": (30.0, 50.0)})
         membership, names, _ = feature_match.assign(section, dataset, None, 0)
         assert [name.removeprefix("age ") for name in names] == ["under 30", "30–49", "50+", "missing"]
         counted = sum(int((of == 3).sum()) for of in (membership.train, membership.aux, membership.test))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from engine import datasets
 from engine.rows import Dataset
-from engine.scenario.sections import DatasetSection
+from tests.worlds import sections
 
 
 def loaded(folder: Path, content: str | bytes | pd.DataFrame, name: str = "mine.csv", seed: int = 0, **keys: object) -> Dataset:
@@ -18,7 +18,7 @@ def loaded(folder: Path, content: str | bytes | pd.DataFrame, name: str = "mine.
     if isinstance(content, pd.DataFrame):
         content = content.to_csv(index=False)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    section = DatasetSection.model_validate({"kind": "table", "path": path, "label": "y", **keys})
+    section = sections.dataset(**{"kind": "table", "path": path, "label": "y", **keys})
     return datasets.load(section, seed, folder)
 
 
