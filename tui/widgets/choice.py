@@ -52,6 +52,12 @@ class Choice(Widget, can_focus=True):
 
         while width() > room and len(shown) > 1:
             shown.pop(0 if at - shown[0] > shown[-1] - at else -1)
+        arrows = 2 * (bool(shown) and shown[0] > 0) + (bool(shown) and shown[-1] < len(self.options) - 1)
+        most = max(2, room - 2 - arrows) if len(shown) == 1 else room  # of a word that is alone, and still too long
+
+        def word(i: int) -> str:
+            return self.options[i] if len(self.options[i]) <= most else self.options[i][: most - 1] + "…"
+
         line, self._hits = Text(no_wrap=True, overflow="ellipsis"), []
         if at < 0:
             line.append(f"[{self.value}] ", "bold reverse")
@@ -59,7 +65,8 @@ class Choice(Widget, can_focus=True):
             line.append("‹ ")
         for i in shown:
             start = len(line)
-            line.append(f"[{self.options[i]}] " if i == at else f" {self.options[i]}  ", "bold" if i == at else "")
+            text = f"[{word(i)}]" if i == at else f" {word(i)} "
+            line.append(text if len(shown) == 1 and len(text) + arrows >= room else f"{text} ", "bold" if i == at else "")
             self._hits.append((start, len(line), self.options[i]))
         if shown and shown[-1] < len(self.options) - 1:
             line.append("›")
