@@ -162,12 +162,17 @@ DatasetSection = Annotated[
 
 
 class ModelKeys(Section):
-    """What every kind of model has: how it is trained. LAYERS: what clusters can be formed in."""
+    """What every kind of model has. READS: what rows it can read, its own sort first; LAYERS: what clusters can be formed in."""
 
-    READS: ClassVar[Holds] = "numbers"
+    READS: ClassVar[tuple[Holds, ...]] = ("numbers",)
     LAYERS: ClassVar[tuple[str, ...]] = ("input", "hidden")
 
     kind: str
+
+
+class TrainedKeys(ModelKeys):
+    """Of models that are trained in steps of gradient descent."""
+
     epochs: int = Field(100, ge=1, le=1_000_000, description="passes over train; a limit where it stops on a plateau")
     batch: int = Field(200, ge=1, le=1_000_000, description="rows a step")
     lr: float = Field(1e-3, gt=0, le=1000, title="Rate", description="learning rate of Adam")
@@ -182,11 +187,19 @@ class ModelKeys(Section):
     patience: int = Field(10, ge=1, le=1_000_000, description="epochs without it", json_schema_extra=_when("stop", "plateau"))
 
 
-class DenseKeys(ModelKeys):
+class DenseKeys(TrainedKeys):
     """Of models that read plain numbers; a picture's pixels are some."""
 
+    READS = ("numbers", "pictures")
 
-class PretrainedKeys(ModelKeys):
+
+class EstimatorKeys(ModelKeys):
+    """Of scikit-learn's estimators, which read tables, have no gradients and are trained on the CPU."""
+
+    LAYERS = ("input",)
+
+
+class PretrainedKeys(TrainedKeys):
     """Of models that may start from weights that others trained."""
 
     tune: Literal["all", "last_layer"] = Field(
@@ -198,7 +211,7 @@ class PretrainedKeys(ModelKeys):
 class NetworkKeys(PretrainedKeys):
     """Of networks that read pictures."""
 
-    READS = "pictures"
+    READS = ("pictures",)
     augment: bool = Field(
         False,
         description="random shifts of up to an eighth and horizontal flips of the pictures",
@@ -242,7 +255,7 @@ class TorchvisionSection(NetworkKeys):
 class BertSection(PretrainedKeys):
     """Any text encoder of transformers. A rate of dropout that is not given is what the model's own configuration says."""
 
-    READS = "texts"
+    READS = ("texts",)
     LAYERS = ("hidden", "tokens")
     kind: Literal["bert"] = "bert"
     weights: str = Field("random", description="random, hub, or a folder with config.json and safetensors", examples=["random", "hub"])
@@ -422,6 +435,11 @@ class Scenario(Section):
     defense: DefenseSection = DefenseSection()
     compute: ComputeSection = ComputeSection()
     smoke: dict[str, Any] = {}
+
+    @property
+    def device(self) -> str:
+        """What `compute.device` comes to with this model: an estimator has no use for a GPU, so "auto" takes none for it."""
+        return "cpu" if self.compute.device == "auto" and isinstance(self.model, EstimatorKeys) else self.compute.device
 
 
 def last_layer_alone(section: ModelSection) -> bool:
