@@ -79,12 +79,15 @@ MADE = {"compare": compared, "compare_worst": compared_worst}
 def differences(one: Scenario, other: Scenario) -> dict[str, tuple[Any, Any]]:
     """Dotted key -> the two values, of every key that may move a number and is not the same in both.
 
-    Of a section that is of two kinds, `kind` says what else differs: only keys that both have are among them.
+    Of a section that is of two kinds, a key that only one of them has is among them where it is not at its default.
     """
     left, right = (dict(_leaves(each.model_dump(mode="json"))) for each in (one, other))
     keys = [key for key in {**left, **right} if key.split(".")[0] not in DECIDES_NOTHING and key not in DECIDES_NOTHING]
     turned = [name for name in ("dataset", "model", "subpopulations", "attack", "defense") if left[f"{name}.kind"] != right[f"{name}.kind"]]
-    keys = [key for key in keys if key.split(".")[0] not in turned or (key in left and key in right)]
+    said = {f"{name}.{key}" for name in turned for each in (one, other) for key in getattr(each, name).model_dump(exclude_defaults=True)}
+    keys = [
+        key for key in keys if key.split(".")[0] not in turned or (key in left and key in right) or ".".join(key.split(".")[:2]) in said
+    ]
     return {key: (left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)}
 
 

@@ -203,7 +203,7 @@ def test_a_stop_ends_training_at_once(found: Discovery):
 
 
 def test_what_a_small_model_has_no_use_for_is_refused_in_words():
-    with pytest.raises(RequestError, match=r"compute\.precision: bfloat16 is for networks"):
+    with pytest.raises(RequestError, match=r"compute\.precision: is .bfloat16., which is for networks"):
         discover(scenario('compute.precision="bfloat16"'))
 
 

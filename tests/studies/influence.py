@@ -20,7 +20,7 @@ from engine.attacks import poison as attacks
 from engine.evaluation.confidence import spearman
 from engine.pipeline.adversary import Adversary
 from engine.rows import Dataset
-from engine.scenario.sections import Scenario
+from engine.scenario.sections import InfluenceSection, Scenario
 from engine.system.processes import cores
 from engine.victims.choose import see
 from tests.studies.common import discovered, quiet
@@ -45,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     given, found = discovered(options.preset, *options.overrides)
     seen, adversary = adversary_of(given, found.dataset)
-    attack = given.attack.model_copy(update={"kind": "influence"})
+    attack = InfluenceSection(alphas=given.attack.alphas, target_label=given.attack.target_label, per=given.attack.per)
     proba = found.arrays["proba_aux_AC"]
     began = time.perf_counter()
     prepared = attacks.prepare(attack, found.subpopulations, seen, found.membership, adversary, seed=given.seed, trials=1, proba_aux=proba)
