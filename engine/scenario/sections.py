@@ -276,8 +276,28 @@ class BertSection(PretrainedKeys):
     optimizer: Literal["adam", "adamw"] = Field("adam", description="adamw: weight decay shrinks the kernels, apart from the loss")
 
 
+class GradientBoostingSection(EstimatorKeys):
+    """scikit-learn's HistGradientBoostingClassifier, whose names of parameters these are."""
+
+    kind: Literal["gradient_boosting"] = "gradient_boosting"
+    max_iter: int = Field(100, ge=1, le=100_000, title="Rounds", description="of boosting; a limit where it stops early")
+    learning_rate: float = Field(0.1, gt=0, le=10, title="Shrinkage", description="by which each tree's leaves are multiplied")
+    max_leaf_nodes: int = Field(31, ge=2, le=100_000, title="Leaves", description="of a tree at most")
+    max_depth: int | None = Field(None, ge=1, le=1000, title="Depth", description="of a tree at most; blank: no limit")
+    min_samples_leaf: int = Field(20, ge=1, le=1_000_000, title="Leaf rows", description="least rows of a leaf")
+    l2_regularization: float = Field(0.0, ge=0, le=1e6, title="L2", description="penalty on the leaves' values")
+    max_bins: int = Field(255, ge=2, le=255, title="Bins", description="of a column's values")
+    early_stopping: bool = Field(False, title="Early stop", description="where rows that are held back gain no more by further rounds")
+    validation_fraction: Fraction = Field(
+        0.1, lt=1, title="Held back", description="share of train and poison", json_schema_extra=_when("early_stopping", "True")
+    )
+    n_iter_no_change: int = Field(
+        10, ge=1, le=100_000, title="Patience", description="rounds without gain", json_schema_extra=_when("early_stopping", "True")
+    )
+
+
 ModelSection = Annotated[
-    MlpSection | LogisticSection | ConvSection | VggSection | TorchvisionSection | BertSection,
+    MlpSection | LogisticSection | ConvSection | VggSection | TorchvisionSection | BertSection | GradientBoostingSection,
     Field(discriminator="kind", title="Model"),
 ]
 
