@@ -296,8 +296,26 @@ class GradientBoostingSection(EstimatorKeys):
     )
 
 
+class RandomForestSection(EstimatorKeys):
+    """scikit-learn's RandomForestClassifier, whose names of parameters these are."""
+
+    kind: Literal["random_forest"] = "random_forest"
+    n_estimators: int = Field(100, ge=1, le=100_000, title="Trees", description="of the forest")
+    max_depth: int | None = Field(None, ge=1, le=1000, title="Depth", description="of a tree at most; blank: no limit")
+    min_samples_leaf: int = Field(1, ge=1, le=1_000_000, title="Leaf rows", description="least rows of a leaf")
+    max_features: Literal["sqrt", "log2", "all"] = Field("sqrt", title="Columns", description="of them, how many each split chooses from")
+    bootstrap: bool = Field(True, description="each tree sees rows drawn with replacement")
+
+
 ModelSection = Annotated[
-    MlpSection | LogisticSection | ConvSection | VggSection | TorchvisionSection | BertSection | GradientBoostingSection,
+    MlpSection
+    | LogisticSection
+    | ConvSection
+    | VggSection
+    | TorchvisionSection
+    | BertSection
+    | GradientBoostingSection
+    | RandomForestSection,
     Field(discriminator="kind", title="Model"),
 ]
 
