@@ -255,10 +255,10 @@ def test_500_broken_scenarios_each_get_one_message_in_words(subpop: Cli, tmp_pat
             ["run", "quickstart", "--set", "attack.kind=gradient"],
             'attack.kind: is "gradient", which moves pixels; dataset "digits" has no images',
         ),
-        (["run", "quickstart", "--set", "model.kind=conv"], 'model.kind: is "conv", which reads images; dataset "digits" has none'),
+        (["run", "quickstart", "--set", "model.kind=conv"], 'model.kind: is "conv", which reads pictures; dataset "digits" has numbers'),
         (
             ["run", "quickstart", "--set", "compute.precision=bfloat16"],
-            "compute.precision: bfloat16 is for networks that are trained whole",
+            'compute.precision: is "bfloat16", which is for networks that are trained whole',
         ),
         (["watch", "latest"], "there is no results store here"),
         (["data", "fetch", "adlt"], "no dataset called 'adlt'; did you mean 'adult'?"),

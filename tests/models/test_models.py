@@ -331,7 +331,9 @@ def test_an_encoders_gradient_is_the_change_it_makes():
 
 def test_encoders_of_one_digest_are_the_same_and_others_are_not():
     def digest(seed=0, size=32, **keys):
-        return models.encoder(sections.model(**({"kind": "vgg", "depth": 11} | keys)), classes=3, image=(size, size), seed=seed).digest
+        return models.encoder(
+            sections.model(**(keys if "kind" in keys else {"kind": "vgg", "depth": 11} | keys)), classes=3, image=(size, size), seed=seed
+        ).digest
 
     seen = [
         digest(),

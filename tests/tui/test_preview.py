@@ -22,6 +22,7 @@ from engine.pipeline.discovery import Discovery
 from engine.preview.process import Answers, Preview, questions
 from engine.rows import Dataset, Membership, Rows
 from engine.scenario.parse import parse
+from engine.scenario.sections import GradientSection
 from tests.worlds import app as worlds
 from tests.worlds import app_pictures as picture_world
 from tests.worlds.app import subpopulations
@@ -146,8 +147,9 @@ def test_poison_is_shown_as_a_victim_is_fed_it(pictured: tuple[Preview, io.Strin
 
 def test_moved_points_are_shown_as_they_were_moved(pictured: tuple[Preview, io.StringIO]) -> None:
     asked, out = pictured
-    attack = {"kind": "gradient", "bound": 0.5, "alphas": (1.0,)}
-    asked.scenario = asked.scenario.model_copy(update={"attack": asked.scenario.attack.model_copy(update=attack)})  # type: ignore[union-attr]
+    assert asked.scenario is not None
+    attack = GradientSection(bound=0.5, alphas=(1.0,), target_label=asked.scenario.attack.target_label)
+    asked.scenario = asked.scenario.model_copy(update={"attack": attack})
     asked.answer({"poison": 1, "alpha": 1.0, "limit": 1, "pixels": 16})
     rows = np.flatnonzero(asked.found.membership.aux == 1)
     moved = {
