@@ -1,7 +1,7 @@
-"""Models of numbers and of pictures: the model that a scenario asks for, its frozen part, and the weights it starts from.
+"""Models of pictures: the network that a scenario asks for, its frozen part, and the weights it starts from.
 
-A kind is a module of its name. In dense/ it has `model`, in networks/ `blueprint`, and, where there are such, `imagenet`, the address of
-weights, and SMALLEST, the pixels that a picture's shorter side must have.
+A kind is a module of its name in networks/ with `blueprint` and, where there are such, `imagenet`, the address of weights, and SMALLEST,
+the pixels that a picture's shorter side must have.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engine.models.networks import checkpoint
 from engine.models.networks.encoder import Encoder
 from engine.models.networks.network import Blueprint, Network
 from engine.scenario.modules import module
-from engine.scenario.sections import DenseKeys, ModelKeys, NetworkKeys
+from engine.scenario.sections import ModelKeys, NetworkKeys
 from engine.seeds import seed_for
 
 __all__ = ["Encoder", "Mlp", "Network", "build", "encoder", "weights_checksum"]
@@ -30,14 +30,11 @@ Image = tuple[int, int]  # height, width
 # ---- models ---------------------------------------------------------------------------------------------------------
 
 
-def build(section: DenseKeys | NetworkKeys, *, features: int, classes: int, image: Image | None = None) -> Mlp | Network:
-    """The model a scenario names, for rows of `features` columns, or pictures of `image` = (height, width) pixels, and `classes` classes.
+def build(section: NetworkKeys, *, features: int, classes: int, image: Image | None = None) -> Mlp | Network:
+    """The model a scenario names, for pictures of `image` = (height, width) pixels, or `features` columns, and `classes` classes.
 
     With tune = "last_layer" it is the last layer alone, on the features of an `encoder`. Raises RequestError for what does not go together.
     """
-    if isinstance(section, DenseKeys):
-        dense: Mlp = module("models.dense", section.kind).model(section, features, classes)
-        return dense
     if section.tune == "last_layer":
         return Mlp(features, (), classes, one_logit=False)
     return _network(section, classes, image)

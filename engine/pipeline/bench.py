@@ -15,31 +15,26 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from engine.errors import RequestError
-from engine.features import texts
-from engine.models.bert.files import BertSource
-from engine.models.dense.mlp import Mlp
 from engine.pipeline import order as pipeline
-from engine.scenario.sections import BertSection, ClusterMatchSection, MlpSection, NetworkKeys, Scenario
+from engine.scenario.sections import ClusterMatchSection, MlpSection, Scenario, TrainedKeys
 from engine.seeds import generator
 from engine.system.processes import cores
-from engine.training.networks.choose import way_for
 from engine.training.recipe import Job, Training
-from engine.training.reference.sequential import train_network_sequential, train_sequential
-from engine.victims import family as victims
+from engine.victims.choose import family_of, victims_of
+from engine.victims.family import Family, Trial, how, job_of, training_of, workers
 
 EPOCHS = 20  # where the scenario stops on a plateau: the ratio does not depend on it
 ROUNDS = 3  # each way in turn, so that a change in the machine's speed falls on all of them
 
 ROUND_S = 4.0  # networks: of each way
 SUBPOPULATIONS = 100  # of FeatureMatch, whose number no key tells
-VMAPPED = 16  # victims together on a GPU, where they gain by company
 
 
 @dataclass(frozen=True)
@@ -98,8 +93,12 @@ class Bench:
 
 def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Callable[[str], None] = lambda line: None) -> Bench:
     """Measure the scenario's first trial; takes one to three minutes. scikit-learn is left out on CUDA and for other models than mlp."""
-    if isinstance(scenario.model, BertSection) or (isinstance(scenario.model, NetworkKeys) and scenario.model.tune == "all"):
+    family = family_of(scenario.model)
+    if family.BENCH is None:
+        raise family.unmeasured(scenario.model)
+    if family.BENCH == "steps":
         return _run_network(scenario, data_dir, device, report)
+    assert isinstance(scenario.model, TrainedKeys)  # what is trained in stacks
     discovery = pipeline.discover(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
     first = scenario.evaluation.first_trial
     specs = pipeline.victims_of_trial(scenario, discovery.subpopulations, first, 0)
@@ -107,18 +106,17 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
     section = scenario.model.model_copy(update={"epochs": epochs, "stop": "epochs"})
     scenario = scenario.model_copy(update={"model": section})
     where = torch.device(device)
-    dtype = victims.how(scenario.compute, device).dtype
-    model = victims.model_of(section, discovery.dataset)
-    assert isinstance(model, Mlp)
-    data = victims.training_of(discovery.dataset).to(where, dtype)
-    jobs = [victims.job_of(pipeline.poison_of(scenario, discovery, spec)) for spec in specs]
+    on = how(scenario.compute, device)
+    victims = victims_of(section, discovery.dataset, scenario.seed)
+    data = training_of(discovery.dataset).to(where, on.dtype)
+    jobs = [job_of(pipeline.poison_of(scenario, discovery, spec)) for spec in specs]
     few = _spread(jobs, 4)
     points = statistics.mean(len(job.rows) for job in jobs)
     report(f"{len(jobs)} victims, {len(data.y_N)} rows x {data.x_NF.shape[1]}, {points:.0f} poison points on average, {epochs} epochs")
 
     plan = pipeline.plan(scenario, discovery, device, log=report)
     stacks = [stack for stack in plan if stack.trial == first]
-    eager = _Eager(model, data, scenario, device)
+    eager = _Eager(victims, data, Trial(scenario.seed, 0, on))
     eager.choose_threads(few[:1])
     sklearn = _Sklearn(discovery, section) if device == "cpu" and isinstance(section, MlpSection) else None
     if sklearn:
@@ -147,7 +145,7 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
         ways=tuple(Way(n, 3600 / statistics.median(t), statistics.median(t), setups[n]) for n, t in taken.items() if t),
         times_eager=_median_ratio(taken["eager"], taken["stacked"]),
         times_sklearn=_median_ratio(taken["sklearn"], taken["stacked"]) if sklearn else None,
-        gflops=epochs * statistics.mean(operations(model, len(data.y_N) + len(job.rows)) for job in jobs) / per_victim / 1e9,
+        gflops=epochs * statistics.mean(victims.operations(len(data.y_N) + len(job.rows)) for job in jobs) / per_victim / 1e9,
         matrix_gflops=statistics.median(rates),
     )
     for line in bench.lines():
@@ -157,31 +155,25 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
 
 def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callable[[str], None]) -> Bench:
     """The same for a network trained whole, on rows of the scenario with poison drawn at random: no adversary is trained to choose it."""
-    section, on = scenario.model, victims.how(scenario.compute, device)
-    if isinstance(section, BertSection) and section.tune == "last_layer" and isinstance(texts.source_of(section), BertSource):
-        what = "the last layers of BERTs, trained in stacks over stored states, are not measured"
-        raise RequestError(what, where="model.tune", next='use tune = "all"')
+    section, on = scenario.model, how(scenario.compute, device)
+    assert isinstance(section, TrainedKeys)
     dataset = pipeline.load(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
-    model = victims.model_of(section, dataset)
-    assert isinstance(model, victims.Whole)
-    data, init = victims.training_of(dataset).to(on.device, on.dtype), victims.initial(model, scenario.seed, 0, on.dtype)
-    side_by_side = victims.workers(scenario, on.device)
-    together = side_by_side if on.device.type == "cpu" else VMAPPED if way_for(model, init, on.device) == "vmapped" else 1
+    victims = victims_of(section, dataset, scenario.seed)
+    data = training_of(dataset).to(on.device, on.dtype)
+    side_by_side = workers(scenario, on.device)
+    together = victims.company(on, side_by_side)
     many = scenario.subpopulations.clusters if isinstance(scenario.subpopulations, ClusterMatchSection) else SUBPOPULATIONS
     points = int(max(scenario.attack.alphas) * len(dataset.aux)) // many
     draw = generator(scenario.seed, "bench poison")
     jobs = [Job(draw.integers(len(dataset.aux), size=points), draw.integers(len(dataset.classes), size=points)) for _ in range(together)]
-    eager = [p.to(on.device) for p in init]
-    settings = victims.recipe(section)
 
     def product(steps: int) -> None:
-        victims.fit(model, section, data, jobs, scenario.seed, 0, on, None, workers=side_by_side, max_steps=steps)
+        victims.fit(data, jobs, Trial(scenario.seed, 0, on, workers=side_by_side, max_steps=steps))
 
     def plain(steps: int, threads: int) -> None:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
-        with torch.autocast(on.device.type, torch.bfloat16, enabled=on.autocast):
-            train_network_sequential(model, eager, data, jobs[0], settings, seed=scenario.seed, trial=0, max_steps=steps)
+        victims.plain(data, jobs[0], Trial(scenario.seed, 0, on, max_steps=steps))
         torch.set_num_threads(before)
 
     per_epoch = -(-len(data.y_N) // section.batch)
@@ -213,8 +205,7 @@ def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callab
         ways=tuple(Way(n, 3600 / statistics.median(t), statistics.median(t), setups[n]) for n, t in taken.items()),
         times_eager=_median_ratio(taken["eager"], taken["subpop"]),
         times_sklearn=None,
-        # forward, and twice as much backward
-        gflops=3 * model.operations(len(data.y_N) + points) * section.epochs / per_victim / 1e9,
+        gflops=victims.operations(len(data.y_N) + points) * section.epochs / per_victim / 1e9,
         matrix_gflops=statistics.median(rates),
         precision=scenario.compute.precision,
         steps_timed=steps,
@@ -228,12 +219,6 @@ def _seconds_a_step(train: Callable[[int], None], steps: int) -> float:
     """What a step takes, start and end left out: one step, and that many more."""
     one = _seconds(lambda: train(1))
     return max((_seconds(lambda: train(1 + steps)) - one) / steps, 1e-6)
-
-
-def operations(model: Mlp, rows: int) -> float:
-    """Multiply-adds, counted as two, of one epoch over `rows`: forward, and backward without a gradient for the input."""
-    first, *later = [2.0 * a * b for a, b in zip(model.sizes, model.sizes[1:], strict=False)]
-    return rows * (2 * first + 3 * sum(later))
 
 
 def matrix_rate(device: torch.device, n: int = 2048, repeats: int = 8, dtype: torch.dtype = torch.float32) -> float:
@@ -267,8 +252,8 @@ def _spread(jobs: Sequence[Job], count: int) -> list[Job]:
 class _Eager:
     """One victim after the other, in a plain loop."""
 
-    def __init__(self, model: Mlp, data: Training, scenario: Scenario, device: str) -> None:
-        self.model, self.data, self.scenario, self.device = model, data, scenario, device
+    def __init__(self, victims: Family[Any], data: Training, trial: Trial) -> None:
+        self.victims, self.data, self.trial, self.device = victims, data, trial, str(trial.how.device)
         self.threads = 1
 
     def choose_threads(self, jobs: Sequence[Job]) -> None:
@@ -282,10 +267,8 @@ class _Eager:
     def train(self, jobs: Sequence[Job], threads: int | None = None) -> None:
         before = torch.get_num_threads()
         torch.set_num_threads(threads or self.threads)
-        init = [p.to(self.data.x_NF) for p in victims.initial(self.model, self.scenario.seed, 0, torch.float64)]
         for job in jobs:
-            recipe = victims.recipe(self.scenario.model)
-            train_sequential(self.model, init, self.data, job, recipe, seed=self.scenario.seed, trial=0)
+            self.victims.plain(self.data, job, self.trial)
         torch.set_num_threads(before)
 
 

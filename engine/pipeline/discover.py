@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,15 +9,14 @@ import torch
 from engine import datasets, subpopulations
 from engine.attacks import poison as attacks
 from engine.evaluation.annotations import Annotations
-from engine.features import pictures as features
-from engine.features import texts
-from engine.models import build as models
+from engine.features.pixels import flat_pixels
 from engine.pipeline.adversary import Adversary
 from engine.pipeline.discovery import DISTANCES, MOVED_FEATURES, PROBABILITIES, Discovery, Log, Progress, moved_pictures
 from engine.rows import Dataset
-from engine.scenario.sections import BertSection, ClusterMatchSection, ModelSection, NetworkKeys, PretrainedKeys, Scenario
+from engine.scenario.sections import ClusterMatchSection, PretrainedKeys, Scenario
 from engine.training.dense import Control
-from engine.victims.family import Whole, one_thread_each
+from engine.victims.choose import see, victims_of
+from engine.victims.family import one_thread_each
 
 
 def rows(scenario: Scenario, data_dir: Path, *, log: Log, progress: Progress) -> Dataset:
@@ -33,17 +31,7 @@ def rows(scenario: Scenario, data_dir: Path, *, log: Log, progress: Progress) ->
 def load(scenario: Scenario, data_dir: Path, *, device: str = "cpu", log: Log, progress: Progress) -> Dataset:
     """The same as the victims' model reads them, which may cost frozen features."""
     dataset = rows(scenario, data_dir, log=log, progress=progress)
-    return seen_by(scenario.model, dataset, scenario.seed, data_dir, device=device, progress=progress)
-
-
-def seen_by(section: ModelSection, dataset: Dataset, seed: int, data_dir: Path, *, device: str, progress: Progress) -> Dataset:
-    """The dataset as a model reads it. Weights that it starts from count among the data: a resumed run must have the same."""
-    if dataset.train.texts is not None:
-        assert isinstance(section, BertSection)
-        seen = texts.seen_by(section, dataset, seed, device=device, report=progress, data_dir=data_dir)
-        return replace(seen, checksums={**seen.checksums, **texts.source_of(section).checksums()})
-    seen = features.seen_by(section, dataset, seed, device=device, report=progress)
-    return replace(seen, checksums={**seen.checksums, **models.weights_checksum(section)}) if dataset.train.images is not None else seen
+    return see(scenario.model, dataset, scenario.seed, data_dir=data_dir, device=device, report=progress)
 
 
 def discover(
@@ -70,18 +58,17 @@ def discover(
     section = scenario.adversary.model or scenario.model
     seen = dataset
     if section != scenario.model:
-        seen = seen_by(section, dataset, scenario.seed, data_dir, device=device, progress=progress)
+        seen = see(section, dataset, scenario.seed, data_dir=data_dir, device=device, report=progress)
         weights = section.weights if isinstance(section, PretrainedKeys) else "random"
         log(f"the adversary's model is {section.kind}, from {weights} weights; the victims' is {scenario.model.kind}")
     layer = scenario.subpopulations.layer if isinstance(scenario.subpopulations, ClusterMatchSection) else "input"
     if layer == "input":  # before the adversary is trained, so that a wrong feature or too many clusters cost no training
         progress("forming subpopulations", 0.05)
-        represent = None if dataset.train.images is None else features.flat_pixels
+        represent = None if dataset.train.images is None else flat_pixels
         formed = subpopulations.assign(scenario.subpopulations, dataset, represent, scenario.seed)
     adversary = Adversary(section, scenario, seen, torch.device(device), progress, control)
-    if isinstance(adversary.model, Whole):
-        for note in adversary.model.notes():
-            log(note)
+    for note in adversary.victims.notes():
+        log(note)
     proba_in_sample, proba_test = adversary.fitted(seen.aux.x), adversary.fitted(seen.test.x)
     proba_aux = adversary.cross_fitted(scenario.evaluation.confidence_folds)
     progress("forming subpopulations", 0.9)
@@ -110,8 +97,7 @@ def discover(
         proba_aux=proba_aux, progress=progress, control=lambda: control(0.0, 1.0) if control else None,
     )  # fmt: skip
     arrays |= work
-    if "moved.rows" in work and isinstance(scenario.model, NetworkKeys) and scenario.model.tune == "last_layer":
-        arrays[MOVED_FEATURES] = features.features_of(
-            scenario.model, dataset, scenario.seed, moved_pictures(scenario, dataset, work), device=device, report=progress
-        )
+    victims = victims_of(scenario.model, dataset, scenario.seed)
+    if "moved.rows" in work and victims.KEEPS_MOVED:
+        arrays[MOVED_FEATURES] = victims.moved_rows(moved_pictures(scenario, dataset, work), device=device, report=progress)
     return Discovery(dataset, membership, summary, arrays)

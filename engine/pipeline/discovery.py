@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.features import pictures as features
-from engine.models.bert.bert import LAST_LAYER_DEVIATION
+from engine.features.pixels import Pictures
 from engine.rows import Dataset, Membership, Subpopulation
 from engine.scenario.identity import changed_keys
 from engine.scenario.sections import BertSection, ConvSection, GradientSection, PretrainedKeys, Scenario
+from engine.victims.choose import family_of
 
 Log = Callable[[str], None]
 Progress = Callable[[str, float], None]  # (what is being done, share done)
@@ -22,7 +22,7 @@ MOVED_FEATURES = "moved.features"
 
 @dataclass(frozen=True)
 class Discovery:
-    """What is known before any victim is trained. dataset: as the victims' model reads it (see `features.seen_by`).
+    """What is known before any victim is trained. dataset: as the victims' model reads it (see `Family.see`).
 
     arrays, all that a resumed run must have again to the bit, by name:
     proba_aux_AC     float32 [aux rows, classes], the adversary's model on aux, cross-fitted: poison rules may ask it
@@ -43,10 +43,8 @@ class Discovery:
 
 def deviations(scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
     """What makes this run not the paper's; shown on every screen and in every export."""
-    found = list(dataset.deviations)
     section = scenario.model
-    if dataset.states is not None:  # of frozen layers, which are not run anew
-        found.insert(0, LAST_LAYER_DEVIATION)
+    found = [*family_of(section).deviations(section), *dataset.deviations]
     pretrained = section if isinstance(section, PretrainedKeys) and not isinstance(section, ConvSection) else None  # as the paper's are
     if scenario.reproduces and pretrained is not None and pretrained.weights not in ("imagenet", "hub"):
         theirs = "bert-base-uncased" if isinstance(section, BertSection) else "ImageNet's weights"
@@ -59,8 +57,8 @@ def deviations(scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
     return tuple(found)
 
 
-def moved_pictures(scenario: Scenario, dataset: Dataset, arrays: Mapping[str, np.ndarray]) -> features.Pictures:
+def moved_pictures(scenario: Scenario, dataset: Dataset, arrays: Mapping[str, np.ndarray]) -> Pictures:
     """The run's optimised points as pictures."""
     assert dataset.aux.images is not None
     assert isinstance(scenario.attack, GradientSection)
-    return features.Pictures(dataset.aux.images, arrays["moved.rows"], arrays["moved.delta"], scenario.attack.bound / 127)
+    return Pictures(dataset.aux.images, arrays["moved.rows"], arrays["moved.delta"], scenario.attack.bound / 127)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from engine.attacks import poison as attacks
-from engine.features import pictures as features
 from engine.pipeline.discovery import MOVED_FEATURES, Discovery, Log, moved_pictures
 from engine.rows import Poison, StackPlan, VictimResult, VictimSpec
-from engine.scenario.sections import DenseKeys, GradientSection, Scenario, last_layer_alone
+from engine.scenario.sections import GradientSection, Scenario
 from engine.training.dense import Control
 from engine.training.recipe import Job, Training
-from engine.victims.family import how, job_of, model_of, one_thread_each, outcomes, training_of, workers
+from engine.victims.choose import family_of, victims_of
+from engine.victims.family import Trial, how, job_of, one_thread_each, silent, training_of, workers
 
 
 def poison_of(scenario: Scenario, discovery: Discovery, spec: VictimSpec) -> Poison:
@@ -33,15 +33,15 @@ def poison_of(scenario: Scenario, discovery: Discovery, spec: VictimSpec) -> Poi
     )
 
 
-def _reads_features(scenario: Scenario) -> bool:
-    """Whether victims see a moved point as a row of numbers, beside aux in the pool, instead of moving its pixels as they go."""
-    return last_layer_alone(scenario.model) or isinstance(scenario.model, DenseKeys)
-
-
 def training(scenario: Scenario, discovery: Discovery) -> Training:
+    """The defender's rows and the pool. Where victims read moved points as rows of numbers, these stand in the pool after aux."""
     moved = discovery.arrays.get(MOVED_FEATURES)
-    if moved is None and "moved.rows" in discovery.arrays and _reads_features(scenario):
-        moved = features.flat_moved(moved_pictures(scenario, discovery.dataset, discovery.arrays))
+    if moved is None and "moved.rows" in discovery.arrays and not family_of(scenario.model).MOVES_PIXELS:
+        victims, pictures = (
+            victims_of(scenario.model, discovery.dataset, scenario.seed),
+            moved_pictures(scenario, discovery.dataset, discovery.arrays),
+        )
+        moved = victims.moved_rows(pictures, device="cpu", report=silent)
     return training_of(discovery.dataset, moved)
 
 
@@ -49,7 +49,7 @@ def job(scenario: Scenario, discovery: Discovery, poison: Poison) -> Job:
     """One victim's poison as its trainer takes it: points that were moved by their features, or by how far their pixels went."""
     if poison.moved is None:
         return job_of(poison)
-    if _reads_features(scenario):
+    if not family_of(scenario.model).MOVES_PIXELS:
         return Job(len(discovery.dataset.aux) + poison.moved, poison.labels)
     assert isinstance(scenario.attack, GradientSection)
     unit = np.float32(scenario.attack.bound / 127)
@@ -68,18 +68,16 @@ def train_stack(
     one_thread_each()
     on = how(scenario.compute, device)
     poisons = [poison_of(scenario, discovery, spec) for spec in stack.victims]
-    found = outcomes(
-        model_of(scenario.model, discovery.dataset),
-        scenario.model,
-        training(scenario, discovery),
-        discovery.dataset.test.x,
-        [job(scenario, discovery, p) for p in poisons],
+    trial = Trial(
         scenario.seed,
         stack.trial,
         on,
         control,
-        workers=workers(scenario, on.device),
+        workers(scenario, on.device),
         on_halved=lambda size: log(f"out of memory on {device}: going on with {size} victims at a time"),
+    )
+    found = victims_of(scenario.model, discovery.dataset, scenario.seed).outcomes(
+        training(scenario, discovery), discovery.dataset.test.x, [job(scenario, discovery, p) for p in poisons], trial
     )
     return [
         VictimResult(spec, victim.predictions, len(poison), poison.already_target, victim.epochs, victim.train_loss)

@@ -72,7 +72,7 @@ def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: Module
     scenario = scenario_of(store.run(run_id))
     from engine import datasets
 
-    device = devices.resolve(scenario.compute.device)
+    device = devices.resolve(scenario.device)
     w = Work(store, run_id, scenario, datasets.data_dir(data_dir or store.data_dir(run_id)), pipeline, control, status)
     _say_pauses(w)
     _wait_for_device(w, device)

@@ -10,13 +10,17 @@ from itertools import pairwise
 
 from engine.errors import nearest
 from engine.scenario import weights as weights_place
+from engine.scenario.kinds import unions
 from engine.scenario.sections import (
     BertSection,
     ClusterMatchSection,
     ColumnKeys,
     DenseKeys,
+    EstimatorKeys,
     FeatureMatchSection,
     GradientSection,
+    Holds,
+    InfluenceSection,
     ModelSection,
     NetworkKeys,
     Scenario,
@@ -32,7 +36,6 @@ from engine.scenario.toml import Path
 Problem = tuple[tuple[Path, ...], str]  # the keys that disagree, the one to blame first; and what is wrong
 
 RULES = ("rarest", "least_likely", "flip")
-READERS = {"numbers": 'use "mlp" or "logistic"', "pictures": 'use "conv", "vgg" or "torchvision"', "texts": 'use "bert"'}
 
 
 def check(scenario: Scenario) -> Iterator[Problem]:
@@ -84,8 +87,14 @@ def _model(s: Scenario) -> Iterator[Problem]:
                 'is true; with tune = "last_layer" each picture\'s features are computed once: take it out',
             )
         holds = s.dataset.HOLDS
-        if s.dataset.kind is not None and holds != m.READS and (m.READS, holds) != ("numbers", "pictures"):
-            yield (kind, data), f'is "{m.kind}", which reads {m.READS}; dataset "{s.dataset.kind}" has {holds}: {READERS[holds]}'
+        if s.dataset.kind is not None and holds not in m.READS:
+            yield (kind, data), f'is "{m.kind}", which reads {m.READS[0]}; dataset "{s.dataset.kind}" has {holds}: use {_readers(holds)}'
+
+
+def _readers(holds: Holds) -> str:
+    """The kinds of model whose own sort of rows these are: "mlp" or "logistic"."""
+    *others, last = (f'"{kind}"' for kind, each in unions()["model",].items() if getattr(each, "READS", ("",))[0] == holds)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _weights(m: ModelSection, at: Path) -> Iterator[Problem]:
@@ -174,9 +183,13 @@ def _attack(s: Scenario) -> Iterator[Problem]:
         if s.dataset.HOLDS != "pictures":
             what = f'is "gradient", which moves pixels; dataset "{s.dataset.kind}" has no images: use "label_flip" or "influence"'
             yield (("attack", "kind"), ("dataset", "kind")), what
-        elif isinstance(own, DenseKeys):
+        elif own.READS[0] != "pictures":
             what = f'is "gradient", which needs an adversary\'s model that reads images; "{own.kind}" does not: use "conv" or "vgg"'
             yield (("attack", "kind"), ("model", "kind"), ("adversary", "model", "kind")), what
+    if isinstance(a, InfluenceSection) and isinstance(own := s.adversary.model or s.model, EstimatorKeys):
+        what = f'is "influence", which needs an adversary\'s model with gradients; "{own.kind}" has none: use "label_flip", '
+        what += 'or give [adversary.model] a kind that has, as "mlp"'
+        yield (("attack", "kind"), ("model", "kind"), ("adversary", "model", "kind")), what
     yield from _optimised(s)
     target, kind = ("attack", "target_label"), ("dataset", "kind")
     if not a.target_label.strip():
@@ -213,7 +226,16 @@ def _compute(s: Scenario) -> Iterator[Problem]:
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", s.compute.device):
         yield (("compute", "device"),), f'is "{s.compute.device}"; expected "auto", "cpu", "cuda" or "cuda:0" and so on'
     yield from _repeats(("evaluation", "controls"), s.evaluation.controls)
-    if s.compute.precision == "bfloat16" and (isinstance(s.model, DenseKeys) or last_layer_alone(s.model)):
+    if isinstance(s.model, EstimatorKeys):
+        if s.compute.device.startswith("cuda"):
+            yield (
+                (("compute", "device"), ("model", "kind")),
+                f'is "{s.compute.device}"; "{s.model.kind}" is trained on the CPU: use "auto" or "cpu"',
+            )
+        if s.compute.precision != "float32":
+            what = f'is "{s.compute.precision}"; "{s.model.kind}" has a precision of its own: take it out'
+            yield (("compute", "precision"), ("model", "kind")), what
+    elif s.compute.precision == "bfloat16" and (isinstance(s.model, DenseKeys) or last_layer_alone(s.model)):
         what = 'is "bfloat16", which is for networks that are trained whole: so small a model loses accuracy and gains no speed by it; '
         yield (("compute", "precision"), ("model", "kind"), ("model", "tune")), f'{what}use "float32" or "float64"'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, get_args
@@ -77,11 +78,16 @@ def class_at(at: Path, tree: Tree) -> type[Section]:
 
 
 def in_order(section: type[BaseModel]) -> tuple[str, ...]:
-    """The keys of a section in a person's order: `kind`, what it cannot do without, its other own keys, those that all kinds have."""
-    shared = {at: set.intersection(*(set(kind.model_fields) for kind in kinds.values())) for at, kinds in unions().items()}
-    common = next((shared[at] for at, kinds in unions().items() if section in kinds.values()), set())
+    """The keys of a section in a person's order: `kind`, what it cannot do without, its other own keys, those that most kinds have."""
+    common = next((shared(some) for some in unions().values() if section in some.values()), set())
     fields = section.model_fields
     return tuple(sorted(fields, key=lambda name: common and (name != "kind", name in common, not fields[name].is_required())))
+
+
+def shared(some: Kinds) -> set[str]:
+    """The keys that are not of a few kinds: those that two thirds of them have."""
+    counted = Counter(key for kind in some.values() for key in kind.model_fields)
+    return {key for key, count in counted.items() if 3 * count >= 2 * len(some)}
 
 
 def of_any_kind(at: Path, section: Tree) -> Iterator[Mapping[str, Any]]:

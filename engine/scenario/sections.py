@@ -164,12 +164,17 @@ DatasetSection = Annotated[
 
 
 class ModelKeys(Section):
-    """What every kind of model has: how it is trained. LAYERS: what clusters can be formed in."""
+    """What every kind of model has. READS: what rows it can read, its own sort first; LAYERS: what clusters can be formed in."""
 
-    READS: ClassVar[Holds] = "numbers"
+    READS: ClassVar[tuple[Holds, ...]] = ("numbers",)
     LAYERS: ClassVar[tuple[str, ...]] = ("input", "hidden")
 
     kind: str
+
+
+class TrainedKeys(ModelKeys):
+    """Of models that are trained in steps of gradient descent."""
+
     epochs: int = Field(100, ge=1, le=1_000_000, description="passes over train; a limit where it stops on a plateau")
     batch: int = Field(200, ge=1, le=1_000_000, description="rows a step")
     lr: float = Field(1e-3, gt=0, le=1000, title="Rate", description="learning rate of Adam")
@@ -184,11 +189,19 @@ class ModelKeys(Section):
     patience: int = Field(10, ge=1, le=1_000_000, description="epochs without it", json_schema_extra=_when("stop", "plateau"))
 
 
-class DenseKeys(ModelKeys):
+class DenseKeys(TrainedKeys):
     """Of models that read plain numbers; a picture's pixels are some."""
 
+    READS = ("numbers", "pictures")
 
-class PretrainedKeys(ModelKeys):
+
+class EstimatorKeys(ModelKeys):
+    """Of scikit-learn's estimators, which read tables, have no gradients and are trained on the CPU."""
+
+    LAYERS = ("input",)
+
+
+class PretrainedKeys(TrainedKeys):
     """Of models that may start from weights that others trained."""
 
     tune: Literal["all", "last_layer"] = Field(
@@ -200,7 +213,7 @@ class PretrainedKeys(ModelKeys):
 class NetworkKeys(PretrainedKeys):
     """Of networks that read pictures."""
 
-    READS = "pictures"
+    READS = ("pictures",)
     augment: bool = Field(
         False,
         description="random shifts of up to an eighth and horizontal flips of the pictures",
@@ -244,7 +257,7 @@ class TorchvisionSection(NetworkKeys):
 class BertSection(PretrainedKeys):
     """Any text encoder of transformers. A rate of dropout that is not given is what the model's own configuration says."""
 
-    READS = "texts"
+    READS = ("texts",)
     LAYERS = ("hidden", "tokens")
     kind: Literal["bert"] = "bert"
     weights: str = Field("random", description="random, hub, or a folder with config.json and safetensors", examples=["random", "hub"])
@@ -265,8 +278,46 @@ class BertSection(PretrainedKeys):
     optimizer: Literal["adam", "adamw"] = Field("adam", description="adamw: weight decay shrinks the kernels, apart from the loss")
 
 
+class GradientBoostingSection(EstimatorKeys):
+    """scikit-learn's HistGradientBoostingClassifier, whose names of parameters these are."""
+
+    kind: Literal["gradient_boosting"] = "gradient_boosting"
+    max_iter: int = Field(100, ge=1, le=100_000, title="Rounds", description="of boosting; a limit where it stops early")
+    learning_rate: float = Field(0.1, gt=0, le=10, title="Shrinkage", description="by which each tree's leaves are multiplied")
+    max_leaf_nodes: int = Field(31, ge=2, le=100_000, title="Leaves", description="of a tree at most")
+    max_depth: int | None = Field(None, ge=1, le=1000, title="Depth", description="of a tree at most; blank: no limit")
+    min_samples_leaf: int = Field(20, ge=1, le=1_000_000, title="Leaf rows", description="least rows of a leaf")
+    l2_regularization: float = Field(0.0, ge=0, le=1e6, title="L2", description="penalty on the leaves' values")
+    max_bins: int = Field(255, ge=2, le=255, title="Bins", description="of a column's values")
+    early_stopping: bool = Field(False, title="Early stop", description="where rows that are held back gain no more by further rounds")
+    validation_fraction: Fraction = Field(
+        0.1, lt=1, title="Held back", description="share of train and poison", json_schema_extra=_when("early_stopping", "True")
+    )
+    n_iter_no_change: int = Field(
+        10, ge=1, le=100_000, title="Patience", description="rounds without gain", json_schema_extra=_when("early_stopping", "True")
+    )
+
+
+class RandomForestSection(EstimatorKeys):
+    """scikit-learn's RandomForestClassifier, whose names of parameters these are."""
+
+    kind: Literal["random_forest"] = "random_forest"
+    n_estimators: int = Field(100, ge=1, le=100_000, title="Trees", description="of the forest")
+    max_depth: int | None = Field(None, ge=1, le=1000, title="Depth", description="of a tree at most; blank: no limit")
+    min_samples_leaf: int = Field(1, ge=1, le=1_000_000, title="Leaf rows", description="least rows of a leaf")
+    max_features: Literal["sqrt", "log2", "all"] = Field("sqrt", title="Columns", description="of them, how many each split chooses from")
+    bootstrap: bool = Field(True, description="each tree sees rows drawn with replacement")
+
+
 ModelSection = Annotated[
-    MlpSection | LogisticSection | ConvSection | VggSection | TorchvisionSection | BertSection,
+    MlpSection
+    | LogisticSection
+    | ConvSection
+    | VggSection
+    | TorchvisionSection
+    | BertSection
+    | GradientBoostingSection
+    | RandomForestSection,
     Field(discriminator="kind", title="Model"),
 ]
 
@@ -427,6 +478,11 @@ class Scenario(Section):
     defense: DefenseSection = DefenseSection()
     compute: ComputeSection = ComputeSection()
     smoke: dict[str, Any] = {}
+
+    @property
+    def device(self) -> str:
+        """What `compute.device` comes to with this model: an estimator has no use for a GPU, so "auto" takes none for it."""
+        return "cpu" if self.compute.device == "auto" and isinstance(self.model, EstimatorKeys) else self.compute.device
 
 
 def last_layer_alone(section: ModelSection) -> bool:

@@ -1,55 +1,31 @@
-"""From a scenario's words to what the trainers take: model, rows, recipe, initial weights; and what trained victims predict."""
+"""What a family of models can do, whatever its victims are: see rows, train them, say what they predict, and be asked by an adversary."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 
-from engine.features import texts
-from engine.models import build as models
-from engine.models.bert.bert import last_layer_init, last_layer_of
-from engine.models.bert.files import BertSource
-from engine.models.bert.last_layer import LastLayer
-from engine.rows import Dataset, Poison, States
-from engine.scenario.sections import BertSection, ComputeSection, ModelSection, NetworkKeys, Scenario
-from engine.seeds import seed_for
+from engine.errors import RequestError
+from engine.features.pixels import Pictures
+from engine.rows import Dataset, Poison, Rows
+from engine.scenario.sections import ComputeSection, Scenario
 from engine.system.processes import cores
-from engine.training.dense import Control, train_stacked
-from engine.training.encoders.stack import EncoderStack, logits_of_rows, train_encoder_stack
-from engine.training.encoders.states import StateRows
-from engine.training.networks.choose import train_networks
-from engine.training.recipe import Job, Recipe, Trained, Training
+from engine.training.dense import Control
+from engine.training.recipe import Job, Training
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}  # bfloat16: products only, weights in float32
-ROWS_AT_ONCE = 2**20  # pixels of the pictures that a network is asked about at a time: 1,024 of 32 x 32
-TEXTS_AT_ONCE = 64
+STACK_S = 60.0  # a stack of victims that gain nothing by company takes about so long: what a crash may lose
+FEW_STEPS = 3  # of a network, timed to work that out
 
-
-@dataclass(frozen=True)
-class TextHead:
-    """The last layer of a BERT, trained on the states below it; its rows are numbers of rows of `states`."""
-
-    layer: LastLayer
-    source: BertSource
-    states: States
-
-    def init(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
-        """A trial's initial weights."""
-        return last_layer_init(self.source, self.layer, generator, dtype)
-
-    def predict(self, logits: torch.Tensor) -> torch.Tensor:
-        return self.layer.predict(logits)
-
-    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
-        return self.layer.probabilities(logits)
-
-
-TextNetwork = texts.TextNetwork
-Model = models.Mlp | models.Network | TextNetwork | TextHead
-Whole = models.Network | TextNetwork  # runs whole at every step, one victim a program
+Report = Callable[[str, float], None]  # what is being done, share done; may raise Interrupted
+Seconds = Callable[[int, int], float]  # (victims, steps) -> seconds that so many steps of so many victims take together
+Fitted = TypeVar("Fitted")  # a victim as training left it
 
 
 @dataclass(frozen=True)
@@ -62,6 +38,23 @@ class How:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """How some victims of one trial are trained. seed: the scenario's; number: which trial, of which initial weights and batches follow.
+
+    workers: how many parts of a stack train side by side on a CPU; max_steps: for timing, fewer steps than the scenario asks for;
+    on_halved is told the new size whenever memory ran out.
+    """
+
+    seed: int
+    number: int
+    how: How
+    control: Control | None = None
+    workers: int = 1
+    max_steps: int | None = None
+    on_halved: Callable[[int], None] | None = None
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What one victim predicts, uint8 [test rows], and how it was trained."""
 
@@ -70,50 +63,123 @@ class Outcome:
     train_loss: float
 
 
-def how(compute: ComputeSection, device: str) -> How:
-    """What the scenario's words come to; whether a model has any use for a precision is said in `scenario.checks`."""
-    return How(torch.device(device), DTYPES[compute.precision], compute.precision == "bfloat16")
+class Family(ABC, Generic[Fitted]):
+    """Victims of one model over one dataset, as `see` left it. seed: the scenario's, for what is drawn once a run.
+
+    BENCH           what `subpop bench` can compare with a plain loop: whole stacks, some steps, or nothing
+    MOVES_PIXELS    victims move the pixels of optimised points as they go; else they read such points as rows of numbers
+    KEEPS_MOVED     these rows are worth keeping with the run, for they cost passes through a frozen network
+    """
+
+    BENCH: ClassVar[Literal["stacks", "steps"] | None] = None
+    MOVES_PIXELS: ClassVar[bool] = False
+    KEEPS_MOVED: ClassVar[bool] = False
+
+    def __init__(self, section: Any, dataset: Dataset, seed: int = 0) -> None:
+        """section: a ModelKeys of this family's; typed by each family for itself."""
+        self.section, self.dataset, self.seed = section, dataset, seed
+
+    # ---- rows -----------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def see(cls, section: Any, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report) -> Dataset:
+        """The dataset as these models read it. Weights that they start from count among the data: a resumed run must have the same."""
+
+    def moved_rows(self, pictures: Pictures, *, device: str, report: Report) -> np.ndarray:
+        """Optimised points as rows of numbers, float32 [points, width]. RequestError for models that read no pictures."""
+        raise self._cannot("reads no pictures")
+
+    # ---- training -------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def fit(self, data: Training, jobs: Sequence[Job], trial: Trial) -> list[Fitted]:
+        """Train one victim for each job, all of them from what the trial draws; results in the order of `jobs`."""
+
+    @abstractmethod
+    def outcomes(self, data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
+        """Train one victim for each job and ask each about every test row."""
+
+    @abstractmethod
+    def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:
+        """How many of `most` victims train together: what a victim costs in memory and time, by `seconds` where that is to be measured."""
+
+    def plain(self, data: Training, job: Job, trial: Trial) -> object:
+        """One victim in a plain loop, for `subpop bench`."""
+        raise self.unmeasured(self.section)
+
+    def operations(self, rows: int) -> float:
+        """Multiplications and additions of training on so many rows, for `subpop bench`."""
+        raise self.unmeasured(self.section)
+
+    def company(self, how: How, side_by_side: int) -> int:
+        """How many victims `subpop bench` times at once."""
+        return side_by_side
+
+    @classmethod
+    def unmeasured(cls, section: Any) -> RequestError:
+        """Why `subpop bench` has nothing to say of these victims."""
+        return RequestError(f"{section.kind} is trained by a plain loop already", where="model.kind", next="measure another preset")
+
+    # ---- what the adversary asks ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def probabilities(self, fitted: Fitted, x: np.ndarray, how: How) -> np.ndarray:
+        """float32 [rows, classes]."""
+
+    def representation(self, fitted: Fitted, layer: str, how: How, report: Report) -> Callable[[Rows], np.ndarray]:
+        """Rows -> [rows, width], at a layer: "hidden" is what the last layer reads, "poolN" a pooling layer's output, flattened;
+        of a text encoder "hidden" is the mean of the tokens before its last layer, "tokens" all of them, flattened.
+
+        RequestError where this model has no such layer.
+        """
+        raise RequestError(f"{self.section.kind} has no layer {layer!r}", where="subpopulations.layer", next="use input")
+
+    def hidden(self, fitted: Fitted, x: np.ndarray, how: How, report: Report) -> np.ndarray:
+        """What the last layer reads, float32 [rows, width]."""
+        raise self._cannot("has no hidden layer")
+
+    def head(self, fitted: Fitted) -> tuple[torch.Tensor, torch.Tensor]:
+        """The last layer: kernel [width, outputs] and bias [outputs]; one output where two classes share a logit."""
+        raise self._cannot("has no last layer")
+
+    def params(self, fitted: Fitted) -> Sequence[torch.Tensor]:
+        """Its weights."""
+        raise self._cannot("has no gradients")
+
+    @property
+    def weight_decay(self) -> float:
+        """w of the penalty w/2 |kernel|^2 on the mean loss, as the head was trained with; in scikit-learn's units divided by the batch."""
+        raise self._cannot("has no gradients")
+
+    def differentiable(self, fitted: Fitted, how: How) -> Callable[[torch.Tensor], torch.Tensor] | None:
+        """Pixels 0..1 [B, 3, height, width] -> what the last layer reads, with gradients to the pixels; None where it reads no pictures."""
+        return None
+
+    def pixels(self, images: np.ndarray, how: How) -> torch.Tensor:
+        """Pictures uint8 [B, height, width, 3] -> pixels 0..1, float32 [B, 3, height, width], on the device."""
+        raise self._cannot("reads no pictures")
+
+    def network(self) -> Any | None:
+        """The whole network of pictures, where it is trained whole."""
+        return None
+
+    def _cannot(self, what: str) -> RequestError:
+        return RequestError(f"{self.section.kind} {what}", where="model.kind", next='use attack.kind = "label_flip"')
+
+    # ---- what is said of it ---------------------------------------------------------------------------------------------
+
+    @classmethod
+    def deviations(cls, section: Any) -> tuple[str, ...]:
+        """What every number of such victims must be read with."""
+        return ()
+
+    def notes(self) -> tuple[str, ...]:
+        """What the log says of how they are trained."""
+        return ()
 
 
-# ---- the model ------------------------------------------------------------------------------------------------------
-
-
-def model_of(section: ModelSection, dataset: Dataset) -> Model:
-    """The scenario's model, as wide as the dataset's rows and classes ask for."""
-    classes = len(dataset.classes)
-    if isinstance(section, BertSection):
-        source = texts.source_of(section)
-        if section.tune == "all" or not isinstance(source, BertSource):
-            return texts.network_of(source, section, classes)
-        assert dataset.states is not None
-        return TextHead(last_layer_of(source, classes), source, dataset.states)
-    shape = dataset.train.x.shape
-    image = (int(shape[1]), int(shape[2])) if len(shape) == 4 else None
-    return models.build(section, features=int(np.prod(shape[1:])), classes=classes, image=image)
-
-
-def initial(model: Model, seed: int, trial: int, dtype: torch.dtype) -> list[torch.Tensor]:
-    """A trial's initial weights: the same for every arm and subpopulation."""
-    return model.init(torch.Generator().manual_seed(seed_for(seed, "initial weights", trial)), dtype)
-
-
-def recipe(section: ModelSection) -> Recipe:
-    """How the scenario's model is trained."""
-    return Recipe(
-        epochs=section.epochs,
-        batch=section.batch,
-        lr=section.lr,
-        weight_decay=section.weight_decay,
-        per_rows=section.weight_decay_per == "rows",
-        stop=section.stop,
-        tol=section.tol,
-        patience=section.patience,
-        augment=isinstance(section, NetworkKeys) and section.augment,
-        optimizer=section.optimizer if isinstance(section, BertSection) else "adam",
-    )
-
-
-# ---- training -------------------------------------------------------------------------------------------------------
+# ---- rows and poison as trainers take them ------------------------------------------------------------------------------
 
 
 def training_of(dataset: Dataset, extra: np.ndarray | None = None) -> Training:
@@ -135,159 +201,12 @@ def job_of(poison: Poison) -> Job:
     return Job(poison.rows, poison.labels)
 
 
-def fit(
-    model: Model,
-    section: ModelSection,
-    data: Training,
-    jobs: Sequence[Job],
-    seed: int,
-    trial: int,
-    how: How,
-    control: Control | None,
-    *,
-    workers: int = 1,
-    max_steps: int | None = None,
-    on_halved: Callable[[int], None] | None = None,
-    finish: Callable[[list[torch.Tensor]], list[torch.Tensor]] | None = None,
-    finish_stack: Callable[[EncoderStack], list[list[torch.Tensor]]] | None = None,
-) -> list[Trained]:
-    """Train one victim for each job, all from the trial's initial weights; results in the order of `jobs`.
-
-    finish: what is kept of a network instead of its weights; finish_stack: of each text encoder's last layer in a stack.
-    See `train_stacked`, `train_networks` and `train_encoder_stack`.
-    """
-    init = initial(model, seed, trial, how.dtype)
-    if isinstance(model, TextHead):
-        states = StateRows(model.states, how.device, how.dtype)
-        states.settle(torch.cat([data.x_NF, data.x_AF]).cpu().numpy()[:, 0])
-        return train_encoder_stack(
-            model.layer,
-            init,
-            data,
-            states,
-            jobs,
-            recipe(section),
-            seed=seed,
-            trial=trial,
-            workers=workers,
-            control=control,
-            max_steps=max_steps,
-            on_halved=on_halved,
-            finish=finish_stack,
-        )
-    data = data.to(how.device, how.dtype)
-    if isinstance(model, Whole):
-        return train_networks(
-            model,
-            init,
-            data,
-            jobs,
-            recipe(section),
-            seed=seed,
-            trial=trial,
-            device=how.device,
-            dtype=how.dtype,
-            autocast=how.autocast,
-            workers=workers,
-            control=control,
-            max_steps=max_steps,
-            on_halved=on_halved,
-            finish=finish,
-        )
-    dense = model
-    return train_stacked(
-        lambda params: dense.stack(params, how.device, how.dtype),
-        [init] * len(jobs),
-        data,
-        jobs,
-        recipe(section),
-        seed=seed,
-        trial=trial,
-        workers=workers,
-        control=control,
-        max_steps=max_steps,
-        on_halved=on_halved,
-    )
-
-
-def outcomes(
-    model: Model,
-    section: ModelSection,
-    data: Training,
-    x_test: np.ndarray,
-    jobs: Sequence[Job],
-    seed: int,
-    trial: int,
-    how: How,
-    control: Control | None,
-    *,
-    workers: int = 1,
-    on_halved: Callable[[int], None] | None = None,
-) -> list[Outcome]:
-    """Train one victim for each job and ask each about every test row."""
-    if isinstance(model, TextHead):
-        head = model
-
-        def finish_stack(stack: EncoderStack) -> list[list[torch.Tensor]]:
-            states = StateRows(head.states, how.device, how.dtype)
-            return [[p.cpu()] for p in head.predict(logits_of_rows(stack, head.layer, states, x_test[:, 0]))]
-
-        fits = fit(model, section, data, jobs, seed, trial, how, control, workers=workers, on_halved=on_halved, finish_stack=finish_stack)
-        return [Outcome(t.params[0].numpy(), t.epochs, t.train_loss) for t in fits]
-    if isinstance(model, Whole):
-        network = model
-
-        def finish(params: list[torch.Tensor]) -> list[torch.Tensor]:
-            return [torch.cat([network.predict(z) for z in logits_of(network, params, x_test, how)]).cpu()]
-
-        # the last victim of a trial may be alone in its stack: with one thread, as in company, so that its bits do not depend on the plan
-        workers = workers if len(jobs) > 1 else 1
-        fits = fit(model, section, data, jobs, seed, trial, how, control, workers=workers, on_halved=on_halved, finish=finish)
-        return [Outcome(t.params[0].numpy(), t.epochs, t.train_loss) for t in fits]
-    fits = fit(model, section, data, jobs, seed, trial, how, control, workers=workers, on_halved=on_halved)
-    predictions = predict(model, [t.params for t in fits], x_test, how.device, how.dtype)
-    return [Outcome(predicted, t.epochs, t.train_loss) for t, predicted in zip(fits, predictions, strict=True)]
-
-
-# ---- asking ---------------------------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def predict(
-    model: models.Mlp, params: Sequence[Sequence[torch.Tensor]], x: np.ndarray, device: torch.device, dtype: torch.dtype
-) -> np.ndarray:
-    """Predicted classes, uint8 [victims, rows], in slices that keep activations under about 256 MiB; shorter where memory runs out."""
-    stack = model.stack(params, device, dtype)
-    x_BF = torch.from_numpy(x).to(device, dtype)
-    x_BF = torch.cat([x_BF, torch.ones_like(x_BF[:, :1])], 1)
-    rows = max(64, 2**26 // (stack.victims * (sum(model.sizes[1:]) + 1)))
-    while True:
-        try:
-            return torch.cat([model.predict(stack.logits(chunk)) for chunk in x_BF.split(rows)], 1).cpu().numpy()
-        except torch.OutOfMemoryError:
-            if rows == 1:
-                raise
-        rows //= 2
-
-
-@torch.no_grad()
-def logits_of(model: Model, params: Sequence[torch.Tensor], x: np.ndarray, how: How) -> list[torch.Tensor]:
-    """Logits [rows of a slice, outputs] of one victim, a slice at a time: pictures and texts a few at once, anything else whole."""
-    if isinstance(model, models.Mlp):
-        return [model.logits(params, tensor(x).to(how.device, how.dtype))]
-    if isinstance(model, TextHead):
-        stack = model.layer.stack([params], how.device, how.dtype)
-        return [logits_of_rows(stack, model.layer, StateRows(model.states, how.device, how.dtype), x[:, 0])[0]]
-    step = max(1, ROWS_AT_ONCE // (x.shape[1] * x.shape[2])) if x.ndim == 4 else TEXTS_AT_ONCE
-    found = []
-    for lo in range(0, len(x), step):
-        read = model.pixels(tensor(x[lo : lo + step]).to(how.device))
-        with torch.autocast(how.device.type, torch.bfloat16, enabled=how.autocast):
-            found.append(model.logits(params, read.to(how.dtype) if read.is_floating_point() else read).to(how.dtype))
-    return found
-
-
 # ---- the machine ----------------------------------------------------------------------------------------------------
+
+
+def how(compute: ComputeSection, device: str) -> How:
+    """What the scenario's words come to; whether a model has any use for a precision is said in `scenario.checks`."""
+    return How(torch.device(device), DTYPES[compute.precision], compute.precision == "bfloat16")
 
 
 def workers(scenario: Scenario, device: torch.device) -> int:
@@ -299,3 +218,7 @@ def one_thread_each() -> None:
     """PyTorch's own threads off: parts of a stack have a core each already, and products this small gain nothing from more."""
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
+
+
+def silent(what: str, share: float) -> None:
+    """Of a part of what is reported on already."""

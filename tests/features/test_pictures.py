@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engine.features.kept import HASH_BYTES, FeatureFile
-from engine.features.pictures import Pictures
+from engine.features.pixels import Pictures
 
 WIDTH = 5
 

@@ -18,8 +18,11 @@ from engine.rows import VictimResult, VictimSpec
 from engine.scenario import kinds
 from engine.scenario.parse import load, parse
 from engine.scenario.sections import ComputeSection, Scenario
+from engine.training.recipe import Job
 from engine.training.reference.sequential import train_sequential
-from engine.victims import family as victims
+from engine.victims.choose import victims_of
+from engine.victims.dense import predict
+from engine.victims.family import DTYPES, How, Trial, job_of, training_of
 
 QUICK = """
 title = "a small world"
@@ -136,14 +139,14 @@ def test_results_agree_across_plans_and_side_by_side(found: Discovery):
 def test_damages_are_those_of_the_sequential_reference(found: Discovery):
     """Float32 to the end of training: not the same bits, the same damages but for a row or two."""
     given = scenario()
-    model, data, params = victims.model_of(given.model, found.dataset), victims.training_of(found.dataset), []
+    victims, data, params = victims_of(given.model, found.dataset, given.seed), training_of(found.dataset), []
     stacked = run(given, found)
     for result in stacked:
-        job = victims.job_of(pipeline.poison_of(given, found, result.spec))
-        init = victims.initial(model, given.seed, result.spec.trial, torch.float32)
-        recipe = victims.recipe(given.model)
-        params.append(train_sequential(model, init, data, job, recipe, seed=given.seed, trial=result.spec.trial).params)
-    predictions = victims.predict(model, params, found.dataset.test.x, torch.device("cpu"), torch.float32)
+        job = job_of(pipeline.poison_of(given, found, result.spec))
+        init = victims.initial(given.seed, result.spec.trial, torch.float32)
+        recipe = victims.recipe
+        params.append(train_sequential(victims.model, init, data, job, recipe, seed=given.seed, trial=result.spec.trial).params)
+    predictions = predict(victims.model, params, found.dataset.test.x, torch.device("cpu"), torch.float32)
     one_by_one = [VictimResult(r.spec, p, r.poison_points, 0, 0, 0.0) for r, p in zip(stacked, predictions, strict=True)]
     a, b = damages(stacked, found), damages(one_by_one, found)
     assert max(abs(a[key] - b[key]) for key in a) < 0.05
@@ -220,7 +223,7 @@ def test_what_the_data_cannot_serve_is_refused_before_anything_is_trained(overri
 
 def test_what_the_grammar_names_is_here():
     assert set(kinds.unions()[("dataset",)]) == set(datasets.summaries())
-    assert set(get_args(ComputeSection.model_fields["precision"].annotation)) == set(victims.DTYPES)
+    assert set(get_args(ComputeSection.model_fields["precision"].annotation)) == set(DTYPES)
 
 
 def test_a_run_that_is_not_the_presets_says_which_keys_differ(found: Discovery):
@@ -242,12 +245,12 @@ def test_adult_is_learned_as_scikit_learn_learns_it(shared_data: Path):
 
     given = load("adult-clustermatch")
     data = datasets.load(given.dataset, 0, shared_data)
-    model, cpu = victims.model_of(given.model, data), torch.device("cpu")
-    no_poison = victims.Job(np.empty(0, np.int64), np.empty(0, np.int64))
+    victims, cpu = victims_of(given.model, data, given.seed), torch.device("cpu")
+    no_poison = Job(np.empty(0, np.int64), np.empty(0, np.int64))
     accuracies = []
     for trial in range(3):
-        [fit] = victims.fit(model, given.model, victims.training_of(data), [no_poison], 0, trial, victims.How(cpu, torch.float32), None)
-        [predicted] = victims.predict(model, [fit.params], data.test.x, cpu, torch.float32)
+        [fit] = victims.fit(training_of(data), [no_poison], Trial(0, trial, How(cpu, torch.float32)))
+        [predicted] = predict(victims.model, [fit.params], data.test.x, cpu, torch.float32)
         accuracies.append(float((predicted == data.test.y).mean()))
     theirs = [
         MLPClassifier((10,), max_iter=3000, random_state=s).fit(data.train.x, data.train.y).score(data.test.x, data.test.y)

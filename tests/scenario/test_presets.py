@@ -7,7 +7,16 @@ import pytest
 from engine.scenario.identity import dump
 from engine.scenario.parse import load, parse
 from engine.scenario.presets import catalog, presets
-from engine.scenario.sections import AdultSection, Cifar10Section, ClusterMatchSection, MlpSection, PretrainedKeys, UtkfaceSection
+from engine.scenario.sections import (
+    AdultSection,
+    Cifar10Section,
+    ClusterMatchSection,
+    MlpSection,
+    PretrainedKeys,
+    Scenario,
+    TrainedKeys,
+    UtkfaceSection,
+)
 
 NAMES = tuple(presets())
 
@@ -32,7 +41,7 @@ def test_smoke_is_smaller(name: str) -> None:
 
     def work(scenario: object) -> float:
         s = scenario
-        return s.model.epochs * s.evaluation.trials * len(s.attack.alphas)  # type: ignore[attr-defined]
+        return getattr(s.model, "epochs", 1) * s.evaluation.trials * len(s.attack.alphas)  # type: ignore[attr-defined]
 
     assert work(small) < work(whole) / 2
 
@@ -42,10 +51,17 @@ def test_adult_presets_follow_the_paper(name: str) -> None:
     scenario = load(name)
     assert scenario.dataset == AdultSection()  # balanced, unscaled, all rows
     model = scenario.model
+    _as_published(scenario)
+    if not isinstance(model, TrainedKeys):  # a model of today's tables
+        return
     assert (model.batch, model.lr) == (200, 1e-3)
     assert not isinstance(model, MlpSection) or model.hidden == (10,)
     assert (model.weight_decay, model.weight_decay_per) == (1e-4, "rows")
     assert (model.stop, model.tol, model.patience, model.epochs) == ("plateau", 1e-4, 10, 3000)
+
+
+def _as_published(scenario: Scenario) -> None:
+    """All but the model."""
     found = scenario.subpopulations
     assert (found.min_size, found.max_size) == (11, 99)
     assert not isinstance(found, ClusterMatchSection) or (found.layer, found.pca) == ("input", None)

@@ -18,11 +18,11 @@ import torch
 from engine.attacks import influence, label_flip
 from engine.attacks import poison as attacks
 from engine.evaluation.confidence import spearman
-from engine.features import pictures as features
 from engine.pipeline.adversary import Adversary
 from engine.rows import Dataset
 from engine.scenario.sections import InfluenceSection, Scenario
 from engine.system.processes import cores
+from engine.victims.choose import see
 from tests.studies.common import discovered, quiet
 from tests.studies.influence_check import changes
 
@@ -32,7 +32,7 @@ SHARES = (0.1, 0.25, 0.5, 1.0)  # of the subpopulation's aux rows
 def adversary_of(given: Scenario, dataset: Dataset) -> tuple[Dataset, Adversary]:
     """The rows as the adversary's model reads them, and that model, trained again."""
     section = given.adversary.model or given.model
-    seen = dataset if section == given.model else features.seen_by(section, dataset, given.seed, device="cpu", report=quiet)
+    seen = dataset if section == given.model else see(section, dataset, given.seed, report=quiet)
     return seen, Adversary(section, given, seen, torch.device("cpu"), quiet, None)
 
 

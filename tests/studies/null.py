@@ -24,7 +24,9 @@ from engine.rows import VictimResult, VictimSpec
 from engine.tables.work import Work
 from engine.training.dense import train_stacked
 from engine.training.recipe import Job
-from engine.victims import family as victims
+from engine.victims.choose import victims_of
+from engine.victims.dense import predict
+from engine.victims.family import training_of
 from tests.studies.common import discovered, records, tables_of, world_of
 
 
@@ -50,15 +52,15 @@ def main() -> None:
     torch.set_num_threads(1)
     given, found = discovered("adult-clustermatch", "attack.alphas=[1]", f"evaluation.trials={options.trials}")
     cpu, clean = torch.device("cpu"), Job(np.empty(0, np.int64), np.empty(0, np.int64))
-    model, data = victims.model_of(given.model, found.dataset), victims.training_of(found.dataset)
-    recipe = victims.recipe(given.model)
+    victims, data = victims_of(given.model, found.dataset, given.seed), training_of(found.dataset)
+    model, recipe = victims.model, victims.recipe
     per_trial = len(pipeline.victims_of_trial(given, found.subpopulations, 0, 0))
 
     def victim(spec: VictimSpec) -> VictimResult:
-        init = victims.initial(model, given.seed, spec.trial, torch.float32)
+        init = victims.initial(given.seed, spec.trial, torch.float32)
         order = given.seed if spec.arm == "clean" else 10_000 + spec.index  # the seed of its batch order
         [fit] = train_stacked(lambda p: model.stack(p, cpu, torch.float32), [init], data, [clean], recipe, seed=order, trial=spec.trial)
-        [predicted] = victims.predict(model, [fit.params], found.dataset.test.x, cpu, torch.float32)
+        [predicted] = predict(model, [fit.params], found.dataset.test.x, cpu, torch.float32)
         return VictimResult(spec, predicted, 0, 0, fit.epochs, fit.train_loss)
 
     specs = [s for trial in range(options.trials) for s in pipeline.victims_of_trial(given, found.subpopulations, trial, trial * per_trial)]

@@ -38,7 +38,10 @@ from engine.rows import StackPlan, Subpopulation, VictimSpec
 from engine.scenario.sections import Scenario
 from engine.training.recipe import Trained
 from engine.versions import SCHEDULE
-from engine.victims import family as victims
+from engine.victims.choose import victims_of
+from engine.victims.dense import predict
+from engine.victims.family import How, job_of, training_of
+from engine.victims.networks import logits_of
 from tests.studies.common import discovered
 from tests.studies.published import own_init, own_order, train_published, train_published_pictures
 
@@ -123,19 +126,20 @@ def published(world: World, trials: Sequence[int], jobs: int) -> Iterator[Trial]
 def published_trial(world: World, trial: int) -> Trial:
     one_thread()
     given, found, seed = world.given, world.found, world.given.seed
-    model, data, recipe = victims.model_of(given.model, found.dataset), victims.training_of(found.dataset), victims.recipe(given.model)
-    poison = [victims.job_of(pipeline.poison_of(given, found, spec)) for spec in world.specs(trial)]
+    victims, data = victims_of(given.model, found.dataset, seed), training_of(found.dataset)
+    model, recipe = victims.model, victims.recipe
+    poison = [job_of(pipeline.poison_of(given, found, spec)) for spec in world.specs(trial)]
     inits = [own_init(model, seed, trial, v) for v in range(len(poison))]
     order = partial(own_order, seed, trial)
     cpu = torch.device("cpu")
     if isinstance(model, models.Mlp):
         params = [t.params for t in train_published(model, inits, data, poison, recipe, order)]
-        return Trial.of(world, trial, list(victims.predict(model, params, found.dataset.test.x, cpu, torch.float32)))
+        return Trial.of(world, trial, list(predict(model, params, found.dataset.test.x, cpu, torch.float32)))
     assert isinstance(model, models.Network)
     predictions = []
     for v, job in enumerate(poison):
         fit: Trained = train_published_pictures(model, inits[v], data, job, recipe, order, seed=seed, trial=trial, victim=v)
-        logits = victims.logits_of(model, fit.params, found.dataset.test.x, victims.How(cpu, torch.float32))
+        logits = logits_of(model, fit.params, found.dataset.test.x, How(cpu, torch.float32))
         predictions.append(torch.cat([model.predict(z) for z in logits]).numpy())
     return Trial.of(world, trial, predictions)
 
@@ -147,7 +151,7 @@ def scikit_learn(world: World, trials: Sequence[int], jobs: int) -> Iterator[Tri
 
 def scikit_learn_trial(world: World, trial: int) -> Trial:
     one_thread()
-    dataset, recipe, predictions = world.found.dataset, victims.recipe(world.given.model), []
+    dataset, recipe, predictions = world.found.dataset, victims_of(world.given.model, world.found.dataset).recipe, []
     for v, spec in enumerate(world.specs(trial)):
         poison = pipeline.poison_of(world.given, world.found, spec)
         classifier = MLPClassifier(

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from engine.attacks import poison as attacks
-from engine.features import pictures as features
 from engine.pipeline import order as pipeline
 from engine.pipeline import train
 from engine.pipeline.discovery import PROBABILITIES
 from engine.rows import VictimSpec
 from engine.scenario.parse import parse
 from engine.scenario.sections import Scenario
+from engine.victims.choose import see
 from tests.worlds.attacks import ConvAdversary, pictures
 
 TEXT = """
@@ -36,7 +36,7 @@ kind = "conv"
 
 def discovered(scenario: Scenario) -> pipeline.Discovery:
     dataset, membership, subpopulations = pictures()
-    seen = features.seen_by(scenario.model, dataset, 0, report=lambda what, share: None)
+    seen = see(scenario.model, dataset, 0, report=lambda what, share: None)
     adversary = ConvAdversary(dataset.aux.images)
     arrays = attacks.prepare(scenario.attack, subpopulations, dataset, membership, adversary, seed=scenario.seed, trials=range(2))
     proba = np.full((len(dataset.aux), 3), 1 / 3, np.float32)

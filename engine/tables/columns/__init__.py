@@ -58,7 +58,7 @@ SPECS: dict[str, TableSpec] = {
             Column("rest_total", "int"),
             Column("poison_points", "int"),
             Column("already_target", "int", "poison points whose label was the given one already"),
-            Column("epochs", "int"),
+            Column("epochs", "int", "passes over train; of an estimator its boosting rounds or trees"),
             Column("train_loss", "float", "nats, mean over the last epoch"),
         ),
         ("victim",),

@@ -1,0 +1,57 @@
+"""Which family a model is of: the one place that asks. A family is opened when asked for, so that tables need no torchvision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from engine.rows import Dataset
+from engine.scenario.sections import BertSection, DenseKeys, EstimatorKeys, ModelSection, NetworkKeys
+from engine.victims.family import Family, Report
+
+
+def family_of(section: ModelSection) -> type[Family[Any]]:
+    """The family of a scenario's model."""
+    if isinstance(section, DenseKeys):
+        from engine.victims.dense import Dense
+
+        return Dense
+    if isinstance(section, EstimatorKeys):
+        from engine.victims.estimators import Estimators
+
+        return Estimators
+    if isinstance(section, NetworkKeys) and section.tune == "last_layer":
+        from engine.victims.encoders import PictureHeads
+
+        return PictureHeads
+    if isinstance(section, NetworkKeys):
+        from engine.victims.networks import PictureNetworks
+
+        return PictureNetworks
+    return _of_texts(section)
+
+
+def _of_texts(section: BertSection) -> type[Family[Any]]:
+    """Encoders that are no BERT run whole, whatever of them is trained."""
+    from engine.features import texts
+    from engine.models.bert.files import BertSource
+
+    if section.tune == "last_layer" and isinstance(texts.source_of(section), BertSource):
+        from engine.victims.encoders import TextHeads
+
+        return TextHeads
+    from engine.victims.networks import TextNetworks
+
+    return TextNetworks
+
+
+def see(
+    section: ModelSection, dataset: Dataset, seed: int, *, data_dir: Path | None = None, device: str = "cpu", report: Report
+) -> Dataset:
+    """The dataset as a model reads it; see `Family.see`."""
+    return family_of(section).see(section, dataset, seed, data_dir=data_dir, device=device, report=report)
+
+
+def victims_of(section: ModelSection, dataset: Dataset, seed: int = 0) -> Family[Any]:
+    """The model's victims over a dataset that they see as it is."""
+    return family_of(section)(section, dataset, seed)

@@ -1,0 +1,111 @@
+"""Rows of numbers, many victims as one tensor program: perceptrons and logistic regression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.errors import RequestError
+from engine.features.pixels import Pictures, flat_moved, flat_pixels, read_as
+from engine.models.dense.mlp import Mlp
+from engine.rows import Dataset, Rows
+from engine.scenario.modules import module
+from engine.scenario.sections import DenseKeys
+from engine.training.dense import train_stacked
+from engine.training.recipe import Job, Trained, Training
+from engine.training.reference.sequential import train_sequential
+from engine.training.sizing import STEPS_TIMED, free_bytes, measured_size
+from engine.victims.by_gradient import ByGradient, numbers
+from engine.victims.family import How, Outcome, Report, Seconds, Trial, tensor
+
+
+class Dense(ByGradient):
+    """Models of plain numbers. A picture's pixels are some."""
+
+    BENCH = "stacks"
+    model: Mlp
+
+    @classmethod
+    def see(cls, section: DenseKeys, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report) -> Dataset:
+        return read_as(dataset, flat_pixels)
+
+    @classmethod
+    def model_of(cls, section: DenseKeys, dataset: Dataset) -> Mlp:
+        width = int(np.prod(dataset.train.x.shape[1:]))
+        model: Mlp = module("models.dense", section.kind).model(section, width, len(dataset.classes))
+        return model
+
+    def moved_rows(self, pictures: Pictures, *, device: str, report: Report) -> np.ndarray:
+        return flat_moved(pictures)
+
+    def fit(self, data: Training, jobs: Sequence[Job], trial: Trial) -> list[Trained]:
+        how = trial.how
+        init = self.initial(trial.seed, trial.number, how.dtype)
+        return train_stacked(
+            lambda params: self.model.stack(params, how.device, how.dtype),
+            [init] * len(jobs),
+            data.to(how.device, how.dtype),
+            jobs,
+            self.recipe,
+            seed=trial.seed,
+            trial=trial.number,
+            workers=trial.workers,
+            control=trial.control,
+            max_steps=trial.max_steps,
+            on_halved=trial.on_halved,
+        )
+
+    def outcomes(self, data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
+        fits = self.fit(data, jobs, trial)
+        predictions = predict(self.model, [t.params for t in fits], x_test, trial.how.device, trial.how.dtype)
+        return [Outcome(predicted, t.epochs, t.train_loss) for t, predicted in zip(fits, predictions, strict=True)]
+
+    def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:
+        widest = max(self.model.sizes[:-1])
+        # parameters, gradient and two moments; then activations, deltas and logits of a step's rows and of a slice of the test rows
+        per_victim = 4 * (4 * widest * sum(self.model.sizes[1:]) + 8 * self.section.batch * widest)
+        each, parts = per_victim * side_by_side, -(-most // side_by_side)
+        return min(most, measured_size(lambda v: seconds(v, STEPS_TIMED), each, free_bytes(how.device), parts) * side_by_side)
+
+    def plain(self, data: Training, job: Job, trial: Trial) -> Trained:
+        init = [p.to(data.x_NF) for p in self.initial(trial.seed, trial.number, torch.float64)]
+        return train_sequential(self.model, init, data, job, self.recipe, seed=trial.seed, trial=trial.number)
+
+    def operations(self, rows: int) -> float:
+        """Multiply-adds, counted as two: forward, and backward without a gradient for the input."""
+        first, *later = [2.0 * a * b for a, b in zip(self.model.sizes, self.model.sizes[1:], strict=False)]
+        return rows * (2 * first + 3 * sum(later))
+
+    def probabilities(self, fitted: Trained, x: np.ndarray, how: How) -> np.ndarray:
+        return numbers(self.model.probabilities(self.model.logits(fitted.params, tensor(x).to(how.device, how.dtype))))
+
+    def representation(self, fitted: Trained, layer: str, how: How, report: Report) -> Callable[[Rows], np.ndarray]:
+        if layer != "hidden":
+            raise RequestError(f"{self.section.kind} has no layer {layer!r}", where="subpopulations.layer", next="use hidden")
+        return lambda rows: self.hidden(fitted, rows.x, how, report)
+
+    @torch.no_grad()
+    def hidden(self, fitted: Trained, x: np.ndarray, how: How, report: Report) -> np.ndarray:
+        return numbers(self.model.hidden_of(fitted.params, torch.from_numpy(x).to(how.device)))
+
+    def head(self, fitted: Trained) -> tuple[torch.Tensor, torch.Tensor]:
+        return fitted.params[-2], fitted.params[-1]
+
+
+@torch.no_grad()
+def predict(model: Mlp, params: Sequence[Sequence[torch.Tensor]], x: np.ndarray, device: torch.device, dtype: torch.dtype) -> np.ndarray:
+    """Predicted classes, uint8 [victims, rows], in slices that keep activations under about 256 MiB; shorter where memory runs out."""
+    stack = model.stack(params, device, dtype)
+    x_BF = torch.from_numpy(x).to(device, dtype)
+    x_BF = torch.cat([x_BF, torch.ones_like(x_BF[:, :1])], 1)
+    rows = max(64, 2**26 // (stack.victims * (sum(model.sizes[1:]) + 1)))
+    while True:
+        try:
+            return torch.cat([model.predict(stack.logits(chunk)) for chunk in x_BF.split(rows)], 1).cpu().numpy()
+        except torch.OutOfMemoryError:
+            if rows == 1:
+                raise
+        rows //= 2

@@ -1,0 +1,198 @@
+"""Last layers over what a frozen encoder makes of each row, computed once: of pictures as dense layers, of texts in stacks of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from engine.errors import RequestError
+from engine.features import texts
+from engine.features.pixels import Pictures, images_of, size_of
+from engine.models.bert.bert import LAST_LAYER_DEVIATION, last_layer_init, last_layer_of
+from engine.models.bert.files import BertSource
+from engine.models.bert.last_layer import LastLayer
+from engine.models.dense.mlp import Mlp
+from engine.rows import Dataset, Rows, States
+from engine.scenario.sections import BertSection, NetworkKeys
+from engine.subpopulations.blocks import ByParts
+from engine.system import threads
+from engine.training.encoders.stack import EncoderStack, bytes_a_victim, logits_of_rows, train_encoder_stack
+from engine.training.encoders.states import StateRows
+from engine.training.recipe import Job, Trained, Training
+from engine.training.sizing import free_bytes, measured_size
+from engine.victims.by_gradient import Ask, ByGradient, numbers
+from engine.victims.dense import Dense
+from engine.victims.family import FEW_STEPS, How, Outcome, Report, Seconds, Trial, silent
+from engine.victims.networks import TEXTS_AT_ONCE, check_layer, check_text_layer, passes, tokenised, with_weights
+
+if TYPE_CHECKING:
+    from engine.models.networks.encoder import Encoder
+
+
+# ---- pictures -----------------------------------------------------------------------------------------------------------
+
+
+class PictureHeads(Dense):
+    """Last layers of a network of pictures. Their rows are its frozen features, so that they are trained as any dense layer."""
+
+    KEEPS_MOVED = True
+    section: NetworkKeys
+
+    @classmethod
+    def see(cls, section: NetworkKeys, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report) -> Dataset:  # type: ignore[override]
+        if dataset.train.images is None:
+            return dataset
+        from engine.features.pictures import frozen
+
+        return with_weights(section, frozen(section, dataset, seed, device=device, report=report))
+
+    @classmethod
+    def model_of(cls, section: NetworkKeys, dataset: Dataset) -> Mlp:  # type: ignore[override]
+        return Mlp(int(np.prod(dataset.train.x.shape[1:])), (), len(dataset.classes), one_logit=False)
+
+    def moved_rows(self, pictures: Pictures, *, device: str, report: Report) -> np.ndarray:
+        from engine.features.pictures import features_of
+
+        return features_of(self.section, self.dataset, self.seed, pictures, device=device, report=report)
+
+    @cached_property
+    def _encoders(self) -> dict[torch.device, Encoder]:
+        return {}
+
+    def encoder(self, device: torch.device) -> Encoder:
+        """The frozen part, made once for each device."""
+        from engine.models.build import encoder
+
+        if device not in self._encoders:
+            made = encoder(self.section, classes=len(self.dataset.classes), image=size_of(self.dataset.train), seed=self.seed)
+            self._encoders[device] = made.to(device)
+        return self._encoders[device]
+
+    def representation(self, fitted: Trained, layer: str, how: How, report: Report) -> Callable[[Rows], np.ndarray]:
+        if layer == "hidden":
+            return super().representation(fitted, layer, how, report)
+        encoder = self.encoder(how.device)
+        check_layer(self.section.kind, layer, encoder.layers)
+        return lambda rows: passes(images_of(rows), lambda images: encoder.layer_of(self.pixels(images, how), layer), report)
+
+    def differentiable(self, fitted: Trained, how: How) -> Ask | None:
+        return self.encoder(how.device).features if self.dataset.train.images is not None else None
+
+    def pixels(self, images: np.ndarray, how: How) -> torch.Tensor:
+        return self.encoder(how.device).pixels(torch.from_numpy(images).to(how.device)).float()
+
+
+# ---- texts --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TextHead:
+    """The last layer of a BERT, trained on the states below it; its rows are numbers of rows of `states`."""
+
+    layer: LastLayer
+    source: BertSource
+    states: States
+
+    def init(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+        """A trial's initial weights."""
+        return last_layer_init(self.source, self.layer, generator, dtype)
+
+
+class TextHeads(ByGradient):
+    """Last layers of a BERT over stored hidden states."""
+
+    section: BertSection
+    model: TextHead
+
+    @classmethod
+    def see(cls, section: BertSection, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report) -> Dataset:
+        return tokenised(section, dataset, seed, data_dir=data_dir, device=device, report=report)
+
+    @classmethod
+    def model_of(cls, section: BertSection, dataset: Dataset) -> TextHead:
+        source = texts.source_of(section)
+        assert isinstance(source, BertSource)
+        assert dataset.states is not None
+        return TextHead(last_layer_of(source, len(dataset.classes)), source, dataset.states)
+
+    def _rows(self, how: How) -> StateRows:
+        return StateRows(self.model.states, how.device, how.dtype)
+
+    def fit(
+        self,
+        data: Training,
+        jobs: Sequence[Job],
+        trial: Trial,
+        finish: Callable[[EncoderStack], list[list[torch.Tensor]]] | None = None,
+    ) -> list[Trained]:
+        """finish: called with a stack that is trained; what it makes of each victim is kept in the place of its weights."""
+        init = self.initial(trial.seed, trial.number, trial.how.dtype)
+        states = self._rows(trial.how)
+        states.settle(torch.cat([data.x_NF, data.x_AF]).cpu().numpy()[:, 0])
+        return train_encoder_stack(
+            self.model.layer,
+            init,
+            data,
+            states,
+            jobs,
+            self.recipe,
+            seed=trial.seed,
+            trial=trial.number,
+            workers=trial.workers,
+            control=trial.control,
+            max_steps=trial.max_steps,
+            on_halved=trial.on_halved,
+            finish=finish,
+        )
+
+    def outcomes(self, data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
+        layer = self.model.layer
+
+        def finish(stack: EncoderStack) -> list[list[torch.Tensor]]:
+            return [[p.cpu()] for p in layer.predict(logits_of_rows(stack, layer, self._rows(trial.how), x_test[:, 0]))]
+
+        return [Outcome(t.params[0].numpy(), t.epochs, t.train_loss) for t in self.fit(data, jobs, trial, finish)]
+
+    def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:
+        init = self.model.init(torch.Generator(), torch.float32)
+        each = bytes_a_victim(self.model.layer, init, self.section.batch, torch.float32) * side_by_side
+        parts, sizes = -(-most // side_by_side), (4, 8, 16, 32, 64, 128)
+        return min(most, measured_size(lambda v: seconds(v, FEW_STEPS), each, free_bytes(how.device), parts, sizes) * side_by_side)
+
+    @classmethod
+    def unmeasured(cls, section: BertSection) -> RequestError:
+        what = "the last layers of BERTs, trained in stacks over stored states, are not measured"
+        return RequestError(what, where="model.tune", next='use tune = "all"')
+
+    @torch.no_grad()
+    def probabilities(self, fitted: Trained, x: np.ndarray, how: How) -> np.ndarray:
+        layer = self.model.layer
+        with threads.all_cores():
+            logits = logits_of_rows(layer.stack([fitted.params], how.device, how.dtype), layer, self._rows(how), x[:, 0])[0]
+        return numbers(layer.probabilities(logits))
+
+    def representation(self, fitted: Trained, layer: str, how: How, report: Report) -> Callable[[Rows], np.ndarray]:
+        check_text_layer(layer)
+        states = self.model.states
+        if layer == "tokens":  # all tokens of all texts may be wider than memory
+            return ByParts(lambda rows: texts.representation(states, rows.x[:, 0], layer, silent), report)
+        return lambda rows: texts.representation(states, rows.x[:, 0], layer, report)
+
+    @torch.no_grad()
+    def hidden(self, fitted: Trained, x: np.ndarray, how: How, report: Report) -> np.ndarray:
+        states, layer = self._rows(how), self.model.layer
+        starts = range(0, len(x), TEXTS_AT_ONCE)
+        return numbers(torch.cat([layer.hidden_of(fitted.params, *states.take(x[lo : lo + TEXTS_AT_ONCE, 0])) for lo in starts]))
+
+    def head(self, fitted: Trained) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.model.layer.head_of(fitted.params)
+
+    @classmethod
+    def deviations(cls, section: BertSection) -> tuple[str, ...]:
+        return (LAST_LAYER_DEVIATION,)
