@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from engine.export.documents import count, fraction, share, with_interval
+from engine.export.heads import count, fraction, share, with_interval
 from engine.rows import RunRow
 
 Records = list[dict[str, Any]]

@@ -6,9 +6,10 @@ import io
 
 import pytest
 
-from engine.export import documents
-from engine.export.documents import HEADS, document
+from engine.export import heads
+from engine.export.documents import document
 from engine.export.formats import WRITERS
+from engine.export.heads import HEADS
 from engine.rows import Column, TableSpec, class_mix_words
 from engine.tables.columns import SPECS
 from engine.tables.compare import COMPARISONS
@@ -33,23 +34,23 @@ def test_every_table_has_a_document_made_of_its_own_columns(name: str) -> None:
 @pytest.mark.parametrize(
     ("got", "wanted"),
     [
-        (documents.with_interval(0.28549, 0.18, 0.39), "0.285 [0.180, 0.390]"),
-        (documents.with_interval(0.28549, None, None), "0.285"),
-        (documents.with_interval(None, 0.1, 0.2), "–"),
-        (documents.fraction(-0.0001), "0.000"),
-        (documents.count(19.6), "20"),
-        (documents.count(12345), "12,345"),
-        (documents.share(0.1704), "17 %"),
-        (documents.share(0.0049), "0.5 %"),
-        (documents.share(0.0996), "10 %"),
-        (documents.chance(0.0004), "< 0.001"),
-        (documents.number(0.5), "0.5"),
-        (documents.number(2.0), "2"),
-        (documents.out_of(27, 29), "27 of 29"),
-        (documents.on_rows(0.4, 7), "0.400 (≥ 7 rows)"),
-        (documents.reruns("Table 4, reading, about 97 %; rerun 0.118 and 0.124"), "0.118 and 0.124"),
-        (documents.reruns("Table 4, reading, about 97 %"), "–"),
-        (documents.would_show(0.12, 0.22, "above"), "0.120 to 0.220; the paper is above"),
+        (heads.with_interval(0.28549, 0.18, 0.39), "0.285 [0.180, 0.390]"),
+        (heads.with_interval(0.28549, None, None), "0.285"),
+        (heads.with_interval(None, 0.1, 0.2), "–"),
+        (heads.fraction(-0.0001), "0.000"),
+        (heads.count(19.6), "20"),
+        (heads.count(12345), "12,345"),
+        (heads.share(0.1704), "17 %"),
+        (heads.share(0.0049), "0.5 %"),
+        (heads.share(0.0996), "10 %"),
+        (heads.chance(0.0004), "< 0.001"),
+        (heads.number(0.5), "0.5"),
+        (heads.number(2.0), "2"),
+        (heads.out_of(27, 29), "27 of 29"),
+        (heads.on_rows(0.4, 7), "0.400 (≥ 7 rows)"),
+        (heads.reruns("Table 4, reading, about 97 %; rerun 0.118 and 0.124"), "0.118 and 0.124"),
+        (heads.reruns("Table 4, reading, about 97 %"), "–"),
+        (heads.would_show(0.12, 0.22, "above"), "0.120 to 0.220; the paper is above"),
         (class_mix_words({"cat": 0.4, "dog": 0.52, "car": 0.004, "bus": 0.076}), "dog 52 %, cat 40 %, bus 8 %"),
         (class_mix_words({"only": 1.0}), "only 100 %"),
     ],
