@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from pathlib import PurePath
 from typing import Any
 
 from engine.export.heads import count, fraction, share, with_interval
@@ -50,7 +51,7 @@ def _against_whom(run: RunRow) -> Iterator[str]:
     tree = _tree(run)
     attack, held = tree.get("attack", {}), tree.get("adversary", {}).get("rows", 1)
     data = tree.get("dataset", {})
-    what = str(data.get("path") or data.get("kind", "the data"))
+    what = PurePath(str(data.get("path") or data.get("kind", "the data"))).name  # where it lies on this machine is nobody's business
     some = "all" if held == 1 else share(held)
     kind = tree.get("model", {}).get("kind", "model")
     how = _ATTACKS.get(str(attack.get("kind", "label_flip")), "poisoned rows")

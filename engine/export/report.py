@@ -52,7 +52,8 @@ def _chapter(store: Source, run: RunRow, plots: Sequence[str], groups: Records) 
         yield f"Note: {run.note}"
     if run.deviations:
         yield ""
-        yield "**These are not the paper's numbers:** " + "; ".join(run.deviations) + "."
+        head = "These are not the paper's numbers" if reproduces(run) else "To be known"  # of one's own data nobody published any
+        yield f"**{head}:** " + "; ".join(run.deviations) + "."
     yield ""
     yield from in_short(run, tables, groups)
     yield ""
@@ -185,6 +186,14 @@ def _how_judged(rows: Records) -> str:
     return told + f"; judged by the damages of its own trials alone (a moderated t), for lack of victims aimed at others: {few}."
 
 
+def reproduces(run: RunRow) -> bool:
+    """Whether its scenario claims a published result."""
+    try:
+        return bool(tomllib.loads(run.scenario_toml).get("reproduces"))
+    except tomllib.TOMLDecodeError:  # of a stranger's bundle
+        return False
+
+
 def _enough(run: RunRow) -> int:
     """So many test rows the corrected worst k asks of a subpopulation."""
     try:
@@ -254,7 +263,7 @@ def _beside(tables: Mapping[str, Records]) -> Iterator[str]:
 def _cannot(run: RunRow, subpopulations: Records, damage: Records, worst: Records) -> Iterator[str]:
     if run.state != "done":
         yield f"- It is {run.state}: {run.victims_total - run.victims_done} victims are still to come, and every number may move."
-    for deviation in run.deviations:
+    for deviation in run.deviations if reproduces(run) else ():
         yield f"- Whether the paper's numbers hold: {deviation}."
     trials = max((row["trials"] for row in damage), default=0)
     if trials < 3:

@@ -47,7 +47,7 @@ def said(tables: dict[str, list[dict[str, Any]]], groups: list[dict[str, Any]], 
 
 
 def test_the_first_page_answers_who_how_sure_at_what_cost_who_else_and_what_next() -> None:
-    toml = '[dataset]\nkind = "table"\npath = "loans.csv"\n[model]\nkind = "mlp"\n[attack]\nkind = "label_flip"\n[adversary]\nrows = 0.25'
+    toml = '[dataset]\npath = "/home/somebody/loans.csv"\n[model]\nkind = "mlp"\n[attack]\nkind = "label_flip"\n[adversary]\nrows = 0.25'
     text = said({"damage": DAMAGE, "worst": [WORST], "dose": DOSE}, GROUPS, toml)
     assert "a model (mlp) on loans.csv" in text
     assert "They hold 25 % of the auxiliary data" in text

@@ -53,6 +53,14 @@ def ids(store: Store) -> list[str]:
     return [row.id for row in reversed(store.runs())]
 
 
+def test_a_run_that_claims_a_published_result_says_that_these_are_not_its_numbers(store: Store, ids: list[str]) -> None:
+    run = store.run(ids[0])
+    claims = replace(run, scenario_toml='reproduces = "Table 4, UCI Adult"\n' + run.scenario_toml)
+    assert "**These are not the paper's numbers:** a fake." in report(store, [claims])
+    assert "- Whether the paper's numbers hold: a fake." in report(store, [claims])
+    assert "the paper's numbers" not in report(store, [run])
+
+
 # ---- everything at once ---------------------------------------------------------------------------------------------
 
 
@@ -96,7 +104,7 @@ def test_a_script_that_knows_nothing_of_the_engine_gets_the_same_numbers(store: 
 
 def test_a_report_says_what_was_found_and_what_cannot_be_said(store: Store, ids: list[str]) -> None:
     said = report(store, [store.run(ids[0])])
-    for part in ("4 subpopulations were formed and 4 attacked", "These are not the paper's numbers:** a fake", 
+    for part in ("4 subpopulations were formed and 4 attacked", "To be known:** a fake", 
                  "attacked subpopulations are",
                  "| alpha | k | as published | on the eligible | corrected [95 %] | eligible |",
                  "Eligible: ", "What this run cannot say", "fewer than 30 test rows",
