@@ -198,15 +198,22 @@ def test_files_for_programs_keep_the_data_and_documents_are_clean(place: Path, t
         kept = [each.description for each in store.subpopulations(row.id)]
         export_all(store, [row.id], tmp_path)
         export(store, [row.id], "subpopulations", "json", tmp_path / "subpopulations.json")
-        export(store, [row.id], "subpopulations", "tex", tmp_path / "subpopulations.tex")
+        for format in ("md", "tex"):
+            for table in ("subpopulations", "damage"):
+                export(store, [row.id], table, format, tmp_path / f"{table}.{format}")
+                export(store, [row.id], table, format, tmp_path / f"{table}-full.{format}", full=True)
     assert all(EVIL in each for each in kept)
     lines = (tmp_path / "subpopulations.csv").read_bytes().decode().split("\n")
     table = "\n".join(line for line in lines if not line.startswith("# "))
     assert [cells["description"] for cells in csv.DictReader(io.StringIO(table, newline=""))] == kept
     assert [cells["description"] for cells in json.loads((tmp_path / "subpopulations.json").read_text())["rows"]] == kept
     assert pq.read_table(tmp_path / "subpopulations.parquet")["description"].to_pylist() == kept
-    for name in ("subpopulations.md", "subpopulations.tex", "report.md", "damage.md"):
-        harmless((tmp_path / name).read_text())
+    documents = [path for path in tmp_path.iterdir() if path.suffix in (".md", ".tex")]
+    assert len(documents) == 8 + 1
+    for path in documents:
+        harmless(path.read_text())
+    page = (tmp_path / "report.html").read_text()
+    harmless(re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL))
 
 
 def test_json_for_programs_is_the_same_data_and_harmless(capsys: pytest.CaptureFixture[str]) -> None:
