@@ -34,7 +34,8 @@ def page(markdown: str, title: str, folder: Path) -> str:
 
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
     body = _IMAGE.sub(lambda found: _figure(folder, found[1] or found[3], found[2] or found[4] or ""), body)
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(clean(title))}</title><style>{STYLE}</style>'
+    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = f"{meta}<title>{escape(clean(title))}</title><style>{STYLE}</style>"
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}</body></html>\n'
 
 
