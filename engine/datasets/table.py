@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from engine.datasets.files.fetching import digest_of
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.splits import cap_all, checked
-from engine.datasets.tables.alike import alike_notes, level_counts
-from engine.datasets.tables.columns import Numbers, Unreadable, Words, rises, why_left_out
+from engine.datasets.tables.columns import Numbers, Unreadable, Words
 from engine.datasets.tables.features import assert_fits_memory, encode, fit
 from engine.datasets.tables.file import RawTable, read
 from engine.datasets.tables.labels import labels_of
 from engine.datasets.tables.leakage import leak_notes, leaks_of
-from engine.datasets.tables.reading import Spelling, read_column, spelling_of
-from engine.datasets.tables.roles import absent, array_of, check_names, encoding_of, frame_of, path_of, split_rows, state_of
-from engine.datasets.tables.suspects import copies, entity_notes, renamings, sentinel_notes
+from engine.datasets.tables.reading import Spelling, spelling_of
+from engine.datasets.tables.roles import absent, check_names, encoding_of, frame_of, path_of, split_rows, state_of
+from engine.datasets.tables.suspects import entity_notes, renamings, sentinel_notes
+from engine.datasets.tables.uses import uses_of
 from engine.datasets.texts.lines import is_lines, read_lines
 from engine.datasets.wording import counted, listed, shortened
 from engine.errors import BadData
@@ -102,34 +102,11 @@ def _columns(
     section: TableSection, raw: RawTable, spelling: Spelling, labelled: np.ndarray
 ) -> tuple[list[Numbers | Words], list[Numbers | Words], list[str]]:
     """The columns a model is fed, the columns a person is shown (those and the annotations), and what there is to say."""
-    fed: list[Numbers | Words] = []
-    shown: list[Numbers | Words] = []
-    said: list[str] = []
-    left_out: list[str] = []
-    for name in raw.names:
-        special = name in (section.label, section.split_column) and name not in section.annotations
-        if special or name in section.drop:
-            continue
-        asked = "number" if name in section.numeric else "category" if name in section.categorical else None
-        column = read_column(name, array_of(raw, name), str(raw.path), asked, spelling)
-        if isinstance(column, Unreadable):
-            left_out.append(f"{name!r} ({column.why})")
-            continue
-        said += column.said
-        if isinstance(column, Words):
-            said += alike_notes(f"levels of {name!r}", level_counts(column.codes, column.levels))
-        annotated = name in section.annotations
-        if asked is None and not annotated and (why := why_left_out(_only(column, labelled), section.max_categories)):
-            left_out.append(f"{name!r} ({why})")
-            continue
-        shown.append(column)
-        if asked or not annotated:
-            fed.append(column)
-            if asked is None and isinstance(column, Numbers) and rises(column.values):
-                said.append(f"{name!r} rises from row to row: does it number them? it is fed; dataset.drop = [{name!r}] leaves it out")
-    same = {name: of for name, of in copies(shown).items() if name not in (*section.numeric, *section.categorical, *section.annotations)}
-    left_out += [f"{name!r} (the same as {of!r} in every row)" for name, of in same.items()]
-    fed, shown = ([c for c in columns if c.name not in same] for columns in (fed, shown))
+    uses, said = uses_of(section, raw, spelling, labelled)
+    readable = [(use, use.column) for use in uses if not isinstance(use.column, Unreadable)]
+    fed = [column for use, column in readable if use.fed]
+    shown = [column for use, column in readable if use.shown]
+    left_out = [f"{use.name!r} ({use.left_out})" for use in uses if use.left_out]
     said += renamings(fed, section.max_categories)
     if not fed:
         raise BadData("no column is left to learn from", where=str(raw.path),
@@ -161,12 +138,3 @@ def _scale_note(columns: Sequence[Numbers | Words], train: np.ndarray) -> list[s
 
     wide = [c.name for c in columns if isinstance(c, Numbers) and bool((np.abs(c.values[train]) > 1_000).any())]
     return [f'large numbers, unscaled ({listed(wide)}): dataset.scale = "standard" usually trains better'] if wide else []
-
-
-def _only(column: Numbers | Words, rows: np.ndarray) -> Numbers | Words:
-    """The column on the given rows (bool [rows])."""
-    if rows.all():
-        return column
-    if isinstance(column, Numbers):
-        return Numbers(column.name, column.values[rows])
-    return Words(column.name, column.codes[rows], column.levels, dates=column.dates)

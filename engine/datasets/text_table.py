@@ -14,6 +14,7 @@ from engine.datasets.tables.file import RawTable, read
 from engine.datasets.tables.labels import labels_of
 from engine.datasets.tables.reading import Spelling, read_column
 from engine.datasets.tables.roles import absent, array_of, check_names, encoding_of, frame_of, path_of, split_rows, state_of
+from engine.datasets.tables.uses import idle
 from engine.datasets.texts.lines import is_lines, read_lines
 from engine.datasets.texts.rows import facts, long_texts, rows_of, shared_texts, some
 from engine.datasets.wording import counted, listed
@@ -118,9 +119,8 @@ def _columns(section: TextTableSection, raw: RawTable, texts: np.ndarray, usable
         if isinstance(column, Words):
             said += alike_notes(f"levels of {name!r}", level_counts(column.codes, column.levels))
         annotations.append(column)
-    known = {section.label, section.text, section.split_column, *section.annotations}
-    if idle := [repr(name) for name in raw.names if name not in known]:
-        said.append(f"left out: {listed(idle)} (dataset.annotations takes columns to describe subpopulations with or match on)")
+    if unread := [repr(name) for name in idle(section, section.text, raw.names)]:
+        said.append(f"left out: {listed(unread)} (dataset.annotations takes columns to describe subpopulations with or match on)")
     columns: dict[str, np.ndarray] = {}
     for name, values in facts(texts[usable]).items():  # levels are thirds of the rows that are used
         columns[name] = np.empty(raw.rows, values.dtype)

@@ -33,12 +33,16 @@ MOST_PERSONS = 20  # different names of persons that may still be categories
 
 @dataclass(frozen=True)
 class Numbers:
-    """A column of numbers: float64 [rows], NaN where missing. said: what was done to read it so; gone: words read as missing -> rows."""
+    """A column of numbers: float64 [rows], NaN where missing. said: what was done to read it so; gone: words read as missing -> rows.
+
+    form: how the file writes them: "number", "money", "per cent", "date", "duration", or their unit ("months").
+    """
 
     name: str
     values: np.ndarray
     said: tuple[str, ...] = ()
     gone: Mapping[str, int] = field(default_factory=dict)
+    form: str = "number"
 
     @property
     def missing(self) -> np.ndarray:

@@ -7,7 +7,7 @@ to one class almost without exception and covers much of that class. Nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,9 +37,19 @@ class Leak:
     score: float
     why: str
 
+    @property
+    def called(self) -> bool:
+        """Whether the column is called a leak."""
+        return self.score >= SETTLES or bool(self.why)
+
 
 def leaks_of(columns: Sequence[Numbers | Words], y: np.ndarray, classes: Sequence[str], rows: np.ndarray) -> list[Leak]:
     """The columns that settle the label of the rows (int [n]), the surest first; y int [all rows]."""
+    return sorted((leak for leak in scores_of(columns, y, classes, rows) if leak.called), key=lambda leak: (-leak.score, leak.name))
+
+
+def scores_of(columns: Sequence[Numbers | Words], y: np.ndarray, classes: Sequence[str], rows: np.ndarray) -> Iterator[Leak]:
+    """How well each column alone tells the label of the rows, one after the other; none where fewer than two classes have enough rows."""
     import numpy as np
 
     if len(rows) > MOST_ROWS:
@@ -50,16 +60,11 @@ def leaks_of(columns: Sequence[Numbers | Words], y: np.ndarray, classes: Sequenc
     rows, y = rows[keep], np.searchsorted(large, y[keep])
     names = [classes[int(c)] for c in large]
     if len(names) < 2:
-        return []
+        return
     fold = _folds(y)
-    found = []
     for column in columns:
         bins, shown = _bins(column, rows)
-        score = _score(bins, y, fold, len(names))
-        why = _given_away(bins, shown, y, names)
-        if score >= SETTLES or why:
-            found.append(Leak(column.name, score, why))
-    return sorted(found, key=lambda leak: (-leak.score, leak.name))
+        yield Leak(column.name, _score(bins, y, fold, len(names)), _given_away(bins, shown, y, names))
 
 
 def leak_notes(leaks: Sequence[Leak]) -> list[str]:

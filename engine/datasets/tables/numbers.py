@@ -34,15 +34,16 @@ TIMES = {"": 1.0, "k": 1e3, "tsd": 1e3, "m": 1e6, "mn": 1e6, "mio": 1e6, "b": 1e
 
 @dataclass
 class _Read:
-    """What the distinct values come to. fits: Arrow truths [distinct]; values: float64 [distinct]; said: how they were read."""
+    """What the distinct values come to. fits: Arrow truths [distinct]; values: float64 [distinct]; said: how they were read; form: as what."""
 
     fits: Any
     values: np.ndarray
     said: list[str] = field(default_factory=list)
+    form: str = "number"
 
 
-def numbers_in(name: str, found: Distinct, at_least: float, decimal: str | None = None) -> tuple[np.ndarray, list[str]] | None:
-    """float64 [rows], NaN where missing, and what was done to read them; None where too few of the values are numbers.
+def numbers_in(name: str, found: Distinct, at_least: float, decimal: str | None = None) -> tuple[np.ndarray, list[str], str] | None:
+    """float64 [rows], NaN where missing, what was done to read them, and their form; None where too few of the values are numbers.
 
     at_least: what share must be. decimal: the file's decimal mark, which settles "1.206" where the column's other values do not.
     """
@@ -66,7 +67,7 @@ def numbers_in(name: str, found: Distinct, at_least: float, decimal: str | None 
     if strays := found.rows(stray):
         examples = [shortened(value) for value in compute.filter(found.values, stray).slice(0, 3).to_pylist()]
         said.append(f"{name!r}: not a number, and taken as missing: {counted(strays, 'value')} ({', '.join(map(repr, examples))})")
-    return found.spread(read.values), said
+    return found.spread(read.values), said, read.form
 
 
 def decimal_of(found: Distinct) -> str | None:
@@ -159,7 +160,7 @@ def _written(name: str, found: Distinct, plain: Any, decimal: str | None) -> _Re
     currencies = sorted(set(currency[use]) - {""})
     if len(currencies) > 1:
         return None
-    kept, factor, told = _one_unit(unit, use, found.count)
+    kept, factor, told, form = _one_unit(unit, use, found.count)
     values = values * factor
     use &= kept
     negative = np.zeros(len(values), bool)
@@ -172,11 +173,11 @@ def _written(name: str, found: Distinct, plain: Any, decimal: str | None) -> _Re
     said += [f"{name!r}: {told}"] if told else []
     if rows := int(found.count[brackets & use].sum()):
         said.append(f"{name!r}: brackets around {counted(rows, 'value')} read as a minus")
-    return _Read(pa.array(use), np.where(use, values, np.nan), said)
+    return _Read(pa.array(use), np.where(use, values, np.nan), said, "money" if currencies else form)
 
 
-def _one_unit(unit: np.ndarray, use: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
-    """Which values have the column's unit, bool [distinct]; by what each is multiplied, float64 [distinct]; the unit in words."""
+def _one_unit(unit: np.ndarray, use: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, str, str]:
+    """Which values have the column's unit, bool [distinct]; by what each is multiplied, float64 [distinct]; what is to be said; the form."""
     import numpy as np
 
     rows = {name: int(count[use & (unit == name)].sum()) for name in sorted(set(unit[use]))}
@@ -184,10 +185,10 @@ def _one_unit(unit: np.ndarray, use: np.ndarray, count: np.ndarray) -> tuple[np.
     lower = {name: name.lower() for name in rows}
     if set(lower.values()) <= TIMES.keys() and len(rows) > 1:
         suffixes = ", ".join(filter(None, rows))
-        return use, np.array([TIMES.get(name.lower(), 1.0) for name in unit]), f"multiplied by what stands behind it ({suffixes})"
+        return use, np.array([TIMES.get(name.lower(), 1.0) for name in unit]), f"multiplied by what stands behind it ({suffixes})", "number"
     usual = max(rows, key=lambda name: rows[name], default="")
-    said = "read as per cent" if usual == "%" else f"read as {usual}" if usual else ""
-    return unit == usual, ones, said
+    form = "per cent" if usual == "%" else usual or "number"
+    return unit == usual, ones, f"read as {form}" if usual else "", form
 
 
 def _plain_unit(text: str) -> str:

@@ -73,7 +73,7 @@ def read_column(
         return Words(name, np.full(len(array), -1, np.int32), ())
     if forced != "category" and pa.types.is_duration(kind):
         seconds = array.cast(pa.int64()).cast(pa.float64(), safe=False).to_numpy() / PARTS_OF_A_SECOND[kind.unit]
-        return _finite(name, seconds, (f"{name!r}: lengths of time read as seconds",))
+        return _finite(name, seconds, (f"{name!r}: lengths of time read as seconds",), form="duration")
     if forced != "category" and (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         values = array.cast(pa.float64(), safe=False).to_numpy()
         values, gone = _without(values, spelling.missing)
@@ -131,11 +131,11 @@ def _from_text(name: str, text: Any, where: str, forced: str | None, spelling: S
     found = distinct(text)
     dated = found.share(dates.DATE)
     if forced == "number" and dated >= 0.5:
-        return _finite(name, *dates.days(name, found), gone)
+        return _finite(name, *dates.days(name, found), gone, "date")
     numbers = None if coded or dated >= MOSTLY else numbers_in(name, found, MOSTLY if forced is None else 0.0, spelling.decimal)
     if numbers is not None:
         values, more = _without(numbers[0], spelling.missing)
-        return _finite(name, values, said + numbers[1], {**gone, **more})
+        return _finite(name, values, said + numbers[1], {**gone, **more}, numbers[2])
     if forced == "number":
         example = found.values[0].as_py() if len(found.values) else ""
         raise BadData(
@@ -190,7 +190,7 @@ def _words(name: str, found: Distinct, dates: bool = False, gone: dict[str, int]
     return Words(name, rank[found.codes], tuple(compute.take(found.values, order).to_pylist()), dates=dates, gone=gone or {})
 
 
-def _finite(name: str, values: np.ndarray, said: Sequence[str], gone: dict[str, int] | None = None) -> Numbers:
+def _finite(name: str, values: np.ndarray, said: Sequence[str], gone: dict[str, int] | None = None, form: str = "number") -> Numbers:
     """Infinite and unrepresentable numbers become missing, aloud."""
     import numpy as np
 
@@ -199,4 +199,4 @@ def _finite(name: str, values: np.ndarray, said: Sequence[str], gone: dict[str, 
     if beyond.any():
         said = (*said, f"{name!r}: infinite or too large, and taken as missing: {counted(int(beyond.sum()), 'value')}")
         values = np.where(beyond, np.nan, values)
-    return Numbers(name, np.asarray(values, np.float64), tuple(said), gone=gone or {})
+    return Numbers(name, np.asarray(values, np.float64), tuple(said), gone=gone or {}, form=form)
