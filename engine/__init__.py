@@ -4,6 +4,7 @@ rows.py  steps.py  errors.py  seeds.py  rates.py  paper.py    plain types and fa
 system/           processes, threads, devices, file systems, files written whole or not at all
 scenario/         what to run: TOML in, one validated, immutable, hashed Scenario out; the presets
 datasets/         files to train, aux and test rows
+drafting/         a file of one's own to a scenario to start from: what its columns are, which is the label, what to match on
 features/         what a model reads of pictures and texts, computed once
 models/           victims, and how many of them are one tensor program
 subpopulations/   clusters and feature crosses: who belongs to which, which are attacked

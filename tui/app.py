@@ -83,9 +83,11 @@ class SubpopApp(Session):
         *,
         config: Path | None = None,
         clock: Callable[[], float] = time.time,
+        opened: Path | None = None,
     ) -> None:
-        """config: where settings are remembered; clock: Unix seconds, for what is told as so long ago."""
+        """config: where settings are remembered; clock: Unix seconds, for what is told as so long ago; opened: the file to begin with."""
         super().__init__(store_path, data_dir, config=config, clock=clock)
+        self.opened = opened
         keymap, self._keymap_trouble = self.settings.keymap()
         self.set_keymap(keymap)
         for theme in (themes.DARK, themes.LIGHT):
@@ -151,12 +153,12 @@ def unfit_terminal() -> str:
     return ""
 
 
-def main(store_path: Path | None = None, data_dir: Path | None = None) -> int:
-    """Run the app until it is closed. Returns an exit status: 2 where this is no terminal to draw on."""
+def main(path: Path | None = None, *, store_path: Path | None = None, data_dir: Path | None = None) -> int:
+    """Run the app until it is closed. Returns an exit status: 2 where this is no terminal to draw on. path: the file to begin with."""
     if reason := unfit_terminal():
         print(f"subpop: {reason}", file=sys.stderr)  # noqa: T201
         return 2
-    app = SubpopApp(store_path, data_dir)
+    app = SubpopApp(store_path, data_dir, opened=path)
     status = app.run()
     busy = [run for run in app.runs if run.alive]
     if busy:

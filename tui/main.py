@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from engine.cli.main import main as command_line
 
@@ -12,11 +13,11 @@ def main() -> int:
     return command_line(open_app=open_app)
 
 
-def open_app() -> int:
-    """The app on this terminal; its exit status. Textual is loaded only now."""
+def open_app(path: Path | None = None) -> int:
+    """The app on this terminal, with a file or a folder of pictures opened; its exit status. Textual is loaded only now."""
     from tui.app import main as app_main
 
-    return app_main()
+    return app_main(path)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def top(
 
         cli_text.line(f"subpop {version_of('subpop')}")
     elif context.invoked_subcommand is None:
-        raise typer.Exit(context.obj())
+        raise typer.Exit(context.obj(None))
 
 
 for command in (
@@ -95,15 +95,15 @@ def command_line() -> Any:
     return typer.main.get_command(app)
 
 
-def no_app() -> int:
+def no_app(path: Path | None = None) -> int:
     """Where the command line is run without the terminal app behind it."""
     raise RequestError("no command was given", next="see subpop --help; `subpop` alone opens the terminal app")
 
 
-def main(arguments: Sequence[str] | None = None, *, open_app: Callable[[], int] = no_app) -> int:
+def main(arguments: Sequence[str] | None = None, *, open_app: Callable[[Path | None], int] = no_app) -> int:
     """Run one command line (None: this process's) and return its exit status. Never lets an exception through.
 
-    open_app: what runs where no command is given; it stands above this package and so is handed down.
+    open_app: what runs where no command is given, or a file in its place; it stands above this package and so is handed down.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if sys.stdout is None:  # started with its output closed: what is said goes nowhere
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None, *, open_app: Callable[[], int] 
     environment = {name: os.environ.get(name) for name in ("SUBPOP_STORE", "SUBPOP_DATA")}
     try:
         if not words and COMPLETE not in os.environ:
-            return open_app()  # without typer's start-up
+            return open_app(None)  # without typer's start-up
         status = command_line().main(args=words, prog_name="subpop", standalone_mode=False, obj=open_app)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0

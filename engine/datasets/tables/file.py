@@ -8,37 +8,24 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
-import stat
 import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from engine.datasets.tables.formats import HEAD_BYTES, format_of, open_bytes
 from engine.datasets.tables.layout import SAMPLE, SEPARATORS, Layout, layout_of, refuse_header_of_data
 from engine.datasets.wording import counted
-from engine.errors import BadData, MissingData
+from engine.errors import BadData
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 NOT_WINDOWS = (0x81, 0x8D, 0x8F, 0x90, 0x9D)  # bytes that Windows-1252 leaves undefined
-HEAD_BYTES = 1 << 20
 BLOCK_BYTES, LARGEST_ROW_BYTES = 1 << 22, 1 << 28
-OTHER_FORMATS = {
-    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-    b"SQLite format 3": "an SQLite database",
-    b"BZh": "a bzip2 archive",
-    b"\xfd7zXZ": "an xz archive",
-    b"\x28\xb5\x2f\xfd": "a zstd archive",
-    b"ARROW1": "an Arrow or Feather file",
-    b"%PDF": "a PDF",
-    b"\x93NUMPY": "a NumPy array",
-}
 
 
 @dataclass(frozen=True)
@@ -77,42 +64,12 @@ class _Text:
 
 def read(path: Path, encoding: str | None = None) -> RawTable:
     """The file's columns. encoding: of a CSV, found where it is None. MissingData where there is no file; BadData where it is no table."""
-    start = _first_bytes(path)
-    if start.startswith(b"PAR1"):
-        if encoding is not None:
-            raise BadData("a Parquet file needs no encoding", where=str(path), next="take dataset.encoding out")
-        return _parquet(path)
-    for magic, what in OTHER_FORMATS.items():
-        if start.startswith(magic):
-            raise BadData(f"this is {what}, not a CSV or a Parquet file", where=str(path), next="export it as CSV or Parquet")
-    return _csv(path, start.startswith(b"\x1f\x8b"), encoding)
-
-
-def is_pipe_or_device(path: Path) -> bool:
-    """Whether a path, or what it links to, is neither a file nor a folder: to open it may hang, to read it may never end."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-
-
-def _first_bytes(path: Path) -> bytes:
-    if is_pipe_or_device(path):
-        raise BadData("this is a pipe, a device or the like, not a file", where=str(path), next="write what comes from it to a file first")
-    try:
-        with path.open("rb") as file:
-            start = file.read(16)
-    except FileNotFoundError as error:
-        seen_from = "" if path.is_absolute() else f" (looked for from {Path.cwd()})"
-        raise MissingData(f"there is no such file{seen_from}", where=str(path), next="correct dataset.path") from error
-    except IsADirectoryError as error:
-        raise BadData("this is a folder", where=str(path), next="set dataset.path to one CSV or Parquet file") from error
-    except OSError as error:
-        raise BadData(f"cannot be read: {error.strerror}", where=str(path), next="check the file's permissions") from error
-    if not start:
-        raise BadData("the file is empty", where=str(path), next="it needs a header row and rows of data")
-    return start
+    kind = format_of(path)
+    if kind != "parquet":
+        return _csv(path, kind == "gzip", encoding)
+    if encoding is not None:
+        raise BadData("a Parquet file needs no encoding", where=str(path), next="take dataset.encoding out")
+    return _parquet(path)
 
 
 # ---- CSV ------------------------------------------------------------------------------------------------------------
@@ -172,7 +129,7 @@ def _spanning(table: pa.Table) -> int:
 
 def _refuse_stray_quotes(path: Path, zipped: bool, text: _Text, layout: Layout) -> None:
     """BadData where a closing quote is followed by more of its field: it was not meant to close one, and lines between were swallowed."""
-    with _open(path, zipped) as file, io.TextIOWrapper(file, encoding=text.codec, errors="replace", newline="") as lines:
+    with open_bytes(path, zipped) as file, io.TextIOWrapper(file, encoding=text.codec, errors="replace", newline="") as lines:
         for _ in range(layout.skip):
             next(lines, "")
         reader = csv.reader(lines, delimiter=layout.separator, strict=True)
@@ -195,7 +152,7 @@ def _examine(path: Path, zipped: bool, encoding: str | None) -> _Text:
     quotes, lines, bad_line, undefined, zeros, head = 0, 1, 0, False, False, b""
     utf8 = codecs.getincrementaldecoder("utf-8")()
     try:
-        with _open(path, zipped) as file:
+        with open_bytes(path, zipped) as file:
             more = True
             while more:
                 chunk = file.read(1 << 20)
@@ -225,10 +182,6 @@ def _examine(path: Path, zipped: bool, encoding: str | None) -> _Text:
     return _Text(encoding, (said,), quotes, head.decode(encoding))
 
 
-def _open(path: Path, zipped: bool) -> IO[bytes]:
-    return cast("IO[bytes]", gzip.open(path)) if zipped else path.open("rb")
-
-
 def _parse(path: Path, zipped: bool, text: _Text, layout: Layout, quotes: bool = True) -> pa.Table:
     """Every record as text fields as many as the header has, the header among them. BadData where records have other widths."""
     import pyarrow as pa
@@ -256,7 +209,7 @@ def _parse(path: Path, zipped: bool, text: _Text, layout: Layout, quotes: bool =
             encoding=text.encoding,
         )
         try:
-            with _open(path, zipped) as file:
+            with open_bytes(path, zipped) as file:
                 table = arrow_csv.read_csv(file, read_options=options, parse_options=parse, convert_options=convert)
             break
         except (pa.ArrowInvalid, UnicodeError) as error:

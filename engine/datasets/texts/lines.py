@@ -9,7 +9,8 @@ import zlib
 from pathlib import Path
 from typing import IO, Any, cast
 
-from engine.datasets.tables.file import RawTable, is_pipe_or_device
+from engine.datasets.tables.file import RawTable
+from engine.datasets.tables.formats import is_pipe_or_device
 from engine.datasets.wording import counted, shortened
 from engine.errors import BadData
 

@@ -1,0 +1,57 @@
+"""Where to cut a column of numbers into groups of about one size, in numbers that a person would choose."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+GROUPS = 4
+LEAST_VALUES = 7  # different ones; fewer are levels as they are
+LOOKED_AT = 100_000  # rows
+LEAST_SHARE = 0.1  # of the rows that each group must have
+
+
+def round_cuts(values: np.ndarray, groups: int = GROUPS) -> tuple[float, ...]:
+    """Ascending cuts near the quantiles, so that each group [cut, next cut) has at least a tenth of the rows; empty where there are none.
+
+    values: float64 [rows], NaN where missing. Of the numbers near a quantile the roundest is taken: 45 for 44.6, 2,500 for 2,471.
+    """
+    import numpy as np
+
+    there = values[~np.isnan(values)]
+    if len(there) > LOOKED_AT:
+        there = there[:: len(there) // LOOKED_AT]
+    there = np.sort(there)
+    if len(there) < 20 or there[0] == there[-1]:
+        return ()
+    if len(np.unique(there[:: max(1, len(there) // 1000)])) < LEAST_VALUES and len(np.unique(there)) < LEAST_VALUES:
+        return ()
+    found: list[float] = []
+    slack = 0.5 / groups / 2  # of the rows, by which a cut may miss its quantile
+    for k in range(1, groups):
+        low, high = (float(np.quantile(there, k / groups + sign * slack)) for sign in (-1, 1))
+        found.append(roundest(low, high, float(np.quantile(there, k / groups))))
+    cuts: list[float] = []
+    before = 0
+    for cut in sorted(set(found)):
+        at = int(np.searchsorted(there, cut))
+        if at - before >= LEAST_SHARE * len(there) and len(there) - at >= LEAST_SHARE * len(there):
+            cuts.append(cut)
+            before = at
+    return tuple(cuts)
+
+
+def roundest(low: float, high: float, wanted: float) -> float:
+    """The number between low and high that has the fewest digits, 1 and 5 before others; of several the nearest to `wanted`."""
+    if not low < high:
+        return float(f"{wanted:.6g}")
+    for power in range(math.ceil(math.log10(high - low)) + 1, math.floor(math.log10(high - low)) - 3, -1):
+        for step in (10.0**power, 5 * 10.0 ** (power - 1)):
+            nearest = round(wanted / step) * step
+            inside = [each for each in (nearest, nearest - step, nearest + step) if low <= each <= high]
+            if inside:
+                return float(f"{min(inside, key=lambda each: abs(each - wanted)):.12g}")
+    return float(f"{wanted:.6g}")
