@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import sys
 import tempfile
 import time
@@ -15,24 +14,41 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from engine.cli import again as cli_again
 from engine.cli import data as cli_data
+from engine.cli import drafts as cli_drafts
 from engine.cli import plots as cli_plots
 from engine.cli import results as cli_results
 from engine.cli import runs as cli_runs
 from engine.cli import scenarios as cli_scenarios
 from engine.cli import text as cli_text
 from engine.cli.text import DataOption, StoreOption
-from engine.errors import RequestError, SubpopError
+from engine.errors import RequestError, SubpopError, nearest
+
+
+class Commands(typer.core.TyperGroup):
+    """The commands, and in a command's place a file to open: `subpop loans.csv`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        word = args[0]
+        if self.get_command(ctx, word) is None:
+            if _is_there(word):
+                return OPEN, self.get_command(ctx, OPEN), args
+            raise _no_such(word, [name for name in self.list_commands(ctx) if name != OPEN])
+        return super().resolve_command(ctx, args)
+
 
 COMPLETE = "_SUBPOP_COMPLETE"  # set by the shell when it asks for completions
+OPEN = "open-file"  # what stands for a file in a command's place
 
 app = typer.Typer(
     name="subpop",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
+    cls=Commands,
 )
 
 
@@ -45,7 +61,8 @@ def top(
 ) -> None:
     """Which slices of a population could a data poisoner quietly break, and how much poison does it take?
 
-    Alone, `subpop` opens the terminal app. Start with: subpop run quickstart
+    Alone, `subpop` opens the terminal app; `subpop FILE` with a table, a text file, a folder of pictures or a scenario of your own.
+    Start with: subpop run quickstart
 
     Exit status: 0 done; 1 the run failed; 2 the request was wrong, with one message that says what, where and what to do;
     130 interrupted.
@@ -64,6 +81,8 @@ def top(
 
 
 for command in (
+    cli_drafts.init,
+    cli_drafts.columns,
     cli_scenarios.presets,
     cli_scenarios.show,
     cli_scenarios.discover,
@@ -86,6 +105,14 @@ for command in (
 ):
     app.command()(command)
 app.command("open")(cli_results.open_)
+
+
+@app.command(OPEN, hidden=True)
+def open_file(context: typer.Context, file: str) -> None:
+    """Open the app with a file: a scenario, a table, a folder of pictures."""
+    raise typer.Exit(context.obj(_opened(file)))
+
+
 app.add_typer(cli_data.app, name="data")
 
 
@@ -115,6 +142,8 @@ def main(arguments: Sequence[str] | None = None, *, open_app: Callable[[Path | N
     try:
         if not words and COMPLETE not in os.environ:
             return open_app(None)  # without typer's start-up
+        if len(words) == 1 and COMPLETE not in os.environ and words[0] not in _names() and _is_there(words[0]):
+            return open_app(_opened(words[0]))
         status = command_line().main(args=words, prog_name="subpop", standalone_mode=False, obj=open_app)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
@@ -140,15 +169,49 @@ def main(arguments: Sequence[str] | None = None, *, open_app: Callable[[Path | N
                 os.environ[name] = value
 
 
+@cache
+def _names() -> frozenset[str]:
+    """The commands' names."""
+    named = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+    return frozenset([*named, *(str(group.name) for group in app.registered_groups)])
+
+
+def _is_there(word: str) -> bool:
+    try:
+        return Path(word).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # longer than a name may be, a character no name may have, no such user
+        return False
+
+
+def _opened(word: str) -> Path:
+    """The file to open, looked at: what the app could make nothing of is refused here, without it."""
+    from engine.drafting.sniffing import sniff
+
+    path = Path(word).expanduser()
+    sniff(path)
+    return path
+
+
+def _no_such(word: str, commands: Sequence[str]) -> RequestError:
+    """That a word is neither a command nor a file, with the nearest of both."""
+    folder, name = os.path.split(word)
+    try:
+        files = [each for each in os.listdir(folder or ".") if not each.startswith(".")]
+    except OSError:
+        files = []
+    near = nearest(word, commands) or ((beside := nearest(name, files)) and os.path.join(folder, beside))
+    if word in ("list", "fetch", "path"):
+        return RequestError(f"no such command {word!r}, and no file of that name", next=f"it is: subpop data {word}")
+    hint = f"did you mean {near!r}? " if near else ""
+    return RequestError(f"no such command {word!r}, and no file of that name", next=f"{hint}see subpop --help")
+
+
 def _other(error: Exception, words: Sequence[str]) -> int:
     """What is no error of ours: a usage error of typer's, the system's refusal, or a bug."""
     if hasattr(error, "format_message"):  # typer's usage errors, whichever click they come from
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "subpop"
         message = " ".join(error.format_message().rstrip(".").split())
-        named = re.match(r"No such command '(\w+)'", message)
-        if named and path == "subpop" and named[1] in ("list", "fetch", "path"):
-            return _fail(f"no such command {named[1]!r}; it is: subpop data {named[1]}", 2)
         return _fail(f"{path}: {message[:1].lower()}{message[1:]}; see {path} --help", 2)
     if type(error).__name__ == "Abort":
         return _fail("interrupted", 130)

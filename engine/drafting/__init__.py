@@ -8,7 +8,7 @@ columns    one column in plain values: what it is taken for, an example
 cuts       where to cut numbers, in round ones
 labels     which column is the label, and why that is believed
 matching   which columns to match on, else how many clusters
-draft      the scenario of a table, of texts or of a folder of pictures
+draft      the scenario of a path: tabular and texts for a table, pictures for a folder; sizes: how long it trains
 words      its TOML, with comments
 completing  paths as they are typed
 process    all of it for a screen that loads no NumPy: JSON lines in, JSON lines out

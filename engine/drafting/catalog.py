@@ -16,7 +16,7 @@ from engine.datasets.tables.suspects import renamings, sentinel_notes
 from engine.datasets.tables.uses import Used, asked_of, idle, uses_of
 from engine.drafting import sniffing
 from engine.drafting.columns import look_at
-from engine.drafting.looks import Catalog, ColumnLook, Use
+from engine.drafting.looks import Catalog, ColumnLook, Kind, Use
 from engine.drafting.opening import Judged, Opener
 from engine.errors import BadData, RequestError
 
@@ -89,7 +89,8 @@ def catalog(
     section, faults = _with_known_names(section, raw)
     faults = [*wrong, *faults]
     notes = list(raw.notes)
-    y, classes = np.zeros(raw.rows, np.int64), ()
+    y = np.zeros(raw.rows, np.int64)
+    classes: tuple[str, ...] = ()
     if section.label != NO_LABEL:
         try:
             y, classes, said = labels_of(section, raw)
@@ -115,7 +116,7 @@ def catalog(
     columns = tuple(_look(section, raw, opener, name, by_name.get(name), matched) for name in raw.names)
     count = np.bincount(y[y >= 0], minlength=len(classes))
     sizes = tuple((name, int(n)) for name, n in zip(classes, count, strict=True)) if classes else ()
-    kind = "table" if isinstance(section, TableSection) else "text_table"
+    kind: Kind = "table" if isinstance(section, TableSection) else "text_table"
     return Catalog(shown, form, kind, raw.rows, columns, tuple(notes), sizes, tuple(dict.fromkeys(faults)))
 
 

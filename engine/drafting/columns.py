@@ -1,4 +1,4 @@
-"""One column of a file in plain values: what it is taken for, how much of it is there, an example, its commonest values, where to cut it."""
+"""One column of a file in plain values: what it is taken for, how much of it is there, an example, where to cut it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ LONG_WORDS, LONG_CHARACTERS = 4, 40  # of a value on average, from which on a co
 LOOKED_AT = 500  # values, to tell free text and codes
 MANY = 50  # different values above which a column may be free text or an identifier; the scenario's own default for levels
 YES_NO = [
-    {"yes", "no"}, {"y", "n"}, {"true", "false"}, {"t", "f"}, {"0", "1"}, {"on", "off"}, {"ja", "nein"}, {"oui", "non"}, {"si", "no"}, {"sí", "no"},
+    {"yes", "no"}, {"y", "n"}, {"true", "false"}, {"t", "f"}, {"0", "1"}, {"on", "off"}, {"ja", "nein"},
+    {"oui", "non"}, {"si", "no"}, {"sí", "no"},
 ]  # fmt: skip
 CODE = re.compile(r"0\d+|(?=.*\d)(?=.*[A-Za-z])[A-Za-z0-9][A-Za-z0-9._/-]*")  # zeros in front, or letters and digits in one word
 FORMS: dict[str, ReadAs] = {"money": "money", "per cent": "per cent", "months": "months", "date": "date", "duration": "duration"}
@@ -36,10 +37,9 @@ def look_at(
     gone = column.missing
     present = len(gone) - int(gone.sum())
     example = _example(array, gone) if present else ""
-    if isinstance(column, Numbers):
-        different, levels, cuts = _different(column.values), (), round_cuts(column.values)
-    else:
-        different, levels, cuts = len(column.levels), _levels(column), ()
+    different = _different(column.values) if isinstance(column, Numbers) else len(column.levels)
+    levels = _levels(column) if isinstance(column, Words) else ()
+    cuts = round_cuts(column.values) if isinstance(column, Numbers) else ()
     as_what = read_as(column if read is None else read, present, different)
     return ColumnLook(column.name, as_what, int(gone.sum()), different, example, use, why, matched, levels, cuts)
 

@@ -1,9 +1,9 @@
-"""What a file of one's own looks like, as plain values: columns, the catalogue of them, the draft of a scenario. JSON-able, nothing heavy."""
+"""What a file of one's own looks like, as plain values: columns, their catalogue, the draft of a scenario. JSON-able, nothing heavy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 ReadAs = Literal[
@@ -16,7 +16,7 @@ Kind = Literal["table", "text_table", "image_folder"]
 
 @dataclass(frozen=True)
 class Leak:
-    """How well a column alone tells the label. score: balanced accuracy, held out; called: whether the loader calls it a leak; why: or ""."""
+    """How well a column alone tells the label. score: balanced accuracy, held out; called: a leak, by the loader; why: in words, or ""."""
 
     score: float
     called: bool
@@ -117,7 +117,6 @@ class Draft:
     notes: tuple[str, ...] = ()
     catalog: Catalog | None = None
     pictures: Pictures | None = None
-    tree: Mapping[str, Any] = field(default_factory=dict)  # the scenario's keys, as the TOML gives them
 
 
 def as_json(value: Catalog | Draft) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """`python -m engine.drafting.process` drafts scenarios for a screen that loads no NumPy: JSON lines in, JSON lines out.
 
     {"draft": "loans.csv", "label": null, "folder": "/where/one/stands"}    a scenario for a file or a folder of pictures
-    {"catalog": "loans.csv", "toml": "<scenario>", "folder": "/..."}       its columns as that scenario uses them; the TOML may be half right
+    {"catalog": "loans.csv", "toml": "<scenario>", "folder": "/..."}       its columns as that scenario uses them, which may be half right
     {"complete": "~/data/lo", "folder": "/..."}                            paths that begin so: folders, and files that can be read
 
 Answers, each with the question's "id" where it has one: {"draft": {...}} and {"catalog": {...}} (`looks.draft_of` and `looks.catalog_of`
@@ -35,6 +35,7 @@ class Questions:
 
     def __init__(self, source: TextIO) -> None:
         self.waiting: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.pending: list[dict[str, Any]] = []
         threading.Thread(target=self._read, args=(source,), daemon=True).start()
 
     def _read(self, source: TextIO) -> None:
@@ -44,15 +45,17 @@ class Questions:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         while True:
-            batch = [self.waiting.get()]
+            if not self.pending:
+                self.pending.append(self.waiting.get())
             while not self.waiting.empty():
-                batch.append(self.waiting.get())
-            last = {_of(question): place for place, question in enumerate(batch)}
-            yield from (each for place, each in enumerate(batch) if _of(each) not in LATEST or last[_of(each)] == place)
+                self.pending.append(self.waiting.get())
+            question, *self.pending = self.pending
+            if _of(question) not in LATEST or _of(question) not in map(_of, self.pending):
+                yield question
 
     @property
     def idle(self) -> bool:
-        return self.waiting.empty()
+        return not self.pending and self.waiting.empty()
 
 
 def _of(question: dict[str, Any]) -> str:

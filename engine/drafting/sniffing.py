@@ -28,7 +28,7 @@ def may_be_read(path: Path) -> bool:
 
 
 def sniff(path: Path) -> Sort:
-    """What the path is. MissingData where there is nothing; BadData, with what to do, where it is nothing that a scenario can be made of."""
+    """What the path is. MissingData where there is nothing; BadData, with what to do, where no scenario can be made of it."""
     try:
         if path.is_dir():
             _require_pictures(path)

@@ -34,7 +34,7 @@ TIMES = {"": 1.0, "k": 1e3, "tsd": 1e3, "m": 1e6, "mn": 1e6, "mio": 1e6, "b": 1e
 
 @dataclass
 class _Read:
-    """What the distinct values come to. fits: Arrow truths [distinct]; values: float64 [distinct]; said: how they were read; form: as what."""
+    """What the distinct values come to. fits: Arrow truths [distinct]; values: float64 [distinct]; said, form: how they were read."""
 
     fits: Any
     values: np.ndarray
@@ -177,7 +177,7 @@ def _written(name: str, found: Distinct, plain: Any, decimal: str | None) -> _Re
 
 
 def _one_unit(unit: np.ndarray, use: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, str, str]:
-    """Which values have the column's unit, bool [distinct]; by what each is multiplied, float64 [distinct]; what is to be said; the form."""
+    """Which values have the column's unit, bool [distinct]; by what each is multiplied, float64 [distinct]; in words; the form."""
     import numpy as np
 
     rows = {name: int(count[use & (unit == name)].sum()) for name in sorted(set(unit[use]))}
