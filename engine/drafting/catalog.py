@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,10 +174,11 @@ def _look(section: Any, raw: RawTable, opener: Opener, name: str, used: Used | N
     array = array_of(raw, name)
     column = used.column if used else opener.read(name, array, str(raw.path), None, opener.spelling(section.missing_words))
     use, why = _role(section, raw, name, used)
-    if use == "label":
-        words = read_label(name, array, str(raw.path), section.missing_words)
-        return look_at(words, array, use, why, matched=False, read=column)
-    return look_at(column, array, use, why, matched=name in matched)
+    key = (name, use == "label", asked_of(section, name) if used else None, section.missing_words)
+    if key not in opener.looks:
+        words = read_label(name, array, str(raw.path), section.missing_words) if use == "label" else column
+        opener.looks[key] = look_at(words, array, column)
+    return replace(opener.looks[key], use=use, why=why, matched=name in matched)
 
 
 def _role(section: Any, raw: RawTable, name: str, used: Used | None) -> tuple[Use, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from engine.datasets.tables.columns import Numbers, Unreadable, Words, why_left_out
 from engine.datasets.wording import shortened
 from engine.drafting.cuts import round_cuts
-from engine.drafting.looks import ColumnLook, ReadAs, Use
+from engine.drafting.looks import ColumnLook, ReadAs
 from engine.printable import clean
 
 if TYPE_CHECKING:
@@ -28,20 +28,18 @@ FORMS: dict[str, ReadAs] = {"money": "money", "per cent": "per cent", "months": 
 TIMES = ("years", "weeks", "days", "hours", "hrs", "mins", "minutes", "secs", "seconds")
 
 
-def look_at(
-    column: Numbers | Words | Unreadable, array: Any, use: Use, why: str, *, matched: bool, read: Numbers | Words | Unreadable | None = None
-) -> ColumnLook:
-    """The column as it lies in the file (array, Arrow [rows]) and as it was read. read: as it would be read were it not the label."""
+def look_at(column: Numbers | Words | Unreadable, array: Any, read: Numbers | Words | Unreadable) -> ColumnLook:
+    """The column as it lies in the file (array, Arrow [rows]) and as it was read, its use left open. read: as it were, were it no label."""
     if isinstance(column, Unreadable):
-        return ColumnLook(column.name, "unreadable", array.null_count, 0, "", use, why, matched)
+        return ColumnLook(column.name, "unreadable", array.null_count, 0, "", "left out")
     gone = column.missing
     present = len(gone) - int(gone.sum())
     example = _example(array, gone) if present else ""
     different = _different(column.values) if isinstance(column, Numbers) else len(column.levels)
     levels = _levels(column) if isinstance(column, Words) else ()
     cuts = round_cuts(column.values) if isinstance(column, Numbers) else ()
-    as_what = read_as(column if read is None else read, present, different)
-    return ColumnLook(column.name, as_what, int(gone.sum()), different, example, use, why, matched, levels, cuts)
+    as_what = read_as(read, present, different)
+    return ColumnLook(column.name, as_what, int(gone.sum()), different, example, "left out", levels=levels, cuts=cuts)
 
 
 def read_as(column: Numbers | Words | Unreadable, present: int, different: int) -> ReadAs:
@@ -67,6 +65,8 @@ def read_as(column: Numbers | Words | Unreadable, present: int, different: int) 
     words = sum(len(value.split()) for value in values) / len(values)
     if different > MANY and (words >= LONG_WORDS or sum(map(len, values)) / len(values) >= LONG_CHARACTERS):
         return "free text" if words > 1.5 else "identifier"
+    if sum(map(str.isdigit, values)) > 0.9 * len(values) and len({len(value) for value in values}) == 1 and values[0].isdigit():
+        return "code"
     if "identif" in why or "names of persons" in why:
         return "free text" if "free text" in why and words >= 2.5 else "identifier"
     return "code" if sum(CODE.fullmatch(value) is not None for value in values) > 0.5 * len(values) and different > 2 else "category"

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 GROUPS = 4
 LEAST_VALUES = 7  # different ones; fewer are levels as they are
 LOOKED_AT = 100_000  # rows
+SLACK = 0.045  # of the rows, by which a cut may miss its quantile
 LEAST_SHARE = 0.1  # of the rows that each group must have
 
 
@@ -30,9 +31,8 @@ def round_cuts(values: np.ndarray, groups: int = GROUPS) -> tuple[float, ...]:
     if len(np.unique(there[:: max(1, len(there) // 1000)])) < LEAST_VALUES and len(np.unique(there)) < LEAST_VALUES:
         return ()
     found: list[float] = []
-    slack = 0.5 / groups / 2  # of the rows, by which a cut may miss its quantile
     for k in range(1, groups):
-        low, high = (float(np.quantile(there, k / groups + sign * slack)) for sign in (-1, 1))
+        low, high = (float(np.quantile(there, k / groups + off)) for off in (-SLACK, SLACK))
         found.append(roundest(low, high, float(np.quantile(there, k / groups))))
     cuts: list[float] = []
     before = 0

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.datasets.tables.columns import INDEX_NAME, PERSON_NAME, STRICT_ID, Numbers, Words
 from engine.datasets.tables.file import RawTable
 from engine.datasets.tables.labels import MOST_CLASSES, MOST_NUMBERS
-from engine.datasets.tables.reading import read_label
 from engine.datasets.tables.suspects import ENTITY
 from engine.datasets.wording import counted, listed
 from engine.drafting.looks import Candidate
@@ -82,11 +81,11 @@ def require(name: str, raw: RawTable) -> str:
 
 def _rated(raw: RawTable, columns: Mapping[str, Numbers | Words | Unreadable], beside_text: bool) -> list[Rated]:
     found = []
-    for place, (name, array) in enumerate(zip(raw.names, raw.arrays, strict=True)):
-        column = columns[name]
+    for place, name in enumerate(raw.names):
+        column = columns.get(name)
         if not isinstance(column, Numbers | Words) or name in raw.repeated or INDEX_NAME.search(name):
             continue
-        classes = _classes(name, array, column, str(raw.path))
+        classes = _classes(column)
         if classes is None:
             continue
         points, why = _points(name, column, classes)
@@ -98,7 +97,7 @@ def _rated(raw: RawTable, columns: Mapping[str, Numbers | Words | Unreadable], b
     return found
 
 
-def _classes(name: str, array: Any, column: Numbers | Words, where: str) -> int | None:
+def _classes(column: Numbers | Words) -> int | None:
     """How many classes the column would make, or None where it can be no label: the loader's own limits."""
     import numpy as np
 
@@ -106,7 +105,7 @@ def _classes(name: str, array: Any, column: Numbers | Words, where: str) -> int 
     if isinstance(column, Words):
         if len(column.levels) > MOST_CLASSES or column.dates or (gaps > WORST_GAPS and len(column.levels) < 2):
             return None
-        classes = len(read_label(name, array, where).levels)
+        classes = len(column.levels) + len(column.gone)  # in a label "none" and "NA" are classes
         return classes if 2 <= classes <= MOST_CLASSES else None
     there = column.values[~column.missing]
     distinct = np.unique(there[:20_000])

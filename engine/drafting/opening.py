@@ -12,7 +12,7 @@ from engine.datasets.tables.file import RawTable, read
 from engine.datasets.tables.leakage import scores_of
 from engine.datasets.tables.reading import Spelling, read_column, spelling_of
 from engine.datasets.texts.lines import is_lines, read_lines
-from engine.drafting.looks import Leak
+from engine.drafting.looks import ColumnLook, Leak
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +36,7 @@ class Opener:
     raw: RawTable | None = None
     columns: dict[tuple[object, ...], Numbers | Words | Unreadable] = field(default_factory=dict)
     spellings: dict[tuple[str, ...], Spelling] = field(default_factory=dict)
+    looks: dict[tuple[object, ...], ColumnLook] = field(default_factory=dict)
     judged: Judged | None = None
 
     def open(self, path: Path, encoding: str | None = None) -> RawTable:
@@ -43,7 +44,9 @@ class Opener:
         there = path.stat() if path.exists() else None
         stamp = (str(path.absolute()), encoding, *((there.st_mtime_ns, there.st_size, there.st_ino) if there else ()))
         if self.raw is None or stamp != self.stamp:
-            self.raw, self.columns, self.spellings, self.judged = None, {}, {}, None
+            self.raw, self.judged = None, None
+            for known in (self.columns, self.spellings, self.looks):
+                known.clear()
             self.raw = read_lines(path, encoding) if is_lines(path, encoding) else read(path, encoding)
             self.stamp = stamp
         return self.raw

@@ -192,7 +192,9 @@ def _subpopulations(matched: Matching, size: Sizes, texts: bool) -> Part:
     if matched.features:
         keys = [Key("kind", "feature_match", "whoever is equal in these columns; cluster_match finds groups by itself")]
         keys.append(Key("features", list(matched.features), f"{matched.cells} subpopulations of enough rows"))
-        keys += [Key(f"bins/{name}", list(cuts), bands(cuts)) for name, cuts in matched.bins.items()]
+        keys += [
+            Key(f"bins/{name}", [int(cut) if cut % 1 == 0 else cut for cut in cuts], bands(cuts)) for name, cuts in matched.bins.items()
+        ]
     else:
         keys = [Key("kind", "cluster_match", "groups found in the rows; feature_match takes columns that you name")]
         keys.append(Key("clusters", clusters_for(size.aux), f"about {round(size.aux / clusters_for(size.aux)):,} auxiliary rows each"))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from engine.errors import Mistake, RequestError, ScenarioError, UnknownName
 from engine.scenario import presets as catalog
 
 LARGEST_BYTES = 1_000_000  # a scenario is a page of text; what is larger is another file given by mistake
-TABLES = (".csv", ".tsv", ".parquet", ".pq")  # endings of what people give where a scenario is wanted
+# What people give where a scenario is wanted: tables, by the ends of their names, and by how they begin.
+TABLES = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat", ".parquet", ".pq", ".jsonl", ".ndjson", ".jsonlines", ".json", ".xlsx", ".xls")
+MAGIC = (b"PAR1", b"\x1f\x8b", b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # Parquet, gzip, Excel's two
 
 
 def text_of(name_or_path: str | Path) -> tuple[str, Path, str]:
@@ -31,17 +34,15 @@ def _read(path: Path) -> str:
     where = str(path)
     try:
         if path.is_dir():
-            raise RequestError("is a folder, not a scenario", where=where, next="give the .toml file inside it")
+            raise RequestError(
+                "is a folder, not a scenario", where=where, next=f"give the .toml file inside it; of a folder of pictures {_made_of(where)}"
+            )
         if path.exists() and not path.is_file():
             raise RequestError("is not a regular file", where=where, next="give a .toml file")
-        if path.suffix.lower() in TABLES and path.exists():
-            raise RequestError(
-                "is a table, not a scenario",
-                where=where,
-                next="name it in a scenario file, as its dataset.path, with dataset.label; `subpop show quickstart` prints a scenario",
-            )
         with path.open("rb") as file:
             data = file.read(LARGEST_BYTES + 1)
+        if path.name.lower().removesuffix(".gz").endswith(TABLES) or data.startswith(MAGIC):
+            raise RequestError("is a table, not a scenario", where=where, next=_made_of(where))
     except FileNotFoundError:
         raise RequestError("there is no such file", where=where, next="check the path, or see `subpop presets` for what ships") from None
     except OSError as error:
@@ -49,9 +50,16 @@ def _read(path: Path) -> str:
     except ValueError:
         raise RequestError("is not a file name", where=repr(where), next="check the path") from None
     if len(data) > LARGEST_BYTES:
-        raise RequestError(f"is larger than {LARGEST_BYTES:,} bytes, so it is no scenario", where=where, next="give the .toml file")
+        what = f"is larger than {LARGEST_BYTES:,} bytes, so it is no scenario"
+        raise RequestError(what, where=where, next=f"give the .toml file; of a table {_made_of(where)}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ScenarioError([Mistake("", "is not UTF-8 text; save the file as UTF-8", line)], where=where) from None
+
+
+def _made_of(where: str) -> str:
+    """How a scenario is made of a file of one's own."""
+    name = shlex.quote(where)
+    return f"`subpop init {name} > mine.toml` makes one, and `subpop {name}` opens the app with it"

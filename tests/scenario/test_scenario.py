@@ -272,11 +272,14 @@ def test_files_that_cannot_be_scenarios(tmp_path: Path) -> None:
     huge.write_bytes(b"#" * 1_000_001)
     rows = tmp_path / "loans.csv"
     rows.write_text("age,repaid\n30,yes\n")
+    packed = tmp_path / "rows"  # no ending tells
+    packed.write_bytes(b"PAR1....PAR1")
     for name, told in (
         (latin, "line 2: is not UTF-8 text"),
         (huge, "is larger than 1,000,000 bytes"),
         (tmp_path, "is a folder, not a scenario"),
-        (rows, "is a table, not a scenario; name it in a scenario file"),
+        (rows, "is a table, not a scenario; `subpop init "),
+        (packed, "is a table, not a scenario; `subpop init "),
         (tmp_path / "no.toml", "there is no such file"),
         (Path("/dev/null"), "is not a regular file"),
         ("x\0.toml", "is not a file name"),

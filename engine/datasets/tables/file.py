@@ -52,6 +52,7 @@ class _Text:
     notes: tuple[str, ...]
     quotes: int
     head: str
+    breaks: int = -1  # line breaks, an ending one left out; -1 where there are others than LF and CRLF
 
     @property
     def odd_quotes(self) -> bool:
@@ -100,7 +101,8 @@ def _table(path: Path, zipped: bool, text: _Text, layout: Layout) -> tuple[pa.Ta
         table = _parse(path, zipped, text, layout)
     except BadData as error:
         table, refusal = None, error
-    spanning = 0 if table is None or not text.quotes else _spanning(table)
+    lines = table is not None and text.breaks == table.num_rows - 1 + layout.skip  # one record a line
+    spanning = 0 if table is None or not text.quotes or lines else _spanning(table)
     if layout.separator == "\t" and (refusal is not None or spanning or text.odd_quotes) and text.quotes:
         try:
             plain = _parse(path, zipped, text, layout, quotes=False)
@@ -150,6 +152,7 @@ def _refuse_stray_quotes(path: Path, zipped: bool, text: _Text, layout: Layout) 
 def _examine(path: Path, zipped: bool, encoding: str | None) -> _Text:
     """One pass over the bytes. BadData where they are not text."""
     quotes, lines, bad_line, undefined, zeros, head = 0, 1, 0, False, False, b""
+    returns, last = 0, b""  # carriage returns before no line feed; the byte before the chunk
     utf8 = codecs.getincrementaldecoder("utf-8")()
     try:
         with open_bytes(path, zipped) as file:
@@ -167,6 +170,8 @@ def _examine(path: Path, zipped: bool, encoding: str | None) -> _Text:
                     except UnicodeDecodeError as error:
                         bad_line = lines + chunk.count(b"\n", 0, error.start)
                 lines += chunk.count(b"\n")
+                returns += chunk.count(b"\r") - chunk.count(b"\r\n") - (last == b"\r" and chunk.startswith(b"\n"))
+                last = chunk[-1:] or last
     except (OSError, EOFError, zlib.error) as error:  # gzip's: not gzip, cut short, garbled
         raise BadData(f"cannot be read: {error}", where=str(path), next="is it whole? get or write it again") from error
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -176,7 +181,8 @@ def _examine(path: Path, zipped: bool, encoding: str | None) -> _Text:
     if zeros:
         raise BadData("this is not text: it has zero bytes", where=str(path), next="export it as CSV (UTF-8) or Parquet")
     if not bad_line:
-        return _Text("utf8", (), quotes, head.decode("utf-8-sig", "ignore"))
+        breaks = -1 if returns else lines - 1 - (last == b"\n")
+        return _Text("utf8", (), quotes, head.decode("utf-8-sig", "ignore"), breaks)
     encoding = "latin-1" if undefined else "cp1252"
     said = f"not UTF-8 (line {bad_line:,}): read as {'Windows-1252' if encoding == 'cp1252' else 'Latin-1'}"
     return _Text(encoding, (said,), quotes, head.decode(encoding))

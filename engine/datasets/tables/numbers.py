@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from engine.datasets.tables.distinct import MISSING_BESIDE_NUMBERS, Distinct
+from engine.datasets.tables.shapes import pieces
 from engine.datasets.wording import counted, shortened
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ WRITTEN = (
     r"(?P<number>[0-9](?:[0-9.,]*[0-9])?(?:[eE][+-]?[0-9]+)?|[.,][0-9]+(?:[eE][+-]?[0-9]+)?)(?:[.,][-–]{1,2})?"
     rf" *(?P<after>{CURRENCY})? *(?P<unit>{UNIT})? *(?P<trail>-)? *(?P<close>\))?$"
 )
+MAYBE = r"^\(? *[+-]? *[^0-9 ]{0,4} *[+-]? *[.,]?[0-9]"  # all that is WRITTEN begins so; far quicker to look for
 TIMES = {"": 1.0, "k": 1e3, "tsd": 1e3, "m": 1e6, "mn": 1e6, "mio": 1e6, "b": 1e9, "bn": 1e9, "mrd": 1e9}
 
 
@@ -56,6 +59,8 @@ def numbers_in(name: str, found: Distinct, at_least: float, decimal: str | None 
     wanted = found.present - (found.rows(doubtful) if at_least else 0)
     bare = compute.replace_substring_regex(plain, "^[+-]", "")
     read = None
+    if at_least and found.rows(compute.match_substring_regex(plain, MAYBE)) < max(1, at_least * wanted):
+        return None
     if _count(found, bare) >= max(1, at_least * wanted):
         read = _undecorated(name, found, plain, bare, decimal)
     elif (written := _written(name, found, plain, decimal)) is not None and found.rows(written.fits) >= at_least * wanted:
@@ -77,8 +82,7 @@ def decimal_of(found: Distinct) -> str | None:
     plain: Any = found.values
     for _ in range(2):
         plain = compute.replace_substring_regex(plain, GROUP_SPACE, r"\1\2")
-    parts = compute.extract_regex(plain, WRITTEN)
-    number = compute.fill_null(compute.struct_field(parts, "number"), "")
+    number = pieces(plain, WRITTEN).number
     english, european = (compute.match_substring_regex(number, pattern) for pattern in (ENGLISH, EUROPEAN))
     if found.rows(compute.or_(english, european)) < MOSTLY * max(1, found.present):
         return None
@@ -146,28 +150,23 @@ def _written(name: str, found: Distinct, plain: Any, decimal: str | None) -> _Re
     """Money, per cent, units, brackets; None where the values have several currencies. Of several units the most frequent counts."""
     import numpy as np
     import pyarrow as pa
-    from pyarrow import compute
 
-    parts = compute.extract_regex(plain, WRITTEN)
-    piece = {f.name: compute.fill_null(compute.struct_field(parts, f.name), "") for f in parts.type}
-    bracketed = compute.equal(piece["open"], "(")
-    whole = compute.and_(compute.is_valid(parts), compute.equal(bracketed, compute.equal(piece["close"], ")")))
-    fits, values, said = _parsed(name, found, piece["number"], decimal)
-    fits = compute.and_(fits, whole)
-    use = fits.to_numpy(zero_copy_only=False)
-    currency = np.array([before or after for before, after in zip(piece["before"].to_pylist(), piece["after"].to_pylist(), strict=True)])
-    unit = np.array([_plain_unit(text) for text in piece["unit"].to_pylist()])
-    currencies = sorted(set(currency[use]) - {""})
+    parts = pieces(plain, WRITTEN)
+    bracketed = parts.of["open"] == "("
+    brackets = bracketed[parts.shape]
+    fits, values, said = _parsed(name, found, parts.number, decimal)
+    use = fits.to_numpy(zero_copy_only=False) & (parts.fits & (bracketed == (parts.of["close"] == ")")))[parts.shape]
+    currency = np.where(parts.of["before"] != "", parts.of["before"], parts.of["after"])
+    unit, of_shape = np.unique([_plain_unit(text) for text in parts.of["unit"]], return_inverse=True)
+    currencies = sorted(set(currency[parts.shape[use]]) - {""})
     if len(currencies) > 1:
         return None
-    kept, factor, told, form = _one_unit(unit, use, found.count)
+    kept, factor, told, form = _one_unit(unit.tolist(), of_shape[parts.shape], use, found.count)
     values = values * factor
     use &= kept
-    negative = np.zeros(len(values), bool)
-    for sign in ("sign", "inner", "trail"):
-        negative |= compute.match_substring(piece[sign], "-").to_numpy(zero_copy_only=False)
-    brackets = bracketed.to_numpy(zero_copy_only=False)
-    values = np.where(negative | brackets, -values, values)
+    signs = zip(parts.of["sign"], parts.of["inner"], parts.of["trail"], strict=True)
+    minus = np.array(["-" in "".join(each) for each in signs], bool)
+    values = np.where((minus | bracketed)[parts.shape], -values, values)
     if currencies:
         said.insert(0, f"{name!r}: read as money ({currencies[0]})")
     said += [f"{name!r}: {told}"] if told else []
@@ -176,19 +175,24 @@ def _written(name: str, found: Distinct, plain: Any, decimal: str | None) -> _Re
     return _Read(pa.array(use), np.where(use, values, np.nan), said, "money" if currencies else form)
 
 
-def _one_unit(unit: np.ndarray, use: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, str, str]:
-    """Which values have the column's unit, bool [distinct]; by what each is multiplied, float64 [distinct]; in words; the form."""
+def _one_unit(units: Sequence[str], unit: np.ndarray, use: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, str, str]:
+    """Which values have the column's unit, bool [distinct]; by what each is multiplied, float64 [distinct]; in words; the form.
+
+    units: all there are, sorted; unit: int [distinct] into them.
+    """
     import numpy as np
 
-    rows = {name: int(count[use & (unit == name)].sum()) for name in sorted(set(unit[use]))}
+    of_unit = np.bincount(unit[use], weights=count[use], minlength=len(units))
+    rows = {name: int(n) for name, n in zip(units, of_unit, strict=True) if n}
     ones = np.ones(len(unit))
     lower = {name: name.lower() for name in rows}
     if set(lower.values()) <= TIMES.keys() and len(rows) > 1:
         suffixes = ", ".join(filter(None, rows))
-        return use, np.array([TIMES.get(name.lower(), 1.0) for name in unit]), f"multiplied by what stands behind it ({suffixes})", "number"
+        times = np.array([TIMES.get(name.lower(), 1.0) for name in units])
+        return use, times[unit], f"multiplied by what stands behind it ({suffixes})", "number"
     usual = max(rows, key=lambda name: rows[name], default="")
     form = "per cent" if usual == "%" else usual or "number"
-    return unit == usual, ones, f"read as {form}" if usual else "", form
+    return unit == (units.index(usual) if usual in units else -1), ones, f"read as {form}" if usual else "", form
 
 
 def _plain_unit(text: str) -> str:

@@ -22,6 +22,7 @@ ENTITY = re.compile(  # with an id behind it, or alone
     re.IGNORECASE,
 )
 FEW_ENTITIES = 20  # an id with fewer values is taken for a category, unless its name says that it is a person's or the like
+BEGINNING = 5_000  # rows that often show already that a column has too many values
 SENTINELS = frozenset({-1, *(sign * int(digit * n) for sign in (-1, 1) for digit in "978" for n in range(1, 7))})
 
 
@@ -44,6 +45,8 @@ def renamings(columns: Sequence[Numbers | Words], most_levels: int) -> list[str]
     said = []
     for column in columns:
         codes = column.codes if isinstance(column, Words) else np.where(column.missing, np.nan, column.values)
+        if len(np.unique(codes[:BEGINNING])) > most_levels:
+            continue
         _, at, inverse = np.unique(codes, return_index=True, return_inverse=True)
         if not 2 < len(at) <= most_levels:  # of two values each, many columns are each other's by chance or on purpose
             continue

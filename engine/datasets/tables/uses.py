@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engine.datasets.tables.alike import alike_notes, level_counts
+from engine.datasets.tables.alike import MOST_LEVELS, alike_notes, level_counts
 from engine.datasets.tables.columns import Numbers, Unreadable, Words, rises, why_left_out
 from engine.datasets.tables.file import RawTable
 from engine.datasets.tables.reading import Spelling, read_column
@@ -56,7 +56,7 @@ def uses_of(
             found.append(Used(column, left_out=column.why))
             continue
         said += column.said
-        if isinstance(column, Words):
+        if isinstance(column, Words) and len(column.levels) <= MOST_LEVELS:
             said += alike_notes(f"levels of {name!r}", level_counts(column.codes, column.levels))
         annotated = name in section.annotations
         if asked is None and not annotated and (why := why_left_out(_only(column, labelled), section.max_categories)):
