@@ -12,6 +12,7 @@ from engine.errors import RequestError, UnknownName
 from engine.rows import NO_SUBPOPULATION, Dataset, Membership, Rows
 from engine.scenario.sections import FeatureMatchSection
 from engine.subpopulations.describing import levels
+from engine.subpopulations.describing.describe import numbered
 
 WHERE = "subpopulations.features"
 MAX_LEVELS = 100  # of a numeric column that is not cut: more is a measurement, not an annotation
@@ -48,11 +49,11 @@ def assign(
     index[seen] = np.arange(len(seen), dtype=np.int32)
 
     twice = levels.ambiguous(names for _, names in coded.values())
-    descriptions = tuple(
+    descriptions = [
         ", ".join(levels.phrase(name, names[code], twice) for code, (name, (_, names)) in zip(row, coded.items(), strict=True))
         for row in tuples[seen]
-    )
-    return Membership(index[train], index[aux], index[test]), descriptions, None
+    ]
+    return Membership(index[train], index[aux], index[test]), numbered(descriptions), None
 
 
 def check(features: Sequence[str], bins: Mapping[str, Sequence[float]], frame: pd.DataFrame) -> None:

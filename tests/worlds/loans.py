@@ -15,54 +15,11 @@ LEFT_OUT = {"Unnamed: 0", "LOAN ID", "first_name", "last_name", "issue_d", "desc
 DISTRICTS = ("North", "East", "South", "West", "Harbour", "Old Town")
 PURPOSES = ("debt_consolidation", "credit_card", "home_improvement", "car", "medical", "small_business", "other")
 SHARES = (0.5, 0.2, 0.12, 0.06, 0.05, 0.04, 0.03)
-FIRST = [
-    "Ada",
-    "Ben",
-    "Cleo",
-    "Dan",
-    "Eva",
-    "Finn",
-    "Gus",
-    "Hal",
-    "Ida",
-    "Jo",
-    "Kai",
-    "Lea",
-    "Max",
-    "Nia",
-    "Oz",
-    "Pia",
-    "Quin",
-    "Ria",
-    "Sam",
-    "Tom",
-    "Uma",
-    "Vic",
-    "Wes",
-    "Xia",
-    "Yan",
-    "Zoe",
-]
-WORDS = [
-    "want",
-    "to",
-    "pay",
-    "off",
-    "my",
-    "cards",
-    "and",
-    "fix",
-    "the",
-    "roof",
-    "before",
-    "winter",
-    "new",
-    "car",
-    "for",
-    "work",
-    "thank",
-    "you",
-]
+FIRST = (
+    "Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hal", "Ida", "Jo", "Kai", "Lea", "Max", "Nia", "Pia",
+    "Ria", "Sam", "Tom", "Uma", "Vic", "Zoe", "Abe", "Bea",
+)  # fmt: skip
+WORDS = ("want", "to", "pay", "off", "my", "cards", "and", "fix", "the", "roof", "before", "winter", "new", "car", "for", "work", "please")
 
 
 def loans(rows: int = 600, seed: int = 0, positives: float = 0.05) -> pd.DataFrame:

@@ -9,6 +9,7 @@ Of pictures the classes come first ("mostly cat (62 %), dog"): what a cluster of
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,7 @@ REST_PRIOR, CLUSTER_PRIOR = 10.0, 2.0  # rows; see `_condition`
 CLUSTER_ROWS, OTHER_ROWS = 1_000, 10_000  # at most so many of each are looked at, the first of one random order
 IDENTIFIERS = frozenset({"file", "filename", "file name", "path", "image", "picture", "id"})  # columns that name a row, whatever they hold
 SHOWN_CLASSES, CLASS_WORTH, CLASSES_SAY = 3, 0.1, 0.8  # classes named at most; the least share; enough are named from this share on
+DIGITS = (4, 5, 6, 8, 10)  # significant ones of numbers, tried one after the other where fewer leave two descriptions equal
 MAX_COLUMNS = 60  # of a wider table, those whose means differ most between clusters
 
 
@@ -78,12 +80,17 @@ def describe(dataset: Dataset, of_aux: np.ndarray, clusters: int) -> tuple[str, 
     settled = twins.memory([(trait.codes, False) if trait.codes is not None else (np.asarray(trait.values), True) for trait in traits])
     order = generator(0, "describe").permutation(len(of_aux))
 
-    def words(cluster: int, fewest: int, most: int) -> str:
+    def words(cluster: int, fewest: int, most: int, digits: int = 3) -> str:
         mine = of_aux[order] == cluster
         others = order[~mine][:OTHER_ROWS]
-        return in_words(traits, twice, settled, Crowd(order[mine][:CLUSTER_ROWS], others, others), fewest, most, classes_first=pictures)
+        crowd = Crowd(order[mine][:CLUSTER_ROWS], others, others)
+        return in_words(traits, twice, settled, crowd, fewest, most, classes_first=pictures, digits=digits)
 
     said = [words(cluster, FEWEST, MOST) for cluster in range(clusters)]
+    for digits in DIGITS:  # 1234.3 and 1234.4 read alike until more digits are said
+        closer = {cluster: words(cluster, FEWEST, MOST, digits) for cluster in range(clusters) if said.count(said[cluster]) > 1}
+        told = list(closer.values())
+        said = [closer[cluster] if told.count(closer.get(cluster, "")) == 1 else text for cluster, text in enumerate(said)]
     for more in (MOST, MOST + 1, MOST + 2):
         longer = {cluster: words(cluster, more, more) for cluster in range(clusters) if said.count(said[cluster]) > 1}
         said = [longer.get(cluster, text) for cluster, text in enumerate(said)]
@@ -92,7 +99,17 @@ def describe(dataset: Dataset, of_aux: np.ndarray, clusters: int) -> tuple[str, 
 
 def numbered(said: list[str]) -> tuple[str, ...]:
     """Equal descriptions told apart by "(1)", "(2)", ... in the order of their indices."""
-    return tuple(f"{text} ({said[: place + 1].count(text)})" if said.count(text) > 1 else text for place, text in enumerate(said))
+    count = Counter(said)
+    taken = {text for text, n in count.items() if n == 1}
+    found, of = [], Counter[str]()
+    for text in said:
+        name = text
+        while count[text] > 1 and (name == text or name in taken):
+            of[text] += 1
+            name = f"{text} ({of[text]})"
+        taken.add(name)
+        found.append(name)
+    return tuple(found)
 
 
 def in_words(
@@ -103,8 +120,10 @@ def in_words(
     fewest: int,
     most: int,
     classes_first: bool = False,
+    digits: int = 3,
 ) -> str:
     """The conditions that tell the cluster from the rest, strongest first. classes_first: the first trait is the class, said before them.
+    digits: of numbers that are not whole.
 
     The cluster keeps all its rows from one condition to the next: each is said of the cluster, not of what the ones before it left of it.
     """
@@ -117,7 +136,7 @@ def in_words(
         left = [other for other in left[1:] if not settled(0, other)]
         crowd = Crowd(crowd.ours, crowd.rest[np.isin(traits[0].codes[crowd.rest], named)], crowd.others)
     while left and len(said) < most:
-        found = [(best, place) for place in left if (best := strongest(traits[place], twice, crowd)) is not None]
+        found = [(best, place) for place in left if (best := strongest(traits[place], twice, crowd, digits)) is not None]
         if not found:
             break
         best, place = max(found, key=lambda pair: pair[0].nats)
@@ -147,9 +166,9 @@ def class_mix(classes: Trait, ours: np.ndarray) -> tuple[str, list[int]]:
     return ", ".join(names), named
 
 
-def strongest(trait: Trait, twice: frozenset[str], crowd: Crowd) -> Condition | None:
+def strongest(trait: Trait, twice: frozenset[str], crowd: Crowd, digits: int = 3) -> Condition | None:
     """The condition on one column that diverges most; None where none holds for enough of the cluster and for less of the rest."""
-    found = _ranges(trait, crowd) if trait.values is not None else _levels(trait, twice, crowd)
+    found = _ranges(trait, crowd, digits) if trait.values is not None else _levels(trait, twice, crowd)
     return max(found, key=lambda condition: condition.nats, default=None)
 
 
@@ -171,7 +190,7 @@ def _levels(trait: Trait, twice: frozenset[str], crowd: Crowd) -> list[Condition
     return []
 
 
-def _ranges(trait: Trait, crowd: Crowd) -> list[Condition]:
+def _ranges(trait: Trait, crowd: Crowd, digits: int) -> list[Condition]:
     """Ranges that hold nine tenths of the cluster's rows, or all of them."""
     assert trait.values is not None
     ours = trait.values[crowd.ours]
@@ -186,7 +205,7 @@ def _ranges(trait: Trait, crowd: Crowd) -> list[Condition]:
         if low == least and high == greatest:
             continue
         open_below, open_above = low == least and low < high, high == greatest and low < high
-        words = f"{trait.name} {levels.span(None if open_below else low, None if open_above else high)}"
+        words = f"{trait.name} {levels.span(None if open_below else low, None if open_above else high, digits)}"
         found += _condition(words, trait.values, crowd, partial(_within, low, high))
     return found
 

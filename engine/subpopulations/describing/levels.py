@@ -81,36 +81,41 @@ def integral(values: np.ndarray) -> bool:
     return bool((there == np.floor(there)).all())
 
 
-def number(value: float) -> str:
-    """A number for reading: whole ones in full ("12,285"), others to three significant digits ("0.0417")."""
+def number(value: float, digits: int = 3) -> str:
+    """A number for reading: whole ones in full ("12,285"), others to so many significant digits ("0.0417"), none before the point lost."""
     if not np.isfinite(value):
         return MISSING if np.isnan(value) else str(value)
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}" if abs(value) >= 10_000 else str(int(value))
-    return f"{value:.3g}"
+    if not 100 <= abs(value) < 1e15:
+        return f"{value:.{digits}g}"
+    places = max(0, digits - len(str(int(abs(value)))))
+    text = f"{value:,.{places}f}" if abs(value) >= 10_000 else f"{value:.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def numbers_apart(values: Sequence[float]) -> tuple[str, ...]:
     """Numbers for reading, each as `number` writes it, or with as many more digits as tell different ones apart."""
     for digits in range(3, 18):
-        names = tuple(number(value) if digits == 3 or value == int(value) else f"{value:.{digits}g}" for value in values)
+        names = tuple(number(value, digits) for value in values)
         if len(set(names)) == len(set(values)):
             break
     return names
 
 
-def span(low: float | None, high: float | None) -> str:
+def span(low: float | None, high: float | None, digits: int = 3) -> str:
     """A closed range for reading; None is no bound: "13+", "≤ 35", "40–50", "-3 to 5"; one number where both ends read alike."""
     if low is None and high is None:
         return "any"
     if high is None:
         assert low is not None
-        return f"{number(low)}+"
+        return f"{number(low, digits)}+"
     if low is None:
-        return f"≤ {number(high)}"
-    if number(low) == number(high):
-        return number(low)
-    return f"{number(low)} to {number(high)}" if low < 0 or high < 0 else f"{number(low)}–{number(high)}"
+        return f"≤ {number(high, digits)}"
+    ends = number(low, digits), number(high, digits)
+    if ends[0] == ends[1]:
+        return ends[0]
+    return " to ".join(ends) if low < 0 or high < 0 else "–".join(ends)
 
 
 def ambiguous(columns: Iterable[Iterable[str]]) -> frozenset[str]:
