@@ -25,7 +25,7 @@ WHO = re.compile(
 BANDED = re.compile(
     r"\b(age|years? old|income|annual inc|salary|tenure|seniority|experience|hours per week|bmi|weight|height|balance|amount|price|fare)\b"
 )
-AGE = re.compile(r"\bage\b")
+FIRST = re.compile(r"\b(age|sex|gender|race|ethnicity)\b")  # what is asked first of a population
 MOST_LEVELS, MOST_NUMBERS = 16, 8  # of a column of words, and of whole numbers that are levels as they are
 MOST_FEATURES, MOST_CELLS = 3, 80
 LEAST_CELLS = 4  # subpopulations; of fewer, clusters say more
@@ -47,12 +47,14 @@ class Matching:
 
 @dataclass(frozen=True)
 class Ground:
-    """A column that rows could be matched on. codes: int64 [rows], its level or band; points: how good it is to match on."""
+    """A column that rows could be matched on. codes: int64 [rows], its level or band; points: how good it is to match on; about: what its
+    name says that it describes, "" where it says nothing."""
 
     name: str
     codes: np.ndarray
     cuts: tuple[float, ...]
     points: int
+    about: str
 
 
 def least_rows(aux_rows: float) -> int:
@@ -79,6 +81,8 @@ def matching(columns: Sequence[Numbers | Words], rows: np.ndarray, share: float,
     for each in grounds:
         if len(chosen) == MOST_FEATURES or (chosen and each.points < 0):
             break
+        if each.about and each.about in (other.about for other in chosen):  # "age" beside "age_cat"
+            continue
         both = np.unique(codes * (int(each.codes.max()) + 1) + each.codes, return_inverse=True)[1].reshape(-1)
         sizes = np.bincount(both) * share
         enough = sizes >= least
@@ -98,7 +102,8 @@ def _ground(column: Numbers | Words, rows: np.ndarray) -> Ground | None:
     if gone.mean() > MOST_MISSING:
         return None
     words = " ".join(re.sub(r"([a-z])([A-Z])", r"\1 \2", column.name).lower().replace("_", " ").replace("-", " ").replace(".", " ").split())
-    named = bool(WHO.search(words))
+    found = WHO.search(words)
+    about, named = found[0].partition(" ")[0] if found else "", found is not None
     cuts: tuple[float, ...] = ()
     if isinstance(column, Words):
         if column.dates:
@@ -121,9 +126,9 @@ def _ground(column: Numbers | Words, rows: np.ndarray) -> Ground | None:
     share = np.bincount(codes) / len(codes)
     if share.max() > LARGEST:
         return None
-    points = 40 * named + 20 * bool(AGE.search(words)) + 15 * isinstance(column, Words)
+    points = 40 * named + 20 * bool(FIRST.search(words)) + 15 * isinstance(column, Words)
     points += 15 if share.max() < 0.7 else 0
-    return Ground(column.name, codes, tuple(cuts), points - 30 * (not named))
+    return Ground(column.name, codes, tuple(cuts), points - 30 * (not named), about)
 
 
 def bands(cuts: Sequence[float]) -> str:
