@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,8 @@ from engine.cli.text import JsonOption
 
 if TYPE_CHECKING:
     from engine.drafting.looks import Catalog, ColumnLook, Draft
+
+WIDTH, NAME, LEAST_EXAMPLE = 80, 30, 8  # cells of a line, of a column's name at most, of an example at least
 
 FileArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="A CSV, TSV, Parquet or JSON Lines file, gzipped or not; for init a folder of pictures too.")
@@ -38,8 +41,8 @@ def init(file: FileArgument, label: LabelOption = None) -> None:
 def columns(file: FileArgument, label: LabelOption = None, json: JsonOption = False) -> None:
     """List a file's columns: what each is taken for and used as.
 
-    As `subpop init FILE` would use them. different: values that are told apart; leak: balanced accuracy with which a column alone tells
-    the label on held-out rows, marked ! where that is suspicious.
+    As `subpop init FILE` would use them. different: values that are told apart. Below a column why it is left out, or that it alone tells
+    the label, which is suspicious. --json has the whole: levels, cuts, and for each column how well it alone tells the label.
     """
     from engine.drafting.draft import draft
     from engine.drafting.looks import as_json
@@ -69,11 +72,29 @@ def label_line(made: Draft) -> str:
 
 
 def print_columns(seen: Catalog) -> None:
-    """The catalogue as a table."""
-    heads = ("name", "read as", "missing", "different", "example", "use", "leak", "why")
-    rows = [(each.name, each.read_as, each.missing, each.different, each.example, each.use, _leak(each), each.why) for each in seen.columns]
-    cli_text.table(heads, rows, right=("missing", "different", "leak"))
+    """The catalogue in 80 cells: a line a column, and below it why it is used so, where that is to be said."""
+    heads = ("name", "read as", "missing", "different", "use", "example")
+    cells = [(each.name, each.read_as, f"{each.missing:,}", f"{each.different:,}", each.use, each.example) for each in seen.columns]
+    widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
+    widths[0] = min(widths[0], NAME)
+    widths[-1] = max(LEAST_EXAMPLE, WIDTH - sum(widths[:-1]) - 2 * (len(widths) - 1))
+    for row, look in zip((heads, *cells), (None, *seen.columns), strict=True):
+        texts = [_cut(text, width) for text, width in zip(row, widths, strict=True)]
+        texts = [
+            text.rjust(width) if at in (2, 3) else text.ljust(width) for at, (text, width) in enumerate(zip(texts, widths, strict=True))
+        ]
+        cli_text.line("  ".join(texts).rstrip())
+        for line in wrap(_why(look), WIDTH - 4) if look is not None else ():
+            cli_text.line(f"    {line}")
 
 
-def _leak(column: ColumnLook) -> str:
-    return "" if column.leak is None else f"{column.leak.score:.2f}{'!' if column.leak.called else ''}"
+def _why(column: ColumnLook) -> str:
+    """Why it is used as it is, and whether it may give the label away."""
+    leak = column.leak
+    alone = f"alone tells the label, balanced accuracy {leak.score:.2f}: known only after the outcome?" if leak and leak.called else ""
+    matched = "subpopulations are formed by it" if column.matched else ""
+    return "; ".join(filter(None, (column.why, alone, matched)))
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

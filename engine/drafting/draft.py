@@ -24,8 +24,6 @@ def draft(
     will lie. leaks: work out, too, how well each column alone tells the label, and say which is suspected (nothing is left out for it).
     Raises MissingData, BadData for what no scenario can be made of, UnknownName for a label that is not there, RequestError for a TOML.
     """
-    from engine.drafting import pictures, tabular
-
     given = str(path)
     place = (folder or Path()) / Path(given).expanduser()
     sort = sniffing.sniff(place)
@@ -33,6 +31,8 @@ def draft(
         raise RequestError("is a scenario already", where=given, next=f"subpop run {given}")
     shown = str(Path(given).expanduser()) if given.startswith("~") else given
     title, name = title_of(place), run_name_of(place)
+    from engine.drafting import pictures, tabular
+
     if sort == "pictures":
         if label is not None:
             raise RequestError("pictures have no label column: their folders are the classes", where=given, next="take --label out")

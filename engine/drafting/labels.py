@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from engine.datasets.tables.columns import Unreadable
 
 # The whole name, with every sign in it taken for a blank: it says that the column is a label, or often is one.
-CALLED_LABEL = re.compile(r"(label|labels|target|targets|y true|ground truth|gold|truth|outcome|outcomes|dependent variable)")
-OFTEN_LABEL = re.compile(r"(class|classes|category|y|response|answer|actual|spam|ham)")
+CALLED_LABEL = re.compile(r"(label|labels|target|targets|y true|ground truth|gold|truth|outcome|outcomes|(target|dependent) variable)")
+CALLED_Y = re.compile(r"(y|response|answer|actual)")
+SOMETIMES_LABEL = re.compile(r"(class|classes|category)")
 # A word of the name: what tables of persons, loans and patients are made to predict.
 OUTCOMES = re.compile(
-    r"\b(label|target|outcome|class|income|diagnosis|survived|survival|defaulted|default|churn|churned|attrition|exited|fraud|isfraud"
+    r"\b(label$|target$|outcome$|class$|income|diagnosis|survived|survival|defaulted|default|churn|churned|attrition|exited|fraud|isfraud"
     r"|fraudulent|spam|recid|recidivism|recidivated|rearrest|reoffend|approved|approval|granted|repaid|paid back|readmitted|readmission"
     r"|subscribed|sentiment|stroke|cancer|disease|heartdisease|diabetes|diabetic|malignant|benign|died|death|deceased|mortality|hospitalized"
     r"|hired|admitted|admission|accepted|converted|conversion|clicked|purchased|purchase|bought|revenue|cancelled|canceled|no show"
@@ -126,8 +127,10 @@ def _points(name: str, column: Numbers | Words, classes: int) -> tuple[int, list
     words = " ".join(re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower().replace("_", " ").replace(".", " ").replace("-", " ").split())
     if CALLED_LABEL.fullmatch(words):
         points, why = 100, ["called as a label is"]
-    elif OFTEN_LABEL.fullmatch(words):
-        points, why = 80, ["called as a label often is"]
+    elif CALLED_Y.fullmatch(words):
+        points, why = 90, ["called as a label often is"]
+    elif SOMETIMES_LABEL.fullmatch(words):
+        points, why = 65, ["called as a label often is"]
     elif OUTCOMES.search(words):
         points, why = 70, ["named like an outcome"]
     elif WEAKER.search(words):

@@ -29,10 +29,10 @@ FIRST = re.compile(r"\b(age|sex|gender|race|ethnicity)\b")  # what is asked firs
 MOST_LEVELS, MOST_NUMBERS = 16, 8  # of a column of words, and of whole numbers that are levels as they are
 MOST_FEATURES, MOST_CELLS = 3, 80
 LEAST_CELLS = 4  # subpopulations; of fewer, clusters say more
-COVERED = 0.7  # share of the rows that must be in subpopulations of enough rows
+COVERED = (0.7, 0.7, 0.85)  # share of the rows that must be in subpopulations of enough rows, by one, two, three features
 LARGEST = 0.95  # share of the commonest level
 MOST_MISSING = 0.4
-ROWS_OF_CLUSTER = 60  # auxiliary rows of a cluster, on average
+ROWS_OF_CLUSTER, LEAST_OF_CLUSTER = 60, 15  # auxiliary rows of a cluster, on average, and where there are few
 CLUSTERS = (6, 100)
 
 
@@ -64,7 +64,8 @@ def least_rows(aux_rows: float) -> int:
 
 def clusters_for(aux_rows: float) -> int:
     """A number of clusters with a few dozen rows each, in round numbers."""
-    wanted = max(CLUSTERS[0], min(CLUSTERS[1], aux_rows / ROWS_OF_CLUSTER))
+    few = max(2, min(CLUSTERS[0], aux_rows // LEAST_OF_CLUSTER))
+    wanted = max(few, min(CLUSTERS[1], aux_rows / ROWS_OF_CLUSTER))
     return int(wanted) if wanted < 10 else int(wanted // 5 * 5) if wanted < 50 else int(wanted // 10 * 10)
 
 
@@ -86,7 +87,7 @@ def matching(columns: Sequence[Numbers | Words], rows: np.ndarray, share: float,
         both = np.unique(codes * (int(each.codes.max()) + 1) + each.codes, return_inverse=True)[1].reshape(-1)
         sizes = np.bincount(both) * share
         enough = sizes >= least
-        if cells < enough.sum() <= MOST_CELLS and sizes[enough].sum() >= COVERED * sizes.sum():
+        if cells < enough.sum() <= MOST_CELLS and sizes[enough].sum() >= COVERED[len(chosen)] * sizes.sum():
             chosen.append(each)
             codes, cells = both, int(enough.sum())
     if cells < LEAST_CELLS:

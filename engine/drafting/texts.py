@@ -70,7 +70,7 @@ def model(raw: RawTable, text: str) -> Part:
         [
             Key("kind", "bert"),
             Key("weights", "random", 'better: a folder of a pretrained encoder, or "hub" and its name, with tune = "last_layer"'),
-            Key("architecture", "bert-mini", "the size of a model with random weights"),
+            Key("architecture", "bert-mini", "the size of a model with random weights; its vocabulary is fetched once"),
             Key("length", length, "tokens of a text"),
             Key("tune", "all"),
             Key("epochs", 3),

@@ -19,7 +19,7 @@ def text_of(name_or_path: str | Path) -> tuple[str, Path, str]:
     name = str(name_or_path)
     known = catalog.presets()
     if name in known:
-        return name, known[name], _read(known[name])
+        return name, known[name], _read(known[name], name)
     path = Path(name).expanduser()
     try:
         exists = path.exists()
@@ -27,22 +27,23 @@ def text_of(name_or_path: str | Path) -> tuple[str, Path, str]:
         exists = False
     if not exists and not name.endswith(".toml") and "/" not in name:
         raise UnknownName("preset", name[:80], known, next="(a scenario of your own is given as a path that ends in .toml)")
-    return name, path, _read(path)
+    return name, path, _read(path, name)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, given: str) -> str:
+    """given: the path as it was typed: "./runs" is no command."""
     where = str(path)
     try:
         if path.is_dir():
             raise RequestError(
-                "is a folder, not a scenario", where=where, next=f"give the .toml file inside it; of a folder of pictures {_made_of(where)}"
+                "is a folder, not a scenario", where=where, next=f"give the .toml file inside it; of a folder of pictures {_made_of(given)}"
             )
         if path.exists() and not path.is_file():
             raise RequestError("is not a regular file", where=where, next="give a .toml file")
         with path.open("rb") as file:
             data = file.read(LARGEST_BYTES + 1)
         if path.name.lower().removesuffix(".gz").endswith(TABLES) or data.startswith(MAGIC):
-            raise RequestError("is a table, not a scenario", where=where, next=_made_of(where))
+            raise RequestError("is a table, not a scenario", where=where, next=_made_of(given))
     except FileNotFoundError:
         raise RequestError("there is no such file", where=where, next="check the path, or see `subpop presets` for what ships") from None
     except OSError as error:
@@ -51,7 +52,7 @@ def _read(path: Path) -> str:
         raise RequestError("is not a file name", where=repr(where), next="check the path") from None
     if len(data) > LARGEST_BYTES:
         what = f"is larger than {LARGEST_BYTES:,} bytes, so it is no scenario"
-        raise RequestError(what, where=where, next=f"give the .toml file; of a table {_made_of(where)}")
+        raise RequestError(what, where=where, next=f"give the .toml file; of a table {_made_of(given)}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -59,7 +60,7 @@ def _read(path: Path) -> str:
         raise ScenarioError([Mistake("", "is not UTF-8 text; save the file as UTF-8", line)], where=where) from None
 
 
-def _made_of(where: str) -> str:
+def _made_of(given: str) -> str:
     """How a scenario is made of a file of one's own."""
-    name = shlex.quote(where)
+    name = shlex.quote(given)
     return f"`subpop init {name} > mine.toml` makes one, and `subpop {name}` opens the app with it"

@@ -232,8 +232,8 @@ def test_500_broken_scenarios_each_get_one_message_in_words(subpop: Cli, tmp_pat
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["shw"], "no such command 'shw'"),
-        (["fetch", "adult"], "no such command 'fetch'; it is: subpop data fetch"),
+        (["shw"], "no such command 'shw', and no file of that name; did you mean 'show'?"),
+        (["fetch", "adult"], "no such command 'fetch', and no file of that name; it is: subpop data fetch"),
         (["show"], "subpop show: missing argument"),
         (["show", "quikstart"], "no preset called 'quikstart'; did you mean 'quickstart'?"),
         (["show", "quickstart", "--smok"], "subpop show: no such option: --smok"),
