@@ -28,7 +28,8 @@ LIGHT = (
     "tui.main", "tui.app", "engine.cli.main", "engine.runs.start", "engine.runs.again", "engine.store", "engine.store.bundle",
     "engine.tables.world", "engine.tables.columns", "engine.tables.matching", "engine.export.export", "engine.paper", "engine.rows",
     "engine.errors", "engine.seeds", "engine.rates", "engine.scenario.presets", "engine.scenario.weights", "engine.scenario.toml",
-    "engine.scenario.files", "engine.datasets", "engine.system.devices", "engine.system.writing",
+    "engine.scenario.files", "engine.drafting.looks", "engine.drafting.sniffing", "engine.drafting.completing", "engine.cli.drafts",
+    "engine.datasets", "engine.system.devices", "engine.system.writing",
 )  # fmt: skip
 
 OPENS = (

@@ -91,7 +91,8 @@ def print_columns(seen: Catalog) -> None:
 def _why(column: ColumnLook) -> str:
     """Why it is used as it is, and whether it may give the label away."""
     leak = column.leak
-    alone = f"alone tells the label, balanced accuracy {leak.score:.2f}: known only after the outcome?" if leak and leak.called else ""
+    how = (leak.why or f"balanced accuracy {leak.score:.2f}") if leak else ""
+    alone = f"alone tells the label ({how}): known only after the outcome?" if leak and leak.called else ""
     matched = "subpopulations are formed by it" if column.matched else ""
     return "; ".join(filter(None, (column.why, alone, matched)))
 
