@@ -88,6 +88,9 @@ def discover(
 
     Sizes are rows in train, aux and test. Confidence is the mean probability that the adversary's model gives the true class over
     the subpopulation's auxiliary rows, cross-fitted; accuracy is that model's on the subpopulation's test rows. All are fractions.
+
+    What there is to know about the data goes to standard error: rows and classes of each split, every column and what became of it,
+    what is odd.
     """
     loaded, root = ready(scenario, set_, smoke, device, data)
     from engine.pipeline import order as pipeline
@@ -95,7 +98,8 @@ def discover(
     with cli_text.progress() as report:
         found = pipeline.discover(loaded, root, device=plain_device(loaded), log=cli_text.note, progress=report, with_poison=False)
     for deviation in pipeline.deviations(loaded, found.dataset):
-        cli_text.note(f"not the paper's: {deviation}")
+        if deviation not in found.dataset.deviations:  # those were said with the rest about the data
+            cli_text.note(f"not the paper's: {deviation}")
     if json:
         cli_text.data(found.subpopulations)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.account.data import ColumnAccount
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.splits import in_memory, levels
 from engine.rows import Dataset
@@ -40,6 +41,11 @@ def load(section: BreastCancerSection, seed: int, data_dir: Path, progress: Prog
         rows=section.rows,
         standard=section.scale == "standard",
         seed=seed,
+        columns=(
+            *(ColumnAccount(name, "number", features=1) for name in names),
+            ColumnAccount("diagnosis", "label", levels=2),
+            *(ColumnAccount(name, "annotation", levels=4, why=f"quarters of {of}") for name, of in QUARTERS.items()),
+        ),
         notes=("size, texture, smoothness and concavity are quarters of the mean measurement, for annotation only",),
     )
 

@@ -45,7 +45,7 @@ def load(section: Cifar10Section, seed: int, data_dir: Path, progress: Progress,
     import numpy as np
 
     from engine.datasets.pictures.decoded import decoded
-    from engine.datasets.pictures.rows import rows_of
+    from engine.datasets.pictures.rows import facts_of, rows_of
 
     layout = found(data_dir)
     if layout is None:
@@ -75,6 +75,7 @@ def load(section: Cifar10Section, seed: int, data_dir: Path, progress: Progress,
                 *pictures.notes,
             ),
             deviations=(*deviations, *said),
+            facts=facts_of(pictures, CLASSES, ()),
         ),
         where=str(layout.path),
     )  # fmt: skip

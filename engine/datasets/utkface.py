@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.account.data import ColumnAccount
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.pictures.decoding import LeftOut
 from engine.datasets.splits import SPLITS, cap_all, checked, split_by_fraction, stratified_order
@@ -44,7 +45,7 @@ def load(section: UtkfaceSection, seed: int, data_dir: Path, progress: Progress,
     import numpy as np
 
     from engine.datasets.pictures.decoded import decoded
-    from engine.datasets.pictures.rows import rows_of
+    from engine.datasets.pictures.rows import facts_of, rows_of
 
     path = found(data_dir)
     if path is None:
@@ -73,6 +74,10 @@ def load(section: UtkfaceSection, seed: int, data_dir: Path, progress: Progress,
                 *pictures.notes,
             ),
             deviations=(*deviations, *said),
+            facts=facts_of(pictures, CLASSES, (
+                ColumnAccount("age", "annotation", why="from the file's name"),
+                ColumnAccount("race", "annotation", levels=len(RACES), why="from the file's name"),
+            ), label="gender"),
         ),
         where=str(path),
     )  # fmt: skip
