@@ -148,7 +148,7 @@ def bench(
 
 def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | None, data: Path | None) -> tuple[Scenario, Path]:
     """The scenario asked for, which can be carried out here, and the data folder with the data in it: fetched now where missing."""
-    from engine import datasets
+    from engine import datasets, precheck
     from engine.scenario.parse import load
     from engine.system import devices
 
@@ -157,6 +157,7 @@ def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | Non
     if scenario.compute.device != "auto":
         devices.resolve(scenario.compute.device)  # a GPU that is not here is a wrong request, not a failed run
     root = datasets.data_dir(data)
+    precheck.check_here(scenario, root)
     fetch_missing(scenario.dataset, root)
     return scenario, root
 

@@ -41,6 +41,7 @@ ANNOTATIONS = (
     "capital-gain", "capital-loss", "hours-per-week", "native-country",
 )  # fmt: skip
 CLASSES = ("<=50K", ">50K")
+MATCHED = ANNOTATIONS  # columns of the frame, by which subpopulations can be matched
 
 
 def load(section: AdultSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:

@@ -10,6 +10,7 @@ from engine.datasets.files import fetching
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.pictures.batches import CLASSES, FOLDER, MD5, SIDE, OfficialBatches, missing_in, unpacked
 from engine.datasets.pictures.decoding import LeftOut
+from engine.datasets.pictures.traits import WORDS
 from engine.datasets.splits import cap_all, checked, split_by_fraction
 from engine.errors import BadData, MissingData
 from engine.rows import Dataset
@@ -26,6 +27,7 @@ ARCHIVE = fetching.Source(
 SOURCES = (ARCHIVE,)
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 PACKED = ("*.tar.gz", "*.tgz", "*.tar")
+MATCHED = ("class", *WORDS, "file")  # columns of the frame, by which subpopulations can be matched
 NOT_IN_TREE = "not in train/<class>/ or test/<class>/"
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from engine.scenario.sections import DigitsSection
 
 TRAITS = ("ink", "stroke", "upper share", "weight", "left share", "lean")  # columns of the frame beside the digit
+CLASSES = tuple(str(digit) for digit in range(10))
+MATCHED = ("digit", *TRAITS)  # columns of the frame, by which subpopulations can be matched
 SUMMARY = "handwritten digits, 1,797 images of 8×8 pixels, 10 classes; ships with scikit-learn"
 
 
@@ -29,7 +31,7 @@ def load(section: DigitsSection, seed: int, data_dir: Path, progress: Progress, 
     x = (source.data / 16).astype(np.float32)
     return in_memory(
         kind="digits",
-        classes=[str(digit) for digit in range(10)],
+        classes=CLASSES,
         feature_names=[f"pixel {row},{column}" for row in range(8) for column in range(8)],
         x=x,
         y=source.target.astype(np.int64),

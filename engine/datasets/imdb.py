@@ -25,6 +25,7 @@ SOURCES = (ARCHIVE,)
 FOLDER = "aclImdb"
 CLASSES = ("negative", "positive")
 RATING = ColumnAccount("rating", "annotation", why="from the file's name")
+MATCHED = ("rating", "words", "length")  # columns of the frame, by which subpopulations can be matched
 OFFICIAL = 25_000  # reviews of train and of test, half of each class
 
 
