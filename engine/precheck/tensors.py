@@ -24,10 +24,9 @@ START_FROM_NOTHING = "start from nothing with --set model.weights=random"
 NEXT = f"give another file, or {START_FROM_NOTHING}"
 MAGIC = 0x1950A86A20F9469CFC6C  # the first of the pickles in a file of PyTorch before 1.6
 WRAPPERS = ("state_dict", "model_state_dict", "model")  # what training programs keep weights under
-CONSTANTS = frozenset(  # instructions that put their argument on the stack
-    ["BININT", "BININT1", "BININT2", "LONG1", "INT", "LONG", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE"]
-    + ["BINBYTES", "SHORT_BINBYTES", "BINSTRING", "SHORT_BINSTRING", "STRING"]
-)
+NUMBERS = ("BININT", "BININT1", "BININT2", "LONG1", "INT", "LONG", "BINFLOAT")
+WORDS = ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE", "BINBYTES", "SHORT_BINBYTES", "BINSTRING", "SHORT_BINSTRING", "STRING")
+CONSTANTS = frozenset([*NUMBERS, *WORDS])  # instructions that put their argument on the stack
 HARMLESS = ("collections", "torch", "torch._utils", "torch._tensor", "torch.serialization", "_codecs", "numpy", "numpy.core.multiarray")
 
 
