@@ -22,8 +22,8 @@ def table(rows: int = 200, more: int = 40) -> pd.DataFrame:
     """A label that 5 % bear, a number with gaps, words, an id, a copy, many further columns, one with an escape in its name."""
     rng = np.random.default_rng(0)
     i = np.arange(rows)
-    frame = pd.DataFrame({"id": i + 1000, "age": np.where(i % 10 == 0, np.nan, rng.integers(18, 70, rows)), "job": np.array(["a", "b", "c"])[i % 3],
-                          "y": np.where(i % 20 == 0, "bad", "good")})  # fmt: skip
+    age, job = np.where(i % 10 == 0, np.nan, rng.integers(18, 70, rows)), np.array(["a", "b", "c"])[i % 3]
+    frame = pd.DataFrame({"id": i + 1000, "age": age, "job": job, "y": np.where(i % 20 == 0, "bad", "good")})
     frame["again"] = frame["job"]
     frame["e\x1b[2Jvil"] = rng.normal(0, 1, rows)
     return frame.assign(**{f"x{k}": rng.normal(0, 1, rows) for k in range(more)})

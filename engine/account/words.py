@@ -145,7 +145,7 @@ def details(column: ColumnAccount) -> str:
     if column.missing:
         told.append(f"missing in {_counted(column.missing, 'row')}")
     if column.leak is not None:
-        told.append(f"tells the label alone: {column.leak:.2f}")
+        told.append(f"LABEL LEAKAGE? balanced accuracy alone {column.leak:.2f}")
     return ", ".join(told)
 
 

@@ -53,13 +53,13 @@ class SubpopulationsScreen(Looking, ModeScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a,enter", "attack", "Attack", id="subpopulations.attack"),
+        Binding("d", "about", "Data", tooltip="About the data", id="subpopulations.about"),
         Binding("m", "members", "Members", id="subpopulations.members"),
         Binding("v", "split", "Which rows", id="subpopulations.split"),
         Binding("n", "rate('alpha')", "Alpha", id="subpopulations.alpha"),
         Binding("N", "rate('trial')", "Trial", id="subpopulations.trial"),
         Binding("z", "size", "Size", id="subpopulations.size"),
         Binding("w", "wide", "Wide", id="subpopulations.wide"),
-        Binding("d", "about", "About the data", id="subpopulations.about"),
         Binding("c", "cancel", "Cancel", id="subpopulations.cancel"),
     ]
 
