@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from engine import versions
+from engine.account.data import DataFacts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,6 +64,7 @@ class Dataset:
     deviations  what makes this not the paper's data ("4,000 of 7,841 train rows"); shown wherever a number is shown
     checksums   source file name -> "md5:..." or "sha256:..."
     states      where the hidden states lie that x counts into, for a text encoder of which only the last layer is trained
+    facts       what its loader alone knows of it: what became of each column; the account of the data is made of it and of the rows
     """
 
     kind: str
@@ -75,6 +77,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     deviations: tuple[str, ...] = ()
     states: States | None = None
+    facts: DataFacts = field(default_factory=DataFacts)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def run(
         wanted = [*(set_ or []), *([] if find is None else [f"evaluation.find={find}"])]
         loaded, root = ready(scenario, wanted, smoke, device, data)
         finding.check(loaded)
-        row = runs_.start(opened, loaded, name=name or default_name(scenario, loaded), data_dir=root)
+        row = runs_.start(opened, loaded, name=name or default_name(scenario, loaded), data_dir=root, check=False)
         if detach:
             cli_text.line(row.id)
             cli_text.note(f"run {row.id} goes on by itself: subpop watch {row.id}")

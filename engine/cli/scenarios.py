@@ -88,6 +88,9 @@ def discover(
 
     Sizes are rows in train, aux and test. Confidence is the mean probability that the adversary's model gives the true class over
     the subpopulation's auxiliary rows, cross-fitted; accuracy is that model's on the subpopulation's test rows. All are fractions.
+
+    What there is to know about the data goes to standard error: rows and classes of each split, every column and what became of it,
+    what is odd.
     """
     loaded, root = ready(scenario, set_, smoke, device, data)
     from engine.pipeline import order as pipeline
@@ -95,7 +98,8 @@ def discover(
     with cli_text.progress() as report:
         found = pipeline.discover(loaded, root, device=plain_device(loaded), log=cli_text.note, progress=report, with_poison=False)
     for deviation in pipeline.deviations(loaded, found.dataset):
-        cli_text.note(f"not the paper's: {deviation}")
+        if deviation not in found.dataset.deviations:  # those were said with the rest about the data
+            cli_text.note(f"not the paper's: {deviation}")
     if json:
         cli_text.data(found.subpopulations)
         return
@@ -144,7 +148,7 @@ def bench(
 
 def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | None, data: Path | None) -> tuple[Scenario, Path]:
     """The scenario asked for, which can be carried out here, and the data folder with the data in it: fetched now where missing."""
-    from engine import datasets
+    from engine import datasets, precheck
     from engine.scenario.parse import load
     from engine.system import devices
 
@@ -153,6 +157,7 @@ def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | Non
     if scenario.compute.device != "auto":
         devices.resolve(scenario.compute.device)  # a GPU that is not here is a wrong request, not a failed run
     root = datasets.data_dir(data)
+    precheck.check_here(scenario, root)
     fetch_missing(scenario.dataset, root)
     return scenario, root
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from engine.datasets.accounting import account_of
 from engine.datasets.files.fetching import Source, checked_path
 from engine.datasets.files.places import DataState, Progress, data_dir, silent
-from engine.datasets.repeated import repeated_notes
+from engine.datasets.repeated import repeated_of
 from engine.errors import UnknownName
 from engine.rows import Dataset
 from engine.scenario.modules import module, names
@@ -22,7 +23,7 @@ from engine.scenario.modules import module, names
 if TYPE_CHECKING:
     from engine.scenario.sections import DatasetSection
 
-__all__ = ["DataState", "data_dir", "fetch", "load", "state", "summaries"]
+__all__ = ["DataState", "account_of", "data_dir", "fetch", "load", "recounted", "state", "summaries"]
 
 
 def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress | None = None, *, base_url: str | None = None) -> Dataset:
@@ -32,7 +33,12 @@ def load(section: DatasetSection, seed: int, data_dir: Path, progress: Progress 
     be had, BadData for files that cannot be used.
     """
     loaded: Dataset = _module(section.kind).load(section, seed, data_dir, progress or silent, base_url)
-    return replace(loaded, notes=(*loaded.notes, *repeated_notes(loaded)))
+    return recounted(loaded)
+
+
+def recounted(dataset: Dataset) -> Dataset:
+    """The dataset with what stands in two of its splits counted, as its rows are now."""
+    return replace(dataset, facts=replace(dataset.facts, repeated=repeated_of(dataset)))
 
 
 def state(section: DatasetSection | str, data_dir: Path) -> DataState:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.account.data import ColumnAccount, DataFacts
 from engine.datasets.files.fetching import Source, checked_path, state_of
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.splits import cap_all, checked, split_by_fraction, standardise
@@ -40,6 +41,7 @@ ANNOTATIONS = (
     "capital-gain", "capital-loss", "hours-per-week", "native-country",
 )  # fmt: skip
 CLASSES = ("<=50K", ">50K")
+MATCHED = ANNOTATIONS  # columns of the frame, by which subpopulations can be matched
 
 
 def load(section: AdultSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
@@ -89,6 +91,7 @@ def load(section: AdultSection, seed: int, data_dir: Path, progress: Progress, b
                 "train and aux are stratified halves of adult.data, test is from adult.test; no row is in two splits",
             ),
             deviations=deviations,
+            facts=DataFacts(_columns(categories), len(fit) + len(held_out)),
         )
     )
 
@@ -123,6 +126,25 @@ def _features(categories: dict[str, list[object]]) -> tuple[tuple[str, ...], np.
 
     one_hot = [f"{name}={level}" for name, known in categories.items() for level in known[1:]]
     return (*NUMBERS, *one_hot), np.array([True] * len(NUMBERS) + [False] * len(one_hot))
+
+
+def _columns(categories: dict[str, list[object]]) -> tuple[ColumnAccount, ...]:
+    """What becomes of each of the files' columns."""
+    found = []
+    for name in COLUMNS:
+        shown = name in ANNOTATIONS
+        if name in NUMBERS:
+            found.append(ColumnAccount(name, "number", features=1))
+        elif name in CATEGORIES:
+            levels = len(categories[name])
+            found.append(ColumnAccount(name, "one_hot", features=levels - 1, levels=levels))
+        elif shown:
+            found.append(ColumnAccount(name, "annotation", why="not fed, as published"))
+        elif name == "income":
+            found.append(ColumnAccount(name, "label", levels=len(CLASSES)))
+        else:
+            found.append(ColumnAccount(name, "left_out", why="a weight of rows; not fed, as published"))
+    return tuple(found)
 
 
 def _encode(frame: pd.DataFrame, categories: dict[str, list[object]]) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.account.data import ColumnAccount
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.splits import in_memory, levels
 from engine.rows import Dataset
@@ -16,6 +17,15 @@ SUMMARY = "cell nuclei of breast tumours, 569 rows of 30 measurements, 2 classes
 
 # Frame columns for FeatureMatch: quarters of a measurement over all 569 rows.
 QUARTERS = {"size": "mean radius", "texture": "mean texture", "smoothness": "mean smoothness", "concavity": "mean concavity"}
+CLASSES = ("benign", "malignant")
+MEASURED = ("radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave points", "symmetry",
+            "fractal dimension")  # fmt: skip
+MATCHED = (  # columns of the frame, by which subpopulations can be matched
+    *(f"mean {name}" for name in MEASURED),
+    *(f"{name} error" for name in MEASURED),
+    *(f"worst {name}" for name in MEASURED),
+    *QUARTERS,
+)
 
 
 def load(section: BreastCancerSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
@@ -31,7 +41,7 @@ def load(section: BreastCancerSection, seed: int, data_dir: Path, progress: Prog
         frame[name] = levels(frame[of].to_numpy(), ["lowest", "low", "high", "highest"])
     return in_memory(
         kind="breast_cancer",
-        classes=("benign", "malignant"),
+        classes=CLASSES,
         feature_names=names,
         x=source.data.astype(np.float32),
         y=(source.target == list(source.target_names).index("malignant")).astype(np.int64),
@@ -40,6 +50,11 @@ def load(section: BreastCancerSection, seed: int, data_dir: Path, progress: Prog
         rows=section.rows,
         standard=section.scale == "standard",
         seed=seed,
+        columns=(
+            *(ColumnAccount(name, "number", features=1) for name in names),
+            ColumnAccount("diagnosis", "label", levels=2),
+            *(ColumnAccount(name, "annotation", levels=4, why=f"quarters of {of}") for name, of in QUARTERS.items()),
+        ),
         notes=("size, texture, smoothness and concavity are quarters of the mean measurement, for annotation only",),
     )
 

@@ -10,6 +10,7 @@ from engine.datasets.files import fetching
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.pictures.batches import CLASSES, FOLDER, MD5, SIDE, OfficialBatches, missing_in, unpacked
 from engine.datasets.pictures.decoding import LeftOut
+from engine.datasets.pictures.traits import WORDS
 from engine.datasets.splits import cap_all, checked, split_by_fraction
 from engine.errors import BadData, MissingData
 from engine.rows import Dataset
@@ -26,6 +27,7 @@ ARCHIVE = fetching.Source(
 SOURCES = (ARCHIVE,)
 TRAIN_IMAGES, TEST_IMAGES = 50_000, 10_000
 PACKED = ("*.tar.gz", "*.tgz", "*.tar")
+MATCHED = ("class", *WORDS, "file")  # columns of the frame, by which subpopulations can be matched
 NOT_IN_TREE = "not in train/<class>/ or test/<class>/"
 
 
@@ -45,7 +47,7 @@ def load(section: Cifar10Section, seed: int, data_dir: Path, progress: Progress,
     import numpy as np
 
     from engine.datasets.pictures.decoded import decoded
-    from engine.datasets.pictures.rows import rows_of
+    from engine.datasets.pictures.rows import facts_of, rows_of
 
     layout = found(data_dir)
     if layout is None:
@@ -75,6 +77,7 @@ def load(section: Cifar10Section, seed: int, data_dir: Path, progress: Progress,
                 *pictures.notes,
             ),
             deviations=(*deviations, *said),
+            facts=facts_of(pictures, CLASSES, ()),
         ),
         where=str(layout.path),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.account.data import ColumnAccount
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.splits import in_memory, levels
 from engine.rows import Dataset
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from engine.scenario.sections import DigitsSection
 
+TRAITS = ("ink", "stroke", "upper share", "weight", "left share", "lean")  # columns of the frame beside the digit
+CLASSES = tuple(str(digit) for digit in range(10))
+MATCHED = ("digit", *TRAITS)  # columns of the frame, by which subpopulations can be matched
 SUMMARY = "handwritten digits, 1,797 images of 8×8 pixels, 10 classes; ships with scikit-learn"
 
 
@@ -27,7 +31,7 @@ def load(section: DigitsSection, seed: int, data_dir: Path, progress: Progress, 
     x = (source.data / 16).astype(np.float32)
     return in_memory(
         kind="digits",
-        classes=[str(digit) for digit in range(10)],
+        classes=CLASSES,
         feature_names=[f"pixel {row},{column}" for row in range(8) for column in range(8)],
         x=x,
         y=source.target.astype(np.int64),
@@ -37,6 +41,11 @@ def load(section: DigitsSection, seed: int, data_dir: Path, progress: Progress, 
         standard=section.scale == "standard",
         seed=seed,
         notes=("pixels scaled to 0..1",),
+        columns=(
+            ColumnAccount("8×8 pixels", "number", features=64),
+            ColumnAccount("digit", "label", levels=10),
+            *(ColumnAccount(name, "annotation", why="worked out from the pixels") for name in TRAITS),
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.account.data import ColumnAccount
 from engine.datasets.files.archives import readable
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.pictures.decoding import LeftOut
@@ -36,7 +37,7 @@ def load(section: ImageFolderSection, seed: int, data_dir: Path, progress: Progr
 
     from engine.datasets.pictures.annotations import read_annotations
     from engine.datasets.pictures.decoded import decoded
-    from engine.datasets.pictures.rows import rows_of
+    from engine.datasets.pictures.rows import facts_of, rows_of
     from engine.datasets.pictures.sources import folder_of_pictures
 
     path = _path(section)
@@ -47,20 +48,24 @@ def load(section: ImageFolderSection, seed: int, data_dir: Path, progress: Progr
     splits, notes = _split(section, pictures, homes, y, seed)
     notes = (*told, *notes)
     columns: dict[str, np.ndarray] = {}
+    annotated: tuple[ColumnAccount, ...] = ()
     checksums = dict(pictures.checksums)
     if section.annotations_file is not None:
-        columns, checksum, said = read_annotations(section.annotations_file.expanduser(), [readable(name) for name in pictures.names])
+        columns, checksum, said, annotated = read_annotations(
+            section.annotations_file.expanduser(), [readable(name) for name in pictures.names]
+        )
         checksums[section.annotations_file.name] = checksum
         notes += said
     splits, deviations = cap_all(splits, [y, y, y], section.rows, seed)
     absent = [
-        f"no {split} rows of class {listed([classes[c] for c in gone], 5)}"
+        f"no {split} rows of class {', '.join(classes[c] for c in gone)}"
         for split, rows in zip(SPLITS, splits, strict=True)
         if len(gone := np.setdiff1d(np.arange(len(classes)), y[rows]))
     ]
     rows = rows_of(pictures, y, classes, splits, columns)
     notes = (f"{counted(len(pictures), 'picture')} of {len(classes)} classes in {path.name}", *notes, *absent, *pictures.notes)
-    dataset = Dataset("image_folder", classes, (), *rows, checksums=checksums, notes=notes, deviations=deviations)
+    facts = facts_of(pictures, classes, annotated)
+    dataset = Dataset("image_folder", classes, (), *rows, checksums=checksums, notes=notes, deviations=deviations, facts=facts)
     return checked(dataset, where=str(path))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.account.data import ColumnAccount
 from engine.datasets.files.fetching import Source, checked_path, download
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.splits import cap_all, checked, split_by_fraction
@@ -23,6 +24,8 @@ ARCHIVE = Source(
 SOURCES = (ARCHIVE,)
 FOLDER = "aclImdb"
 CLASSES = ("negative", "positive")
+RATING = ColumnAccount("rating", "annotation", why="from the file's name")
+MATCHED = ("rating", "words", "length")  # columns of the frame, by which subpopulations can be matched
 OFFICIAL = 25_000  # reviews of train and of test, half of each class
 
 
@@ -35,7 +38,7 @@ def load(section: ImdbSection, seed: int, data_dir: Path, progress: Progress, ba
     import numpy as np
 
     from engine.datasets.texts.reviews import reviews
-    from engine.datasets.texts.rows import facts, long_texts, rows_of, shared_texts
+    from engine.datasets.texts.rows import facts, facts_of, long_texts, rows_of
 
     path = found(data_dir)
     if path is None:
@@ -60,10 +63,10 @@ def load(section: ImdbSection, seed: int, data_dir: Path, progress: Progress, ba
                 "texts as they are in the files; the rating (1 to 4 negative, 7 to 10 positive) is from their names; unsup is not read",
                 *_origin(path, read),
                 *read.notes,
-                *shared_texts(read.texts, splits),
                 *long_texts(read.texts, read.names),
             ),
             deviations=(*_short(read), *deviations),
+            facts=facts_of("review", "class", len(CLASSES), (RATING,), len(read)),
         ),
         where=str(path),
     )  # fmt: skip

@@ -1,11 +1,11 @@
-"""Rows that stand in train and in test: such test rows test memory, not the model. Counted for every kind of data."""
+"""Rows that stand in two splits: such test rows test memory, not the model. Counted for every kind of data."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from engine.datasets.wording import counted
+from engine.account.data import Repeated
 from engine.rows import Dataset, Rows
 
 if TYPE_CHECKING:
@@ -14,30 +14,40 @@ if TYPE_CHECKING:
 AT_ONCE = 1 << 16  # rows hashed together
 
 
-def repeated_notes(dataset: Dataset) -> tuple[str, ...]:
-    """How many test rows are the same in train, as a model reads them: every feature, or every pixel; the labels aside.
+def repeated_of(dataset: Dataset) -> Repeated | None:
+    """How many rows are the same in two splits, as a model reads them: every feature, every pixel, or the text; the labels aside.
 
-    Of texts their own module tells.
+    None where there is nothing to compare.
     """
     import numpy as np
 
-    if dataset.train.texts is not None or not (dataset.train.x.shape[1] or dataset.train.images is not None):
-        return ()
-    train, test = _prints(dataset.train), _prints(dataset.test)
+    if dataset.train.texts is not None:
+        what = "text word for word"
+    elif dataset.train.images is not None:
+        what = "picture pixel for pixel"
+    elif dataset.train.x.shape[1]:
+        what = "row in every feature"
+    else:
+        return None
+    train, aux, test = (_prints(rows) for rows in (dataset.train, dataset.aux, dataset.test))
     same = np.isin(test, train)
-    if not same.any():
-        return ()
     labelled = np.isin(_with_labels(test, dataset.test.y), _with_labels(train, dataset.train.y))
-    what, row = ("row in every feature", "test row") if dataset.train.images is None else ("picture pixel for pixel", "test picture")
-    other = int((same & ~labelled).sum())
-    more = f", {other:,} of them with another label there" if other else ""
-    return (f"the same {what} in train: {counted(int(same.sum()), row)} of {len(test):,}{more}",)
+    return Repeated(
+        what,
+        test_in_train=int(same.sum()),
+        relabelled=int((same & ~labelled).sum()),
+        aux_in_train=int(np.isin(aux, train).sum()),
+        test_in_aux=int(np.isin(test, aux).sum()),
+    )
 
 
 def _prints(rows: Rows) -> np.ndarray:
     """A 64-bit hash of each row, uint64 [rows]."""
     import numpy as np
 
+    if rows.texts is not None:
+        digests = (blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in rows.texts)
+        return np.fromiter((int.from_bytes(digest, "little") for digest in digests), np.uint64, len(rows.texts))
     if rows.images is not None:
         digests = (blake2b(picture.tobytes(), digest_size=8).digest() for picture in rows.images)
         return np.fromiter((int.from_bytes(digest, "little") for digest in digests), np.uint64, len(rows.images))

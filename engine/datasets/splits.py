@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from engine.account.data import ColumnAccount, DataFacts
 from engine.datasets.wording import counted
 from engine.errors import BadData, RequestError
 from engine.rows import Dataset, Rows
@@ -129,6 +130,7 @@ def in_memory(
     standard: bool,
     seed: int,
     notes: Sequence[str],
+    columns: Sequence[ColumnAccount],
 ) -> Dataset:
     """A dataset from one array in memory, float32 [rows, features], split by fractions; ids are the rows' numbers in it."""
     import numpy as np
@@ -142,7 +144,9 @@ def in_memory(
     train, aux, test = (
         Rows(x_, y[p], p.astype(np.int64), frame.iloc[p].reset_index(drop=True)) for x_, p in zip(xs, splits_kept, strict=True)
     )
-    return checked(Dataset(kind, tuple(classes), tuple(feature_names), train, aux, test, notes=tuple(notes), deviations=deviations))
+    facts = DataFacts(tuple(columns), len(x))
+    made = Dataset(kind, tuple(classes), tuple(feature_names), train, aux, test, notes=tuple(notes), deviations=deviations, facts=facts)
+    return checked(made)
 
 
 def checked(dataset: Dataset, where: str = "") -> Dataset:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.account.data import ColumnAccount, DataFacts, Use
 from engine.datasets.files.fetching import digest_of
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.splits import cap_all, checked
 from engine.datasets.tables.columns import Numbers, Unreadable, Words
-from engine.datasets.tables.features import assert_fits_memory, encode, fit
+from engine.datasets.tables.features import Feature, assert_fits_memory, encode, fit
 from engine.datasets.tables.file import RawTable, read
 from engine.datasets.tables.labels import labels_of
-from engine.datasets.tables.leakage import leak_notes, leaks_of
+from engine.datasets.tables.leakage import Leak, leak_notes, leaks_of
 from engine.datasets.tables.reading import Spelling, spelling_of
 from engine.datasets.tables.roles import absent, check_names, encoding_of, frame_of, path_of, split_rows, state_of
 from engine.datasets.tables.suspects import entity_notes, renamings, sentinel_notes
@@ -29,6 +31,16 @@ if TYPE_CHECKING:
     from engine.scenario.sections import TableSection
 
 SUMMARY = "one's own CSV, JSON Lines or Parquet file: set dataset.path and dataset.label"
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The columns a model is fed, those a person is shown (fed ones and annotations), and why each of the others is neither."""
+
+    fed: Sequence[Numbers | Words]
+    shown: Sequence[Numbers | Words]
+    left_out: Mapping[str, str]
+    notes: Sequence[str]
 
 
 def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, base_url: str | None = None) -> Dataset:
@@ -50,8 +62,9 @@ def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, b
     y, classes, said = labels_of(section, raw)
     notes += said
     spelling = spelling_of(raw.arrays, section.missing_words)
-    columns, shown, said = _columns(section, raw, spelling, y >= 0)
-    notes += said
+    chosen = _columns(section, raw, spelling, y >= 0)
+    columns, shown = chosen.fed, chosen.shown
+    notes += chosen.notes
     usable = np.flatnonzero(y >= 0)
     if section.missing == "drop":
         gaps = np.logical_or.reduce([column.missing[usable] for column in columns])
@@ -79,7 +92,8 @@ def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, b
     notes += _missing_note(section, columns, usable)
     notes += sentinel_notes(shown, usable)
     notes += entity_notes(raw, (section.label, section.split_column), (train, aux, test))
-    deviations = (*deviations, *leak_notes(leaks_of(columns, y, classes, usable)))
+    leaks = leaks_of(columns, y, classes, usable)
+    deviations = (*deviations, *leak_notes(leaks))
     if section.scale == "none":
         notes += _scale_note(columns, train)
     progress(f"encoding {path.name}", 0.8)
@@ -89,6 +103,7 @@ def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, b
         Dataset(
             "table", classes, names, parts[0], parts[1], parts[2],
             checksums={path.name: f"sha256:{digest_of(path, 'sha256')}"}, notes=tuple(notes), deviations=deviations,
+            facts=DataFacts(_accounts(section, raw, chosen, features, usable, len(classes), leaks), raw.rows),
         ),
         where=str(path),
     )  # fmt: skip
@@ -98,43 +113,72 @@ def state(section: TableSection | None, data_dir: Path) -> DataState:
     return state_of(section, "a CSV, JSON Lines or Parquet file", "dataset.label to its label column")
 
 
-def _columns(
-    section: TableSection, raw: RawTable, spelling: Spelling, labelled: np.ndarray
-) -> tuple[list[Numbers | Words], list[Numbers | Words], list[str]]:
-    """The columns a model is fed, the columns a person is shown (those and the annotations), and what there is to say."""
+def _columns(section: TableSection, raw: RawTable, spelling: Spelling, labelled: np.ndarray) -> _Chosen:
+    """Which columns serve as what, and what there is to say."""
     uses, said = uses_of(section, raw, spelling, labelled)
     readable = [(use, use.column) for use in uses if not isinstance(use.column, Unreadable)]
-    fed = [column for use, column in readable if use.fed]
-    shown = [column for use, column in readable if use.shown]
-    left_out = [f"{use.name!r} ({use.left_out})" for use in uses if use.left_out]
+    fed = [column for use, column in readable if use.fed and not use.left_out]
+    shown = [column for use, column in readable if use.shown and not use.left_out]
+    left_out = dict.fromkeys(section.drop, "in dataset.drop") | {use.name: use.left_out for use in uses if use.left_out}
     said += renamings(fed, section.max_categories)
     if not fed:
         raise BadData("no column is left to learn from", where=str(raw.path),
-                      next=f"list some in dataset.numeric or dataset.categorical; left out: {listed(left_out) or 'none'}")  # fmt: skip
-    numbers, words = [c.name for c in fed if isinstance(c, Numbers)], [c.name for c in fed if isinstance(c, Words)]
-    said.append(f"numbers: {listed(numbers) or 'none'}; categories: {listed(words) or 'none'}")
-    if left_out:
-        said.append(f"left out: {listed(left_out)}")
-    return fed, shown, said
+                      next="list some in dataset.numeric or dataset.categorical; left out: "
+                      + (listed([f"{name!r} ({why})" for name, why in left_out.items()]) or "none"))  # fmt: skip
+    return _Chosen(fed, shown, left_out, said)
+
+
+def _accounts(
+    section: TableSection,
+    raw: RawTable,
+    chosen: _Chosen,
+    features: Sequence[Feature],
+    usable: np.ndarray,
+    classes: int,
+    leaks: Sequence[Leak],
+) -> tuple[ColumnAccount, ...]:
+    """What became of each column of the file, in its order. usable: rows (int [n]) that can be in a split."""
+    fed = {feature.column.name: feature for feature in features}
+    shown = {column.name: column for column in chosen.shown}
+    score = {leak.name: leak.score for leak in leaks}
+    told = []
+    for name in raw.names:
+        missing = int(shown[name].missing[usable].sum()) if name in shown else 0
+        levels = len(column.levels) if isinstance(column := shown.get(name), Words) else 0
+        if name == section.label:
+            told.append(ColumnAccount(name, "label", levels=classes))
+        elif name == section.split_column:
+            told.append(ColumnAccount(name, "split"))
+        elif name in fed:
+            many = len(fed[name].names)
+            use: Use = "number" if isinstance(fed[name].column, Numbers) else "one_hot"
+            levels = len(fed[name].kept)
+            told.append(ColumnAccount(name, use, many, levels, missing, leak=score.get(name)))
+        elif name in shown:
+            told.append(ColumnAccount(name, "annotation", 0, levels, missing))
+        else:
+            told.append(ColumnAccount(name, "left_out", why=chosen.left_out.get(name, "")))
+    return tuple(told)
 
 
 def _missing_note(section: TableSection, columns: Sequence[Numbers | Words], usable: np.ndarray) -> list[str]:
     if section.missing == "drop":
         return []
     gaps: Mapping[str, int] = {column.name: int(column.missing[usable].sum()) for column in columns}
-    counted = [f"{name} {n:,}" for name, n in gaps.items() if n]
+    counted = [f"{name} {n:,}" for name, n in gaps.items() if n]  # all of them: nobody can look up the eleven that "and 11 more" hides
     how = "numbers are filled with train's median and flagged, for categories it is a level"
-    said = [f"missing values ({listed(counted)} of {len(usable):,} rows): {how}"] if counted else []
+    said = [f"missing values ({', '.join(counted)} of {len(usable):,} rows): {how}"] if counted else []
     words: dict[str, list[str]] = {}
     for column in columns:
         for word, n in column.gone.items():
             words.setdefault(word, []).append(f"{column.name} {n:,}")
-    told = [f"{shortened(word)!r} ({listed(where, 3)})" for word, where in words.items()]
-    return said + ([f"words read as missing: {listed(told)}; dataset.missing_words takes others"] if told else [])
+    told = [f"{shortened(word)!r} ({', '.join(where)})" for word, where in words.items()]
+    return said + ([f"words read as missing: {', '.join(told)}; dataset.missing_words takes others"] if told else [])
 
 
 def _scale_note(columns: Sequence[Numbers | Words], train: np.ndarray) -> list[str]:
     import numpy as np
 
     wide = [c.name for c in columns if isinstance(c, Numbers) and bool((np.abs(c.values[train]) > 1_000).any())]
-    return [f'large numbers, unscaled ({listed(wide)}): dataset.scale = "standard" usually trains better'] if wide else []
+    told = ", ".join(wide)
+    return [f'large numbers, unscaled ({told}): dataset.scale = "standard" usually trains better'] if wide else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.account.data import ColumnAccount
 from engine.datasets.files.fetching import digest_of
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.splits import cap_all, checked
@@ -16,7 +17,7 @@ from engine.datasets.tables.reading import Spelling, read_column
 from engine.datasets.tables.roles import absent, array_of, check_names, encoding_of, frame_of, path_of, split_rows, state_of
 from engine.datasets.tables.uses import idle
 from engine.datasets.texts.lines import is_lines, read_lines
-from engine.datasets.texts.rows import facts, long_texts, rows_of, shared_texts, some
+from engine.datasets.texts.rows import facts, facts_of, long_texts, rows_of, some
 from engine.datasets.wording import counted, listed
 from engine.errors import BadData
 from engine.rows import Dataset
@@ -56,9 +57,8 @@ def load(section: TextTableSection, seed: int, data_dir: Path, progress: Progres
     notes += said
     notes += absent(classes, y, splits)
     splits, deviations = cap_all(splits, [y, y, y], section.rows, seed)
-    columns, said = _columns(section, raw, texts, usable)
+    columns, accounts, said = _columns(section, raw, texts, usable)
     notes += said
-    notes += shared_texts(texts, splits)
     notes += long_texts(texts[usable], [f"row {row + 1:,}" for row in usable])
     progress(f"reading {path.name}", 1.0)
     train, aux, test = rows_of(texts, y, np.arange(raw.rows), splits, columns)
@@ -66,6 +66,7 @@ def load(section: TextTableSection, seed: int, data_dir: Path, progress: Progres
         Dataset(
             "text_table", classes, (), train, aux, test,
             checksums={path.name: f"sha256:{digest_of(path, 'sha256')}"}, notes=tuple(notes), deviations=deviations,
+            facts=facts_of(section.text, section.label, len(classes), accounts, raw.rows),
         ),
         where=str(path),
     )  # fmt: skip
@@ -105,11 +106,17 @@ def _decoded(value: bytes, name: str, garbled: list[str]) -> str:
         return value.decode("utf-8", "replace")
 
 
-def _columns(section: TextTableSection, raw: RawTable, texts: np.ndarray, usable: np.ndarray) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Frame columns [rows of the file]: annotations, and facts about the texts where no annotation has their name. What is to be said."""
+def _columns(
+    section: TextTableSection, raw: RawTable, texts: np.ndarray, usable: np.ndarray
+) -> tuple[dict[str, np.ndarray], list[ColumnAccount], list[str]]:
+    """Frame columns [rows of the file]: annotations, and facts about the texts where no annotation has their name.
+
+    Beside them what became of every column but text and label, and what is to be said.
+    """
     import numpy as np
 
     annotations: list[Numbers | Words] = []
+    told: list[ColumnAccount] = []
     said: list[str] = []
     for name in section.annotations:
         column = read_column(name, array_of(raw, name), str(raw.path), spelling=Spelling(missing=section.missing_words))
@@ -119,11 +126,15 @@ def _columns(section: TextTableSection, raw: RawTable, texts: np.ndarray, usable
         if isinstance(column, Words):
             said += alike_notes(f"levels of {name!r}", level_counts(column.codes, column.levels))
         annotations.append(column)
-    if unread := [repr(name) for name in idle(section, section.text, raw.names)]:
-        said.append(f"left out: {listed(unread)} (dataset.annotations takes columns to describe subpopulations with or match on)")
+        levels = len(column.levels) if isinstance(column, Words) else 0
+        told.append(ColumnAccount(name, "annotation", levels=levels, missing=int(column.missing[usable].sum())))
+    unread = idle(section, section.text, raw.names)
+    told += [ColumnAccount(name, "left_out", why="dataset.annotations takes columns to describe with or match on") for name in unread]
+    if section.split_column is not None and section.split_column not in section.annotations:
+        told.append(ColumnAccount(section.split_column, "split"))
     columns: dict[str, np.ndarray] = {}
     for name, values in facts(texts[usable]).items():  # levels are thirds of the rows that are used
         columns[name] = np.empty(raw.rows, values.dtype)
         columns[name][usable] = values
     frame = frame_of(annotations, np.arange(raw.rows))
-    return columns | {str(name): frame[name].to_numpy() for name in frame.columns}, said
+    return columns | {str(name): frame[name].to_numpy() for name in frame.columns}, told, said

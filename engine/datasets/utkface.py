@@ -9,8 +9,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.account.data import ColumnAccount
 from engine.datasets.files.places import DataState, Progress
 from engine.datasets.pictures.decoding import LeftOut
+from engine.datasets.pictures.traits import WORDS
 from engine.datasets.splits import SPLITS, cap_all, checked, split_by_fraction, stratified_order
 from engine.errors import BadData, MissingData
 from engine.rows import Dataset
@@ -30,6 +32,7 @@ CLASSES = ("male", "female")  # as the second field of a file's name numbers the
 RACES = ("White", "Black", "Asian", "Indian", "Other")  # as the third does; Other: Latino and Middle Eastern among others
 NAME = re.compile(r"(\d{1,3})_([01])_([0-4])_(\d{8}.*)\.(?:jpe?g|png)", re.IGNORECASE)
 RACELESS = re.compile(r"\d{1,3}_[01]_\d{8}.*\.(?:jpe?g|png)", re.IGNORECASE)
+MATCHED = ("age", "race", "gender", *WORDS, "file")  # columns of the frame, by which subpopulations can be matched
 LEAST_AGE, MOST_AGE = 15, 120
 SIZE = 100
 SHARES = {"train": 7_000, "aux": 7_000, "test": 6_054}  # as published; the rest, which test is, was about 6,054
@@ -44,7 +47,7 @@ def load(section: UtkfaceSection, seed: int, data_dir: Path, progress: Progress,
     import numpy as np
 
     from engine.datasets.pictures.decoded import decoded
-    from engine.datasets.pictures.rows import rows_of
+    from engine.datasets.pictures.rows import facts_of, rows_of
 
     path = found(data_dir)
     if path is None:
@@ -73,6 +76,10 @@ def load(section: UtkfaceSection, seed: int, data_dir: Path, progress: Progress,
                 *pictures.notes,
             ),
             deviations=(*deviations, *said),
+            facts=facts_of(pictures, CLASSES, (
+                ColumnAccount("age", "annotation", why="from the file's name"),
+                ColumnAccount("race", "annotation", levels=len(RACES), why="from the file's name"),
+            ), label="gender"),
         ),
         where=str(path),
     )  # fmt: skip

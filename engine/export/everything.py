@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.account.words import NOT_STORED
 from engine.errors import RequestError
 from engine.export.export import Row, Source, prepared, provenance_together
 from engine.export.formats import FULL, WRITERS
@@ -24,6 +25,7 @@ from engine.tables import matching as comparing
 from engine.tables.columns import SPECS
 
 ALL = "all"
+ABOUT = "about the data"  # in provenance.json
 PARQUET = ("subpopulations", "victims", "damage")  # what programs begin with; with `predictions` all else can be worked out again
 
 
@@ -82,7 +84,9 @@ def export_all(
         head = "" if len(runs) == 1 else f"{run.id}-"
         texts[f"{head}scenario.toml"] = run.scenario_toml
         told = {"run": run.id, "title": run.title, "scenario": run.scenario_hash, "deviations": list(run.deviations)}
-        stored = {**told, "state": run.state, **store.provenance(run.id)}
+        account = store.account(run.id)
+        about = {ABOUT: NOT_STORED if account is None else account.as_json()}
+        stored = {**told, "state": run.state, **store.provenance(run.id), **about}
         texts[f"{head}provenance.json"] = json.dumps(stored, ensure_ascii=False, indent=1) + "\n"
     for name, text in texts.items():
         path = folder / name

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from engine import paper
+from engine.account.data import DataAccount
+from engine.export.about_data import about_data
 from engine.export.documents import document
 from engine.export.in_short import in_short
 from engine.paper import system_of
@@ -28,6 +30,7 @@ class Source(Protocol):
     def table(self, run_id: str, name: str) -> Table: ...
     def tables(self, run_id: str) -> Mapping[str, int]: ...
     def provenance(self, run_id: str) -> Mapping[str, Any]: ...
+    def account(self, run_id: str) -> DataAccount | None: ...
 
 
 def report(
@@ -83,6 +86,8 @@ def _chapter(store: Source, run: RunRow, plots: Sequence[str], groups: Records) 
         yield "## Plots"
         yield ""
         yield from plots
+    yield ""
+    yield from about_data(store.account(run.id))
     yield ""
     yield "## What this run cannot say"
     yield ""

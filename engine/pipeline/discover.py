@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from engine import datasets, subpopulations
+from engine.account import words
 from engine.attacks import poison as attacks
 from engine.evaluation.annotations import Annotations
 from engine.features.pixels import flat_pixels
@@ -22,9 +23,11 @@ from engine.victims.family import one_thread_each
 def rows(scenario: Scenario, data_dir: Path, *, log: Log, progress: Progress) -> Dataset:
     """The scenario's rows as the adversary and the defender hold them."""
     dataset = datasets.load(scenario.dataset, scenario.seed, data_dir, progress)
-    dataset = subpopulations.adversary_view(dataset, scenario.adversary, scenario.seed)
-    for note in (*dataset.notes, *dataset.deviations):
-        log(note)
+    if scenario.adversary.rows < 1:
+        dataset = datasets.recounted(subpopulations.adversary_view(dataset, scenario.adversary, scenario.seed))
+    log(f"{words.TITLE}:")
+    for line in words.lines(datasets.account_of(dataset)):
+        log(str(line))
     return dataset
 
 

@@ -7,7 +7,8 @@
     {"members": 17, "split": "aux", "first": 0, "limit": 200, "pixels": 24}      after either of the two: rows of one subpopulation
     {"poison": 17, "alpha": 1.0, "trial": 0, "first": 0, "limit": 60, "pixels": 24}       ... the points that a victim is fed
 
-Answers: {"progress": [what, share]}, {"log": text}, {"found": [subpopulations], "deviations": [...]}, {"ready": true},
+Answers: {"progress": [what, share]}, {"log": text}, {"found": [subpopulations], "deviations": [...],
+"about": the account of the data}, {"ready": true},
 {"fetched": [paths]}, {"written": path, "rows": 17}, {"error": text} (with "asked": "members" where the data are there all the same), and
 {"members": {index, split, total, first, columns, rows, alphas, trials}}; of poison with split "poison", alpha, trial and note. Of
 pictures that also holds "pictures", one base64 string a row, of pixels x pixels x RGB bytes, and their "order" in words: aux comes
@@ -95,6 +96,7 @@ class Preview:
         self.answers.say(fetched=[str(path) for path in datasets.fetch(kind, data, self.answers.progress)])
 
     def _discover(self, text: str, data: Path, folder: str | None) -> None:
+        from engine.datasets import account_of
         from engine.pipeline import order as pipeline
         from engine.scenario.parse import parse
 
@@ -102,7 +104,8 @@ class Preview:
         found = pipeline.discover(wanted, data, device="cpu", log=self.answers.log, progress=self.answers.progress, with_poison=False)
         self.scenario, self.found, self.bulk = wanted, found, None
         told = [{**asdict(s), "class_mix": dict(s.class_mix)} for s in found.subpopulations]
-        self.answers.say(found=told, deviations=list(pipeline.deviations(wanted, found.dataset)))
+        about = account_of(found.dataset).as_json()
+        self.answers.say(found=told, deviations=list(pipeline.deviations(wanted, found.dataset)), about=about)
 
     def _run(self, run_id: str, store_path: Path, data: Path) -> None:
         from engine.pipeline import order as pipeline

@@ -37,16 +37,22 @@ def start(
     worker: Sequence[str] = WORKER,
     parent: str = "",
     deviations: Sequence[str] = (),
+    check: bool = True,
 ) -> RunRow:
     """A new run of a scenario, with a worker at work on it in a session of its own (or, without `spawn`, waiting to be resumed).
 
     data_dir: as given by --data; kept with the run for its resumes. Where None, $SUBPOP_DATA as it is now is kept.
     worker: the command that carries runs out; tests have their own.
     parent, deviations: of a run that attacks another's subpopulations again, see `engine.runs.again`.
-    Raises RequestError for a name that could not be shown on a terminal.
+    check: False where it was asked already whether it can be carried out (see `engine.precheck`).
+    Raises RequestError for a name that could not be shown on a terminal, and for what a worker would refuse at its first look; no run
+    is made then.
     """
+    from engine import datasets, precheck
     from engine.scenario import identity
 
+    if check:
+        precheck.check(scenario, datasets.data_dir(Path(data_dir) if data_dir else None))
     given = data_dir or os.environ.get("SUBPOP_DATA")
     if given and is_bytes(str(given)):  # a run keeps it for its resumes, as text
         raise RequestError(NO_TEXT, where="the data folder", next="give it another name, or a link to it with one")

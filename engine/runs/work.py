@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from engine.datasets import account_of
 from engine.errors import BadData, RunFailed
 from engine.rows import RunState, StackPlan, VictimResult
 from engine.runs import executor, finding, reuse
@@ -167,6 +168,7 @@ def _discover(w: Work, device: str) -> tuple[Any, StoredDiscovery]:
         classes=dataset.classes,
         provenance=provenance(w.scenario, device, dataset.checksums),
         arrays=found.arrays,
+        account=account_of(dataset),
     )
     stored = w.store.discovery(w.run_id)
     assert stored is not None

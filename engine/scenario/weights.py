@@ -12,6 +12,7 @@ from typing import Any
 RANDOM, IMAGENET, HUB = "random", "imagenet", "hub"
 ENDINGS = (".pt", ".pth", ".safetensors")
 URL = "https://download.pytorch.org/models/"
+BERTS = ("bert-base", "minilm", "bert-mini", "bert-tiny")  # sizes of a BERT with random weights; the first where none is named
 VGG = {11: "vgg11-8a719046.pth", 13: "vgg13-19584684.pth", 16: "vgg16-397923af.pth", 19: "vgg19-dcbb9e9d.pth"}  # by depth
 
 

@@ -10,9 +10,12 @@ import math
 import sqlite3
 import tomllib
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from engine.printable import name_of
 from engine.store import checks
 from engine.store.checks import DTYPES
 
@@ -39,6 +42,7 @@ class _Found:
     """What was read of the bundle so far, that later rows are held against."""
 
     classes: list[str] = field(default_factory=list)
+    account: dict[str, Any] | None = None
     subpopulations: dict[int, dict[str, object]] = field(default_factory=dict)
     planned: dict[int, tuple[int, list[object]]] = field(default_factory=dict)  # victim -> its stack and what the plan says of it
     done: set[int] = field(default_factory=set)
@@ -92,6 +96,7 @@ def _discovery(db: sqlite3.Connection, run_id: str, found: _Found) -> None:
     for row in _rows(db, "discoveries", run_id):
         found.classes = json.loads(row["classes"])
         _need(len(set(found.classes)) == len(found.classes) <= 256, "table discoveries: its classes are not up to 256 different ones")
+        found.account = None if row["account"] is None else json.loads(row["account"])
     for row in _rows(db, "subpopulations", run_id):
         fields = json.loads(row["fields"])
         where = f"table subpopulations, number {row['number']}"
@@ -104,6 +109,7 @@ def _discovery(db: sqlite3.Connection, run_id: str, found: _Found) -> None:
 
 def _arrays(db: sqlite3.Connection, run_id: str, found: _Found) -> None:
     shapes: dict[str, tuple[str, list[int]]] = {}
+    true: Counter[int] = Counter()
     for row in _rows(db, "arrays", run_id):
         name, shape = row["name"], json.loads(row["shape"])
         bounds = None
@@ -113,7 +119,8 @@ def _arrays(db: sqlite3.Connection, run_id: str, found: _Found) -> None:
         elif name == "y_test":
             bounds = (0, len(found.classes) - 1)
             _need((row["dtype"], len(shape)) == ("int64", 1), f"table arrays, {name} is no list of int64")
-        _unpacked(row["data"], math.prod(shape) * BYTES[row["dtype"]], f"table arrays, {name}", row["dtype"], bounds)
+        count = _unpacked(row["data"], math.prod(shape) * BYTES[row["dtype"]], f"table arrays, {name}", row["dtype"], bounds)
+        true = count if name == "y_test" else true
         shapes[name] = (row["dtype"], shape)
     if not found.classes:
         _need(not shapes, "table arrays: there are some, and no discovery")
@@ -121,9 +128,25 @@ def _arrays(db: sqlite3.Connection, run_id: str, found: _Found) -> None:
     missing = [name for name in (*MEMBERS, "y_test") if name not in shapes]
     _need(not missing, f"table arrays: {', '.join(missing)} missing")
     found.test_rows = shapes["y_test"][1][0]
+    _account(found, {name.rpartition(".")[2]: shapes[name][1][0] for name in MEMBERS}, true)
     for name, rows in (("proba_aux_AC", "membership.aux"),):
         if name in shapes:
             _need(shapes[name][1] == [shapes[rows][1][0], len(found.classes)], f"table arrays, {name} is not [aux rows, classes]")
+
+
+def _account(found: _Found, rows: dict[str, int], true: Counter[int]) -> None:
+    """Whether the account of the data is of these data: their classes, as many rows, and of test as many of each class."""
+    if found.account is None:
+        return
+    where, classes = "table discoveries, column account", found.account["classes"]
+    _need(classes == [name_of(name) for name in found.classes], f"{where} has other classes")
+    splits = found.account["splits"]
+    _need([split["name"] for split in splits] == list(rows), f"{where}: its splits are not {', '.join(rows)}")
+    for split in splits:
+        own, wanted, sizes = f"{where}: split {split['name']}", rows[split["name"]], split["classes"]
+        _need(split["rows"] == wanted, f"{own} has {split['rows']} rows where there are {wanted}")
+        _need(len(sizes) == len(classes) and sum(sizes) == wanted, f"{own}: its classes do not sum to its rows")
+    _need(splits[-1]["classes"] == [true[at] for at in range(len(classes))], f"{where}: split test has other rows of its classes")
 
 
 def _plan(db: sqlite3.Connection, run_id: str, found: _Found) -> None:
@@ -189,9 +212,14 @@ def _cells(spec: dict[str, object], key: list[object], cells: list[object] | Non
     _need([own[name] for name in at] == key, f"{where}: its cells have another key")
 
 
-def _unpacked(data: bytes, size: int, where: str, dtype: str, bounds: tuple[int, int] | None) -> None:
-    """Unpack a blob piece by piece: it must be of exactly this size, and where there are bounds, within them."""
+def _unpacked(data: bytes, size: int, where: str, dtype: str, bounds: tuple[int, int] | None) -> Counter[int]:
+    """Unpack a blob piece by piece: it must be of exactly this size, and where there are bounds, within them.
+
+    With bounds: value -> how often it is there.
+    """
     import numpy as np
+
+    count: Counter[int] = Counter()
 
     unpack, length, rest = zlib.decompressobj(), 0, b""
     try:
@@ -208,6 +236,8 @@ def _unpacked(data: bytes, size: int, where: str, dtype: str, bounds: tuple[int,
                 values, rest = np.frombuffer(piece[:whole], np.dtype(dtype).newbyteorder("<")), piece[whole:]
                 if len(values) and not bounds[0] <= values.min() <= values.max() <= bounds[1]:
                     raise Damaged(f"{where} holds a number outside {bounds[0]} to {bounds[1]}")
+                count.update(dict(zip(*(part.tolist() for part in np.unique(values, return_counts=True)), strict=True)))
     except zlib.error as error:
         raise Damaged(f"{where} cannot be unpacked ({error})") from error
     _need(length == size, f"{where} is not the {size:,} bytes that it says")
+    return count

@@ -12,6 +12,8 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
+from engine.account.data import USES
+from engine.printable import fault
 from engine.rows import Arm, RunState
 
 Rule = Callable[[Any], str]
@@ -56,6 +58,11 @@ def _finite(text: str) -> float:
 
 def text(most: int = NAME) -> Rule:
     return lambda value: "" if type(value) is str and len(value) <= most else f"a text of at most {most:,} characters is needed"
+
+
+def line(most: int = NAME) -> Rule:
+    """A text that a terminal can be shown as it is."""
+    return lambda value: text(most)(value) or (fault(value) and f"one clean line of text is needed: it {fault(value)}")
 
 
 def whole(least: int = 0, most: int = MOST) -> Rule:
@@ -185,6 +192,39 @@ TABLE_SPEC = fields(
     }
 )
 
+LINE, LONG_LINE = line(), line(WORDS)
+ACCOUNT = fields(
+    {
+        "kind": LINE,
+        "classes": a_list(LONG_LINE, least=1),
+        "splits": a_list(fields({"name": choice("train", "aux", "test"), "rows": SIZE, "classes": a_list(SIZE, least=1)}), least=3),
+        "files": a_list(fields({"name": LONG_LINE, "checksum": LINE})),
+        "features": SIZE,
+        "columns": a_list(
+            fields(
+                {
+                    "name": LONG_LINE,
+                    "use": choice(*USES),
+                    "features": SIZE,
+                    "levels": SIZE,
+                    "missing": SIZE,
+                    "leak": optional(number(0.0, 1.001, "a share")),
+                    "why": LONG_LINE,
+                }
+            )
+        ),
+        "reading": whole(1, 1 << 15),
+        "source_rows": whole(),
+        "repeated": optional(fields({"what": LINE, "test_in_train": SIZE, "relabelled": SIZE, "aux_in_train": SIZE, "test_in_aux": SIZE})),
+        "pictures": optional(fields(dict.fromkeys(("pictures", "height", "width", "bits"), SIZE))),
+        "texts": optional(
+            fields(dict.fromkeys(("texts", "fewest_words", "median_words", "most_words", "most_characters", "length", "cut"), SIZE))
+        ),
+        "notes": a_list(LONG_LINE),
+        "deviations": a_list(LONG_LINE),
+    }
+)
+
 COLUMNS: dict[str, dict[str, Rule]] = {
     "runs": {
         "id": matching(ID.pattern, "a name of letters and digits"),
@@ -218,7 +258,12 @@ COLUMNS: dict[str, dict[str, Rule]] = {
         "pid_namespace": WORD,
         "claim": WORD,
     },
-    "discoveries": {"classes": of_json(a_list(WORD, least=1)), "provenance": of_json(a_dict(anything)), "at": TIME},
+    "discoveries": {
+        "classes": of_json(a_list(WORD, least=1)),
+        "provenance": of_json(a_dict(anything)),
+        "at": TIME,
+        "account": optional(of_json(ACCOUNT)),
+    },
     "subpopulations": {"number": SIZE, "fields": of_json(SUBPOPULATION)},
     "arrays": {
         "name": WORD,

@@ -103,12 +103,18 @@ def _005_reading(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE runs ADD COLUMN reading INTEGER NOT NULL DEFAULT 1")
 
 
+def _006_account(db: sqlite3.Connection) -> None:
+    """What the data were and what became of their columns, as JSON; NULL for what was discovered before."""
+    db.execute("ALTER TABLE discoveries ADD COLUMN account TEXT")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _001_runs_results_tables,
     _002_parent_of_a_run,
     _003_versions_of_a_run,
     _004_whose_a_run_is,
     _005_reading,
+    _006_account,
 )
 
 

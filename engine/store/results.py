@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from engine.account.data import DataAccount, of_json
 from engine.errors import StoreError
 from engine.rows import Membership, StackPlan, Subpopulation, Table, VictimResult, VictimSpec
 from engine.store.checks import DTYPES
@@ -51,6 +52,7 @@ class Results(Database):
         classes: Sequence[str],
         provenance: Mapping[str, object],
         arrays: Mapping[str, np.ndarray] | None = None,
+        account: DataAccount | None = None,
     ) -> None:
         """Store what was discovered, once, in one transaction; a second time is an error, for victims were chosen by the first."""
         members = {f"membership.{split}": getattr(membership, split) for split in ("train", "aux", "test")}
@@ -59,8 +61,8 @@ class Results(Database):
             if db.execute("SELECT 1 FROM discoveries WHERE run_id = ?", (run_id,)).fetchone():
                 raise StoreError("its subpopulations are already stored", where=f"run {run_id}", next="start a new run")
             db.execute(
-                "INSERT INTO discoveries (run_id, classes, provenance, at) VALUES (?, ?, ?, ?)",
-                (run_id, _json(list(classes)), _json(dict(provenance)), self.now()),
+                "INSERT INTO discoveries (run_id, classes, provenance, at, account) VALUES (?, ?, ?, ?, ?)",
+                (run_id, _json(list(classes)), _json(dict(provenance)), self.now(), None if account is None else _json(account.as_json())),
             )
             db.executemany(
                 "INSERT INTO subpopulations (run_id, number, fields) VALUES (?, ?, ?)",
@@ -82,6 +84,12 @@ class Results(Database):
         rows = self.read("SELECT provenance FROM discoveries WHERE run_id = ?", (run_id,))
         with damage_told(f"{self.path}, run {run_id}, its provenance"):
             return dict(json.loads(rows[0]["provenance"])) if rows else {}
+
+    def account(self, run_id: str) -> DataAccount | None:
+        """The account of a run's data; None before its discovery, and of a run whose discovery an older version made. Needs no numpy."""
+        rows = self.read("SELECT account FROM discoveries WHERE run_id = ? AND account IS NOT NULL", (run_id,))
+        with damage_told(f"{self.path}, run {run_id}, the account of its data"):
+            return of_json(json.loads(rows[0]["account"])) if rows else None
 
     def discovery(self, run_id: str, *, bulk: bool = False) -> StoredDiscovery | None:
         """What was stored of a run's discovery, or None before it. bulk: the arrays too that only training needs (BULK)."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.errors import RequestError, UnknownName, nearest
-
-RULES = ("rarest", "least_likely", "flip")
-LEAST_ROWS = 10
+from engine.errors import nearest
+from engine.scenario.targets import check_target, least_rows
 
 
 def target_label(rule: str, classes: tuple[str, ...], y: np.ndarray, proba: np.ndarray, known: np.ndarray | None = None) -> str | None:
@@ -28,25 +26,6 @@ def target_label(rule: str, classes: tuple[str, ...], y: np.ndarray, proba: np.n
         return classes[int(choice[np.argmin(proba.sum(axis=0, dtype=np.float64)[choice])])]
     check_target(rule, classes, known)
     return rule
-
-
-def check_target(rule: str, classes: tuple[str, ...], known: np.ndarray | None = None) -> None:
-    """Raises UnknownName where it is neither a rule nor a class, RequestError where it is a class of which train has too few rows."""
-    if rule not in (*RULES, *classes):
-        raise UnknownName("class or rule", rule, (*RULES, *classes), next="(in attack.target_label)")
-    if known is not None and rule not in RULES and not known[classes.index(rule)]:
-        there = [name for name, has in zip(classes, known, strict=True) if has]
-        raise RequestError(
-            f"train has no row of class {rule!r}, or too few for a clean victim to know it (attack.target_min_rows)",
-            where="attack.target_label",
-            next=f"use one of {', '.join((*RULES, *there[:10]))}{' …' if len(there) > 10 else ''}, or correct the data's labels",
-        )
-
-
-def least_rows(train_rows: int, classes: int) -> int:
-    """Fewer train rows than this and a class is no target: max(10, 1 % of train), but never more than half of an even share, which
-    with very many classes or very few rows is less."""
-    return max(1, min(max(LEAST_ROWS, train_rows // 100), train_rows // (2 * max(1, classes))))
 
 
 def known_classes(y: np.ndarray, classes: tuple[str, ...], least: int | None = None) -> np.ndarray:

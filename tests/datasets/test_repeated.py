@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from engine import datasets
-from engine.datasets.repeated import repeated_notes
+from engine.account.data import Repeated
+from engine.datasets.repeated import repeated_of
 from engine.rows import Dataset, Rows
 from tests.worlds import sections
 from tests.worlds.pictures import coded, pixels, unpacked
@@ -31,7 +32,7 @@ def test_rows_of_a_table(tmp_path: Path) -> None:
     same, other = counted_by_hand(dataset)
     assert same >= 35
     more = f", {other} of them with another label there" if other else ""
-    assert f"the same row in every feature in train: {same} test rows of 40{more}" in dataset.notes
+    assert f"the same row in every feature in train: {same} test rows of 40{more}" in noted(dataset)
     rng = np.random.default_rng(0)
     assert "the same row" not in noted(loaded(tmp_path, people(300).assign(z=rng.normal(0, 1, 300))))
 
@@ -65,8 +66,8 @@ def test_a_zero_and_its_negative_are_one_and_no_feature_tells_nothing() -> None:
         return Rows(x, np.zeros(len(x), np.int64), np.arange(len(x)), pd.DataFrame(index=range(len(x))))
 
     rows = of([[0.0, 1.0], [2.0, 1.0]]), of([[5.0, 5.0]]), of([[-0.0, 1.0], [1.0, 2.0], [1.0, 0.0]])
-    assert repeated_notes(Dataset("table", ("a", "b"), ("p", "q"), *rows)) == ("the same row in every feature in train: 1 test row of 3",)
-    assert repeated_notes(Dataset("table", ("a", "b"), (), *(of([[]]) for _ in range(3)))) == ()
+    assert repeated_of(Dataset("table", ("a", "b"), ("p", "q"), *rows)) == Repeated("row in every feature", 1, 0, 0, 0)
+    assert repeated_of(Dataset("table", ("a", "b"), (), *(of([[]]) for _ in range(3)))) is None
 
 
 def test_many_rows_take_a_moment() -> None:
@@ -76,7 +77,5 @@ def test_many_rows_take_a_moment() -> None:
     parts = [Rows(part, np.zeros(len(part), np.int64), np.arange(len(part)), pd.DataFrame(index=range(len(part))))
              for part in (x[:200_000], x[:1], x[200_000:])]  # fmt: skip
     start = time.process_time()
-    assert repeated_notes(Dataset("table", ("a", "b"), tuple(map(str, range(60))), *parts)) == (
-        "the same row in every feature in train: 50 test rows of 100,000",
-    )
+    assert repeated_of(Dataset("table", ("a", "b"), tuple(map(str, range(60))), *parts)) == Repeated("row in every feature", 50, 0, 1, 1)
     assert time.process_time() - start < 5

@@ -21,6 +21,7 @@ from engine.errors import BadData, MissingData, SubpopError
 from engine.rows import Dataset
 from engine.scenario.sections import TableSection
 from tests.worlds import sections
+from tests.worlds.tables import noted
 
 Load = Callable[..., Dataset]
 
@@ -47,10 +48,6 @@ def people(n: int = 100) -> pd.DataFrame:
     return pd.DataFrame({"age": 18 + (i * 7) % 60, "job": np.array(["a", "b", "c"])[i % 3], "y": np.array(["no", "yes"])[(i // 2) % 2]})
 
 
-def noted(dataset: Dataset) -> str:
-    return "\n".join(dataset.notes)
-
-
 def together(dataset: Dataset) -> pd.DataFrame:
     """The frames of all splits in the file's order."""
     parts = [dataset.train, dataset.aux, dataset.test]
@@ -74,7 +71,8 @@ def test_columns_are_found_by_type_and_rows_keep_their_numbers(load: Load) -> No
             assert (part.x[:, place] == (part.frame["job"] == job)).all()
         assert [dataset.classes[c] for c in part.y] == list(people()["y"][part.ids])
     assert dataset.checksums["mine.csv"].startswith("sha256:")
-    assert "numbers: age; categories: job" in noted(dataset)
+    assert "fed as numbers: 'age'" in noted(dataset)
+    assert "fed as 0 or 1 a level: 'job' (3 levels)" in noted(dataset)
 
 
 def test_the_seed_alone_moves_the_split(load: Load) -> None:

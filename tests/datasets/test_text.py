@@ -28,6 +28,7 @@ from engine.rows import Dataset
 from engine.scenario.parse import parse
 from engine.scenario.sections import ImdbSection, TextTableSection
 from tests.worlds import sections
+from tests.worlds.tables import noted
 
 Files = dict[str, bytes]
 SPLITS = ("train", "aux", "test")
@@ -70,10 +71,6 @@ def unpack(files: Files, folder: Path) -> Path:
 
 def load(data: Path, seed: int = 0, **keys: object) -> Dataset:
     return datasets.load(sections.dataset(**{"kind": "imdb", **keys}), seed, data)
-
-
-def noted(dataset: Dataset) -> str:
-    return "\n".join(dataset.notes)
 
 
 def parts(dataset: Dataset) -> list:
@@ -475,4 +472,4 @@ def test_asking_for_state_imports_nothing_heavy() -> None:
 def test_texts_that_train_and_test_share_are_counted(table: Load) -> None:
     frame = opinions().assign(s=np.array(["train", "aux", "test"])[np.arange(60) % 3])
     frame.loc[[2, 5], "text"] = frame["text"][0]  # rows of test
-    assert "the same text word for word in train: 2 test rows" in noted(table(frame, split_column="s"))
+    assert "the same text word for word in train: 2 test texts of 20" in noted(table(frame, split_column="s"))

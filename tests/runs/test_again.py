@@ -369,7 +369,7 @@ def test_a_store_and_a_bundle_of_before_are_opened(store: Store, tmp_path: Path)
                 store_bundle.open_bundle(old, tmp_path / "old.subpop")
         db = sqlite3.connect(tmp_path / file)
         of_runs = ("parent", "schedule", "statistics", "reading", "boot", "pid_namespace", "claim")
-        later = {"runs": of_runs, "leases": ("boot", "pid_namespace")}  # what migrations brought since
+        later = {"runs": of_runs, "leases": ("boot", "pid_namespace"), "discoveries": ("account",)}  # what migrations brought since
         db.executescript("".join(f"ALTER TABLE {table} DROP COLUMN {name};" for table, names in later.items() for name in names))
         db.execute("PRAGMA user_version = 1")
         db.close()

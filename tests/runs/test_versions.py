@@ -197,7 +197,11 @@ def test_a_store_and_a_bundle_of_before_are_opened(store: Store, tmp_path: Path)
         store_bundle.open_bundle(old, tmp_path / "old.subpop")
     for file in ("old.subpop", "old.db"):
         db = sqlite3.connect(tmp_path / file)
-        later = {"runs": ("schedule", "statistics", "reading", "boot", "pid_namespace", "claim"), "leases": ("boot", "pid_namespace")}
+        later = {
+            "runs": ("schedule", "statistics", "reading", "boot", "pid_namespace", "claim"),
+            "leases": ("boot", "pid_namespace"),
+            "discoveries": ("account",),
+        }
         db.executescript("".join(f"ALTER TABLE {table} DROP COLUMN {name};" for table, names in later.items() for name in names))
         db.execute("PRAGMA user_version = 2")
         db.close()

@@ -119,6 +119,7 @@ def everything(place: Path, run_id: str, scenario: bool = True) -> None:
         assert store.plan(run_id) is not None
         assert len(store.victims(run_id)) > 0
         assert store.discovery(run_id, bulk=True) is not None
+        store.account(run_id)
         for name in store.tables(run_id):
             assert store.table(run_id, name).rows is not None
             store.table_changes(run_id, name, 0)
@@ -146,6 +147,11 @@ def _packed(edit: Callable[[bytearray], object]) -> Callable[[bytes], bytes]:
     return edited
 
 
+def _with_column(**values: object) -> Callable[[str], str]:
+    column = {"name": "a", "use": "number", "features": 1, "levels": 0, "missing": 0, "leak": None, "why": ""} | values
+    return _json_of(lambda account: account["columns"].append(column))
+
+
 # Values that are right each by itself and do not fit the others: table, which row, column, edit, what is said.
 MISFITS = {
     "running": ("runs", "1", "state", lambda _: "running", "nobody is at work on it"),
@@ -153,6 +159,34 @@ MISFITS = {
     "no TOML": ("runs", "1", "scenario_toml", lambda _: "[", "is no TOML"),
     "classes twice": ("discoveries", "1", "classes", lambda _: '["no", "no"]', "different ones"),
     "one class less": ("discoveries", "1", "classes", lambda _: '["no"]', "names a class that there is not"),
+    "an account of other classes": ("discoveries", "1", "account", _json_of(lambda a: a["classes"].reverse()), "has other classes"),
+    "of other splits": ("discoveries", "1", "account", _json_of(lambda a: a["splits"].reverse()), "its splits are not train, aux, test"),
+    "of more rows": ("discoveries", "1", "account", _json_of(lambda a: a["splits"][0].update(rows=61)), "split train has 61 rows where"),
+    "of classes beyond its rows": (
+        "discoveries",
+        "1",
+        "account",
+        _json_of(lambda a: a["splits"][1].update(classes=[1, 60])),
+        "do not sum to its rows",
+    ),
+    "of other test classes": (
+        "discoveries",
+        "1",
+        "account",
+        _json_of(lambda a: a["splits"][2].update(classes=[1, 79])),
+        "other rows of its classes",
+    ),
+    "a note that clears the screen": (
+        "discoveries",
+        "1",
+        "account",
+        _json_of(lambda a: a["notes"].append("ok\x1b[2J")),
+        "U+001B in it",
+    ),
+    "a column of two lines": ("discoveries", "1", "account", _with_column(name="a\nLABEL LEAKAGE"), "U+000A in it"),
+    "a use of nothing": ("discoveries", "1", "account", _with_column(use="eaten"), "one of number, one_hot"),
+    "a leak of two": ("discoveries", "1", "account", _with_column(leak=2.0), "a share from 0"),
+    "an account of more": ("discoveries", "1", "account", _json_of(lambda a: a.update(extra=1)), "an object of the fields kind"),
     "a gap": ("subpopulations", "number = 3", "number", lambda _: 7, "its fields say 3"),
     "a member of nothing": ("arrays", "name = 'membership.aux'", "data", _packed(lambda raw: raw.__setitem__(0, 9)), "outside -1 to 3"),
     "a class of nothing": ("arrays", "name = 'y_test'", "data", _packed(lambda raw: raw.__setitem__(0, 2)), "outside 0 to 1"),
@@ -308,7 +342,7 @@ def test_a_damaged_row_of_a_run_at_work_is_not_deleted_while_it_beats_and_can_be
         assert store.take_requests(run_id) == ["stop"]
 
 
-@pytest.mark.parametrize("column", ["fields", "classes", "provenance", "victims", "spec", "key", "cells", "message"])
+@pytest.mark.parametrize("column", ["fields", "classes", "provenance", "account", "victims", "spec", "key", "cells", "message"])
 @pytest.mark.parametrize("value", [BLOB, NOT_UTF8, "yesterday", "[1", '{"a": 1}', "[[]]"])
 def test_what_is_damaged_behind_a_run_is_told_in_words(tmp_path: Path, good: Path, column: str, value: object) -> None:
     """Each reader gives what it can or raises StoreError, which the screens and commands say."""
@@ -316,6 +350,7 @@ def test_what_is_damaged_behind_a_run_is_told_in_words(tmp_path: Path, good: Pat
         "fields": "subpopulations",
         "classes": "discoveries",
         "provenance": "discoveries",
+        "account": "discoveries",
         "victims": "stacks",
         "spec": "result_tables",
         "key": "result_rows",
@@ -329,6 +364,7 @@ def test_what_is_damaged_behind_a_run_is_told_in_words(tmp_path: Path, good: Pat
         for read in (
             lambda: store.subpopulations(run_id),
             lambda: store.provenance(run_id),
+            lambda: store.account(run_id),
             lambda: store.discovery(run_id),
             lambda: store.plan(run_id),
             *(lambda name=name: store.table(run_id, name) for name in store.tables(run_id)),

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from engine import datasets
+from engine.account import words
 from engine.rows import Dataset
 from tests.worlds import sections
 
@@ -30,7 +31,8 @@ def people(n: int = 200, seed: int = 0) -> pd.DataFrame:
 
 
 def noted(dataset: Dataset) -> str:
-    return "\n".join(dataset.notes)
+    """All that is said of it, as every screen and file has it."""
+    return "\n".join(map(str, words.lines(datasets.account_of(dataset))))
 
 
 def column(dataset: Dataset, name: str) -> pd.Series:

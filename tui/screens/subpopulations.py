@@ -13,10 +13,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 
+from engine.account.data import DataAccount, of_json
+from engine.errors import StoreError
 from engine.tables.columns import SPECS
 from tui.messages import StoreMoved
+from tui.presenters import about, members
 from tui.presenters import format as fmt
-from tui.presenters import members
 from tui.presenters import runs as run_words
 from tui.screens.base import ModeScreen
 from tui.screens.looking import NO_MEMBERS, Looking
@@ -42,6 +44,8 @@ class Subject:
     share: float = 0.0
     since: float = field(default_factory=monotonic)
     deviations: tuple[str, ...] = ()
+    account: DataAccount | None = None  # of its data, once it is known
+    no_account: str = ""  # why it cannot be read
 
 
 class SubpopulationsScreen(Looking, ModeScreen):
@@ -49,6 +53,7 @@ class SubpopulationsScreen(Looking, ModeScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a,enter", "attack", "Attack", id="subpopulations.attack"),
+        Binding("d", "about", "Data", tooltip="About the data", id="subpopulations.about"),
         Binding("m", "members", "Members", id="subpopulations.members"),
         Binding("v", "split", "Which rows", id="subpopulations.split"),
         Binding("n", "rate('alpha')", "Alpha", id="subpopulations.alpha"),
@@ -100,6 +105,7 @@ class SubpopulationsScreen(Looking, ModeScreen):
         self.set_class(False, "-members", "-pictures", "-wide-members")
         self.feed.follow(None)
         self.feed.follow(subject.run_id)
+        self._learn_account()
         self.pane.table.load(())
         self.pane.table.model.marks.clear()
         self.members.setup("Members", NO_MEMBERS)
@@ -112,6 +118,7 @@ class SubpopulationsScreen(Looking, ModeScreen):
     def _update(self) -> None:
         if self.subject.run_id and self.host.store is not None:
             self.feed.update(self.host.store)
+            self._learn_account()
         self.pane.say_empty(self._why_empty())
         self.pane.caption()
         self._head()
@@ -137,6 +144,8 @@ class SubpopulationsScreen(Looking, ModeScreen):
         if subject.deviations:
             warning = fmt.wrapped(run_words.warning(subject.deviations), self.size.width, 2)
             lines += [Text(line, style=colours.get("warning", "")) for line in warning]
+        if line := about.count_line(subject.account, colours):
+            lines.append(line)
         run = self.host.run_row(subject.run_id)
         if run is not None and run.alive and not self.pane.table.model.rows:
             share = run_words.phase_share(run.phase)
@@ -165,6 +174,7 @@ class SubpopulationsScreen(Looking, ModeScreen):
             subject.said, subject.share = str(answer["progress"][0]), float(answer["progress"][1])
         elif "found" in answer:
             subject.stage, subject.deviations = "ready", tuple(answer["deviations"])
+            subject.account = of_json(answer["about"])
             self.pane.table.load([members.found_cells(one) for one in answer["found"]])
             self.pane.caption()
             self.ask_members()
@@ -201,6 +211,8 @@ class SubpopulationsScreen(Looking, ModeScreen):
         here = bool(self.pane.table.model.rows)
         if action == "cancel":
             return self.subject.stage == "loading"
+        if action == "about":
+            return bool(self.subject.account or (self.subject.run_id and here))
         if action == "members":
             return bool(self.subject.run_id) and here and self.subject.stage in ("", "failed")
         if action in ("split", "rate", "size", "wide"):
@@ -218,6 +230,22 @@ class SubpopulationsScreen(Looking, ModeScreen):
         self.toggle_class("-wide-members")
         beside = self.pictures.grid if self.has_class("-pictures") else self.members.table
         (beside if self.has_class("-wide-members") else self.pane.table).focus()
+
+    def action_about(self) -> None:
+        """What there is to know about the data, to read."""
+        from tui.dialogs.reader import Reader
+
+        subject = self.subject
+        self.host.push_screen(Reader(about.TITLE, subject.no_account or about.reading(subject.account)))
+
+    def _learn_account(self) -> None:
+        """A run's account lies in the store from its discovery on."""
+        subject, store = self.subject, self.host.store
+        if subject.run_id and subject.account is None and store is not None and not subject.no_account:
+            try:
+                subject.account = store.account(subject.run_id)
+            except StoreError as error:
+                subject.no_account = str(error)
 
     def action_cancel(self) -> None:
         self.process.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from engine.account.data import ColumnAccount
 from engine.datasets.files.fetching import digest_of
 from engine.datasets.tables.columns import MISSING, Numbers, Unreadable, Words
 from engine.datasets.tables.file import read
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 FILE = "file"
 
 
-def read_annotations(path: Path, names: Sequence[str]) -> tuple[dict[str, np.ndarray], str, tuple[str, ...]]:
-    """Column name -> values [pictures]; the file's checksum; what is to be said. names: the pictures' paths below their folder.
+def read_annotations(path: Path, names: Sequence[str]) -> tuple[dict[str, np.ndarray], str, tuple[str, ...], tuple[ColumnAccount, ...]]:
+    """Column name -> values [pictures]; the file's checksum; what is to be said; what became of each column.
+
+    names: the pictures' paths below their folder.
 
     Numbers are float64, NaN where missing; words objects, "missing" where missing. A picture that is not in the table has none of them.
     """
@@ -57,17 +60,22 @@ def read_annotations(path: Path, names: Sequence[str]) -> tuple[dict[str, np.nda
     if twice:
         said.append(f"{path.name}: {counted(twice, 'row')} for a picture already named; the first is used")
     columns: dict[str, np.ndarray] = {}
+    told: list[ColumnAccount] = []
     for name, array in zip(raw.names, raw.arrays, strict=True):
         if name != FILE:
             values = read_column(name, array, str(path))
             if isinstance(values, Unreadable):
                 said.append(f"{path.name}: column {name!r} {values.why}, left out")
+                told.append(ColumnAccount(name, "left_out", why=values.why))
                 continue
             said += values.said
             columns[name] = _spread(values, rows)
+            gone = int((rows < 0).sum()) + int(values.missing[rows[rows >= 0]].sum())
+            levels = len(values.levels) if isinstance(values, Words) else 0
+            told.append(ColumnAccount(name, "annotation", levels=levels, missing=gone, why=f"from {path.name}"))
     if not columns:
         raise BadData(f"has no column beside {FILE!r}", where=str(path), next="add one for each annotation")
-    return columns, f"sha256:{digest_of(path, 'sha256')}", tuple(said)
+    return columns, f"sha256:{digest_of(path, 'sha256')}", tuple(said), tuple(told)
 
 
 def _spread(column: Numbers | Words, rows: np.ndarray) -> np.ndarray:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from engine.account.data import ColumnAccount, DataFacts
 from engine.datasets.files.archives import readable
 from engine.datasets.pictures.decoded import Pictures
-from engine.datasets.pictures.traits import in_words
+from engine.datasets.pictures.traits import WORDS, in_words
 from engine.rows import Rows
 
 if TYPE_CHECKING:
@@ -40,3 +41,12 @@ def rows_of(
         frame = pd.DataFrame({name: values[rows] for name, values in shown.items()}, index=range(len(rows)))
         made.append(Rows(pixels, y[rows], rows.astype(np.int64), frame, pixels))
     return made[0], made[1], made[2]
+
+
+def facts_of(pictures: Pictures, classes: Sequence[str], columns: Sequence[ColumnAccount], label: str = "class") -> DataFacts:
+    """What there is of each picture. columns: what `rows_of` was given, which come before the class."""
+    given = {column.name for column in columns}
+    traits = (ColumnAccount(name, "annotation", levels=len(words), why="worked out from the pixels")
+              for name, words in WORDS.items() if name not in given)  # fmt: skip
+    told = (ColumnAccount("picture", "picture"), *columns, ColumnAccount(label, "label", levels=len(classes)), *traits)
+    return DataFacts((*told, ColumnAccount("file", "annotation")), len(pictures))

@@ -31,6 +31,11 @@ class NumberFeature:
     def names(self) -> tuple[str, ...]:
         return (self.column.name, f"{self.column.name} is missing") if self.flagged else (self.column.name,)
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Levels that are told apart: numbers have none."""
+        return ()
+
     def unseen(self, rows: np.ndarray) -> int:
         """How many of the rows have a value for which there is no feature: none."""
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from engine.account.data import ColumnAccount, DataFacts
 from engine.datasets.splits import levels
 from engine.datasets.wording import counted, shortened
 from engine.rows import Rows
@@ -43,12 +44,13 @@ def rows_of(
     return train, aux, test
 
 
-def shared_texts(texts: np.ndarray, splits: Sequence[np.ndarray]) -> tuple[str, ...]:
-    """That the very same text is in several rows of train and test, where it is: those rows test nothing. splits: positions into texts."""
-    train, _, test = splits
-    known = set(texts[train])
-    same = sum(text in known for text in texts[test])
-    return (f"the same text word for word in train: {counted(same, 'test row')}",) if same else ()
+def facts_of(text: str, label: str, classes: int, columns: Sequence[ColumnAccount], source_rows: int) -> DataFacts:
+    """What became of the columns of texts and of labels, of the others given, and what is worked out beside them."""
+    given = {column.name for column in columns}
+    worked_out = (("words", 0), ("length", len(LENGTHS)))
+    derived = (ColumnAccount(name, "annotation", levels=levels, why="worked out from the text")
+               for name, levels in worked_out if name not in given)  # fmt: skip
+    return DataFacts((ColumnAccount(text, "text"), ColumnAccount(label, "label", levels=classes), *columns, *derived), source_rows)
 
 
 def long_texts(texts: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,168 @@
+"""Whether what a model starts from can be had and fits it, as far as names and headers tell."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from engine.errors import BadData, MissingData, RequestError, UnknownName, nearest
+from engine.precheck import networks
+from engine.precheck.tensors import START_FROM_NOTHING, Shapes, shapes_of
+from engine.scenario import weights as place
+from engine.scenario.sections import BertSection, ConvSection, ModelSection, NetworkKeys, TorchvisionSection, VggSection
+
+CONFIG, WHOLE, PARTS = "config.json", "model.safetensors", "model.safetensors.index.json"
+OLD = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack")
+LARGEST_CONFIG = 10_000_000
+
+
+def check(section: ModelSection, data_dir: Path) -> None:
+    """Raises the RequestError that a run's first look at the weights would end in. What can be downloaded is not missed here."""
+    if isinstance(section, BertSection):
+        _bert(section)
+        return
+    if isinstance(section, TorchvisionSection):
+        _architecture(section.architecture)
+    if isinstance(section, NetworkKeys) and section.weights not in (place.RANDOM, place.IMAGENET):
+        _network(section, Path(section.weights).expanduser())
+
+
+def _architecture(name: str) -> None:
+    classifiers, others = networks.torchvision_models()
+    if not classifiers or name in classifiers:
+        return
+    if name in others:
+        raise RequestError(f"{name} does not classify single pictures", where="model.architecture", next="use a classifier, as resnet18")
+    raise UnknownName("torchvision classifier", name, classifiers)
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def _network(section: NetworkKeys, path: Path) -> None:
+    _is_file(path)
+    shapes = shapes_of(path)
+    if shapes is None:
+        return
+    wanted, name = _wanted(section)
+    seen = networks.looks_like(shapes)
+    if not wanted:  # a torchvision architecture, whose tensors are known to torchvision alone
+        if seen is not None and seen[0] != name and _told_apart(name, seen[0]):
+            raise _unfit(path, name, "its tensors are those of another network", seen)
+        return
+    missing = [key for key in wanted if key not in shapes]
+    other = [f"{key} is {_x(shapes[key])} for {_x(size)}" for key, size in wanted.items() if key in shapes and shapes[key] != size]
+    if missing:
+        raise _unfit(path, name, f"{len(missing)} of its {len(wanted)} tensors are not in the file ({_first(missing)})", seen)
+    if other:
+        raise _unfit(path, name, f"{len(other)} tensors have another shape ({_first(other)})", seen)
+    if isinstance(section, VggSection) and (more := [key for key in shapes if re.match(r"features\.", key) and key not in wanted]):
+        raise _unfit(path, name, f"it has no place for {len(more)} of the file's tensors ({_first(more)})", seen)
+
+
+def _wanted(section: NetworkKeys) -> tuple[Shapes, str]:
+    if isinstance(section, VggSection):
+        return networks.vgg(section.depth), f"VGG{section.depth}"
+    if isinstance(section, ConvSection):
+        return networks.conv(), "conv"
+    assert isinstance(section, TorchvisionSection)
+    return {}, section.architecture
+
+
+def _told_apart(name: str, seen: str) -> bool:
+    """Whether a file that looks like `seen` cannot be of the architecture: torchvision's own VGGs are a VGG's as well."""
+    known = name in networks.RESNETS.values() or re.fullmatch(r"vgg\d\d(_bn)?", name) is not None
+    return seen.lower() != name.removesuffix("_bn") and (known or seen.startswith(("VGG", "conv", "a text")))
+
+
+def _unfit(path: Path, name: str, what: str, seen: tuple[str, str] | None) -> BadData:
+    if seen is not None and seen[0] != name:
+        return BadData(
+            f"does not fit {name}: {what}; it looks like {seen[0]}", where=str(path), next=f"set {seen[1]}, or give weights of {name}"
+        )
+    return BadData(f"does not fit {name}: {what}", where=str(path), next=f"give weights of {name}, or {START_FROM_NOTHING}")
+
+
+def _is_file(path: Path) -> None:
+    if not path.exists():
+        near = nearest(path.name, [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else [])
+        hint = f"did you mean {near!r}? check model.weights, or set it to random" if near else "check model.weights, or set it to random"
+        raise MissingData("there is no such file of weights", where=str(path), next=hint)
+    if not path.is_file():
+        raise BadData("is not a file of weights", where=str(path), next=f"give another file, or {START_FROM_NOTHING}")
+
+
+# ---- text encoders --------------------------------------------------------------------------------------------------
+
+
+def _bert(section: BertSection) -> None:
+    if section.weights == place.RANDOM:
+        wanted = section.architecture or place.BERTS[0]
+        if wanted not in place.BERTS:
+            raise UnknownName("architecture", wanted, place.BERTS)
+        return
+    if section.weights == place.HUB:
+        return
+    folder = Path(section.weights).expanduser()
+    if not folder.is_dir():
+        raise MissingData("there is no such folder", where=str(folder), next=f"check model.weights: a folder with {CONFIG} and {WHOLE}")
+    told = _config(folder / CONFIG)
+    shapes: Shapes = {}
+    for file in _weight_files(folder):
+        if not file.is_file():
+            raise MissingData("there is no such file of weights", where=str(file), next="get the folder anew")
+        shapes |= shapes_of(file) or {}
+    words = next((shape for name, shape in shapes.items() if name.endswith("embeddings.word_embeddings.weight")), None)
+    said = (told.get("vocab_size"), told.get("hidden_size"))
+    if words is not None and told.get("model_type", "bert") == "bert" and None not in said and words != said:
+        what = f"does not fit its {CONFIG}: its table of tokens is {_x(words)}, for {said[0]} x {said[1]}"
+        raise BadData(what, where=str(folder / WHOLE), next="get both files anew, from one place")
+    layers = {int(found[1]) for name in shapes if (found := re.search(r"encoder\.layer\.(\d+)\.", name))}
+    many = told.get("num_hidden_layers")
+    if told.get("model_type", "bert") == "bert" and isinstance(many, int) and many > 0 and not set(range(many)) <= layers:
+        what = f"holds {len(layers)} layers of an encoder where its {CONFIG} asks for {many}"
+        raise BadData(what, where=str(folder), next="give the weights of a BERT encoder, with the config.json that belongs to them")
+
+
+def _config(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            told = json.loads(file.read(LARGEST_CONFIG))
+    except FileNotFoundError as error:
+        raise MissingData(
+            "there is no such file", where=str(path), next=f"check model.weights: a folder with {CONFIG} and {WHOLE}"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadData(f"cannot be read ({error})", where=str(path), next="get the file anew") from error
+    if not isinstance(told, dict):
+        raise BadData("is not a model's configuration", where=str(path), next="get the file anew")
+    return told
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors of a folder. BadData where there are none, whatever else lies there."""
+    if (folder / WHOLE).is_file():
+        return [folder / WHOLE]
+    if (folder / PARTS).is_file():
+        try:
+            names = sorted(set(json.loads((folder / PARTS).read_text(encoding="utf-8"))["weight_map"].values()))
+            if not names or any(Path(name).name != name for name in names):
+                raise ValueError("it names no files of its folder")
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+            raise BadData(f"cannot be read ({error})", where=str(folder / PARTS), next="get the file anew") from error
+        return [folder / name for name in names]
+    old = [name for name in OLD if (folder / name).exists()]
+    raise BadData(
+        f"holds no {WHOLE}" + (f", only {old[0]}, whose kind can run code when it is opened" if old else ""),
+        where=str(folder),
+        next="load the model with transformers and save_pretrained it there, which writes safetensors",
+    )
+
+
+def _x(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "one number"
+
+
+def _first(items: list[str]) -> str:
+    return ", ".join(items[:3]) + (", ..." if len(items) > 3 else "")
