@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +26,9 @@ from engine.scenario.sections import ClusterMatchSection, MlpSection, Scenario, 
 from engine.seeds import generator
 from engine.system.processes import cores
 from engine.training.recipe import Job, Training
-from engine.victims.choose import family_of, victims_of
-from engine.victims.family import Family, Trial, how, job_of, training_of, workers
+from engine.training.trial import Trial
+from engine.victims.choose import AnyFamily, family_of, victims_of
+from engine.victims.family import how, job_of, training_of, workers
 
 EPOCHS = 20  # where the scenario stops on a plateau: the ratio does not depend on it
 ROUNDS = 3  # each way in turn, so that a change in the machine's speed falls on all of them
@@ -121,12 +121,13 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
     sklearn = _Sklearn(discovery, section) if device == "cpu" and isinstance(section, MlpSection) else None
     if sklearn:
         sklearn.choose_setup(jobs)
-    pipeline.train_stack(scenario, discovery, stacks[0], device)  # the first stack of a process also pays for its start
+    todo = [pipeline.StackJob(scenario, discovery, stack, device) for stack in stacks]
+    pipeline.train_stack(todo[0])  # the first stack of a process also pays for its start
 
     taken: dict[str, list[float]] = {"eager": [], "sklearn": [], "stacked": []}
     rates = []
     for round_ in range(ROUNDS):
-        taken["stacked"].append(_seconds(lambda: [pipeline.train_stack(scenario, discovery, s, device) for s in stacks]) / len(jobs))
+        taken["stacked"].append(_seconds(lambda: [pipeline.train_stack(each) for each in todo]) / len(jobs))
         taken["eager"].append(_seconds(lambda: eager.train(few)) / len(few))
         if sklearn:
             taken["sklearn"].append(sklearn.seconds_per_victim(_spread(jobs, 4 * sklearn.processes)))
@@ -252,7 +253,7 @@ def _spread(jobs: Sequence[Job], count: int) -> list[Job]:
 class _Eager:
     """One victim after the other, in a plain loop."""
 
-    def __init__(self, victims: Family[Any], data: Training, trial: Trial) -> None:
+    def __init__(self, victims: AnyFamily, data: Training, trial: Trial) -> None:
         self.victims, self.data, self.trial, self.device = victims, data, trial, str(trial.how.device)
         self.threads = 1
 

@@ -24,7 +24,7 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -33,7 +33,8 @@ from engine.errors import RequestError, SubpopError
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.rows import Dataset, Rows
+    from engine.pipeline.discovery import Discovery
+    from engine.rows import Rows
     from engine.scenario.sections import Scenario
 
 LIMIT, PICTURES = 500, 60  # rows told at once, and those with pictures, however many are asked for
@@ -60,12 +61,12 @@ class Answers:
 
 
 class Preview:
-    """Holds the data and what was found of them: a pipeline.Discovery and its scenario, that members and poison are asked of."""
+    """Holds a scenario and its discovery, of which members and poison are asked."""
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
         self.scenario: Scenario | None = None
-        self.found: Any = None
+        self.discovery: Discovery | None = None
         self.bulk: tuple[str, Path] | None = None  # the run whose moved points are read when they are first asked for
 
     def answer(self, question: dict[str, Any]) -> None:
@@ -98,11 +99,11 @@ class Preview:
         from engine.pipeline import order as pipeline
         from engine.scenario.parse import parse
 
-        wanted = parse(text, folder=Path(folder) if folder else None)
-        found = pipeline.discover(wanted, data, device="cpu", log=self.answers.log, progress=self.answers.progress, with_poison=False)
-        self.scenario, self.found, self.bulk = wanted, found, None
-        told = [{**asdict(s), "class_mix": dict(s.class_mix)} for s in found.subpopulations]
-        self.answers.say(found=told, deviations=list(pipeline.deviations(wanted, found.dataset)))
+        scenario = parse(text, folder=Path(folder) if folder else None)
+        discovery = pipeline.discover(scenario, data, device="cpu", log=self.answers.log, progress=self.answers.progress, with_poison=False)
+        self.scenario, self.discovery, self.bulk = scenario, discovery, None
+        subpopulations = [{**asdict(s), "class_mix": dict(s.class_mix)} for s in discovery.subpopulations]
+        self.answers.say(found=subpopulations, deviations=list(pipeline.deviations(scenario, discovery.dataset)))
 
     def _run(self, run_id: str, store_path: Path, data: Path) -> None:
         from engine.pipeline import order as pipeline
@@ -113,13 +114,13 @@ class Preview:
             stored, row = store.discovery(run_id), store.run(run_id)
         if stored is None:
             raise RequestError("its subpopulations are not known yet", where=f"run {run_id}", next="wait for its discovery")
-        self.found = None
-        wanted = scenario_of(row)
-        dataset = pipeline.rows(wanted, data, log=self.answers.log, progress=self.answers.progress)
+        self.discovery = None
+        scenario = scenario_of(row)
+        dataset = pipeline.rows(scenario, data, log=self.answers.log, progress=self.answers.progress)
         if len(stored.membership.aux) != len(dataset.aux):
             raise RequestError("the data here are not the run's", where=f"run {run_id}", next="point --data at the data it was made with")
-        self.scenario, self.bulk = wanted, (run_id, store_path)
-        self.found = pipeline.Discovery(dataset, stored.membership, stored.subpopulations, stored.arrays)
+        self.scenario, self.bulk = scenario, (run_id, store_path)
+        self.discovery = pipeline.Discovery(dataset, stored.membership, stored.subpopulations, stored.arrays)
         self.answers.say(ready=True)
 
     def _sheet(self, path: Path, run_id: str, store_path: Path, data: Path) -> None:
@@ -133,11 +134,12 @@ class Preview:
     def _members(self, index: int, split: str, question: dict[str, Any]) -> None:
         from engine.preview import showing
 
-        dataset = self._dataset()
+        discovery = self._discovery()
+        dataset = discovery.dataset
         if split not in ("train", "aux", "test"):
             raise RequestError(f"no split called {split!r}", next="train, aux or test")
         rows: Rows = getattr(dataset, split)
-        where, nearest = showing.members(dataset, self.found.membership, self.found.arrays, index, split)
+        where, nearest = showing.members(dataset, discovery.membership, discovery.arrays, index, split)
         part = _part(question, len(where), rows)
         some = where[part]
         heads = [[row_id, dataset.classes[y]] for row_id, y in zip(rows.ids[some].tolist(), rows.y[some].tolist(), strict=True)]
@@ -151,11 +153,13 @@ class Preview:
     def _poison(self, index: int, alpha: float, trial: int, question: dict[str, Any]) -> None:
         from engine.preview import showing
 
-        dataset = self._dataset()
+        discovery = self._discovery()
+        dataset = discovery.dataset
         assert self.scenario is not None
         if self.scenario.attack.kind == "gradient" and self.bulk is not None:
-            self._read_bulk()
-        points = showing.poison_points(self.scenario, self.found, index, alpha, trial)
+            self.discovery = discovery = self._with_bulk(discovery, *self.bulk)
+            self.bulk = None
+        points = showing.poison_points(self.scenario, discovery, index, alpha, trial)
         poison, classes = points.poison, dataset.classes
         part = _part(question, len(poison), dataset.aux)
         some = poison.rows[part]
@@ -171,11 +175,10 @@ class Preview:
         size = {"total": len(poison), "first": part.start}
         self.answers.say(members={**head, **size, "columns": columns, "rows": told, **shown, **self._rates()})
 
-    def _dataset(self) -> Dataset:
-        if self.found is None:
+    def _discovery(self) -> Discovery:
+        if self.discovery is None:
             raise RequestError("no data are loaded", next="ask for a discovery or a run first")
-        dataset: Dataset = self.found.dataset
-        return dataset
+        return self.discovery
 
     def _rates(self) -> dict[str, object]:
         """Of which alphas and how many trials poison can be asked."""
@@ -184,18 +187,13 @@ class Preview:
         evaluation = self.scenario.evaluation
         return {"alphas": list(self.scenario.attack.alphas), "trials": evaluation.trials, "first_trial": evaluation.first_trial}
 
-    def _read_bulk(self) -> None:
-        """The run's moved points, which only poison is asked of."""
-        from dataclasses import replace
-
+    def _with_bulk(self, discovery: Discovery, run_id: str, path: Path) -> Discovery:
+        """With the run's moved points, which only poison is asked of."""
         from engine.store import Store
 
-        assert self.bulk is not None
-        run_id, path = self.bulk
         with Store.open(path, create=False) as store:
             stored = store.discovery(run_id, bulk=True)
-        if stored is not None:
-            self.found, self.bulk = replace(self.found, arrays=stored.arrays), None
+        return discovery if stored is None else replace(discovery, arrays=stored.arrays)
 
     def _shown(self, images: np.ndarray | None, question: dict[str, Any]) -> dict[str, object]:
         """Thumbnails of the pictures [rows, height, width, 3] told of; nothing where there are none or none were asked for."""

@@ -53,7 +53,7 @@ def further(scenario: Scenario, stacks: Sequence[StackPlan], world: World) -> tu
     return _stacked(specs, first, size, len(stacks))
 
 
-def said(scenario: Scenario, stacks: Sequence[StackPlan]) -> str:
+def in_words(scenario: Scenario, stacks: Sequence[StackPlan]) -> str:
     """A plan in words, for the log."""
     victims = [v for stack in stacks for v in stack.victims]
     targets = len({v.subpopulation for v in victims if v.subpopulation is not None})

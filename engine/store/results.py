@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from engine.arrays import BULK, DiscoveryArrays
 from engine.errors import StoreError
 from engine.rows import Membership, StackPlan, Subpopulation, Table, VictimResult, VictimSpec
 from engine.store.checks import DTYPES
@@ -18,14 +19,12 @@ from engine.store.tables import put_tables
 if TYPE_CHECKING:
     import numpy as np
 
-BULK = ("moved.delta", "moved.features")  # hundreds of megabytes perhaps, and no table asks for them
-
 
 @dataclass(frozen=True)
 class StoredDiscovery:
     """What a run's discovery left in the store; tables are made from it without the data.
 
-    y_test int64 [test rows]; provenance: whence it came (versions, data checksums, device, seed); arrays: further ones by name.
+    y_test int64 [test rows]; provenance: whence it came (versions, data checksums, device, seed).
     """
 
     subpopulations: tuple[Subpopulation, ...]
@@ -33,7 +32,7 @@ class StoredDiscovery:
     y_test: np.ndarray
     classes: tuple[str, ...]
     provenance: Mapping[str, Any]
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    arrays: DiscoveryArrays = field(default_factory=DiscoveryArrays)
 
 
 class Results(Database):
@@ -50,11 +49,11 @@ class Results(Database):
         y_test: np.ndarray,
         classes: Sequence[str],
         provenance: Mapping[str, object],
-        arrays: Mapping[str, np.ndarray] | None = None,
+        arrays: DiscoveryArrays,
     ) -> None:
         """Store what was discovered, once, in one transaction; a second time is an error, for victims were chosen by the first."""
         members = {f"membership.{split}": getattr(membership, split) for split in ("train", "aux", "test")}
-        encoded = {name: encode(array) for name, array in {**members, "y_test": y_test, **(arrays or {})}.items()}
+        encoded = {name: encode(array) for name, array in {**members, "y_test": y_test, **arrays.by_name()}.items()}
         with self.write() as db:
             if db.execute("SELECT 1 FROM discoveries WHERE run_id = ?", (run_id,)).fetchone():
                 raise StoreError("its subpopulations are already stored", where=f"run {run_id}", next="start a new run")
@@ -96,11 +95,12 @@ class Results(Database):
         try:
             members = Membership(*(arrays.pop(f"membership.{split}") for split in ("train", "aux", "test")))
             y_test = arrays.pop("y_test")
+            further = DiscoveryArrays.from_names(arrays)
         except KeyError as error:
             raise StoreError(f"the array {error} is missing", where=f"{self.path}, run {run_id}", next="start the run anew") from error
         with damage_told(f"{self.path}, run {run_id}, its classes"):
             classes = tuple(json.loads(heads[0]["classes"]))
-        return StoredDiscovery(self.subpopulations(run_id), members, y_test, classes, self.provenance(run_id), arrays)
+        return StoredDiscovery(self.subpopulations(run_id), members, y_test, classes, self.provenance(run_id), further)
 
     # ---- the plan ---------------------------------------------------------------------------------------------------
 

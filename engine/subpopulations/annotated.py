@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from engine.arrays import Annotations
 from engine.rows import Dataset
 from engine.scenario.sections import FeatureMatchSection, SubpopulationsSection
 from engine.subpopulations.describing import levels
@@ -16,8 +17,8 @@ MOST_LEVELS = 20  # of a column of texts, and of numbers that are left as they a
 QUARTERS = (0.25, 0.5, 0.75)
 
 
-def annotated(section: SubpopulationsSection, dataset: Dataset) -> tuple[dict[str, tuple[str, ...]], dict[str, np.ndarray]]:
-    """(column -> its level names in reading order, column -> int32 [test rows], codes into them), in the order of the table's columns.
+def annotated(section: SubpopulationsSection, dataset: Dataset) -> Annotations:
+    """In the order of the table's columns.
 
     A feature of FeatureMatch is cut as the scenario cuts it. Other numbers of more than MOST_LEVELS values are cut at the quartiles of aux.
     A column with one level or with too many tells nothing of groups and is left out.
@@ -39,7 +40,7 @@ def annotated(section: SubpopulationsSection, dataset: Dataset) -> tuple[dict[st
         place = np.full(len(level_names), -1, dtype=np.int32)
         place[used] = np.arange(len(used), dtype=np.int32)
         names[column], codes[column] = tuple(level_names[i] for i in used), place[code]
-    return names, codes
+    return Annotations(names, codes)
 
 
 def _coded(

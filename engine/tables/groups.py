@@ -20,7 +20,8 @@ from engine.tables.world import Discovered, Facts
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.evaluation.annotations import Annotations
+    from engine.arrays import Annotations
+
 
 CROSSING = " × "
 
@@ -43,9 +44,8 @@ def groups(facts: Facts, discovered: Discovered, victims: Sequence[VictimResult]
 
     from engine.evaluation import groups as evaluated
     from engine.evaluation import vulnerable
-    from engine.evaluation.annotations import Annotations
 
-    annotations = Annotations.of(getattr(discovered, "arrays", None) or {})
+    annotations = discovered.arrays.annotations
     if not annotations.levels:
         raise RequestError(
             "its test rows have no annotations of few levels",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.attacks.poison import poison, prepare
+from engine.attacks.poison import poison
 from engine.errors import RequestError, ScenarioError
 from engine.rates import count
 from engine.rows import Arm, Dataset, Membership, Poison, Rows, Subpopulation
@@ -19,6 +19,7 @@ from engine.scenario import kinds, modules
 from engine.scenario.parse import parse
 from engine.scenario.sections import LabelFlipSection
 from tests.worlds import sections
+from tests.worlds.attacks import prepare
 
 
 def world(classes: int = 2, n: int = 40) -> tuple[Dataset, Membership]:

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.func import functional_call
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -21,11 +20,12 @@ from engine.errors import BadData, RequestError
 from engine.models.bert.bert import LAYERS, TRIM, Sites, represented, sites
 from engine.models.encoders.files import EncoderSource, fitted
 from engine.models.encoders.skeleton import built, check_length, skeleton_of
+from engine.models.softmax import SoftmaxModel
 
 DRAWN = ("dropout", "scaled_dot_product_attention", "bernoulli", "bernoulli_", "rand", "rand_like")  # what random numbers are drawn in
 
 
-class AutoEncoder:
+class AutoEncoder(SoftmaxModel):
     """A whole encoder with its head. A network as `network.py` has it, whose pixels are tokens; every tensor of a victim is trained.
 
     length: tokens of a row; classes: of the classifier, which is always drawn anew. tune "last_layer": the last encoder layer, what comes
@@ -33,6 +33,7 @@ class AutoEncoder:
     """
 
     has_batch_norm = False
+    cuts_batches = True
 
     def __init__(self, source: EncoderSource, classes: int, length: int, tune: Literal["all", "last_layer"] = "all") -> None:
         made = self._made = skeleton_of(source, classes)
@@ -129,24 +130,6 @@ class AutoEncoder:
         tensors = {**self._fixed(params[0]), **dict(zip(self.names, params, strict=True))}
         module = self._made.module.train(training)
         return functional_call(module, tensors, (), {**self._made.inputs(tokens_BT), **more})
-
-    # ---- loss ---------------------------------------------------------------------------------------------------------
-
-    def losses(self, logits_BO: Tensor, y_B: Tensor) -> Tensor:
-        """Cross-entropy of each row [batch], nats."""
-        return F.cross_entropy(logits_BO, y_B, reduction="none")
-
-    def penalty(self, params: Sequence[Tensor]) -> Tensor:
-        """Half the squared norm of the trained kernels and tables; no biases, no scales of a normalisation."""
-        return sum((params[at].square().sum() for at in self.kernels), start=params[0].new_zeros(())) / 2
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Class probabilities [..., classes]."""
-        return torch.softmax(logits, -1)
-
-    def predict(self, logits: Tensor) -> Tensor:
-        """Predicted classes, uint8 [...]; ties go to the lowest class."""
-        return logits.argmax(-1).to(torch.uint8)
 
     # ---- what it is -----------------------------------------------------------------------------------------------------
 

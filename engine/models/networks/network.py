@@ -17,11 +17,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import StochasticDepth
 
 from engine.errors import RequestError
+from engine.models.softmax import SoftmaxModel
 
 Scaling = tuple[tuple[float, float, float], tuple[float, float, float]]
 CENTRED: Scaling = ((0.5, 0.5, 0.5), (1.0, 1.0, 1.0))  # pixels in -0.5..0.5
@@ -49,7 +49,7 @@ class Blueprint:
     of_classes: bool = False
 
 
-class Network:
+class Network(SoftmaxModel):
     """A body, and on it a dense layer of one output a class.
 
     A victim's tensors are in the order of `names`: params[:trainable] are trained (`parameter_names`; the last two are the dense layer's
@@ -63,6 +63,9 @@ class Network:
         whole = nn.Sequential(OrderedDict({BODY: body, HEAD: nn.Linear(self.width, classes, device="meta")})).eval()
         self.parameter_names = tuple(name for name, _ in whole.named_parameters())
         self.trainable = len(self.parameter_names)
+        penalised = range(self.trainable - 2, self.trainable) if blueprint.penalised == "head" else range(self.trainable)
+        dims = [p.dim() for p in whole.parameters()]
+        self._kernels = tuple(at for at in penalised if dims[at] > 1)
         self.names = (*self.parameter_names, *(name for name, buffer in whole.named_buffers() if buffer.is_floating_point()))
         self._body, self._whole, self._training = _part(body, self), _part(whole, self), _part(copy.deepcopy(whole).train(), self)
         self._pools = {name: _part(module, self) for name, module in _pools_of(body).items()}
@@ -138,27 +141,13 @@ class Network:
             self._fixed[device] = {name: table.to(device) for name, table in self._fixed[torch.device("cpu")].items()}
         return self._fixed[device]
 
-    # ---- loss -------------------------------------------------------------------------------------------------------
-
-    def losses(self, logits_BO: Tensor, y_B: Tensor) -> Tensor:
-        """Cross-entropy of each row [batch], nats."""
-        return F.cross_entropy(logits_BO, y_B, reduction="none")
-
-    def penalty(self, params: Sequence[Tensor]) -> Tensor:
-        """Half the squared norm of the penalised kernels; no biases, no scales of a normalisation."""
-        if self.blueprint.penalised == "head":
-            return params[self.trainable - 2].square().sum() / 2
-        return sum((p.square().sum() for p in params[: self.trainable] if p.dim() > 1), start=params[0].new_zeros(())) / 2
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Class probabilities [..., classes]."""
-        return torch.softmax(logits, -1)
-
-    def predict(self, logits: Tensor) -> Tensor:
-        """Predicted classes, uint8 [...]; ties go to the lowest class."""
-        return logits.argmax(-1).to(torch.uint8)
-
     # ---- what it is -------------------------------------------------------------------------------------------------
+
+    cuts_batches = False
+
+    @property
+    def kernels(self) -> tuple[int, ...]:
+        return self._kernels
 
     @cached_property
     def has_dropout(self) -> bool:

@@ -14,6 +14,7 @@ from engine.scenario import weights
 from engine.scenario.sections import TorchvisionSection
 
 WHERE = "model.architecture"
+SMALLEST = 1  # pixels: what each architecture needs is found where its skeleton is built
 
 
 def blueprint(section: TorchvisionSection, classes: int, image: tuple[int, int]) -> Blueprint:

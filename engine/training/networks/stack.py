@@ -41,11 +41,11 @@ def train_vmapped(
             loss_V += step_loss_V.double() * rows.rows_V
             rows_V += rows.rows_V
             steps += 1
-            if steps == shared.max_steps:
+            if steps == shared.trial.max_steps:
                 break
             report(len(trained) + len(still) * (epoch + step / schedule.steps) / recipe.epochs)
         mean_V = (loss_V / rows_V).cpu().numpy() if shared.loss_wanted(epoch) else np.zeros(len(still))
-        stop_V = np.ones(len(still), bool) if steps == shared.max_steps else rule.stopped(epoch, mean_V)
+        stop_V = np.ones(len(still), bool) if steps == shared.trial.max_steps else rule.stopped(epoch, mean_V)
         epoch += 1
         for v in np.flatnonzero(stop_V):
             left = [t[int(v)].clone() for t in tensors]

@@ -14,6 +14,7 @@ from engine.training.encoders.states import StateRows
 from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.reference.sequential import step_rows
 from engine.training.schedule import Schedule
+from engine.training.trial import Trial
 
 
 class PlainLayer(Rates, Protocol):
@@ -27,12 +28,11 @@ class PlainLayer(Rates, Protocol):
 
 
 def train_encoder_sequential(
-    layer: PlainLayer, init: Sequence[Tensor], data: Training, states: StateRows, job: Job, recipe: Recipe,
-    *, seed: int, trial: int, max_steps: int | None = None,
-) -> Trained:  # fmt: skip
+    layer: PlainLayer, init: Sequence[Tensor], data: Training, states: StateRows, job: Job, recipe: Recipe, trial: Trial
+) -> Trained:
     """Train one victim on the shared schedule of its trial; see `train_encoder_stack`."""
-    schedule = Schedule(len(data.y_N), recipe.batch, seed, trial)
-    draws = DropoutDraws(layer, seed, trial, states.tokens, states.device, states.dtype)
+    schedule = Schedule(len(data.y_N), recipe.batch, trial.seed, trial.number)
+    draws = DropoutDraws(layer, trial.seed, trial.number, states.tokens, states.device, states.dtype)
     params = [p.to(states.device, states.dtype).clone().requires_grad_() for p in init]
     optimizer = _optimizer(params, recipe, layer.kernels)
     labels, steps = torch.from_numpy(job.labels).to(states.device), 0
@@ -54,9 +54,9 @@ def train_encoder_sequential(
             loss.backward()
             optimizer.step()
             total, rows, steps = total + loss.item() * len(losses), rows + len(losses), steps + 1
-            if steps == max_steps:
+            if steps == trial.max_steps:
                 break
-        if steps == max_steps:
+        if steps == trial.max_steps:
             break
     return Trained([p.detach() for p in params], epoch + 1, total / rows)
 

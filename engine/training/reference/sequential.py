@@ -14,6 +14,7 @@ from engine.training.dropout import dropout_draws
 from engine.training.models import NetworkModel, VictimModel
 from engine.training.recipe import Job, Plateau, Recipe, Trained, Training
 from engine.training.schedule import Schedule
+from engine.training.trial import Trial
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 Logits = Callable[[Sequence[Tensor], Tensor, int, int], Tensor]  # (params, x_BF, epoch, step) -> logits_BO
@@ -25,31 +26,24 @@ def train_sequential(
     data: Training,
     job: Job,
     recipe: Recipe,
-    *,
-    seed: int,
-    trial: int,
-    max_steps: int | None = None,
+    trial: Trial,
 ) -> Trained:
-    """Train one victim on the shared schedule of its trial.
-
-    init: its initial parameters, as the model lists them. max_steps: cuts training short (for tests).
-    """
-    schedule = Schedule(len(data.y_N), recipe.batch, seed, trial)
-    return fit(model, init, recipe, lambda epoch: shared_batches(schedule, data, job, epoch), max_steps)
+    """Train one victim on the shared schedule of its trial. init: its initial parameters, as the model lists them."""
+    schedule = Schedule(len(data.y_N), recipe.batch, trial.seed, trial.number)
+    return fit(model, init, recipe, lambda epoch: shared_batches(schedule, data, job, epoch), trial.max_steps)
 
 
 def train_network_sequential(
-    model: NetworkModel, init: Sequence[Tensor], data: Training, job: Job, recipe: Recipe,
-    *, seed: int, trial: int, max_steps: int | None = None,
-) -> Trained:  # fmt: skip
+    model: NetworkModel, init: Sequence[Tensor], data: Training, job: Job, recipe: Recipe, trial: Trial
+) -> Trained:
     """`train_sequential` for a network on pictures, with their augmentation, moved points, dropout and buffers."""
-    schedule = Schedule(len(data.y_N), recipe.batch, seed, trial)
+    schedule = Schedule(len(data.y_N), recipe.batch, trial.seed, trial.number)
     dtype, device = init[0].dtype, data.y_N.device
 
     def logits(params: Sequence[Tensor], pixels_BCHW: Tensor, epoch: int, step: int) -> Tensor:
         # a row alone has no variance for batch norm to divide by: it is run as a test row is
         training = len(pixels_BCHW) > 1 or model.trainable == len(params)
-        with dropout_draws(seed, trial, epoch, step, device):
+        with dropout_draws(trial.seed, trial.number, epoch, step, device):
             return model.logits(params, pixels_BCHW, training=training)
 
     def batches(epoch: int) -> Batches:
@@ -62,8 +56,7 @@ def train_network_sequential(
         for x, y_B in steps:
             yield model.pixels(x), y_B
 
-    kernels = getattr(model, "kernels", ())
-    return fit(model, init, recipe, batches, max_steps, logits=logits, trainable=model.trainable, kernels=kernels)
+    return fit(model, init, recipe, batches, trial.max_steps, logits=logits, trainable=model.trainable, kernels=model.kernels)
 
 
 def shared_batches(schedule: Schedule, data: Training, job: Job, epoch: int) -> Batches:
