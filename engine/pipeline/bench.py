@@ -25,6 +25,7 @@ from engine.pipeline import order as pipeline
 from engine.scenario.sections import ClusterMatchSection, MlpSection, Scenario, TrainedKeys
 from engine.seeds import generator
 from engine.system.processes import cores
+from engine.system.threads import of_torch
 from engine.training.recipe import Job, Training
 from engine.training.trial import Trial
 from engine.victims.choose import AnyFamily, family_of, victims_of
@@ -172,10 +173,8 @@ def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callab
         victims.fit(data, jobs, Trial(scenario.seed, 0, on, workers=side_by_side, max_steps=steps))
 
     def plain(steps: int, threads: int) -> None:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        victims.plain(data, jobs[0], Trial(scenario.seed, 0, on, max_steps=steps))
-        torch.set_num_threads(before)
+        with of_torch(threads):
+            victims.plain(data, jobs[0], Trial(scenario.seed, 0, on, max_steps=steps))
 
     per_epoch = -(-len(data.y_N) // section.batch)
     all_steps = per_epoch * section.epochs
@@ -224,12 +223,10 @@ def _seconds_a_step(train: Callable[[int], None], steps: int) -> float:
 
 def matrix_rate(device: torch.device, n: int = 2048, repeats: int = 8, dtype: torch.dtype = torch.float32) -> float:
     """This device's own rate of a square matrix product, 1e9 operations a second: the best of a few."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(cores())
-    a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
-    out = torch.empty_like(a)
-    best_s = min(_seconds(lambda: torch.mm(a, b, out=out)) for _ in range(repeats))
-    torch.set_num_threads(before)
+    with of_torch(cores()):
+        a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
+        out = torch.empty_like(a)
+        best_s = min(_seconds(lambda: torch.mm(a, b, out=out)) for _ in range(repeats))
     return 2.0 * n**3 / best_s / 1e9
 
 
@@ -266,11 +263,9 @@ class _Eager:
         return f"{self.threads} thread{'s' if self.threads > 1 else ''}" if self.device == "cpu" else self.device
 
     def train(self, jobs: Sequence[Job], threads: int | None = None) -> None:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads or self.threads)
-        for job in jobs:
-            self.victims.plain(self.data, job, self.trial)
-        torch.set_num_threads(before)
+        with of_torch(threads or self.threads):
+            for job in jobs:
+                self.victims.plain(self.data, job, self.trial)
 
 
 class _Sklearn:

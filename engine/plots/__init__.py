@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from engine.plots.data import DAMAGE, Plot, Records, Series, grouped, largest, points, records, valued
 from engine.plots.dose import dose_response
 from engine.rows import RunRow, Table
+from engine.tables.source import TableSource
 
 MOST_ALPHAS = 3  # of a cloud of points: more hide each other; the largest are kept
 MOST_CURVES = 4  # alphas of the distribution and of the worst k
@@ -20,15 +20,8 @@ MOST_CURVES = 4  # alphas of the distribution and of the worst k
 NEEDED = ("damage", "dose", "subpopulations", "confidence", "distribution", "worst")  # tables
 
 
-class Source(Protocol):
-    """What plots need of the store."""
-
-    def table(self, run_id: str, name: str) -> Table: ...
-    def tables(self, run_id: str) -> Mapping[str, int]: ...
-
-
 def plots_of_run(
-    store: Source, run: RunRow, names: Sequence[str] | None = None, *, subpopulations: Sequence[int] | None = None
+    store: TableSource, run: RunRow, names: Sequence[str] | None = None, *, subpopulations: Sequence[int] | None = None
 ) -> dict[str, Plot]:
     """The named plots (None: all) of a run as it stands, under its name, each saying what makes it not the paper's.
 

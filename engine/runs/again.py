@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.errors import RequestError, UnknownName
 from engine.printable import name_of
@@ -125,17 +125,15 @@ def _worst(store: Store, run_id: str, many: int) -> list[int]:
     """Of those with enough test rows for the corrected worst-k; of all, where there are none."""
     from engine.scenario.parse import scenario_of
 
-    table = store.table(run_id, "damage") if "damage" in store.tables(run_id) else None
-    names = [column.name for column in table.spec.columns] if table else []
-    rows: list[dict[str, Any]] = [dict(zip(names, cells, strict=True)) for cells in table.rows] if table else []
-    told = [(row["alpha"], row["damage"], row["subpopulation"]) for row in rows if row["damage"] is not None]
-    if not told:
+    rows = store.table(run_id, "damage").records() if "damage" in store.tables(run_id) else []
+    damages = [(row["alpha"], row["damage"], row["subpopulation"]) for row in rows if row["damage"] is not None]
+    if not damages:
         raise RequestError("it has no damages yet", where=f"run {run_id}", next="give numbers with --only, or wait for its victims")
     least = scenario_of(store.run(run_id)).evaluation.min_test_rows
     enough = {s.index for s in store.subpopulations(run_id) if s.test_rows >= least}
-    told = [each for each in told if each[2] in enough] or told
-    largest = max(alpha for alpha, _, _ in told)
-    order = sorted((-damage, s) for alpha, damage, s in told if alpha == largest)
+    damages = [each for each in damages if each[2] in enough] or damages
+    largest = max(alpha for alpha, _, _ in damages)
+    order = sorted((-damage, s) for alpha, damage, s in damages if alpha == largest)
     return [int(s) for _, s in order[:many]]
 
 

@@ -49,11 +49,11 @@ class Results(Database):
         y_test: np.ndarray,
         classes: Sequence[str],
         provenance: Mapping[str, object],
-        arrays: DiscoveryArrays,
+        arrays: DiscoveryArrays | None = None,
     ) -> None:
         """Store what was discovered, once, in one transaction; a second time is an error, for victims were chosen by the first."""
         members = {f"membership.{split}": getattr(membership, split) for split in ("train", "aux", "test")}
-        encoded = {name: encode(array) for name, array in {**members, "y_test": y_test, **arrays.by_name()}.items()}
+        encoded = {name: encode(array) for name, array in {**members, "y_test": y_test, **(arrays or DiscoveryArrays()).by_name()}.items()}
         with self.write() as db:
             if db.execute("SELECT 1 FROM discoveries WHERE run_id = ?", (run_id,)).fetchone():
                 raise StoreError("its subpopulations are already stored", where=f"run {run_id}", next="start a new run")

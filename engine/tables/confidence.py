@@ -7,13 +7,13 @@ from math import isnan
 from engine.evaluation import confidence
 from engine.evaluation.prediction import of_mean
 from engine.tables.cells import Row, line, mean, predicted, reading
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 
 
-def rows(work: Work) -> list[Row]:
-    d, table, published = work.damages, [], work.published
-    for a, alpha in enumerate(work.world.facts.alphas):
-        for group in confidence.groups(work.attacked):
+def rows(figures: Figures) -> list[Row]:
+    d, table, published = figures.damages, [], figures.published
+    for a, alpha in enumerate(figures.world.facts.alphas):
+        for group in confidence.groups(figures.attacked):
             known = [s for s in group.members if not isnan(d.damage_AS[a, s.index])]
             values = [float(d.damage_AS[a, s.index]) for s in known]
             value, told = reading(None if published is None else published.confidence.get(group.name))

@@ -12,14 +12,14 @@ from engine.evaluation.tried import Tried, fresh, tried
 from engine.rates import count, points_of
 from engine.rows import Subpopulation
 from engine.tables.cells import Row, cell, line
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 
 
-def rows(work: Work) -> list[Row]:
+def rows(figures: Figures) -> list[Row]:
     """One row for each attacked subpopulation."""
-    facts = work.world.facts
-    seen, later = tried(work.world.counts, facts.alphas, facts.trials), fresh(work.world.counts, facts.trials)
-    return [_row(work, s, seen, later) for s in work.attacked]
+    facts = figures.world.facts
+    seen, later = tried(figures.world.counts, facts.alphas, facts.trials), fresh(figures.world.counts, facts.trials)
+    return [_row(figures, s, seen, later) for s in figures.attacked]
 
 
 def needed_of(seen: Tried, s: int, level: float) -> Needed | None:
@@ -41,8 +41,8 @@ def size_of(s: Subpopulation, per: str) -> int:
     return s.train_rows if per == "train" else s.aux_rows
 
 
-def _row(work: Work, s: Subpopulation, seen: Tried, later: Tried | None) -> Row:
-    facts, at = work.world.facts, s.index
+def _row(figures: Figures, s: Subpopulation, seen: Tried, later: Tried | None) -> Row:
+    facts, at = figures.world.facts, s.index
     found, size = needed_of(seen, at, facts.dose_level), size_of(s, facts.per)
     beyond = found is None or found.alpha == inf
     largest = None if found is None else float(found.alphas[-1])
@@ -67,7 +67,7 @@ def _row(work: Work, s: Subpopulation, seen: Tried, later: Tried | None) -> Row:
         interval=None if found is None or found.low is None else f"{told(found.low)} to {told(found.high)}",
         points=points,
         points_needed=None if found is None or largest is None else str(points) if points is not None else f"> {int(largest * size)}",
-        poison_share=points / work.world.train_rows if points is not None and work.world.train_rows else None,
+        poison_share=points / figures.world.train_rows if points is not None and figures.world.train_rows else None,
         largest=largest,
         damage_at_largest=None if found is None else float(found.fitted[-1]),
         curve=None if found is None else " ".join(f"{a:.6g}:{d:.6g}" for a, d in zip([0, *found.alphas], [0, *found.fitted], strict=True)),

@@ -8,17 +8,18 @@ runs only `compare_worst` says something, each run's own worst k.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import RequestError
 from engine.paper import system_of
-from engine.rows import RunRow, Table, TableSpec, VictimResult
+from engine.rows import RunRow, TableSpec
 from engine.tables.cells import Row
 from engine.tables.compare import COMPARISONS, Both, compare_rows, worst_rows
+from engine.tables.source import Source
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
-    from engine.tables.work import Work
+    from engine.tables.figures import Figures
     from engine.tables.world import Discovered
 
 Compared = tuple[TableSpec, tuple[Row, ...], tuple[str, ...]]
@@ -30,23 +31,13 @@ OTHER_SCHEDULE = "not paired: trained under another schedule"
 OTHER_ROWS = "not paired: other test rows of the same description"
 
 
-class Source(Protocol):
-    """What a comparison needs of the store."""
-
-    def run(self, run_id: str) -> RunRow: ...
-    def table(self, run_id: str, name: str) -> Table: ...
-    def tables(self, run_id: str) -> Mapping[str, int]: ...
-    def discovery(self, run_id: str) -> Discovered | None: ...
-    def victims(self, run_id: str, with_predictions: bool = True) -> list[VictimResult]: ...
-
-
 def compared(store: Source, run_ids: Sequence[str]) -> Compared:
     """(spec, rows, what must be known of them in words): one row per other run, alpha and subpopulation that both attack.
 
     Raises RequestError for fewer than two runs, or before the subpopulations of one are known.
     """
     runs = _runs(store, run_ids)
-    works = {run.id: _work(store, run) for run in runs}
+    works = {run.id: _figures(store, run) for run in runs}
     rows: list[Row] = []
     notes = list(_deviations(runs))
     for other in runs[1:]:
@@ -105,19 +96,19 @@ def _runs(store: Source, run_ids: Sequence[str]) -> list[RunRow]:
     return runs
 
 
-def _work(store: Source, run: RunRow) -> tuple[Scenario, Discovered, Work]:
+def _figures(store: Source, run: RunRow) -> tuple[Scenario, Discovered, Figures]:
     from engine.scenario.parse import scenario_of
-    from engine.tables.work import Work
+    from engine.tables.figures import Figures
     from engine.tables.world import World
 
     found = store.discovery(run.id)
     if found is None:
         raise RequestError("its subpopulations are not known yet", where=f"run {run.id}", next="wait for its discovery, or resume it")
     scenario = scenario_of(run)
-    return scenario, found, Work(World.start(scenario, found, store.victims(run.id)))
+    return scenario, found, Figures(World.start(scenario, found, store.victims(run.id)))
 
 
-Known = tuple["Scenario", "Discovered", "Work"]
+Known = tuple["Scenario", "Discovered", "Figures"]
 
 
 def _both(baseline: RunRow, other: RunRow, known: Known, others: Known) -> tuple[Both, list[str]]:
@@ -178,7 +169,7 @@ def _same_rows(known: Known, others: Known) -> bool:
     return alike and np.array_equal(known[1].y_test, others[1].y_test)
 
 
-def _same_members(one: Work, two: Work, rows_alike: bool) -> list[tuple[int, int, bool]]:
+def _same_members(one: Figures, two: Figures, rows_alike: bool) -> list[tuple[int, int, bool]]:
     """(index in the one, in the other, with the same test rows?) of each subpopulation that both attack, by the first.
 
     By index and test rows, else (features alone) by description.

@@ -11,17 +11,17 @@ from engine.evaluation.paired import Paired, mean_difference, paired
 from engine.evaluation.worst import Worst
 from engine.tables.cells import Row, cell, line, mean
 from engine.tables.columns import KS
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 
 TWO_RANKINGS = "the worst of each attack by its own ranking: other subpopulations, so no interval"
 
 
-def rows(work: Work) -> list[Row]:
+def rows(figures: Figures) -> list[Row]:
     """Of each alpha: means over all and over those with enough test rows, the worst k both ways, then one row a subpopulation."""
-    pair = paired(work.label_flip, work.layout)
+    pair = paired(figures.label_flip, figures.layout)
     found = []
-    for a in range(len(work.world.facts.alphas)):
-        of = _Alpha(work, pair, a)
+    for a in range(len(figures.world.facts.alphas)):
+        of = _Alpha(figures, pair, a)
         found += [*of.means(), *of.worst(), *of.each()]
     return found
 
@@ -29,8 +29,8 @@ def rows(work: Work) -> list[Row]:
 class _Alpha:
     """The rows of one alpha."""
 
-    def __init__(self, work: Work, pair: Paired, a: int) -> None:
-        self.work, self.pair, self.a = work, pair, a
+    def __init__(self, figures: Figures, pair: Paired, a: int) -> None:
+        self.figures, self.pair, self.a = figures, pair, a
 
     def _points(self, s: int) -> float | None:
         trials = int(self.pair.trials_AS[self.a, s])
@@ -38,7 +38,7 @@ class _Alpha:
 
     def _gain(self, s: int) -> Gain | None:
         """Of a subpopulation, also before its first victims where it does not depend on how many points there are."""
-        return self.work.world.optimised.gain(s, self._points(s) or 0.0)
+        return self.figures.world.optimised.gain(s, self._points(s) or 0.0)
 
     def _told(self, members: Sequence[int]) -> dict[str, object]:
         """What every row says of the optimised points and of how many there are: means over its subpopulations."""
@@ -59,7 +59,7 @@ class _Alpha:
 
     def _line(self, group: str, members: Sequence[int], **cells: object) -> Row:
         of_one = {"subpopulation": None, "description": None, "test_rows": None, "note": None}
-        shared = {"alpha": self.work.world.facts.alphas[self.a], "group": group, "subpopulations": len(members)}
+        shared = {"alpha": self.figures.world.facts.alphas[self.a], "group": group, "subpopulations": len(members)}
         return line("optimization", **{**of_one, **shared, **self._told(members), **cells})
 
     def each(self) -> list[Row]:
@@ -79,14 +79,14 @@ class _Alpha:
                 trials=int(pair.trials_AS[a, s.index]),
                 test_rows=s.test_rows,
             )
-            for s in self.work.attacked
+            for s in self.figures.attacked
         ]
 
     def means(self) -> list[Row]:
         """Means over all subpopulations with a damage by both, and over those of them with enough test rows."""
         pair, a = self.pair, self.a
-        known = [s.index for s in self.work.attacked if not isnan(pair.difference_AS[a, s.index])]
-        enough = [s for s in known if self.work.enough_test_rows[s]]
+        known = [s.index for s in self.figures.attacked if not isnan(pair.difference_AS[a, s.index])]
+        enough = [s for s in known if self.figures.enough_test_rows[s]]
         found = []
         for group, members in (("all", known), ("enough test rows", enough)):
             interval = mean_difference(pair, a, members)
@@ -107,9 +107,9 @@ class _Alpha:
 
     def worst(self) -> list[Row]:
         """The worst k as published and corrected, each attack's own; what is said of points is of the optimised attack's worst."""
-        pair, work = self.pair, self.work
+        pair, figures = self.pair, self.figures
         flip, best = (
-            worst.worst_of(layout, self.a, damage_AS[self.a], work.published_sizes, work.enough_test_rows, KS)
+            worst.worst_of(layout, self.a, damage_AS[self.a], figures.published_sizes, figures.enough_test_rows, KS)
             for layout, damage_AS in ((pair.control, pair.control_AS), (pair.attack, pair.attack_AS))
         )
         found = []

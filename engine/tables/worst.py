@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from engine.evaluation import worst
 from engine.tables.cells import Row, line, mean, predicted, reading
 from engine.tables.columns import KS
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 
 
-def rows(work: Work) -> list[Row]:
-    d, table, aux_rows = work.damages, [], {s.index: s.aux_rows for s in work.world.subpopulations}
-    test_rows = {s.index: s.test_rows for s in work.attacked}
+def rows(figures: Figures) -> list[Row]:
+    d, table, aux_rows = figures.damages, [], {s.index: s.aux_rows for s in figures.world.subpopulations}
+    test_rows = {s.index: s.test_rows for s in figures.attacked}
     all_rows = sum(test_rows.values())
-    published = work.published
-    for a, alpha in enumerate(work.world.facts.alphas):
-        found = worst.worst_of(work.layout, a, d.damage_AS[a], work.published_sizes, work.enough_test_rows, KS)
+    published = figures.published
+    for a, alpha in enumerate(figures.world.facts.alphas):
+        found = worst.worst_of(figures.layout, a, d.damage_AS[a], figures.published_sizes, figures.enough_test_rows, KS)
         for k, w in zip(KS, found, strict=True):
             value, told = (None, None) if published is None else reading(published.worst.get((alpha, k)), published.rerun(alpha, k))
             size, _ = reading(None if published is None else published.size.get(k))
@@ -47,7 +47,7 @@ def rows(work: Work) -> list[Row]:
                     chosen_corrected=_list(w.picks),
                     left_out=" ".join(f"{s} ({rows})" for s, rows in test_rows.items() if s not in w.eligible),
                     note=w.note,
-                    **predicted(work.replications[a].worst(k), value),
+                    **predicted(figures.replications[a].worst(k), value),
                 )
             )
     return table

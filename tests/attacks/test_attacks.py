@@ -140,7 +140,7 @@ def test_every_attack_of_the_grammar_is_here():
 
 def test_label_flipping_needs_nothing_worked_out_before():
     data, membership = world()
-    assert prepare(LabelFlipSection(), [target()], data, membership, None, seed=0, trials=range(3)) == {}
+    assert prepare(LabelFlipSection(), [target()], data, membership, None, seed=0, trials=range(3)) is None
 
 
 def test_a_subpopulation_without_aux_rows_makes_no_poison():

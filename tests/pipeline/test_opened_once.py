@@ -20,19 +20,22 @@ from engine.models.networks.network import Network
 from engine.pipeline.discovery import Discovery, StackJob
 from engine.pipeline.order import RunPipeline
 from engine.rows import VictimResult
-from engine.scenario.parse import parse
+from engine.scenario.parse import load, parse
 from engine.scenario.sections import Scenario
 from tests.models.test_encoders import pieces, reviews, saved, scenario_of
+from tests.worlds import pictures as picture_files
 
 PICTURES = """
-title = "digits, from a file of weights"
+title = "pictures, from a file of weights"
 [dataset]
-kind = "digits"
-rows = 300
+kind = "image_folder"
+path = "{folder}"
+image_size = 8
+split = [0.4, 0.3, 0.3]
 [model]
 kind = "conv"
 epochs = 1
-batch = 50
+batch = 16
 [subpopulations]
 kind = "cluster_match"
 clusters = 3
@@ -79,6 +82,21 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Counter[
         cached.cache_clear()
 
 
+def pictures(folder: Path) -> Path:
+    """Ninety pictures of two classes."""
+    for number in range(90):
+        file = folder / ("cat", "dog")[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(picture_files.coded(picture_files.pixels(number, 8)))
+    return folder
+
+
+def weights_of(path: Path) -> Path:
+    """A file of weights of the small convolutional network."""
+    torch.save({f"features.{name}": tensor for name, tensor in conv.body(2).state_dict().items()}, path)
+    return path
+
+
 def carried_out(scenario: Scenario, data: Path) -> tuple[Discovery, list[VictimResult]]:
     """The whole of a run, as a worker drives it."""
     pipeline = RunPipeline()
@@ -92,8 +110,9 @@ def carried_out(scenario: Scenario, data: Path) -> tuple[Discovery, list[VictimR
 
 @pytest.mark.parametrize(("tune", "attack"), [("all", "label_flip"), ("last_layer", "label_flip"), ("last_layer", "gradient")])
 def test_a_file_of_weights_is_read_once_a_run(opened: Counter[str], tmp_path: Path, tune: str, attack: str) -> None:
-    torch.save({f"features.{name}": tensor for name, tensor in conv.body(10).state_dict().items()}, tmp_path / "w.pt")
-    scenario = parse(PICTURES.format(attack=attack), overrides=[f'model.weights="{tmp_path / "w.pt"}"', f'model.tune="{tune}"'])
+    file = weights_of(tmp_path / "w.pt")
+    text = PICTURES.format(attack=attack, folder=pictures(tmp_path / "pictures"))
+    scenario = parse(text, overrides=[f'model.weights="{file}"', f'model.tune="{tune}"'])
     discovery, results = carried_out(scenario, tmp_path)
     assert len(results) > 4
     assert (discovery.arrays.moved is not None) == (attack == "gradient")
@@ -101,10 +120,10 @@ def test_a_file_of_weights_is_read_once_a_run(opened: Counter[str], tmp_path: Pa
 
 
 def test_an_adversary_that_is_trained_otherwise_shares_what_is_opened(opened: Counter[str], tmp_path: Path) -> None:
-    torch.save({f"features.{name}": tensor for name, tensor in conv.body(10).state_dict().items()}, tmp_path / "w.pt")
-    file = f'weights="{tmp_path / "w.pt"}"'
-    overrides = [f"model.{file}", 'model.tune="last_layer"', f'adversary.model={{kind="conv", {file}, epochs=2, batch=50}}']
-    carried_out(parse(PICTURES.format(attack="label_flip"), overrides=overrides), tmp_path)
+    file = weights_of(tmp_path / "w.pt")
+    other = f'adversary.model={{kind="conv", weights="{file}", epochs=2, batch=16}}'
+    text = PICTURES.format(attack="label_flip", folder=pictures(tmp_path / "pictures"))
+    carried_out(parse(text, overrides=[f'model.weights="{file}"', 'model.tune="last_layer"', other]), tmp_path)
     assert opened == {"w.pt": 1, "network": 1}
 
 
@@ -119,8 +138,7 @@ def test_an_encoder_and_its_tokenizer_are_read_once_a_run(opened: Counter[str], 
 
 def test_a_job_that_was_pickled_is_the_same_job() -> None:
     """Another process makes the same victims of it, bit for bit."""
-    text = PICTURES.format(attack="label_flip").replace('kind = "conv"', 'kind = "mlp"').replace('layer = "pool1"\n', "")
-    scenario, pipeline = parse(text), RunPipeline()
+    scenario, pipeline = load("quickstart", smoke=True), RunPipeline()
     discovery = pipeline.discover(scenario, Path(), device="cpu", log=lambda line: None, progress=lambda what, share: None, on_step=None)
     stack = pipeline.plan(scenario, discovery, "cpu", log=lambda line: None)[0]
     job = StackJob(scenario, discovery, stack, "cpu")

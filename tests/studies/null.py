@@ -21,7 +21,7 @@ from engine.evaluation.layout import Layout
 from engine.evaluation.vulnerable import LEAST_TRIALS, Q
 from engine.pipeline import order as pipeline
 from engine.rows import VictimResult, VictimSpec
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 from engine.training.dense import train_stacked
 from engine.training.recipe import Job
 from engine.training.trial import Trial
@@ -74,7 +74,7 @@ def main() -> None:
     print(f"vulnerable: {vulnerable}")
     random, by_t, in_use = np.random.default_rng(0), [], []
     for _ in range(options.draws):
-        layout = Work(world_of(given, found, dealt(results, random))).layout
+        layout = Figures(world_of(given, found, dealt(results, random))).layout
         in_use.append(called(layout))
         by_t.append(called(replace(layout, crossed=None)))
     for test, each in (("in use", in_use), ("moderated t", by_t)):

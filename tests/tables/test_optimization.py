@@ -19,7 +19,7 @@ from engine.store import MEMORY, Store
 from engine.tables import columns
 from engine.tables.build import build, materialised
 from engine.tables.columns import MATERIALISED
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 from engine.tables.world import Facts, World
 from tests.worlds import evaluation as evaluation_world
 from tests.worlds.evaluation import CLASSES, ROWS, discovered
@@ -125,7 +125,7 @@ def test_the_mean_over_subpopulations_has_an_interval_over_trials(world: World) 
     assert everyone["difference"] == pytest.approx(np.mean([row["difference"] for row in one]))
     assert enough["subpopulations"] == sum(row["test_rows"] >= FACTS.min_test_rows for row in one) == 5
     assert everyone["low"] < everyone["difference"] < everyone["high"]
-    pair = paired(Work(world).label_flip, Work(world).layout)
+    pair = paired(Figures(world).label_flip, Figures(world).layout)
     lost_TS = (pair.control.right_ATS - pair.attack.right_ATS)[1][:, :6] / pair.attack.n_S[:6]
     plain = student.ppf(0.975, 3) * lost_TS.mean(1).std(ddof=1) / 2
     reach = (everyone["high"] - everyone["low"]) / 2
@@ -217,7 +217,7 @@ def test_no_difference_is_called_where_both_attacks_are_one(results: list[Victim
 
 def test_mean_difference_of_nobody() -> None:
     world = World.start(FACTS, found_with(MOVED))
-    pair = paired(Work(world).label_flip, Work(world).layout)
+    pair = paired(Figures(world).label_flip, Figures(world).layout)
     assert mean_difference(pair, 0, []).low is None
     assert mean_difference(pair, 0, [0]).trials == 0
 
@@ -225,7 +225,7 @@ def test_mean_difference_of_nobody() -> None:
 def test_trials_that_lose_and_win_the_same_rows_leave_an_interval(results: list[VictimResult]) -> None:
     """Means of trials are equal and what rows lose cancels: the variance of both is nothing."""
     world = World.start(FACTS, found_with(MOVED), results)
-    pair = paired(Work(world).label_flip, Work(world).layout)
+    pair = paired(Figures(world).label_flip, Figures(world).layout)
     diff_ATR = np.zeros_like(pair.attack.diff_ATR)
     diff_ATR[0, :2, :2] = [[1, -1], [-1, 1]]  # the first rows are subpopulation 0's
     same = replace(pair.attack, diff_ATR=diff_ATR)

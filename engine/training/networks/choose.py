@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from engine.system.threads import of_torch
 from engine.training.models import NetworkModel
 from engine.training.networks.one import train_one
 from engine.training.networks.stack import train_vmapped
@@ -60,7 +61,7 @@ def train_networks(
     with _exact(device):
         parts = min(trial.workers, len(jobs)) if device.type == "cpu" and can_fork() else 1
         threads = trial.workers if device.type == "cpu" and parts < 2 else None  # one victim at a time has all of its cores as threads
-        with _threads(threads):
+        with of_torch(threads):
             return train_shared_out(train, len(jobs), trial, parts)
 
 
@@ -74,20 +75,6 @@ def train_one_by_one(shared: NetworkTrial, jobs: Sequence[Job], report: Callable
 
 
 WAYS = {"one_by_one": train_one_by_one, "vmapped": train_vmapped}
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """So many of PyTorch's own threads within it; None leaves them as they are."""
-    if not count:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager
