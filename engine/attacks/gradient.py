@@ -117,24 +117,24 @@ def _move_all(
     most = _rows_at_once(points, images, adversary, target)
     lo = 0
     while lo < len(points):
-        here = slice(lo, _end(points, lo, most, target.one_target))
+        batch = slice(lo, _end(points, lo, most, target.one_target))
 
-        def report(steps: int, first: int = lo, rows: int = here.stop - lo) -> None:
+        def report(steps: int, first: int = lo, rows: int = batch.stop - lo) -> None:
             so_far = first * (attack.steps + 1) + steps * rows
             progress(PHASE, so_far / total)
             check()
 
         try:
-            pixels_BCHW = adversary.pixels(images[points.rows[here]]).detach()
-            labels_B = torch.from_numpy(points.labels[here]).to(pixels_BCHW.device)
-            found = move(attack, pixels_BCHW, labels_B, points.subpopulation[here], target, report)
+            pixels_BCHW = adversary.pixels(images[points.rows[batch]]).detach()
+            labels_B = torch.from_numpy(points.labels[batch]).to(pixels_BCHW.device)
+            moved = move(attack, pixels_BCHW, labels_B, points.subpopulation[batch], target, report)
         except torch.OutOfMemoryError:
             if most == 1:
                 raise
             most = max(1, most // 2)
             continue
-        delta[here], before[here], after[here] = found
-        lo = here.stop
+        delta[batch], before[batch], after[batch] = moved
+        lo = batch.stop
 
 
 def move(

@@ -138,11 +138,11 @@ class StateFile:
         for batch in _batches(order, lengths):
             report(f"computing hidden states of {len(missing):,} texts", done / total)
             with all_cores():
-                found = self.encoder.states(torch.from_numpy(np.stack([wanted[key] for key in batch])))
-            found = found.to(getattr(torch, self.dtype)).cpu()
-            pending += [(key, lengths[key], found[i, : lengths[key]]) for i, key in enumerate(batch)]
+                states = self.encoder.states(torch.from_numpy(np.stack([wanted[key] for key in batch])))
+            states = states.to(getattr(torch, self.dtype)).cpu()
+            pending += [(key, lengths[key], states[i, : lengths[key]]) for i, key in enumerate(batch)]
             done += sum(lengths[key] for key in batch)
-            size += found.numel() * found.element_size()
+            size += states.numel() * states.element_size()
             if size >= BYTES_A_WRITE:
                 self._append(pending, kept)
                 size = 0

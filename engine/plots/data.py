@@ -84,7 +84,7 @@ def valued(name: str, rows: Records, x: str, y: str, *, of: str = "", intervals:
 
 def grouped(pairs: Iterable[tuple[Any, dict[str, Any]]]) -> dict[Any, Records]:
     """Rows by what stands before them, in order."""
-    found: dict[Any, Records] = {}
+    groups: dict[Any, Records] = {}
     for key, row in pairs:
-        found.setdefault(key, []).append(row)
-    return found
+        groups.setdefault(key, []).append(row)
+    return groups

@@ -104,8 +104,8 @@ def strip_of(scenario: Scenario, discovery: Discovery, one: Subpopulation, pictu
         images = poison.images(first)
         if images is not None and len(images):
             drawn = showing.thumbnails(images, SIDE)
-        given, true = poison.poison.labels[first], poison.poison.true_labels[first]
-        labels = tuple((dataset.classes[g], dataset.classes[t]) for g, t in zip(given, true, strict=True))
+        labels_given, true = poison.poison.labels[first], poison.poison.true_labels[first]
+        labels = tuple((dataset.classes[g], dataset.classes[t]) for g, t in zip(labels_given, true, strict=True))
     return Strip(one, typical, names, drawn, labels)
 
 
@@ -133,9 +133,9 @@ def draw(strips: Sequence[Strip], head: Sequence[str], pictures: int, points: in
         for k, picture in enumerate(strip.members):
             _card(sheet, pen, (WORDS + k * (SIDE + GAP), top + GAP), picture, strip.classes[k], QUIET, small)
         for k, picture in enumerate(strip.points):
-            given, true = strip.labels[k]
-            ink = QUIET if given == true else WRONG
-            _card(sheet, pen, (left + k * (SIDE + GAP), top + GAP), picture, given, ink, small)
+            label_given, true = strip.labels[k]
+            ink = QUIET if label_given == true else WRONG
+            _card(sheet, pen, (left + k * (SIDE + GAP), top + GAP), picture, label_given, ink, small)
     return sheet
 
 

@@ -143,12 +143,12 @@ class Preview:
         part = _part(question, len(where), rows)
         some = where[part]
         heads = [[row_id, dataset.classes[y]] for row_id, y in zip(rows.ids[some].tolist(), rows.y[some].tolist(), strict=True)]
-        columns, told = _beside(["row", "class"], heads, rows, some)
+        columns, cells = _beside(["row", "class"], heads, rows, some)
         shown = self._shown(None if rows.images is None else rows.images[some], question)
         shown |= _texts(None if rows.texts is None else rows.texts[some])
         order = {"order": "nearest the centre first"} if nearest else {}
         head = {"index": index, "split": split, "total": len(where), "first": part.start}
-        self.answers.say(members={**head, "columns": columns, "rows": told, **shown, **order, **self._rates()})
+        self.answers.say(members={**head, "columns": columns, "rows": cells, **shown, **order, **self._rates()})
 
     def _poison(self, index: int, alpha: float, trial: int, question: dict[str, Any]) -> None:
         from engine.preview import showing
@@ -164,16 +164,16 @@ class Preview:
         part = _part(question, len(poison), dataset.aux)
         some = poison.rows[part]
         marks = zip(dataset.aux.ids[some].tolist(), poison.labels[part].tolist(), poison.true_labels[part].tolist(), strict=True)
-        heads: list[list[object]] = [[part.start + at, row, classes[given], classes[true]] for at, (row, given, true) in enumerate(marks)]
+        heads: list[list[object]] = [[part.start + at, row, classes[label], classes[true]] for at, (row, label, true) in enumerate(marks)]
         names = ["point", "row", "given", "true"]
         if points.share is not None:
             heads = [[*head, round(float(share), 3)] for head, share in zip(heads, points.share[part], strict=True)]
             names.append("moved")
-        columns, told = _beside(names, heads, dataset.aux, some)
+        columns, cells = _beside(names, heads, dataset.aux, some)
         shown = self._shown(points.images(part), question) | _texts(None if dataset.aux.texts is None else dataset.aux.texts[some])
         head = {"index": index, "split": "poison", "alpha": alpha, "trial": trial, "note": points.note}
         size = {"total": len(poison), "first": part.start}
-        self.answers.say(members={**head, **size, "columns": columns, "rows": told, **shown, **self._rates()})
+        self.answers.say(members={**head, **size, "columns": columns, "rows": cells, **shown, **self._rates()})
 
     def _discovery(self) -> Discovery:
         if self.discovery is None:
@@ -225,8 +225,8 @@ def _beside(names: list[str], heads: list[list[object]], rows: Rows, some: np.nd
     """(columns, cells): the heads, and beside them the raw columns of these rows."""
     frame = rows.frame.iloc[some]
     values = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
-    told = [[*head, *(_plain(cell) for cell in cells)] for head, cells in zip(heads, values, strict=True)]
-    return [*names, *(str(name) for name in frame.columns)], told
+    cells_beside = [[*head, *(_plain(cell) for cell in cells)] for head, cells in zip(heads, values, strict=True)]
+    return [*names, *(str(name) for name in frame.columns)], cells_beside
 
 
 def _plain(cell: Any) -> object:

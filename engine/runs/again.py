@@ -40,35 +40,37 @@ def scenario_of(
     from engine.scenario.identity import dump
     from engine.scenario.parse import parse, stored
 
-    there = store.subpopulations(run_id)
-    if not there:
+    subpopulations_of_run = store.subpopulations(run_id)
+    if not subpopulations_of_run:
         raise RequestError("its subpopulations are not discovered yet", where=f"run {run_id}", next="wait, or: subpop resume " + run_id)
     marked = sorted(set(subpopulations))
     if not marked:
-        raise RequestError("no subpopulation is marked", where=f"run {run_id}", next=f"give some of 0 to {len(there) - 1}")
-    if beyond := [index for index in marked if not 0 <= index < len(there)]:
+        raise RequestError("no subpopulation is marked", where=f"run {run_id}", next=f"give some of 0 to {len(subpopulations_of_run) - 1}")
+    if beyond := [index for index in marked if not 0 <= index < len(subpopulations_of_run)]:
         raise RequestError(
             f"there is no subpopulation {_listed(beyond)}",
             where=f"run {run_id}",
-            next=f"there are {len(there)}, numbered 0 to {len(there) - 1}",
+            next=f"there are {len(subpopulations_of_run)}, numbered 0 to {len(subpopulations_of_run) - 1}",
         )
     row = store.run(run_id)
     where = f"the scenario of run {run_id}"
-    own = stored(row.scenario_toml, where=where, say=say)
+    parent = stored(row.scenario_toml, where=where, say=say)
     wanted = [f"subpopulations.only={marked}", 'subpopulations.select="all"']  # a person chose: no rule chooses among those
     if fresh:
         wanted.append(f"evaluation.first_trial={1 + max(_looked_at(store, run_id))}")
-    text = dump(own.model_copy(update={"smoke": {}}))  # its sliver may not have the marked subpopulations, and is not asked for
+    text = dump(parent.model_copy(update={"smoke": {}}))  # its sliver may not have the marked subpopulations, and is not asked for
     scenario = parse(text, where=where, overrides=[*wanted, *overrides], say=say)
-    _check_same_subpopulations(own, scenario, run_id)
+    _check_same_subpopulations(parent, scenario, run_id)
     if list(scenario.subpopulations.only) != marked:
         raise RequestError("are given twice", where="subpopulations.only", next="mark them once, with --only")
     section = scenario.subpopulations
-    kept_out = {s.index: why for s in there if s.index in marked and (why := _kept_out(s, section.min_size, section.max_size))}
+    kept_out = {
+        s.index: why for s in subpopulations_of_run if s.index in marked and (why := _kept_out(s, section.min_size, section.max_size))
+    }
     if kept_out:
-        told = "; ".join(f"{index} ({why})" for index, why in kept_out.items())
-        could = _listed([s.index for s in there if not _kept_out(s, section.min_size, section.max_size)]) or "none"
-        raise RequestError(f"cannot be attacked: subpopulation {told}", where=f"run {run_id}", next=f"these can be: {could}")
+        reasons = "; ".join(f"{index} ({why})" for index, why in kept_out.items())
+        could = _listed([s.index for s in subpopulations_of_run if not _kept_out(s, section.min_size, section.max_size)]) or "none"
+        raise RequestError(f"cannot be attacked: subpopulation {reasons}", where=f"run {run_id}", next=f"these can be: {could}")
     return scenario
 
 
@@ -146,15 +148,15 @@ def _kept_out(s: Subpopulation, least: int, most: int | None) -> str:
     return "" if s.test_rows else "no test rows"
 
 
-def _check_same_subpopulations(own: Scenario, new: Scenario, run_id: str) -> None:
+def _check_same_subpopulations(parent: Scenario, new: Scenario, run_id: str) -> None:
     """Refuse what would form other subpopulations, for the marked numbers would mean others."""
     from engine.runs.reuse import same_subpopulations
 
-    changed = [name for name in ("seed", "dataset", "adversary") if getattr(own, name) != getattr(new, name)]
-    changed += [] if same_subpopulations(own.subpopulations, new.subpopulations) else ["subpopulations"]
-    of_model = own.subpopulations.kind == "cluster_match" and own.subpopulations.layer != "input" and own.adversary.model is None
-    changed += ["model"] if of_model and own.model != new.model else []
-    changed += ["precision"] if of_model and own.compute.precision != new.compute.precision else []
+    changed = [name for name in ("seed", "dataset", "adversary") if getattr(parent, name) != getattr(new, name)]
+    changed += [] if same_subpopulations(parent.subpopulations, new.subpopulations) else ["subpopulations"]
+    of_model = parent.subpopulations.kind == "cluster_match" and parent.subpopulations.layer != "input" and parent.adversary.model is None
+    changed += ["model"] if of_model and parent.model != new.model else []
+    changed += ["precision"] if of_model and parent.compute.precision != new.compute.precision else []
     if changed:
         raise RequestError(
             f"with {' and '.join(changed)} changed there would be other subpopulations than those marked",
@@ -191,14 +193,14 @@ def _said(store: Store, run_id: str, scenario: Scenario) -> str:
     """What must stand beside every number of the run."""
     many = len(scenario.subpopulations.only)
     head = f"attacked again: {many} subpopulation{'s were' if many != 1 else ' was'} marked by looking at run {run_id}"
-    own = scenario.evaluation.trial_numbers
-    searched = len(own) if scenario.evaluation.find is not None else 0  # a search's fresh trials follow its own
-    both = sorted(_looked_at(store, run_id) & set(range(own.start, own.stop + searched)))
+    new_trials = scenario.evaluation.trial_numbers
+    searched = len(new_trials) if scenario.evaluation.find is not None else 0  # a search's fresh trials follow its own
+    both = sorted(_looked_at(store, run_id) & set(range(new_trials.start, new_trials.stop + searched)))
     if not both:
         return f"{head}; fresh trials alone count here"
     several = both == list(range(both[0], both[-1] + 1)) and len(both) > 1
-    said = f"trials {both[0]}-{both[-1]} count" if several else f"trial {_listed(both)} counts"
-    return f"{head}, whose {said} here too"
+    counting = f"trials {both[0]}-{both[-1]} count" if several else f"trial {_listed(both)} counts"
+    return f"{head}, whose {counting} here too"
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -114,12 +114,12 @@ def same_members(one: Membership, other: Membership) -> bool:
 
 def reusable(store: Store, parent: Parent, scenario: Scenario, stored: StoredDiscovery) -> Reusable:
     """stored: this run's own discovery."""
-    theirs = parent.discovery
+    of_parent = parent.discovery
     if parent.schedule != versions.SCHEDULE:
         return Reusable(parent.id, why=f"it was trained under schedule {parent.schedule}, this run is under {versions.SCHEDULE}")
-    if stored.provenance.get("data") != theirs.provenance.get("data") or not _equal(stored.y_test, theirs.y_test):
+    if stored.provenance.get("data") != of_parent.provenance.get("data") or not _equal(stored.y_test, of_parent.y_test):
         return Reusable(parent.id, why="the data is not the same")
-    if stored.classes != theirs.classes or not same_members(stored.membership, theirs.membership):
+    if stored.classes != of_parent.classes or not same_members(stored.membership, of_parent.membership):
         return Reusable(parent.id, why="the subpopulations are not the same")
     if not _same(scenario, parent.scenario, "dataset", "model", "adversary", "seed"):
         return Reusable(parent.id, why="another model is trained, or another way")
@@ -127,11 +127,11 @@ def reusable(store: Store, parent: Parent, scenario: Scenario, stored: StoredDis
     if not _same_poison(scenario.attack, parent.scenario.attack):
         optimised = scenario.attack.kind != "label_flip"
         why = "the points of an optimised attack are its run's own" if optimised else "another attack makes other poison"
-    elif not _equal(stored.arrays.proba_aux_AC, theirs.arrays.proba_aux_AC):
+    elif not _equal(stored.arrays.proba_aux_AC, of_parent.arrays.proba_aux_AC):
         why = "the adversary's model is not the same"
     sizes = {s.index: s.train_rows if scenario.attack.per == "train" else s.aux_rows for s in stored.subpopulations}
     labels = {s.index: s.target_label for s in stored.subpopulations}
-    same_label = {s.index for s in theirs.subpopulations if labels.get(s.index) == s.target_label}
+    same_label = {s.index for s in of_parent.subpopulations if labels.get(s.index) == s.target_label}
     kept = {}
     for victim in store.victims(parent.id):
         spec = victim.spec
@@ -141,7 +141,7 @@ def reusable(store: Store, parent: Parent, scenario: Scenario, stored: StoredDis
             if victim.poison_points != count(spec.alpha, sizes[spec.subpopulation]):
                 continue
         kept[key(spec)] = victim
-    differences = [_difference(what, theirs.provenance, stored.provenance) for what in MADE_BY]
+    differences = [_difference(what, of_parent.provenance, stored.provenance) for what in MADE_BY]
     return Reusable(parent.id, kept, why, tuple(each for each in differences if each))
 
 

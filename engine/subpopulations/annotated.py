@@ -29,10 +29,10 @@ def annotated(section: SubpopulationsSection, dataset: Dataset) -> Annotations:
     aux, test = dataset.aux.frame, dataset.test.frame
     for column in map(str, test.columns):
         both = pd.concat([aux[column], test[column]], ignore_index=True)
-        found = _coded(column, both, bins, always=column in features)
-        if found is None:
+        coded = _coded(column, both, bins, always=column in features)
+        if coded is None:
             continue
-        code, level_names = found
+        code, level_names = coded
         code = code[len(aux) :]
         used = np.unique(code)
         if len(used) < 2 and column not in features:
@@ -54,9 +54,9 @@ def _coded(
         return annotate(name, column, None)
     if values is None:
         return None
-    there = values[np.isfinite(values)]
-    edges = np.unique(np.quantile(there, QUARTERS))
-    if levels.integral(there):
+    finite = values[np.isfinite(values)]
+    edges = np.unique(np.quantile(finite, QUARTERS))
+    if levels.integral(finite):
         edges = np.unique(np.ceil(edges))
-    edges = edges[edges > there.min()]
+    edges = edges[edges > finite.min()]
     return annotate(name, column, tuple(float(edge) for edge in edges)) if len(edges) else None

@@ -35,11 +35,11 @@ def check_target(rule: str, classes: tuple[str, ...], known: np.ndarray | None =
     if rule not in (*RULES, *classes):
         raise UnknownName("class or rule", rule, (*RULES, *classes), next="(in attack.target_label)")
     if known is not None and rule not in RULES and not known[classes.index(rule)]:
-        there = [name for name, has in zip(classes, known, strict=True) if has]
+        usable = [name for name, has in zip(classes, known, strict=True) if has]
         raise RequestError(
             f"train has no row of class {rule!r}, or too few for a clean victim to know it (attack.target_min_rows)",
             where="attack.target_label",
-            next=f"use one of {', '.join((*RULES, *there[:10]))}{' …' if len(there) > 10 else ''}, or correct the data's labels",
+            next=f"use one of {', '.join((*RULES, *usable[:10]))}{' …' if len(usable) > 10 else ''}, or correct the data's labels",
         )
 
 
@@ -60,12 +60,14 @@ def few_rows_note(y: np.ndarray, classes: tuple[str, ...], known: np.ndarray) ->
     """That some classes are never a target for want of train rows, with what they may be a slip for; y int [rows] of train."""
     count = np.bincount(y, minlength=len(classes))
     big = [name for name, enough in zip(classes, known, strict=True) if enough]
-    told = []
+    notes = []
     for name, rows, enough in zip(classes, count, known, strict=True):
         if not enough and big:
             near = nearest(name, big)
-            told.append(f"{name!r} ({rows:,} row{'' if rows == 1 else 's'}{f'; did you mean {near!r}?' if near else ''})")
-    more = f" and {len(told) - 5} more" if len(told) > 5 else ""
+            notes.append(f"{name!r} ({rows:,} row{'' if rows == 1 else 's'}{f'; did you mean {near!r}?' if near else ''})")
+    more = f" and {len(notes) - 5} more" if len(notes) > 5 else ""
     return (
-        f"too few train rows to be anybody's target: {', '.join(told[:5])}{more}; attack.target_min_rows moves the bound" if told else None
+        f"too few train rows to be anybody's target: {', '.join(notes[:5])}{more}; attack.target_min_rows moves the bound"
+        if notes
+        else None
     )

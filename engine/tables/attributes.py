@@ -11,8 +11,8 @@ from engine.tables.figures import Figures
 
 def rows(figures: Figures) -> list[Row]:
     """One row for each annotated column, the most tied first."""
-    found = [_row(figures, column) for column in figures.world.annotations.levels]
-    return sorted(found, key=_strength)
+    lines = [_row(figures, column) for column in figures.world.annotations.levels]
+    return sorted(lines, key=_strength)
 
 
 def _strength(row: Row) -> tuple[float, str]:
@@ -26,16 +26,16 @@ def _row(figures: Figures, column: str) -> Row:
     inside = slot_R < size
     flat = slot_R[inside].astype(np.int64) * len(levels) + code_R[inside]
     table_SL = np.bincount(flat, minlength=size * len(levels)).reshape(size, len(levels))
-    found = association(table_SL)
+    strength = association(table_SL)
     return line(
         "attributes",
         attribute=column,
         levels=len(levels),
-        rows=found.rows,
-        nmi=found.nmi,
-        nmi_by_chance=found.nmi_by_chance,
-        cramers_v=found.cramers_v,
-        p=found.p,
+        rows=strength.rows,
+        nmi=strength.nmi,
+        nmi_by_chance=strength.nmi_by_chance,
+        cramers_v=strength.cramers_v,
+        p=strength.p,
         strongest=_strongest(figures, table_SL, levels),
         published=None,
         published_as=None,

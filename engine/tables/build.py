@@ -45,8 +45,8 @@ BUILDERS: dict[str, Callable[[Figures], list[Row]]] = {
 def build(world: World, names: Sequence[str] | None = None) -> Mapping[str, Table]:
     """The named tables of a run (None: all that it has), finished or not, in stable order."""
     figures = Figures(world)
-    there = (*materialised(world.facts), *(("attributes",) if world.annotations.levels else ()))
-    return {name: Table(SPECS[name], tuple(BUILDERS[name](figures))) for name in (there if names is None else names)}
+    available = (*materialised(world.facts), *(("attributes",) if world.annotations.levels else ()))
+    return {name: Table(SPECS[name], tuple(BUILDERS[name](figures))) for name in (available if names is None else names)}
 
 
 def materialised(facts: Facts) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ def rows(figures: Figures) -> list[Row]:
         groups: list[tuple[str, int | None, Sequence[int]]] = [(f"worst {k}", k, order[:k]) for k in KS]
         for name, k, picks in [*groups, ("all", None, everyone)]:
             interval = collateral_of(figures.layout, a, picks)
-            value, told = reading(None if figures.published is None or k is None else figures.published.collateral.get((alpha, k)))
+            value, source = reading(None if figures.published is None or k is None else figures.published.collateral.get((alpha, k)))
             each = [float(d.collateral_AS[a, s]) for s in picks if not isnan(d.collateral_AS[a, s])]
             table.append(
                 line(
@@ -36,7 +36,7 @@ def rows(figures: Figures) -> list[Row]:
                     damage=mean([float(d.damage_AS[a, s]) for s in picks]),
                     trials=interval.trials,
                     published=value,
-                    published_as=told,
+                    published_as=source,
                     **predicted(_other_groups(interval, each, figures.others), value),
                 )
             )

@@ -114,14 +114,14 @@ def compare_rows(both: Both) -> Iterator[Row]:
     from engine.evaluation import vulnerable
 
     one, two = both.one.world.facts.alphas, both.two.world.facts.alphas
-    found = [_pair(both, alpha, place) for alpha in sorted({*one, *two}) for place in range(len(both.at))]
-    tested = [row for row in found if row["p"] is not None]
+    pairs = [_pair(both, alpha, place) for alpha in sorted({*one, *two}) for place in range(len(both.at))]
+    tested = [row for row in pairs if row["p"] is not None]
     if tested:
         import numpy as np
 
         for row, q in zip(tested, vulnerable.adjusted(np.array([row["p"] for row in tested])).tolist(), strict=True):
             row |= {"q": q, "differs": q <= vulnerable.Q}
-    for row in found:
+    for row in pairs:
         yield line("compare", **row)
 
 
@@ -177,16 +177,16 @@ def worst_rows(baseline: str, other: str, one: Table, two: Table) -> Iterator[Ro
     """Every alpha and k of either run's `worst`, in that order."""
     sides = {"baseline": by_key(one, "alpha", "k"), "other": by_key(two, "alpha", "k")}
     for alpha, k in sorted({*sides["baseline"], *sides["other"]}):
-        found = {name: rows.get((alpha, k), {}) for name, rows in sides.items()}
+        by_side = {name: rows.get((alpha, k), {}) for name, rows in sides.items()}
         cells = {
-            f"{name}_{column}": row.get(column) for name, row in found.items() for column in ("as_published", "corrected", "low", "high")
+            f"{name}_{column}": row.get(column) for name, row in by_side.items() for column in ("as_published", "corrected", "low", "high")
         }
-        notes = [ONE_HAS_IT.format("other" if name == "baseline" else "baseline") for name, row in found.items() if not row]
-        notes += [f"{name}: {row['note']}" for name, row in found.items() if row.get("note") and row.get("low") is None]
+        notes = [ONE_HAS_IT.format("other" if name == "baseline" else "baseline") for name, row in by_side.items() if not row]
+        notes += [f"{name}: {row['note']}" for name, row in by_side.items() if row.get("note") and row.get("low") is None]
         difference, low, high = mover(
-            *([row.get(part) for part in ("corrected", "low", "high")] for row in (found["other"], found["baseline"]))
+            *([row.get(part) for part in ("corrected", "low", "high")] for row in (by_side["other"], by_side["baseline"]))
         )
-        published = mover(*([row.get("as_published"), None, None] for row in (found["other"], found["baseline"])))[0]
+        published = mover(*([row.get("as_published"), None, None] for row in (by_side["other"], by_side["baseline"])))[0]
         yield line(
             "compare_worst",
             baseline=baseline,

@@ -17,7 +17,7 @@ def rows(figures: Figures) -> list[Row]:
         for s in figures.attacked:
             at = (a, s.index)
             points, labelled = cell(d.points_AS[at]), figures.labels[s.index] is not None
-            value, told = reading(None if figures.published is None else figures.published.single.get((s.description, alpha)))
+            value, source = reading(None if figures.published is None else figures.published.single.get((s.description, alpha)))
             table.append(
                 line(
                     "damage",
@@ -46,7 +46,7 @@ def rows(figures: Figures) -> list[Row]:
                     aux_rows=s.aux_rows,
                     test_rows=s.test_rows,
                     published=value,
-                    published_as=told,
+                    published_as=source,
                     **_one_more(figures, at, value),
                 )
             )

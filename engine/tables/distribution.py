@@ -24,10 +24,10 @@ def rows(figures: Figures) -> list[Row]:
     return [row for a in range(len(figures.world.facts.alphas)) for row in _of_alpha(figures, a, corrected[a])]
 
 
-def _of_alpha(figures: Figures, a: int, found: tuple[np.ndarray, Mixture] | None) -> Iterator[Row]:
+def _of_alpha(figures: Figures, a: int, mixture_of_alpha: tuple[np.ndarray, Mixture] | None) -> Iterator[Row]:
     alpha = figures.world.facts.alphas[a]
     seen, eligible = (_known(figures.damages.damage_AS[a][among]) for among in (figures.published_sizes, figures.enough_test_rows))
-    mixture = None if found is None else found[1]
+    mixture = None if mixture_of_alpha is None else mixture_of_alpha[1]
     copies = None if mixture is None or len(mixture.seen_SG) < 2 else mixture.copies()
     others = figures.replications[a]
     published = {}
@@ -42,7 +42,7 @@ def _of_alpha(figures: Figures, a: int, found: tuple[np.ndarray, Mixture] | None
         interval: tuple[float, float] | None,
         other: Interval,
     ) -> Row:
-        share, told = published.get(at, (None, None)) if group == "share" and at is not None else (None, None)
+        share, source = published.get(at, (None, None)) if group == "share" and at is not None else (None, None)
         return line(
             "distribution",
             alpha=alpha,
@@ -54,10 +54,10 @@ def _of_alpha(figures: Figures, a: int, found: tuple[np.ndarray, Mixture] | None
             corrected=value,
             low=None if interval is None else interval[0],
             high=None if interval is None else interval[1],
-            corrected_n=0 if found is None else len(found[0]),
+            corrected_n=0 if mixture_of_alpha is None else len(mixture_of_alpha[0]),
             attacked=len(figures.attacked),
             published=share,
-            published_as=told,
+            published_as=source,
             predicted_low=other.low,
             predicted_high=other.high,
             outside=other.outside(share),

@@ -25,10 +25,10 @@ def rows(figures: Figures) -> list[Row]:
 def needed_of(seen: Tried, s: int, level: float) -> Needed | None:
     """The curve of one subpopulation and where it reaches the level; None before its first damage."""
     alpha_J, damage_J = seen.alpha_JS[:, s], seen.damages.damage_AS[:, s]
-    told = np.flatnonzero(~np.isnan(damage_J) & ~np.isnan(alpha_J))
-    told = told[np.argsort(alpha_J[told], kind="stable")]
+    measured = np.flatnonzero(~np.isnan(damage_J) & ~np.isnan(alpha_J))
+    measured = measured[np.argsort(alpha_J[measured], kind="stable")]
     df_J, se_J = _df(seen, s), seen.damages.se_AS[:, s]
-    return dose.needed(alpha_J[told], damage_J[told], seen.damages.trials_AS[told, s], se_J[told], df_J[told], level)
+    return dose.needed(alpha_J[measured], damage_J[measured], seen.damages.trials_AS[measured, s], se_J[measured], df_J[measured], level)
 
 
 def _df(seen: Tried, s: int) -> np.ndarray:
@@ -43,14 +43,14 @@ def size_of(s: Subpopulation, per: str) -> int:
 
 def _row(figures: Figures, s: Subpopulation, seen: Tried, later: Tried | None) -> Row:
     facts, at = figures.world.facts, s.index
-    found, size = needed_of(seen, at, facts.dose_level), size_of(s, facts.per)
-    beyond = found is None or found.alpha == inf
-    largest = None if found is None else float(found.alphas[-1])
-    points = None if found is None or beyond else points_of(found.alpha, size)
+    needed, size = needed_of(seen, at, facts.dose_level), size_of(s, facts.per)
+    beyond = needed is None or needed.alpha == inf
+    largest = None if needed is None else float(needed.alphas[-1])
+    points = None if needed is None or beyond else points_of(needed.alpha, size)
     trials = int(seen.damages.trials_AS[:, at].max(initial=0))
 
     def told(alpha: float | None) -> str | None:
-        if alpha is None or found is None:
+        if alpha is None or needed is None:
             return None
         return f"> {largest:g}" if alpha == inf else f"{alpha:.3g}"
 
@@ -60,17 +60,19 @@ def _row(figures: Figures, s: Subpopulation, seen: Tried, later: Tried | None) -
         subpopulation=at,
         description=s.description,
         level=facts.dose_level,
-        needed=None if found is None else told(found.alpha),
-        alpha=None if found is None else _finite(found.alpha),
-        low=None if found is None else _finite(found.low),
-        high=None if found is None else _finite(found.high),
-        interval=None if found is None or found.low is None else f"{told(found.low)} to {told(found.high)}",
+        needed=None if needed is None else told(needed.alpha),
+        alpha=None if needed is None else _finite(needed.alpha),
+        low=None if needed is None else _finite(needed.low),
+        high=None if needed is None else _finite(needed.high),
+        interval=None if needed is None or needed.low is None else f"{told(needed.low)} to {told(needed.high)}",
         points=points,
-        points_needed=None if found is None or largest is None else str(points) if points is not None else f"> {int(largest * size)}",
+        points_needed=None if needed is None or largest is None else str(points) if points is not None else f"> {int(largest * size)}",
         poison_share=points / figures.world.train_rows if points is not None and figures.world.train_rows else None,
         largest=largest,
-        damage_at_largest=None if found is None else float(found.fitted[-1]),
-        curve=None if found is None else " ".join(f"{a:.6g}:{d:.6g}" for a, d in zip([0, *found.alphas], [0, *found.fitted], strict=True)),
+        damage_at_largest=None if needed is None else float(needed.fitted[-1]),
+        curve=None
+        if needed is None
+        else " ".join(f"{a:.6g}:{d:.6g}" for a, d in zip([0, *needed.alphas], [0, *needed.fitted], strict=True)),
         trials=trials,
         test_rows=s.test_rows,
         found_alpha=later_alpha,
@@ -81,18 +83,18 @@ def _row(figures: Figures, s: Subpopulation, seen: Tried, later: Tried | None) -
         fresh_trials=0 if later is None else int(later.damages.trials_AS[0, at]),
         published=None,
         published_as=None,
-        note=_note(found, trials, later_alpha, facts.finds),
+        note=_note(needed, trials, later_alpha, facts.finds),
     )
 
 
-def _note(found: Needed | None, trials: int, later: float | None, finds: bool) -> str | None:
-    if found is None:
+def _note(needed: Needed | None, trials: int, later: float | None, finds: bool) -> str | None:
+    if needed is None:
         return "no victims yet"
     if trials < 2:
         return "an interval needs two trials"
     if later is not None:
         return None
-    if found.alpha == inf:
+    if needed.alpha == inf:
         return "not reached by the largest alpha tried"
     return "its fresh trials are to come" if finds else None
 

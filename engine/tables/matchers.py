@@ -40,14 +40,14 @@ def matchers(sides: Sequence[Side]) -> Table:
 
 def unlike(one: Side, other: Side) -> list[str]:
     """In what two runs differ that must be the same, as scenario keys."""
-    told = []
+    differences = []
     for path in SAME:
         left, right = one.scenario, other.scenario
         for key in path:
             left, right = left[key], right[key]
         if left != right:
-            told.append(".".join(path))
-    return told
+            differences.append(".".join(path))
+    return differences
 
 
 def _rows(feature: Side | None, cluster: Side | None) -> Iterator[Row]:
@@ -61,20 +61,20 @@ def _rows(feature: Side | None, cluster: Side | None) -> Iterator[Row]:
     keys = sorted({key for rows in worst.values() for key in rows})
     for alpha, k in keys:
         cells: dict[str, object] = {}
-        found = {name: rows.get((alpha, k)) for name, rows in worst.items()}
+        by_matcher = {name: rows.get((alpha, k)) for name, rows in worst.items()}
         for name, side in sides.items():
-            row = found[name] or {}
+            row = by_matcher[name] or {}
             attacked = [] if side is None else [each for each in side.damage.records() if each["alpha"] == alpha]
-            told = [each["vulnerable"] for each in attacked if each["vulnerable"] is not None]
+            judgements = [each["vulnerable"] for each in attacked if each["vulnerable"] is not None]
             cells |= {
                 f"{name}_run": None if side is None else side.run_id,
                 f"{name}_as_published": row.get("as_published"),
                 f"{name}_corrected": row.get("corrected"),
-                f"{name}_vulnerable": sum(told) if told else None,
+                f"{name}_vulnerable": sum(judgements) if judgements else None,
                 f"{name}_attacked": len(attacked) if side is not None else None,
             }
-        difference, low, high = _difference(found["cluster"], found["feature"])
-        missing = [f"{name}: {row['note']}" for name, row in found.items() if row and row["note"]]
+        difference, low, high = _difference(by_matcher["cluster"], by_matcher["feature"])
+        missing = [f"{name}: {row['note']}" for name, row in by_matcher.items() if row and row["note"]]
         yield line(
             "matchers",
             alpha=alpha,

@@ -19,11 +19,11 @@ TWO_RANKINGS = "the worst of each attack by its own ranking: other subpopulation
 def rows(figures: Figures) -> list[Row]:
     """Of each alpha: means over all and over those with enough test rows, the worst k both ways, then one row a subpopulation."""
     pair = paired(figures.label_flip, figures.layout)
-    found = []
+    lines = []
     for a in range(len(figures.world.facts.alphas)):
         of = _Alpha(figures, pair, a)
-        found += [*of.means(), *of.worst(), *of.each()]
-    return found
+        lines += [*of.means(), *of.worst(), *of.each()]
+    return lines
 
 
 class _Alpha:
@@ -87,10 +87,10 @@ class _Alpha:
         pair, a = self.pair, self.a
         known = [s.index for s in self.figures.attacked if not isnan(pair.difference_AS[a, s.index])]
         enough = [s for s in known if self.figures.enough_test_rows[s]]
-        found = []
+        cells = []
         for group, members in (("all", known), ("enough test rows", enough)):
             interval = mean_difference(pair, a, members)
-            found.append(
+            cells.append(
                 self._line(
                     group,
                     members,
@@ -103,7 +103,7 @@ class _Alpha:
                     note=None if interval.low is not None else "an interval needs two complete trials",
                 )
             )
-        return found
+        return cells
 
     def worst(self) -> list[Row]:
         """The worst k as published and corrected, each attack's own; what is said of points is of the optimised attack's worst."""
@@ -112,12 +112,12 @@ class _Alpha:
             worst.worst_of(layout, self.a, damage_AS[self.a], figures.published_sizes, figures.enough_test_rows, KS)
             for layout, damage_AS in ((pair.control, pair.control_AS), (pair.attack, pair.attack_AS))
         )
-        found = []
+        cells = []
         for k, one, other in zip(KS, flip, best, strict=True):
-            found.append(self._worst(f"worst {k}, as published", other.published_picks, one.published, other.published, other))
+            cells.append(self._worst(f"worst {k}, as published", other.published_picks, one.published, other.published, other))
         for k, one, other in zip(KS, flip, best, strict=True):
-            found.append(self._worst(f"worst {k}, corrected", other.picks, one.corrected, other.corrected, other))
-        return found
+            cells.append(self._worst(f"worst {k}, corrected", other.picks, one.corrected, other.corrected, other))
+        return cells
 
     def _worst(self, group: str, picks: Sequence[int], flip: float | None, best: float | None, of: Worst) -> Row:
         return self._line(

@@ -16,9 +16,9 @@ def rows(figures: Figures) -> list[Row]:
     all_rows = sum(test_rows.values())
     published = figures.published
     for a, alpha in enumerate(figures.world.facts.alphas):
-        found = worst.worst_of(figures.layout, a, d.damage_AS[a], figures.published_sizes, figures.enough_test_rows, KS)
-        for k, w in zip(KS, found, strict=True):
-            value, told = (None, None) if published is None else reading(published.worst.get((alpha, k)), published.rerun(alpha, k))
+        worst_k = worst.worst_of(figures.layout, a, d.damage_AS[a], figures.published_sizes, figures.enough_test_rows, KS)
+        for k, w in zip(KS, worst_k, strict=True):
+            value, source = (None, None) if published is None else reading(published.worst.get((alpha, k)), published.rerun(alpha, k))
             size, _ = reading(None if published is None else published.size.get(k))
             table.append(
                 line(
@@ -41,7 +41,7 @@ def rows(figures: Figures) -> list[Row]:
                     clean_accuracy=mean([float(d.clean_AS[a, s]) for s in w.published_picks]),
                     size=mean([aux_rows[s] for s in w.published_picks]),
                     published=value,
-                    published_as=told,
+                    published_as=source,
                     published_size=size,
                     chosen=_list(w.published_picks),
                     chosen_corrected=_list(w.picks),

@@ -196,9 +196,9 @@ def logits_of_rows(
     for lo in range(0, len(numbers), at_once):
         report(lo / len(numbers))
         parts.append(stack.logits(*states.take(numbers[by_length[lo : lo + at_once]])))
-    found = torch.cat(parts, 1)
-    out = torch.empty_like(found)
-    out[:, torch.from_numpy(by_length).to(found.device)] = found
+    sorted_logits = torch.cat(parts, 1)
+    out = torch.empty_like(sorted_logits)
+    out[:, torch.from_numpy(by_length).to(sorted_logits.device)] = sorted_logits
     return out
 
 

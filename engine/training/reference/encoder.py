@@ -38,15 +38,15 @@ def train_encoder_sequential(
     labels, steps = torch.from_numpy(job.labels).to(states.device), 0
     for epoch in range(recipe.epochs):
         drawn, total, rows = draws.poison(epoch, len(job.rows)), 0.0, 0
-        for step, (clean, own) in enumerate(step_rows(schedule, data, job, epoch)):
+        for step, (clean, poison) in enumerate(step_rows(schedule, data, job, epoch)):
             x, real = states.take(data.x_NF[clean, 0].cpu().numpy())
             logits = layer.logits(params, x, real, draws.clean(epoch, step, len(clean), x.shape[1]))
             losses = layer.losses(logits, data.y_N[clean])
-            if len(own):
-                points = own.cpu().numpy()
+            if len(poison):
+                points = poison.cpu().numpy()
                 x, real = states.take(data.x_AF[torch.from_numpy(job.rows[points]), 0].cpu().numpy())
                 logits = layer.logits(params, x, real, draws.of_points(drawn, points, x.shape[1]))
-                losses = torch.cat([losses, layer.losses(logits, labels[own])])
+                losses = torch.cat([losses, layer.losses(logits, labels[poison])])
             loss = losses.mean()
             if recipe.weight_decay and recipe.optimizer == "adam":
                 loss = loss + recipe.weight_decay * layer.penalty(params)

@@ -62,8 +62,8 @@ def train_network_sequential(
 def shared_batches(schedule: Schedule, data: Training, job: Job, epoch: int) -> Batches:
     """The epoch's steps: the trial's clean batch, then the victim's own poison rows of that step."""
     pool_rows, labels = (torch.from_numpy(a).to(data.y_N.device) for a in (job.rows, job.labels))
-    for clean, own in step_rows(schedule, data, job, epoch):
-        yield torch.cat([data.x_NF[clean], data.x_AF[pool_rows[own]]]), torch.cat([data.y_N[clean], labels[own]])
+    for clean, points in step_rows(schedule, data, job, epoch):
+        yield torch.cat([data.x_NF[clean], data.x_AF[pool_rows[points]]]), torch.cat([data.y_N[clean], labels[points]])
 
 
 def picture_batches(schedule: Schedule, data: Training, job: Job, epoch: int, augment: bool, dtype: torch.dtype) -> Batches:
@@ -75,11 +75,11 @@ def picture_batches(schedule: Schedule, data: Training, job: Job, epoch: int, au
         poison = (poison + torch.from_numpy(job.delta).to(device, dtype)).clamp(0, 1)
     draws = partial(augmentation.draws, schedule.seed, schedule.trial, epoch, image=image, device=device)
     how_clean, how_poison = draws(rows=len(data.y_N), of="clean rows"), draws(rows=len(job.rows), of="poison points")
-    for clean, own in step_rows(schedule, data, job, epoch):
-        x, x_own = data.x_NF[clean].to(dtype) / 255, poison[own]
+    for clean, points in step_rows(schedule, data, job, epoch):
+        x, x_own = data.x_NF[clean].to(dtype) / 255, poison[points]
         if augment:
-            x, x_own = augmentation.apply(x, how_clean.take(clean)), augmentation.apply(x_own, how_poison.take(own))
-        yield torch.cat([x, x_own]), torch.cat([data.y_N[clean], labels[own]])
+            x, x_own = augmentation.apply(x, how_clean.take(clean)), augmentation.apply(x_own, how_poison.take(points))
+        yield torch.cat([x, x_own]), torch.cat([data.y_N[clean], labels[points]])
 
 
 def step_rows(schedule: Schedule, data: Training, job: Job, epoch: int) -> Batches:
