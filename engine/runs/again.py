@@ -104,7 +104,7 @@ def start(
         spawn=spawn,
         worker=worker,
         parent=run_id,
-        deviations=(_said(store, run_id, scenario),),
+        deviations=(_trials_in_words(store, run_id, scenario),),
     )
 
 
@@ -189,7 +189,7 @@ def _line(store: Store, run_id: str) -> Iterator[RunRow]:
         run_id = row.parent
 
 
-def _said(store: Store, run_id: str, scenario: Scenario) -> str:
+def _trials_in_words(store: Store, run_id: str, scenario: Scenario) -> str:
     """What must stand beside every number of the run."""
     many = len(scenario.subpopulations.only)
     head = f"attacked again: {many} subpopulation{'s were' if many != 1 else ' was'} marked by looking at run {run_id}"

@@ -46,7 +46,7 @@ def further(scenario: Scenario, stacks: Sequence[StackPlan], world: World) -> tu
     if all(v.alpha in grid for v in poisoned) and (inside := _inside(scenario, world)):
         specs = [VictimSpec(0, trial, "poisoned", s, alpha) for trial in own_trials for s, alpha in inside]
         return _stacked(specs, first, size, len(stacks))
-    alphas_by_subpopulation = _found(scenario, world)
+    alphas_by_subpopulation = _needed_alphas(scenario, world)
     specs = []
     for trial in range(own_trials.stop, own_trials.stop + len(own_trials)) if alphas_by_subpopulation else ():
         specs += [VictimSpec(0, trial, "clean"), *(VictimSpec(0, trial, "poisoned", s, alpha) for s, alpha in alphas_by_subpopulation)]
@@ -75,7 +75,7 @@ def _inside(scenario: Scenario, world: World) -> list[tuple[int, float]]:
     return pairs
 
 
-def _found(scenario: Scenario, world: World) -> list[tuple[int, float]]:
+def _needed_alphas(scenario: Scenario, world: World) -> list[tuple[int, float]]:
     return [(s.index, exact(points_of(needed.alpha, size), size)) for s, needed, size in _curves(scenario, world)]
 
 
@@ -93,9 +93,9 @@ def _curves(scenario: Scenario, world: World) -> list[tuple[Subpopulation, Neede
 def _stacked(specs: Sequence[VictimSpec], first: int, size: int, stacks: int) -> tuple[StackPlan, ...]:
     """Stacks of at most `size`, each of one trial, victims and stacks numbered on."""
     numbered = [replace(spec, index=first + i) for i, spec in enumerate(specs)]
-    found: list[StackPlan] = []
+    regrouped: list[StackPlan] = []
     for trial in sorted({spec.trial for spec in numbered}):
         of_trial = [spec for spec in numbered if spec.trial == trial]
-        next_one = stacks + len(found)
-        found += [StackPlan(next_one + i, trial, tuple(of_trial[lo : lo + size])) for i, lo in enumerate(range(0, len(of_trial), size))]
-    return tuple(found)
+        next_one = stacks + len(regrouped)
+        regrouped += [StackPlan(next_one + i, trial, tuple(of_trial[lo : lo + size])) for i, lo in enumerate(range(0, len(of_trial), size))]
+    return tuple(regrouped)

@@ -27,7 +27,7 @@ QUEUE_POLL_S = 0.5
 
 
 class Status:
-    """What the run's row should say now; the work writes it, the heart's thread reads it."""
+    """What the run's row should say now; the work writes it, the heartbeat's thread reads it."""
 
     def __init__(self) -> None:
         self.phase = "loading libraries"
@@ -64,7 +64,7 @@ class Work:
         self.control.check()
 
     def at(self, what: str, share: float) -> None:
-        """The pipeline's progress within a phase; the heart writes it at its next beat."""
+        """The pipeline's progress within a phase; the heartbeat writes it at its next beat."""
         self.control.check()
         self.status.phase = f"{what}, {share:.0%}" if 0 < share < 1 else what
 

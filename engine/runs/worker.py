@@ -21,7 +21,7 @@ from engine.errors import ClaimLost, Interrupted, RequestError, RunFailed, Store
 from engine.printable import clean_lines
 from engine.rows import RunState
 from engine.runs.control import Control
-from engine.runs.heartbeat import Heart
+from engine.runs.heartbeat import Heartbeat
 from engine.runs.resumable import refuse_other_versions
 from engine.runs.work import Status, carry_out
 from engine.scenario.parse import stored
@@ -50,8 +50,8 @@ def work(
     store = store.fenced(run_id, claim)
     status, control = Status(), control or Control()
     status.control = control
-    heart = Heart(store.path, run_id, claim, control, status.fields)
-    heart.start()
+    heartbeat = Heartbeat(store.path, run_id, claim, control, status.fields)
+    heartbeat.start()
     end: dict[str, object]
     try:
         carry_out(store, run_id, data_dir, pipeline, control, status)
@@ -63,7 +63,7 @@ def work(
     except Exception as error:
         end = {"state": "failed", "phase": "", "error": _say(store, run_id, error)}
     finally:
-        heart.stop()
+        heartbeat.stop()
     end |= {"finished_at": store.now(), "eta_s": None, "victims_per_minute": None}
     try:
         store.update_run(run_id, **end)

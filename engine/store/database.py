@@ -163,7 +163,7 @@ def text_or_bytes(raw: bytes) -> str | bytes:
 
 
 @contextmanager
-def damage_told(where: str) -> Iterator[None]:
+def damage_in_words(where: str) -> Iterator[None]:
     """Whatever a stored value that is not as it was written does to the lines that unpack it, in words."""
     try:
         yield

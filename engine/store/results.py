@@ -13,7 +13,7 @@ from engine.arrays import BULK, DiscoveryArrays
 from engine.errors import StoreError
 from engine.rows import Membership, StackPlan, Subpopulation, Table, VictimResult, VictimSpec
 from engine.store.checks import DTYPES
-from engine.store.database import Database, damage_told
+from engine.store.database import Database, damage_in_words
 from engine.store.tables import put_tables
 
 if TYPE_CHECKING:
@@ -73,13 +73,13 @@ class Results(Database):
     def subpopulations(self, run_id: str) -> tuple[Subpopulation, ...]:
         """A run's subpopulations by index; empty before its discovery. Needs no numpy."""
         rows = self.read("SELECT fields FROM subpopulations WHERE run_id = ? ORDER BY number", (run_id,))
-        with damage_told(f"{self.path}, run {run_id}, its subpopulations"):
+        with damage_in_words(f"{self.path}, run {run_id}, its subpopulations"):
             return tuple(Subpopulation(**json.loads(row["fields"])) for row in rows)
 
     def provenance(self, run_id: str) -> dict[str, Any]:
         """Whence a run's rows come: versions, checksums, device, seed; empty before its discovery. Needs no numpy."""
         rows = self.read("SELECT provenance FROM discoveries WHERE run_id = ?", (run_id,))
-        with damage_told(f"{self.path}, run {run_id}, its provenance"):
+        with damage_in_words(f"{self.path}, run {run_id}, its provenance"):
             return dict(json.loads(rows[0]["provenance"])) if rows else {}
 
     def discovery(self, run_id: str, *, bulk: bool = False) -> StoredDiscovery | None:
@@ -98,7 +98,7 @@ class Results(Database):
             further = DiscoveryArrays.from_names(arrays)
         except KeyError as error:
             raise StoreError(f"the array {error} is missing", where=f"{self.path}, run {run_id}", next="start the run anew") from error
-        with damage_told(f"{self.path}, run {run_id}, its classes"):
+        with damage_in_words(f"{self.path}, run {run_id}, its classes"):
             classes = tuple(json.loads(heads[0]["classes"]))
         return StoredDiscovery(self.subpopulations(run_id), members, y_test, classes, self.provenance(run_id), further)
 
@@ -130,7 +130,7 @@ class Results(Database):
         rows = self.read("SELECT number, trial, victims FROM stacks WHERE run_id = ? ORDER BY number", (run_id,))
         if not rows:
             return None
-        with damage_told(f"{self.path}, run {run_id}, its plan"):
+        with damage_in_words(f"{self.path}, run {run_id}, its plan"):
             return tuple(StackPlan(r["number"], r["trial"], tuple(VictimSpec(*v) for v in json.loads(r["victims"]))) for r in rows)
 
     def stacks_done(self, run_id: str) -> set[int]:

@@ -40,9 +40,9 @@ class _Alpha:
         """Of a subpopulation, also before its first victims where it does not depend on how many points there are."""
         return self.figures.world.optimised.gain(s, self._points(s) or 0.0)
 
-    def _told(self, members: Sequence[int]) -> dict[str, object]:
+    def _objective_cells(self, members: Sequence[int]) -> dict[str, object]:
         """What every row says of the optimised points and of how many there are: means over its subpopulations."""
-        gains = [found for s in members if (found := self._gain(s)) is not None]
+        gains = [gain_of for s in members if (gain_of := self._gain(s)) is not None]
         before, after = mean([g.before for g in gains]), mean([g.after for g in gains])
         gain = None if before is None or after is None else after - before
         return {
@@ -60,7 +60,7 @@ class _Alpha:
     def _line(self, group: str, members: Sequence[int], **cells: object) -> Row:
         of_one = {"subpopulation": None, "description": None, "test_rows": None, "note": None}
         shared = {"alpha": self.figures.world.facts.alphas[self.a], "group": group, "subpopulations": len(members)}
-        return line("optimization", **{**of_one, **shared, **self._told(members), **cells})
+        return line("optimization", **{**of_one, **shared, **self._objective_cells(members), **cells})
 
     def each(self) -> list[Row]:
         """One row a subpopulation."""

@@ -55,10 +55,10 @@ class Bert(SoftmaxModel):
 
     def init(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[Tensor]:
         """A trial's initial weights: the checkpoint's, and what it lacks drawn from the generator as transformers draws BERT's."""
-        given = self.source.tensors or {}
+        checkpoint = self.source.tensors or {}
         return [
-            given[name].to(dtype, copy=True)
-            if name in given and not name.startswith(CLASSIFIER)
+            checkpoint[name].to(dtype, copy=True)
+            if name in checkpoint and not name.startswith(CLASSIFIER)
             else drawn(name, size, self.shape, generator, dtype)
             for name, size in zip(self.names, self.shapes, strict=True)
         ]

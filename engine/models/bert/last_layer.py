@@ -83,14 +83,14 @@ class LastLayer(SoftmaxModel):
 
     def init(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[Tensor]:
         """Random weights as transformers draws BERT's: normal kernels, biases zero, layer norm's scales one."""
-        found = []
+        params = []
         for name, shape in zip(self.names, self.shapes, strict=True):
             if len(shape) == 2:
                 # drawn in float64 so that both precisions start from the same weights
-                found.append((torch.randn(shape, generator=generator, dtype=torch.float64) * self.std).to(dtype))
+                params.append((torch.randn(shape, generator=generator, dtype=torch.float64) * self.std).to(dtype))
             else:
-                found.append(torch.full(shape, float(name.endswith("LayerNorm.weight")), dtype=dtype))
-        return found
+                params.append(torch.full(shape, float(name.endswith("LayerNorm.weight")), dtype=dtype))
+        return params
 
     @property
     def has_dropout(self) -> bool:

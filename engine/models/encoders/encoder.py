@@ -90,8 +90,8 @@ class AutoEncoder(SoftmaxModel):
     def logits(self, params: Sequence[Tensor], tokens_BT: Tensor, *, training: bool = False) -> Tensor:
         """Logits [B, classes]. training: dropout is on, its masks drawn from the seed PyTorch's generator was given."""
         with _streams(tokens_BT.device) if training and self.has_dropout else contextlib.nullcontext():
-            found: Tensor = self._run(params, tokens_BT, training=training).logits
-        return found
+            logits_BO: Tensor = self._run(params, tokens_BT, training=training).logits
+        return logits_BO
 
     @contextlib.contextmanager
     def _reading(self, note: Callable[[Tensor], None]) -> Iterator[None]:
@@ -104,10 +104,10 @@ class AutoEncoder(SoftmaxModel):
 
     def hidden_of(self, params: Sequence[Tensor], tokens_BT: Tensor) -> Tensor:
         """What the classifier reads [B, width of the head]."""
-        found: list[Tensor] = []
-        with self._reading(found.append):
+        inputs: list[Tensor] = []
+        with self._reading(inputs.append):
             self._run(params, tokens_BT)
-        return found[-1]
+        return inputs[-1]
 
     def states_of(self, params: Sequence[Tensor], tokens_BT: Tensor) -> Tensor:
         """Hidden states before the last encoder layer [B, tokens, width]; those of padding mean nothing."""
@@ -116,8 +116,8 @@ class AutoEncoder(SoftmaxModel):
     def layer_of(self, params: Sequence[Tensor], tokens_BT: Tensor, layer: str) -> Tensor:
         """One of `layers` [B, numbers]. RequestError where there is none of that name."""
         if layer not in self.layers:
-            there = f"use {', '.join(self.layers)}" if self.layers else "its states are not one a token: use another model"
-            raise RequestError(f"{self.source.kind} has no layer {layer!r}", where="subpopulations.layer", next=there)
+            alternatives = f"use {', '.join(self.layers)}" if self.layers else "its states are not one a token: use another model"
+            raise RequestError(f"{self.source.kind} has no layer {layer!r}", where="subpopulations.layer", next=alternatives)
         return represented(self.states_of(params, tokens_BT), tokens_BT >= 0, layer, self.length)
 
     def head_of(self, params: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -135,15 +135,15 @@ class AutoEncoder(SoftmaxModel):
 
     def notes(self) -> tuple[str, ...]:
         """What dropout and padding mean for victims that are compared within a trial."""
-        found = []
+        notes = []
         if self.has_dropout:
-            found.append(
+            notes.append(
                 "dropout: masks are drawn from the trial's seed anew for each layer, the same for every arm of a trial as far as the rows "
                 f"of a step agree (and its longest text, to {TRIM} tokens)"
             )
         if not self._made.trims:
-            found.append("padding: this encoder reads it too, so every text is padded to model.length")
-        return tuple(found)
+            notes.append("padding: this encoder reads it too, so every text is padded to model.length")
+        return tuple(notes)
 
     def operations(self, rows: int = 1) -> int:
         """Multiplications and additions of one forward pass over so many texts of full length."""

@@ -133,8 +133,8 @@ class Network(SoftmaxModel):
         if part.fixed:
             fixed = self._fixed_on(pixels_BCHW.device)
             tensors |= {name: fixed[full] for name, full in part.fixed}
-        found: Tensor = functional_call(part.module, tensors, ((pixels_BCHW - mean) / std,))
-        return found
+        output: Tensor = functional_call(part.module, tensors, ((pixels_BCHW - mean) / std,))
+        return output
 
     def _fixed_on(self, device: torch.device) -> Mapping[str, Tensor]:
         if device not in self._fixed:
@@ -164,17 +164,17 @@ class Network(SoftmaxModel):
 
     def notes(self) -> tuple[str, ...]:
         """What batch norm and dropout mean for victims that are compared within a trial."""
-        found = []
+        notes = []
         if self.has_batch_norm:
-            found.append(
+            notes.append(
                 "batch norm: a victim's statistics are those of its own batches, poison rows included, so poison reaches the other rows "
                 "of its batch in this way too; running averages start alike in every arm of a trial and are each victim's own"
             )
         if self.has_dropout:
-            found.append(
+            notes.append(
                 "dropout: masks are drawn from the trial's seed, the same for every arm of a trial as far as the rows of a step agree"
             )
-        return tuple(found)
+        return tuple(notes)
 
     def operations(self, rows: int = 1) -> int:
         """Multiplications and additions of one forward pass over so many pictures."""
@@ -225,15 +225,15 @@ def _skeleton(blueprint: Blueprint, image: tuple[int, int]) -> tuple[nn.Module, 
                 body = blueprint.make().to("meta")
         body = _without_counters(body).eval()
         with torch.no_grad():
-            found = body(torch.empty(2, 3, *image, device="meta"))
+            output = body(torch.empty(2, 3, *image, device="meta"))
     except (RuntimeError, ValueError, AssertionError) as error:
         raise RequestError(
             f"{blueprint.name} cannot read pictures of {image[0]} x {image[1]} pixels ({' '.join(str(error).split())[:120]})",
             where="dataset.image_size",
             next="set another dataset.image_size, most often a larger one, or use another model",
         ) from error
-    assert found.dim() == 2, f"{blueprint.name}: the last dense layer reads {tuple(found.shape)}"
-    return body, int(found.shape[1])
+    assert output.dim() == 2, f"{blueprint.name}: the last dense layer reads {tuple(output.shape)}"
+    return body, int(output.shape[1])
 
 
 def _without_counters(module: nn.Module) -> nn.Module:

@@ -72,5 +72,5 @@ def body(name: str, image: tuple[int, int], *, pretrained: bool) -> nn.Module:
 
 def url(name: str) -> str:
     """Where torchvision's best ImageNet weights of an architecture are."""
-    found: str = torchvision.models.get_model_weights(name).DEFAULT.url
-    return found
+    address: str = torchvision.models.get_model_weights(name).DEFAULT.url
+    return address
