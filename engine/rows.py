@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from engine import versions
 from engine.account.data import DataFacts
@@ -19,6 +19,8 @@ Split = Literal["train", "aux", "test"]
 Arm = Literal["clean", "poisoned", "true_label", "label_flip"]
 RunState = Literal["queued", "running", "paused", "stopped", "failed", "done"]
 RequestKind = Literal["pause", "resume", "stop"]
+
+Record = dict[str, Any]  # a table's row by column name: text, number, truth or None
 
 NO_SUBPOPULATION = -1
 
@@ -193,9 +195,6 @@ class VictimResult:
     train_loss: float
 
 
-# ---- training -------------------------------------------------------------------------------------------------------
-
-
 # ---- runs -----------------------------------------------------------------------------------------------------------
 
 
@@ -277,3 +276,13 @@ class Table:
 
     spec: TableSpec
     rows: tuple[tuple[object, ...], ...]
+
+    def records(self) -> list[Record]:
+        """The rows by column name."""
+        return records(self.spec, self.rows)
+
+
+def records(spec: TableSpec, rows: Iterable[tuple[object, ...]]) -> list[Record]:
+    """Rows of a table's cells by column name."""
+    names = [column.name for column in spec.columns]
+    return [dict(zip(names, row, strict=True)) for row in rows]

@@ -6,5 +6,5 @@ label_flip.py           copies with a wrong label
 points.py               every point that a run may draw, once
 gradient.py             copies whose pixels are moved;  alignment.py: uphill of what
 influence.py            the copies that promise most;  softmax_regression.py: the layer that they are judged by
-adversary.py            what these ask of the adversary
+model.py                what these ask of the adversary's model
 """

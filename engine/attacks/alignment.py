@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.attacks import softmax
-from engine.attacks.adversary import Adversary, Network
+from engine.attacks.model import AdversaryModel, Network
 from engine.errors import RequestError, UnknownName
 
 LAST, ALL = "last", "all"
@@ -38,7 +38,7 @@ class LastLayer:
     one_target = False
 
     def __init__(
-        self, adversary: Adversary, labels_of: Mapping[int, tuple[np.ndarray, np.ndarray]], dtype: torch.dtype, cosine: bool
+        self, adversary: AdversaryModel, labels_of: Mapping[int, tuple[np.ndarray, np.ndarray]], dtype: torch.dtype, cosine: bool
     ) -> None:
         """labels_of: subpopulation -> (its aux rows, their poison labels), int64 both."""
         assert adversary.differentiable is not None
@@ -72,7 +72,7 @@ class SomeLayers:
 
     def __init__(
         self,
-        adversary: Adversary,
+        adversary: AdversaryModel,
         network: Network,
         labels_of: Mapping[int, tuple[np.ndarray, np.ndarray]],
         images: np.ndarray,
@@ -128,7 +128,7 @@ def _dots(name: str) -> list[int]:
 def alignment(
     layer: str,
     cosine: bool,
-    adversary: Adversary,
+    adversary: AdversaryModel,
     labels_of: Mapping[int, tuple[np.ndarray, np.ndarray]],
     images: np.ndarray,
     dtype: torch.dtype,

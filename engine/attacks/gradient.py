@@ -9,16 +9,17 @@ known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from engine.arrays import MovedPoints, Prepared
 from engine.attacks import label_flip
-from engine.attacks.adversary import Adversary, Control, Progress
 from engine.attacks.alignment import Alignment, alignment
 from engine.attacks.draw import draw
+from engine.attacks.model import AdversaryModel, Check, Progress
 from engine.attacks.points import Points, drawn
 from engine.errors import BadData, RequestError
 from engine.rows import Dataset, Membership, Subpopulation
@@ -39,20 +40,15 @@ def prepare(
     subpopulations: Sequence[Subpopulation],
     dataset: Dataset,
     membership: Membership,
-    adversary: Adversary,
+    adversary: AdversaryModel,
     *,
     seed: int,
     trials: Sequence[int],
     proba_aux: np.ndarray | None,
     progress: Progress,
-    control: Control | None,
-) -> dict[str, np.ndarray]:
-    """Every point that a victim of the run may draw, moved. Arrays, by point, sorted by subpopulation and row:
-
-    moved.rows           int64, its row of aux                     moved.subpopulation   int32
-    moved.delta          int8 [points, height, width, 3], pixels moved by delta * bound / 127
-    moved.before, .after float64, its alignment as a copy and as it is left    moved.share   float32, mean over pixels of |delta| / bound
-    """
+    check: Check,
+) -> MovedPoints:
+    """Every point that a victim of the run may draw, moved."""
     images = dataset.aux.images
     if images is None or adversary.differentiable is None:
         raise RequestError(
@@ -73,37 +69,32 @@ def prepare(
         with all_cores(adversary.params[0].device):
             dtype = adversary.pixels(images[:1]).dtype
             target = alignment(attack.layer, attack.objective == "cosine", adversary, labels_of, images, dtype)
-            _move_all(attack, points, images, adversary, target, delta, before, after, progress, control)
-    return {
-        "moved.rows": points.rows,
-        "moved.subpopulation": points.subpopulation,
-        "moved.delta": delta,
-        "moved.before": before,
-        "moved.after": after,
-        "moved.share": (np.abs(delta.astype(np.int16)).mean(axis=(1, 2, 3)) / LEVELS).astype(np.float32),
-    }
+            _move_all(attack, points, images, adversary, target, delta, before, after, progress, check)
+    share = (np.abs(delta.astype(np.int16)).mean(axis=(1, 2, 3)) / LEVELS).astype(np.float32)
+    return MovedPoints(points.rows, points.subpopulation, before, after, share, delta)
 
 
 def choose(
-    subpopulation: Subpopulation, members: np.ndarray, points: int, arrays: Mapping[str, np.ndarray], *, seed: int, trial: int
+    subpopulation: Subpopulation, members: np.ndarray, points: int, prepared: Prepared | None, *, seed: int, trial: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The rows that label flipping would draw, int64 [points], and which moved point stands for each, int64 [points]."""
     rows = draw(members, points, seed=seed, trial=trial, subpopulation=subpopulation.index)
-    if "moved.rows" not in arrays:
+    if not isinstance(prepared, MovedPoints):
         raise BadData("the optimised poison points are missing", where="stored discovery", next="start the run anew")
-    own = np.flatnonzero(arrays["moved.subpopulation"] == subpopulation.index)
-    kept = arrays["moved.rows"][own]  # ascending
-    at = np.searchsorted(kept, rows)
-    if len(rows) and (at.max() >= len(kept) or (kept[at] != rows).any()):
+    numbers = np.flatnonzero(prepared.subpopulation == subpopulation.index)
+    moved_rows = prepared.rows[numbers]  # ascending
+    at = np.searchsorted(moved_rows, rows)
+    if len(rows) and (at.max() >= len(moved_rows) or (moved_rows[at] != rows).any()):
         raise BadData(
             f"poison points of subpopulation {subpopulation.index} are missing", where="stored discovery", next="start the run anew"
         )
-    return rows, own[at]
+    return rows, numbers[at]
 
 
-def delta_of(attack: GradientSection, arrays: Mapping[str, np.ndarray], moved: np.ndarray) -> np.ndarray:
-    """How far the pixels (0 to 1) of these points were moved: float32 [points, height, width, 3]. moved: int64 [points]."""
-    return arrays["moved.delta"][moved].astype(np.float32) * np.float32(attack.bound / LEVELS)
+def delta_of(attack: GradientSection, points: MovedPoints, numbers: np.ndarray) -> np.ndarray:
+    """How far the pixels (0 to 1) of the points of these numbers, int64 [points], were moved: float32 [points, height, width, 3]."""
+    assert points.delta is not None
+    return points.delta[numbers].astype(np.float32) * np.float32(attack.bound / LEVELS)
 
 
 # ---- moving ---------------------------------------------------------------------------------------------------------
@@ -113,38 +104,37 @@ def _move_all(
     attack: GradientSection,
     points: Points,
     images: np.ndarray,
-    adversary: Adversary,
+    adversary: AdversaryModel,
     target: Alignment,
     delta: np.ndarray,
     before: np.ndarray,
     after: np.ndarray,
     progress: Progress,
-    control: Control | None,
+    check: Check,
 ) -> None:
     """Fill delta, before and after, batch by batch."""
     total = len(points) * (attack.steps + 1)
     most = _rows_at_once(points, images, adversary, target)
     lo = 0
     while lo < len(points):
-        here = slice(lo, _end(points, lo, most, target.one_target))
+        batch = slice(lo, _end(points, lo, most, target.one_target))
 
-        def report(steps: int, first: int = lo, rows: int = here.stop - lo) -> None:
+        def report(steps: int, first: int = lo, rows: int = batch.stop - lo) -> None:
             so_far = first * (attack.steps + 1) + steps * rows
             progress(PHASE, so_far / total)
-            if control is not None:
-                control()
+            check()
 
         try:
-            pixels_BCHW = adversary.pixels(images[points.rows[here]]).detach()
-            labels_B = torch.from_numpy(points.labels[here]).to(pixels_BCHW.device)
-            found = move(attack, pixels_BCHW, labels_B, points.subpopulation[here], target, report)
+            pixels_BCHW = adversary.pixels(images[points.rows[batch]]).detach()
+            labels_B = torch.from_numpy(points.labels[batch]).to(pixels_BCHW.device)
+            moved = move(attack, pixels_BCHW, labels_B, points.subpopulation[batch], target, report)
         except torch.OutOfMemoryError:
             if most == 1:
                 raise
             most = max(1, most // 2)
             continue
-        delta[here], before[here], after[here] = found
-        lo = here.stop
+        delta[batch], before[batch], after[batch] = moved
+        lo = batch.stop
 
 
 def move(
@@ -197,7 +187,7 @@ def _end(points: Points, lo: int, most: int, one_target: bool) -> int:
     return end
 
 
-def _rows_at_once(points: Points, images: np.ndarray, adversary: Adversary, target: Alignment) -> int:
+def _rows_at_once(points: Points, images: np.ndarray, adversary: AdversaryModel, target: Alignment) -> int:
     """How many pictures a batch may have: by what autograd keeps of a few, three times over for what it makes of it."""
     few = slice(0, _end(points, 0, PROBED, target.one_target))
     pixels = adversary.pixels(images[points.rows[few]]).detach().requires_grad_()

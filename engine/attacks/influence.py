@@ -13,15 +13,16 @@ of them, again from the best when there are more points than rows: the same in e
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from engine.arrays import Influence, Prepared
 from engine.attacks import label_flip, softmax
-from engine.attacks.adversary import Adversary, Control, Progress
 from engine.attacks.draw import no_rows
+from engine.attacks.model import AdversaryModel, Check, Progress
 from engine.attacks.softmax_regression import Regression, fit
 from engine.errors import BadData
 from engine.rows import Dataset, Membership, Subpopulation
@@ -36,36 +37,32 @@ def prepare(
     subpopulations: Sequence[Subpopulation],
     dataset: Dataset,
     membership: Membership,
-    adversary: Adversary,
+    adversary: AdversaryModel,
     *,
     seed: int,
     trials: Sequence[int],
     proba_aux: np.ndarray | None,
     progress: Progress,
-    control: Control | None,
-) -> dict[str, np.ndarray]:
-    """Arrays: "influence.score" float64 [aux rows], the fall of the attacker's loss by the row with its poison label, nats; nan where the
-    row's subpopulation is not attacked. "influence.check" float64 [3]: norm of the fitted layer's gradient, Newton steps, residual of H^-1.
-    """
+    check: Check,
+) -> Influence:
+    """The score of every candidate; nan where the row's subpopulation is not attacked."""
     progress(PHASE, 0.0)
     with all_cores(adversary.params[0].device):
         regression = fitted(adversary, dataset.aux.y, attack.damping)
-        if control is not None:
-            control()
+        check()
         progress(PHASE, 0.4)
         members = [(s, np.flatnonzero(membership.aux == s.index)) for s in subpopulations if s.attacked]
         candidates = [(rows, label_flip.labels(s, dataset, rows, proba_aux)) for s, rows in members if len(rows)]
         scores, residual = scores_of(regression, candidates)
-        if control is not None:
-            control()
+        check()
         progress(PHASE, 1.0)
     score_A = np.full(len(dataset.aux), np.nan)
     for (rows, _), score in zip(candidates, scores, strict=True):
         score_A[rows] = score
-    return {"influence.score": score_A, "influence.check": np.array([regression.gradient_norm, regression.steps, residual])}
+    return Influence(score_A, np.array([regression.gradient_norm, regression.steps, residual]))
 
 
-def fitted(adversary: Adversary, y_aux: np.ndarray, damping: float) -> Regression:
+def fitted(adversary: AdversaryModel, y_aux: np.ndarray, damping: float) -> Regression:
     """The adversary's last layer, from where its training left it to convergence on aux."""
 
     device = adversary.params[0].device
@@ -108,12 +105,12 @@ def _of(regression: Regression, rows: np.ndarray, labels: np.ndarray) -> tuple[T
 
 
 def choose(
-    subpopulation: Subpopulation, members: np.ndarray, points: int, arrays: Mapping[str, np.ndarray], *, seed: int, trial: int
+    subpopulation: Subpopulation, members: np.ndarray, points: int, prepared: Prepared | None, *, seed: int, trial: int
 ) -> tuple[np.ndarray, None]:
     """The best rows, best first, ties by row, again from the best when they are used up: int64 [points]. Neither seed nor trial matters."""
-    if "influence.score" not in arrays:
+    if not isinstance(prepared, Influence):
         raise BadData("the influence of poison candidates is missing", where="stored discovery", next="start the run anew")
     if points and not len(members):
         raise no_rows(subpopulation.index, points)
-    best = members[np.argsort(-arrays["influence.score"][members], kind="stable")]
+    best = members[np.argsort(-prepared.score[members], kind="stable")]
     return best[np.arange(points) % max(len(best), 1)].astype(np.int64), None

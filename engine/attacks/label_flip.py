@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from engine.arrays import Prepared
 from engine.attacks.draw import draw
-from engine.rows import Dataset, Subpopulation
+from engine.attacks.model import AdversaryModel, Check, Progress
+from engine.rows import Dataset, Membership, Subpopulation
+from engine.scenario.sections import AttackSection
 
 
-def prepare(*_: Any, **__: Any) -> dict[str, np.ndarray]:
+def prepare(
+    attack: AttackSection,
+    subpopulations: Sequence[Subpopulation],
+    dataset: Dataset,
+    membership: Membership,
+    adversary: AdversaryModel,
+    *,
+    seed: int,
+    trials: Sequence[int],
+    proba_aux: np.ndarray | None,
+    progress: Progress,
+    check: Check,
+) -> None:
     """Nothing is to be prepared."""
-    return {}
 
 
 def choose(
-    subpopulation: Subpopulation, members: np.ndarray, points: int, arrays: Mapping[str, np.ndarray], *, seed: int, trial: int
+    subpopulation: Subpopulation, members: np.ndarray, points: int, prepared: Prepared | None, *, seed: int, trial: int
 ) -> tuple[np.ndarray, None]:
     """Rows of aux drawn from the members with replacement, int64 [points]; none is moved."""
     return draw(members, points, seed=seed, trial=trial, subpopulation=subpopulation.index), None

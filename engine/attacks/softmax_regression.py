@@ -108,10 +108,10 @@ def fit(features_NK: Tensor, labels_N: Tensor, start_KO: Tensor, *, weight_decay
     theta, gradient = start_KO, regression.gradient(start_KO)
     steps = 0
     while steps < NEWTON_STEPS and float(gradient.norm()) > CONVERGED:
-        found = _newton_step(regression, theta, gradient)
-        if found is None:
+        step = _newton_step(regression, theta, gradient)
+        if step is None:
             break
-        theta, gradient = found
+        theta, gradient = step
         steps += 1
     return Regression(features_NK, labels_N, theta, penalty_K, damping_K, float(gradient.norm()), steps)
 
@@ -150,7 +150,7 @@ def conjugate_gradients(times: Callable[[Tensor], Tensor], right_SKO: Tensor, *,
     def inner(a: Tensor, b: Tensor) -> Tensor:
         return (a * b).sum((1, 2), keepdim=True)
 
-    found, left = torch.zeros_like(right_SKO), right_SKO.clone()
+    solution, left = torch.zeros_like(right_SKO), right_SKO.clone()
     along, square = left.clone(), inner(left, left)
     enough = square * tolerance**2
     for _ in range(CG_STEPS):
@@ -158,7 +158,7 @@ def conjugate_gradients(times: Callable[[Tensor], Tensor], right_SKO: Tensor, *,
             break
         turned = times(along)
         share = square / inner(along, turned).clamp_min(1e-300)
-        found, left = found + share * along, left - share * turned
+        solution, left = solution + share * along, left - share * turned
         last, square = square, inner(left, left)
         along = left + square / last.clamp_min(1e-300) * along
-    return found
+    return solution

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from engine.cli import text as cli_text
 from engine.cli.text import clock, counts
@@ -116,9 +116,7 @@ def _worst(store: Store, run_id: str) -> str:
     """The run in a line: what the most poison does to its worst subpopulations. Empty where there is no such table."""
     if "worst" not in store.tables(run_id):
         return ""
-    table = store.table(run_id, "worst")
-    rows: list[dict[str, Any]] = [dict(zip((column.name for column in table.spec.columns), cells, strict=True)) for cells in table.rows]
-    rows = [row for row in rows if row.get("as_published") is not None]
+    rows = [row for row in store.table(run_id, "worst").records() if row.get("as_published") is not None]
     if not rows:
         return ""
     most = rows[-1]["alpha"]  # rows are in the order of alpha, then k

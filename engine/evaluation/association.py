@@ -31,8 +31,8 @@ def association(table_SL: np.ndarray) -> Association:
     expected_SL = np.outer(row_S, column_L) / n
     r, c = table.shape
     df = (r - 1) * (c - 1)
-    there = table > 0
-    mutual = float((table[there] / n * np.log(table[there] / expected_SL[there])).sum())
+    filled = table > 0
+    mutual = float((table[filled] / n * np.log(table[filled] / expected_SL[filled])).sum())
     entropy = float(-(row_S / n * np.log(row_S / n)).sum() - (column_L / n * np.log(column_L / n)).sum()) / 2
     chi2 = float(((table - expected_SL) ** 2 / expected_SL).sum())
     phi2 = max(0.0, chi2 / n - df / (n - 1))

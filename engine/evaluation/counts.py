@@ -94,7 +94,7 @@ class Counts:
         right_R = given_R == self.y_R
         if len(given_R) and int(given_R.max()) >= self.classes:
             raise _bad(f"{name} predicts class {int(given_R.max())} of {self.classes}", "stored victims")
-        given = np.bincount(self.slot_R * self.classes + given_R, minlength=slots * self.classes)
+        given_SC = np.bincount(self.slot_R * self.classes + given_R, minlength=slots * self.classes)
         return Counted(
             spec=result.spec,
             poison_points=result.poison_points,
@@ -102,7 +102,7 @@ class Counts:
             epochs=result.epochs,
             train_loss=result.train_loss,
             right_S=np.bincount(self.slot_R[right_R], minlength=slots).astype(np.int32),
-            given_SC=given.reshape(slots, self.classes).astype(np.int32),
+            given_SC=given_SC.reshape(slots, self.classes).astype(np.int32),
             right_rows=right_R[self.order_R if target is None else self.rows_of(target)],
         )
 

@@ -72,16 +72,16 @@ def damages(layout: Layout) -> Damages:
     se_AS, df_AS, curved_AS = errors(layout)
     flat_AS = se_AS**2 - curved_AS * np.maximum(damage_AS * (1 - damage_AS), 0.0)
     low_AS, high_AS = wilson(damage_AS, flat_AS, curved_AS, stdtrit(df_AS, (1 + LEVEL) / 2))
-    found = vulnerable.judged(layout, stdtr(df_AS, -damage_AS / se_AS))
+    evidence = vulnerable.judged(layout, stdtr(df_AS, -damage_AS / se_AS))
     return Damages(
         trials_AS=trials_AS,
         damage_AS=damage_AS,
         low_AS=np.maximum(low_AS, -1.0),
         high_AS=np.minimum(high_AS, 1.0),
         se_AS=se_AS,
-        p_AS=found.p_AS,
-        q_AS=found.q_AS,
-        others_AS=found.others_AS,
+        p_AS=evidence.p_AS,
+        q_AS=evidence.q_AS,
+        others_AS=evidence.others_AS,
         clean_AS=ratio(clean_AS, rows_AS),
         poisoned_AS=ratio(layout.right_ATS.sum(axis=1), rows_AS),
         collateral_AS=ratio(lost_all_AS - lost_AS, outside_AS),

@@ -38,15 +38,15 @@ class Mixture:
     def share(self, least: float) -> float:
         """Of subpopulations whose true damage is at least so; of 0: more than none."""
         if least <= 0:
-            return _told(max(float(self.sign_S.mean()), 0.0))
-        return _told(self.weight_G @ self._reach(least))
+            return _rounded(max(float(self.sign_S.mean()), 0.0))
+        return _rounded(self.weight_G @ self._reach(least))
 
     def quantile(self, share: float) -> float:
         """The damage that this share of subpopulations stays at or under."""
         return _quantile(self.grid_G, self.weight_G[None], share)[0]
 
     def mean(self) -> float:
-        return _told(self.weight_G @ self.grid_G)
+        return _rounded(self.weight_G @ self.grid_G)
 
     def _reach(self, least: float) -> np.ndarray:
         return self.grid_G > least - STEP / 2
@@ -105,14 +105,14 @@ def em(seen_SG: np.ndarray, count_CS: np.ndarray, weight_CG: np.ndarray, steps: 
 
 def _quantile(grid_G: np.ndarray, weight_CG: np.ndarray, share: float) -> list[float]:
     at_C = (weight_CG.cumsum(axis=1) < share - 1e-12).sum(axis=1)
-    return [_told(grid_G[min(at, len(grid_G) - 1)]) for at in at_C]
+    return [_rounded(grid_G[min(at, len(grid_G) - 1)]) for at in at_C]
 
 
 def _middle(values_C: np.ndarray) -> tuple[float, float]:
     low, high = np.quantile(values_C, [0.025, 0.975])
-    return _told(low), _told(high)
+    return _rounded(low), _rounded(high)
 
 
-def _told(value: float) -> float:
+def _rounded(value: float) -> float:
     """A share without the dust of weights that EM has all but given up."""
     return round(float(value), 6) + 0.0

@@ -53,13 +53,13 @@ def groups(clean_TR: np.ndarray, poisoned_TR: np.ndarray, members: Sequence[np.n
     poisoned_G = ratio(sums(poisoned_TR[:, each].sum(axis=0), ends_G), trials * n_G)
     damage_G = ratio(sums(diff_TR.sum(axis=0, dtype=np.int64), ends_G), trials * n_G)
     se_G, df_G = np.full(len(n_G), np.nan), np.full(len(n_G), np.nan)
-    told = np.flatnonzero(n_G >= 2)
-    if trials >= 2 and len(told):
-        part = components(diff_TR, np.ones((trials, len(n_G)), dtype=bool), n_G).take(told)
+    judged = np.flatnonzero(n_G >= 2)
+    if trials >= 2 and len(judged):
+        part = components(diff_TR, np.ones((trials, len(n_G)), dtype=bool), n_G).take(judged)
         variance, trials_df = moderated(fit(part), part)
         trials2, rows2 = variance / part.trials_S, part.row_S / part.n_S
-        se_G[told] = np.sqrt(trials2 + rows2)
-        df_G[told] = (trials2 + rows2) ** 2 / (trials2**2 / trials_df + rows2**2 / (part.n_S - 1))
+        se_G[judged] = np.sqrt(trials2 + rows2)
+        df_G[judged] = (trials2 + rows2) ** 2 / (trials2**2 / trials_df + rows2**2 / (part.n_S - 1))
     looked = (n_G >= least_rows) & ~np.isnan(se_G)
     many = max(int(looked.sum()), 1)
     p_G, q_G = np.full(len(n_G), np.nan), np.full(len(n_G), np.nan)

@@ -52,13 +52,13 @@ def errors(spread: Spread, part: Components, n_EF: np.ndarray, common_part: floa
     order_BTKF = np.argsort(-past_BTEF, axis=2)[:, :, : max(ks)]
     scored_BTKF = np.take_along_axis(seen_BTEF, order_BTKF, axis=2).cumsum(axis=2)
     worth_BTKF = true_E[order_BTKF].cumsum(axis=2)
-    found = {}
+    errors_by_k = {}
     for k in ks:
         last = min(k, size) - 1
         centre = float(worth_BTKF[:, :, last].mean()) / (last + 1)
         estimate_B = scored_BTKF[:, :, last].mean(axis=(1, 2)) / (last + 1)
-        found[k] = Error(float(((estimate_B - centre) ** 2).mean()), centre)
-    return found
+        errors_by_k[k] = Error(float(((estimate_B - centre) ** 2).mean()), centre)
+    return errors_by_k
 
 
 def shrunk(spread: Spread, part: Components) -> np.ndarray:

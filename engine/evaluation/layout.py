@@ -72,22 +72,22 @@ def lay_out(
     S, rows = counts.subpopulations, int(counts.ends_S[-2]) if counts.subpopulations else 0
     victims = counts.in_order()
     clean = {v.spec.trial: v for v in reversed(victims) if v.spec.arm == "clean"}
-    there = tuple(sorted(t for t in clean if trials is None or t < trials))
-    trial_at, alpha_at = {t: i for i, t in enumerate(there)}, {a: i for i, a in enumerate(alphas)}
+    trial_numbers = tuple(sorted(t for t in clean if trials is None or t < trials))
+    trial_at, alpha_at = {t: i for i, t in enumerate(trial_numbers)}, {a: i for i, a in enumerate(alphas)}
     label_S = np.array([-1 if label is None else label for label in labels], dtype=np.int64)
-    ATS = (len(alphas), len(there), S)
+    ATS = (len(alphas), len(trial_numbers), S)
     have_ATS = np.zeros(ATS, dtype=bool)
     right_ATS, all_ATS, label_ATS, points_ATS, already_ATS, sum_ATS = (np.zeros(ATS, dtype=np.int64) for _ in range(6))
     aimed_AT = np.zeros(ATS[:2], dtype=np.int64)
-    clean_TR = np.zeros((len(there), rows), dtype=np.int8)
-    clean_TS, clean_label_TS = (np.zeros((len(there), S), dtype=np.int64) for _ in range(2))
-    clean_all_T = np.zeros(len(there), dtype=np.int64)
-    for t, trial in enumerate(there):
+    clean_TR = np.zeros((len(trial_numbers), rows), dtype=np.int8)
+    clean_TS, clean_label_TS = (np.zeros((len(trial_numbers), S), dtype=np.int64) for _ in range(2))
+    clean_all_T = np.zeros(len(trial_numbers), dtype=np.int64)
+    for t, trial in enumerate(trial_numbers):
         victim = clean[trial]
         clean_TR[t] = victim.right_rows[:rows]
         clean_TS[t], clean_all_T[t] = victim.right_S[:S], victim.right_S.sum()
         clean_label_TS[t] = np.where(label_S < 0, 0, victim.given_SC[np.arange(S), label_S])
-    diff_ATR = np.zeros((len(alphas), len(there), rows), dtype=np.int8)
+    diff_ATR = np.zeros((len(alphas), len(trial_numbers), rows), dtype=np.int8)
     aimed_V = np.unique([v.spec.subpopulation for v in victims if v.spec.arm == arm and v.spec.subpopulation is not None]).astype(np.int64)
     right_ATVV = np.zeros((*ATS[:2], len(aimed_V), len(aimed_V)), dtype=np.int32)
     for victim in victims:
@@ -96,9 +96,9 @@ def lay_out(
         if spec.arm != arm or a < 0 or t < 0 or s is None or have_ATS[a, t, s]:
             continue
         start = 0 if s == 0 else int(counts.ends_S[s - 1])
-        here = slice(start, int(counts.ends_S[s]))
+        rows_of_s = slice(start, int(counts.ends_S[s]))
         have_ATS[a, t, s] = True
-        diff_ATR[a, t, here] = clean_TR[t, here] - victim.right_rows
+        diff_ATR[a, t, rows_of_s] = clean_TR[t, rows_of_s] - victim.right_rows
         right_ATS[a, t, s], all_ATS[a, t, s] = victim.right_S[s], victim.right_S.sum()
         label_ATS[a, t, s] = victim.given_SC[s, label_S[s]] if label_S[s] >= 0 else 0
         points_ATS[a, t, s], already_ATS[a, t, s] = victim.poison_points, victim.already_target
@@ -107,7 +107,7 @@ def lay_out(
         aimed_AT[a, t] += 1
     return Layout(
         alphas=tuple(alphas),
-        trials=there,
+        trials=trial_numbers,
         have_ATS=have_ATS,
         diff_ATR=diff_ATR,
         right_ATS=right_ATS,

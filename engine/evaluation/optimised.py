@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.arrays import DiscoveryArrays
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -26,17 +28,17 @@ class Optimised:
     scores: Mapping[int, np.ndarray]
 
     @classmethod
-    def of(cls, arrays: Mapping[str, np.ndarray], membership_aux: np.ndarray) -> Optimised:
-        """From what a run stored: "moved.*" by point, or "influence.score" float64 [aux rows]; nothing where it has neither."""
+    def of(cls, arrays: DiscoveryArrays, membership_aux: np.ndarray) -> Optimised:
+        """From what a run stored: its moved points, or the influence of its candidates; nothing where it has neither."""
         moved, scores = {}, {}
-        if "moved.subpopulation" in arrays:
-            of_point, before, after = (arrays[f"moved.{name}"] for name in ("subpopulation", "before", "after"))
-            for s in np.unique(of_point).tolist():
-                own = of_point == s
-                rose, share = float((after[own] > before[own]).mean()), float(arrays["moved.share"][own].mean(dtype=np.float64))
-                moved[s] = Gain(float(before[own].mean()), float(after[own].mean()), rose, share)
-        if "influence.score" in arrays:
-            score_A, member_A = arrays["influence.score"], np.asarray(membership_aux)
+        if (points := arrays.moved) is not None:
+            for s in np.unique(points.subpopulation).tolist():
+                of_s = points.subpopulation == s
+                before, after = points.before[of_s], points.after[of_s]
+                rose, share = float((after > before).mean()), float(points.share[of_s].mean(dtype=np.float64))
+                moved[s] = Gain(float(before.mean()), float(after.mean()), rose, share)
+        if arrays.influence is not None:
+            score_A, member_A = arrays.influence.score, np.asarray(membership_aux)
             for s in np.unique(member_A[~np.isnan(score_A)]).tolist():
                 scores[s] = np.sort(score_A[member_A == s])[::-1]
         return cls(moved, scores)

@@ -125,13 +125,13 @@ def replications(layout: Layout, alpha: int, members: np.ndarray, trials: int) -
     members = members[np.argsort(part.damage_S[members], kind="stable")]
     part = part.take(members)
     spread, random = fit(part), seeds.generator(0, "replications")
-    shared, told = _shared(layout, alpha, members, spread.at(part.damage_S))
+    shared, noise = _shared(layout, alpha, members, spread.at(part.damage_S))
     shared = min(shared, float(spread.base_S.min()))
-    unsure_C1 = np.sqrt(told / random.chisquare(told, (COPIES, 1))) if told else np.ones((COPIES, 1))
-    own, other = (
+    unsure_C1 = np.sqrt(noise / random.chisquare(noise, (COPIES, 1))) if noise else np.ones((COPIES, 1))
+    ours, other = (
         _copies(part, spread, trials_M, shared, unsure_C1, random) for trials_M in (part.trials_S, np.full_like(part.trials_S, trials))
     )
-    return Replications(part.damage_S[::-1], own, other)
+    return Replications(part.damage_S[::-1], ours, other)
 
 
 def _copies(

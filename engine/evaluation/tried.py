@@ -33,15 +33,15 @@ def tried(counts: Counts, grid: Sequence[float], trials: int | None) -> Tried:
         spec = victim.spec
         if _of_search(spec, trials) or spec.alpha in grid or spec.subpopulation is None or spec.alpha is None:
             continue
-        own = added.setdefault(spec.subpopulation, [])
-        if spec.alpha not in own:
-            own.append(spec.alpha)
-    places = len(grid) + max((len(own) for own in added.values()), default=0)
+        alphas = added.setdefault(spec.subpopulation, [])
+        if spec.alpha not in alphas:
+            alphas.append(spec.alpha)
+    places = len(grid) + max((len(alphas) for alphas in added.values()), default=0)
     alpha_JS = np.full((places, counts.subpopulations), np.nan)
     alpha_JS[: len(grid)] = np.array(grid, dtype=float)[:, None]
     place = {}
-    for s, own in added.items():
-        for j, alpha in enumerate(sorted(own), start=len(grid)):
+    for s, alphas in added.items():
+        for j, alpha in enumerate(sorted(alphas), start=len(grid)):
             alpha_JS[j, s], place[s, alpha] = alpha, float(j)
     for s in range(counts.subpopulations):
         place |= {(s, alpha): float(j) for j, alpha in enumerate(grid)}

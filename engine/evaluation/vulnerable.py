@@ -50,8 +50,8 @@ def judged(layout: Layout, moderated_AS: np.ndarray) -> Judged:
             trials = aimed_elsewhere(layout, a, int(s))
             if least_p(trials) <= Q / len(tested):
                 p_AS[a, s], others_AS[a, s] = by_chance(trials), sum(len(each.others) for each in trials)
-        told = np.flatnonzero(~np.isnan(p_AS[a]))
-        q_AS[a, told] = adjusted(p_AS[a, told])
+        judged_S = np.flatnonzero(~np.isnan(p_AS[a]))
+        q_AS[a, judged_S] = adjusted(p_AS[a, judged_S])
     return Judged(p_AS, q_AS, others_AS)
 
 
@@ -68,13 +68,13 @@ def aimed_elsewhere(layout: Layout, alpha: int, s: int) -> list[Trial]:
     """The trials that tell of the subpopulation: with a victim aimed at it, and of the same alpha one or more aimed elsewhere."""
     if layout.crossed is None:
         return []
-    aimed_V, found = layout.crossed.aimed_V, []
+    aimed_V, trials = layout.crossed.aimed_V, []
     for t in np.flatnonzero(layout.have_ATS[alpha, :, s]):
-        there = layout.have_ATS[alpha, t, aimed_V] & (aimed_V != s)
-        if there.any():
-            others = layout.crossed.right_ATVV[alpha, t, there, np.searchsorted(aimed_V, s)]
-            found.append(Trial(int(layout.clean_TS[t, s]), int(layout.right_ATS[alpha, t, s]), others.astype(np.int64)))
-    return found
+        elsewhere_V = layout.have_ATS[alpha, t, aimed_V] & (aimed_V != s)
+        if elsewhere_V.any():
+            others = layout.crossed.right_ATVV[alpha, t, elsewhere_V, np.searchsorted(aimed_V, s)]
+            trials.append(Trial(int(layout.clean_TS[t, s]), int(layout.right_ATS[alpha, t, s]), others.astype(np.int64)))
+    return trials
 
 
 def least_p(trials: Sequence[Trial]) -> float:
@@ -87,9 +87,11 @@ def least_p(trials: Sequence[Trial]) -> float:
 
 def by_chance(trials: Sequence[Trial]) -> float:
     """How often the victims aimed at the subpopulation would come out as they did, were it by chance which of them these are."""
-    own = sum(each.own for each in trials)
-    elsewhere = at_most(own, [_one(np.append(each.others, each.own)) for each in trials])
-    nothing = at_most(own - sum(each.clean for each in trials), [_two(np.append(each.others, (each.own, each.clean))) for each in trials])
+    broken = sum(each.own for each in trials)
+    elsewhere = at_most(broken, [_one(np.append(each.others, each.own)) for each in trials])
+    nothing = at_most(
+        broken - sum(each.clean for each in trials), [_two(np.append(each.others, (each.own, each.clean))) for each in trials]
+    )
     return max(elsewhere, nothing)
 
 

@@ -61,11 +61,11 @@ def worst_of(
     scored = score(layout, alpha, eligible_S)
     order = worst_first(damage_S, eligible_S)
     limits = {} if scored is None else intervals(scored, ks)
-    found = []
+    worst = []
     for k in ks:
         published_picks, published = as_published(damage_S, published_sizes_S, k)
         low, high = limits.get(k, (None, None))
-        found.append(
+        worst.append(
             Worst(
                 alpha=layout.alphas[alpha],
                 k=k,
@@ -81,7 +81,7 @@ def worst_of(
                 note=why_not(scored, eligible_S) or selects_nothing(k, int(eligible_S.sum())),
             )
         )
-    return found
+    return worst
 
 
 def intervals(scored: Scored, ks: Sequence[int]) -> dict[int, tuple[float, float]]:
@@ -94,12 +94,12 @@ def intervals(scored: Scored, ks: Sequence[int]) -> dict[int, tuple[float, float
     spread, part = fit(part), pooled_rows(part)
     common = interval.common(scored.lost_TEF.sum(axis=2) / n_E, spread.at(part.damage_S))
     errors = interval.errors(spread, part, scored.n_EF, common, tuple(ks))
-    found = {}
+    by_k = {}
     for k in ks:
         picks_FM = scored.order_TFE[:, :, :k].transpose(1, 0, 2).reshape(FOLDS, -1)
         share_EF = np.stack([np.bincount(picks_M, minlength=size) for picks_M in picks_FM], axis=1) / trials
-        found[k] = interval.limits(corrected(scored, k), errors[k], spread, part, share_EF, common, trials - 1 + spread.prior_df)
-    return found
+        by_k[k] = interval.limits(corrected(scored, k), errors[k], spread, part, share_EF, common, trials - 1 + spread.prior_df)
+    return by_k
 
 
 def why_not(scored: Scored | None, eligible_S: np.ndarray) -> str:

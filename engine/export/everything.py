@@ -8,21 +8,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from engine.account.words import NOT_STORED
 from engine.errors import RequestError
-from engine.export.export import Row, Source, prepared, provenance_together
+from engine.export.export import Row, prepared, provenance_together
 from engine.export.formats import FULL, WRITERS
 from engine.export.page import page
 from engine.export.report import report
 from engine.export.report_compared import chapter
 from engine.plots.exported import export_plots
 from engine.printable import clean
-from engine.rows import RunRow, TableSpec
+from engine.rows import Record, RunRow, TableSpec, records
 from engine.system.writing import write_file
 from engine.tables import matching as comparing
 from engine.tables.columns import SPECS
+from engine.tables.source import Source
 
 ALL = "all"
 ABOUT = "about the data"  # in provenance.json
@@ -57,7 +57,7 @@ def export_all(
     except OSError as error:
         raise RequestError(f"cannot be made: {error.strerror}", where=str(folder), next="give another folder") from error
     written: list[Path] = []
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[Record]] = {}
     for at, name in enumerate(SPECS):
         if progress:
             progress("writing tables", 0.9 * at / len(SPECS))
@@ -97,14 +97,12 @@ def export_all(
     return written
 
 
-def _by_run(spec: TableSpec, rows: Iterable[Row], runs: Sequence[RunRow]) -> dict[str, list[dict[str, Any]]]:
+def _by_run(spec: TableSpec, rows: Iterable[Row], runs: Sequence[RunRow]) -> dict[str, list[Record]]:
     """A table's rows as records, by run id."""
-    names = [column.name for column in spec.columns]
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        record = dict(zip(names, row, strict=True))
-        found.setdefault(str(record.get("run", runs[0].id)), []).append(record)
-    return found
+    by_run: dict[str, list[Record]] = {}
+    for record in records(spec, rows):
+        by_run.setdefault(str(record.get("run", runs[0].id)), []).append(record)
+    return by_run
 
 
 def _write_table(

@@ -8,38 +8,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from engine import versions
-from engine.account.data import DataAccount
 from engine.errors import RequestError, UnknownName
 from engine.export import together as export_together
 from engine.export.formats import FULL, WRITERS
-from engine.rows import RunRow, Table, TableSpec, VictimResult
+from engine.rows import RunRow, TableSpec, VictimResult
 from engine.system.writing import in_words, write_file
 from engine.tables import matching as comparing
 from engine.tables.columns import MADE_AT_EXPORT, OPTIONAL, SPECS
 from engine.tables.compare import COMPARISONS
+from engine.tables.source import Source
 
 if TYPE_CHECKING:
-    from engine.store import StoredDiscovery
     from engine.tables.groups import Choice
 
 Key = tuple[object, ...]
 Row = tuple[object, ...]
 FORMATS = tuple(WRITERS)
-
-
-class Source(Protocol):
-    """What an export needs of the store."""
-
-    def run(self, run_id: str) -> RunRow: ...
-    def table(self, run_id: str, name: str) -> Table: ...
-    def tables(self, run_id: str) -> Mapping[str, int]: ...
-    def provenance(self, run_id: str) -> Mapping[str, Any]: ...
-    def account(self, run_id: str) -> DataAccount | None: ...
-    def discovery(self, run_id: str) -> StoredDiscovery | None: ...
-    def victims(self, run_id: str, with_predictions: bool = True) -> list[VictimResult]: ...
 
 
 def export(

@@ -7,34 +7,25 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from engine import paper
-from engine.account.data import DataAccount
 from engine.export.about_data import about_data
 from engine.export.documents import document
 from engine.export.in_short import in_short
 from engine.paper import system_of
 from engine.printable import clean
-from engine.rows import RunRow, Table
+from engine.rows import RunRow
 from engine.tables.columns import ESTIMAND, SPECS
+from engine.tables.source import TableSource
 
 Records = list[dict[str, Any]]
 CHEAPEST = 5
 LEFT_OUT = 30  # named in a report
 
 
-class Source(Protocol):
-    """What a report needs of the store."""
-
-    def table(self, run_id: str, name: str) -> Table: ...
-    def tables(self, run_id: str) -> Mapping[str, int]: ...
-    def provenance(self, run_id: str) -> Mapping[str, Any]: ...
-    def account(self, run_id: str) -> DataAccount | None: ...
-
-
 def report(
-    store: Source,
+    store: TableSource,
     runs: Sequence[RunRow],
     plots: Mapping[str, Sequence[str]] | None = None,
     groups: Mapping[str, Records] | None = None,
@@ -44,8 +35,8 @@ def report(
     return "\n".join(clean(line) for chapter in chapters for line in (*chapter, ""))
 
 
-def _chapter(store: Source, run: RunRow, plots: Sequence[str], groups: Records) -> Iterator[str]:
-    tables: dict[str, Records] = {name: _records(store.table(run.id, name)) for name in store.tables(run.id)}
+def _chapter(store: TableSource, run: RunRow, plots: Sequence[str], groups: Records) -> Iterator[str]:
+    tables: dict[str, Records] = {name: store.table(run.id, name).records() for name in store.tables(run.id)}
     damage, worst = tables.get("damage", []), tables.get("worst", [])
     subpopulations = tables.get("subpopulations", [])
     yield f"# {run.title}"
@@ -281,11 +272,6 @@ def _cannot(run: RunRow, subpopulations: Records, damage: Records, worst: Record
         yield f"- A worst k is missing a value: {note}."
     yield "- What other splits, other clusters or another model would show: the intervals are for these."
     yield "- What a defence would have done: none was in place."
-
-
-def _records(table: Table) -> Records:
-    names = [column.name for column in table.spec.columns]
-    return [dict(zip(names, row, strict=True)) for row in table.rows]
 
 
 def _f(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from engine.rows import TableSpec
+from engine.rows import records
 from engine.tables.cells import Row
 from engine.tables.compare import COMPARISONS
 
@@ -15,7 +15,7 @@ Records = list[dict[str, Any]]
 
 def chapter(compare: tuple[Row, ...], worst: tuple[Row, ...], notes: tuple[str, ...]) -> Iterator[str]:
     """Lines of Markdown from the rows of `compare` and of `compare_worst`, and from what is said of both."""
-    pairs, worsts = _records(COMPARISONS["compare"], compare), _records(COMPARISONS["compare_worst"], worst)
+    pairs, worsts = records(COMPARISONS["compare"], compare), records(COMPARISONS["compare_worst"], worst)
     yield "## The runs compared"
     yield ""
     yield (
@@ -68,11 +68,6 @@ def _worst(rows: Records) -> Iterator[str]:
         values = (row["baseline_corrected"], row["other_corrected"])
         shown = (f"{row['alpha']:g}", str(row["k"]), *map(_f, values), _f(row["difference"], "+"), between)
         yield "| " + " | ".join((*shown, _f(row["as_published_difference"], "+"))) + " |"
-
-
-def _records(spec: TableSpec, rows: tuple[Row, ...]) -> Records:
-    names = [column.name for column in spec.columns]
-    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _f(value: float | None, sign: str = "") -> str:

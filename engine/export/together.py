@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import RequestError
 from engine.paper import system_of
-from engine.rows import Column, RunRow, Table, TableSpec, VictimResult
+from engine.rows import Column, RunRow, Table, TableSpec
+from engine.tables.source import Source
 
 if TYPE_CHECKING:
-    from engine.store import StoredDiscovery
     from engine.tables.groups import Choice
 
 Row = tuple[object, ...]
 LEADING = (Column("system", "text", "the paper's system, or the run's name"), Column("run", "text", "its id"))
-
-
-class Source(Protocol):
-    """What a table made at export needs of the store."""
-
-    def run(self, run_id: str) -> RunRow: ...
-    def table(self, run_id: str, name: str) -> Table: ...
-    def tables(self, run_id: str) -> Mapping[str, int]: ...
-    def discovery(self, run_id: str) -> StoredDiscovery | None: ...
-    def victims(self, run_id: str, with_predictions: bool = True) -> list[VictimResult]: ...
 
 
 def groups(store: Source, run: RunRow, choice: Choice | None = None) -> Table:

@@ -7,12 +7,12 @@ many looked at, is told and does not fail: of a hundred, some always do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from engine.errors import RequestError
-from engine.rows import RunRow, Table
+from engine.rows import RunRow
+from engine.tables.source import TableSource
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,11 @@ class Verdict:
     remarks: tuple[str, ...]
 
 
-class Source(Protocol):
-    """What a verdict needs of the store."""
-
-    def table(self, run_id: str, name: str) -> Table: ...
-    def tables(self, run_id: str) -> Mapping[str, int]: ...
-
-
-def verdict(store: Source, run: RunRow, max_damage: float, *, k: int = 1, alphas: Sequence[float] = ()) -> Verdict:
+def verdict(store: TableSource, run: RunRow, max_damage: float, *, k: int = 1, alphas: Sequence[float] = ()) -> Verdict:
     """Of a finished run, over all its alphas or those given. RequestError where it cannot be judged: not done, or below three trials."""
     if run.state != "done":
         raise RequestError(f"it is {run.state}, so it cannot be judged", where=f"run {run.id}", next=f"wait, or: subpop resume {run.id}")
-    worst, damage = (_records(store.table(run.id, name)) for name in ("worst", "damage"))
+    worst, damage = (store.table(run.id, name).records() for name in ("worst", "damage"))
     there = {row["alpha"] for row in damage}
     if missing := [alpha for alpha in alphas if alpha not in there]:
         known = ", ".join(f"{alpha:g}" for alpha in sorted(there))
@@ -65,8 +58,3 @@ def verdict(store: Source, run: RunRow, max_damage: float, *, k: int = 1, alphas
         else:
             remarks.append(f"{said}, which may be chance (from {row['low']:.3f})")
     return Verdict(not reasons, tuple(reasons), tuple(remarks))
-
-
-def _records(table: Table) -> list[dict[str, Any]]:
-    names = [column.name for column in table.spec.columns]
-    return [dict(zip(names, row, strict=True)) for row in table.rows]

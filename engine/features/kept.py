@@ -49,9 +49,9 @@ class FeatureFile:
             for number, (lo, hi) in enumerate(chunks(len(missing), images.shape[1:3])):
                 report(f"computing frozen features of {total:,} images", len(fresh) / total)
                 at = missing[lo:hi]
-                found = encode(encoder, images[at])
-                fresh.update((split[i], row) for i, row in zip(at, found, strict=True))
-                pending.append(([split[i] for i in at], found))
+                features = encode(encoder, images[at])
+                fresh.update((split[i], row) for i, row in zip(at, features, strict=True))
+                pending.append(([split[i] for i in at], features))
                 if number % CHUNKS_A_WRITE == CHUNKS_A_WRITE - 1:
                     self._append(pending)
             self._append(pending)
@@ -85,7 +85,7 @@ class FeatureFile:
     def _append(self, pending: list[tuple[list[bytes], np.ndarray]]) -> None:
         """Keep what was computed, and forget it here; a disk that is full or read-only costs only the next run's time."""
         keys = b"".join(key for some, _ in pending for key in some)
-        rows = [found for _, found in pending]
+        rows = [features for _, features in pending]
         pending.clear()
         if not keys:
             return
@@ -134,5 +134,5 @@ def chunks(count: int, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
 def encode(encoder: models.Encoder, pictures: np.ndarray) -> np.ndarray:
     """float32 [pictures, width], with all of the machine's cores: one large convolution after the other is worth it."""
     with all_cores():
-        found: np.ndarray = encoder.features(encoder.pixels(torch.from_numpy(pictures))).float().cpu().numpy()
-    return found
+        features: np.ndarray = encoder.features(encoder.pixels(torch.from_numpy(pictures))).float().cpu().numpy()
+    return features

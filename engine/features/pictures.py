@@ -12,16 +12,17 @@ import numpy as np
 import torch
 
 from engine.features.kept import FeatureFile, Report, chunks, encode
+from engine.features.opened import Opened
 from engine.features.pixels import Pictures, images_of, size_of
-from engine.models import build as models
+from engine.models.networks.encoder import Encoder
 from engine.rows import Dataset
 from engine.scenario.sections import NetworkKeys
 from engine.system.filesystem import cache_dir
 
 
-def frozen(section: NetworkKeys, dataset: Dataset, seed: int, *, device: str = "cpu", report: Report) -> Dataset:
+def frozen(section: NetworkKeys, dataset: Dataset, seed: int, *, device: str = "cpu", report: Report, opened: Opened) -> Dataset:
     """The dataset of pictures with x what a network's last layer reads of each: float32 [rows, width]."""
-    encoder = models.encoder(section, classes=len(dataset.classes), image=size_of(dataset.train), seed=seed).to(torch.device(device))
+    encoder = opened.encoder(section, len(dataset.classes), size_of(dataset.train), seed, torch.device(device))
     store = FeatureFile(cache_dir() / "features", encoder.digest, encoder.width)
     splits = [dataset.train, dataset.aux, dataset.test]
     features = store.of([images_of(rows) for rows in splits], encoder, report)
@@ -29,11 +30,10 @@ def frozen(section: NetworkKeys, dataset: Dataset, seed: int, *, device: str = "
     return replace(dataset, train=train, aux=aux, test=test)
 
 
-def features_of(section: NetworkKeys, dataset: Dataset, seed: int, pictures: Pictures, *, device: str, report: Report) -> np.ndarray:
+def features_of(encoder: Encoder, pictures: Pictures, report: Report) -> np.ndarray:
     """float32 [pictures, width]: the frozen features of pictures that are in no dataset, as pixels 0..1. Not kept on disk."""
-    encoder = models.encoder(section, classes=len(dataset.classes), image=size_of(dataset.train), seed=seed).to(torch.device(device))
     out = np.empty((len(pictures), encoder.width), np.float32)
-    for lo, hi in chunks(len(pictures), size_of(dataset.train)):
+    for lo, hi in chunks(len(pictures), encoder.network.image):
         report("features of the moved points", lo / len(pictures))
         out[lo:hi] = encode(encoder, pictures[lo:hi])
     return out

@@ -19,17 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.datasets.files.places import data_dir as default_data_dir
 from engine.errors import RunFailed
 from engine.features.kept import Report, locked
-from engine.features.tokenizer import TextTokenizer, bert_vocabulary, tokenizer_of
+from engine.features.opened import Opened
+from engine.features.tokenizer import TextTokenizer
 from engine.features.tokens import tokens_of
-from engine.models.bert.bert import Bert, BertEncoder, represented
-from engine.models.bert.files import BertSource
-from engine.models.encoders import files as auto_files
-from engine.models.encoders.encoder import AutoEncoder
+from engine.models.bert.bert import BertEncoder, represented
 from engine.models.encoders.files import EncoderSource
-from engine.models.encoders.skeleton import skeleton_of
 from engine.rows import Dataset, Rows, States
 from engine.scenario.sections import BertSection
 from engine.system.filesystem import cache_dir
@@ -41,11 +37,16 @@ BYTES_A_WRITE = 2**26
 HASH_BYTES = 16
 RECORD_BYTES = HASH_BYTES + 4  # a text's hash and its number of tokens
 
-TextNetwork = Bert | AutoEncoder  # what reads tokens
-
 
 def seen_by(
-    section: BertSection, dataset: Dataset, seed: int, *, device: str = "cpu", report: Report, data_dir: Path | None = None
+    section: BertSection,
+    dataset: Dataset,
+    seed: int,
+    *,
+    device: str = "cpu",
+    report: Report,
+    data_dir: Path | None = None,
+    opened: Opened,
 ) -> Dataset:
     """The dataset as a text encoder reads it; left as it is where there are no texts.
 
@@ -55,10 +56,10 @@ def seen_by(
     splits = (dataset.train, dataset.aux, dataset.test)
     if dataset.train.texts is None:
         return dataset
-    source = source_of(section)
+    source = opened.source(section)
     if isinstance(source, EncoderSource):  # what cannot be trained is told before anything is tokenised
-        network_of(source, section, len(dataset.classes))
-    tokenizer = tokenizer_for(source, data_dir, report)
+        opened.text_network(section, len(dataset.classes))
+    tokenizer = opened.tokenizer(section, data_dir, report)
     tokens = [_tokens(rows, tokenizer, section.length, report) for rows in splits]
     if section.tune == "all" or isinstance(source, EncoderSource):
         seen = [replace(rows, x=x) for rows, x in zip(splits, tokens, strict=True)]
@@ -67,35 +68,6 @@ def seen_by(
     numbers, states = StateFile(cache_dir() / "states", encoder, section.states).of(tokens, report)
     seen = [replace(rows, x=at[:, None]) for rows, at in zip(splits, numbers, strict=True)]
     return replace(dataset, train=seen[0], aux=seen[1], test=seen[2], states=states)
-
-
-def source_of(section: BertSection) -> BertSource | EncoderSource:
-    """The encoder that a scenario names, with its rates of dropout where it sets them."""
-    source = auto_files.find(section.weights, section.name, section.architecture)
-    if isinstance(source, EncoderSource):
-        return replace(source, rates=auto_files.rates_of(section.attention_dropout, section.dropout))
-    shape = source.shape
-    if section.attention_dropout is not None:
-        shape = replace(shape, attention_dropout=section.attention_dropout)
-    if section.dropout is not None:
-        shape = replace(shape, hidden_dropout=section.dropout, classifier_dropout=section.dropout)
-    return replace(source, shape=shape)
-
-
-def network_of(source: BertSource | EncoderSource, section: BertSection, classes: int) -> TextNetwork:
-    """The network that reads tokens at every step: a BERT trained whole, or any other encoder."""
-    if isinstance(source, EncoderSource):
-        return AutoEncoder(source, classes, section.length, section.tune)
-    return Bert(source, classes, section.length)
-
-
-def tokenizer_for(source: BertSource | EncoderSource, data_dir: Path | None, report: Report) -> TextTokenizer:
-    """The encoder's own tokenizer; bert-base-uncased's words where its weights are random."""
-    if isinstance(source, EncoderSource):
-        return tokenizer_of(source.folder, embeddings=skeleton_of(source, 2).vocabulary, around=1)
-    words = source.shape.vocabulary
-    where = source.folder or bert_vocabulary(default_data_dir(data_dir), report)
-    return tokenizer_of(where, embeddings=words)
 
 
 def _tokens(rows: Rows, tokenizer: TextTokenizer, length: int, report: Report) -> np.ndarray:
@@ -166,11 +138,11 @@ class StateFile:
         for batch in _batches(order, lengths):
             report(f"computing hidden states of {len(missing):,} texts", done / total)
             with all_cores():
-                found = self.encoder.states(torch.from_numpy(np.stack([wanted[key] for key in batch])))
-            found = found.to(getattr(torch, self.dtype)).cpu()
-            pending += [(key, lengths[key], found[i, : lengths[key]]) for i, key in enumerate(batch)]
+                states = self.encoder.states(torch.from_numpy(np.stack([wanted[key] for key in batch])))
+            states = states.to(getattr(torch, self.dtype)).cpu()
+            pending += [(key, lengths[key], states[i, : lengths[key]]) for i, key in enumerate(batch)]
             done += sum(lengths[key] for key in batch)
-            size += found.numel() * found.element_size()
+            size += states.numel() * states.element_size()
             if size >= BYTES_A_WRITE:
                 self._append(pending, kept)
                 size = 0

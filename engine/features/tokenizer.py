@@ -154,12 +154,12 @@ def _pieces(path: Path, config: Path) -> Tokenizer:
     vocabulary = {line.rstrip("\r"): number for number, line in enumerate(lines if lines[-1] else lines[:-1])}
     if missing := [token for token in NEEDED if token not in vocabulary]:
         raise BadData(f"lacks {', '.join(missing)}", where=str(path), next="it must be the vocabulary of a BERT, one word piece a line")
-    said = _config(config)
+    settings = _config(config)
     made = BertWordPieceTokenizer(
         vocabulary,
-        lowercase=bool(said.get("do_lower_case", True)),
-        strip_accents=said.get("strip_accents"),
-        handle_chinese_chars=bool(said.get("tokenize_chinese_chars", True)),
+        lowercase=bool(settings.get("do_lower_case", True)),
+        strip_accents=settings.get("strip_accents"),
+        handle_chinese_chars=bool(settings.get("tokenize_chinese_chars", True)),
     )
     rust: Tokenizer = made._tokenizer
     rust.add_special_tokens([token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if token in vocabulary])
@@ -168,12 +168,12 @@ def _pieces(path: Path, config: Path) -> Tokenizer:
 
 def _config(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text("utf-8"))
+        settings = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise BadData(f"is not JSON: {error}", where=str(path), next="get it again, or delete it") from error
-    return found if isinstance(found, dict) else {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def _through_transformers(folder: Path) -> Tokenizer:

@@ -46,14 +46,14 @@ def tokens_of(
     if not len(texts):
         return np.empty((0, length), np.int32)
     path = cache_dir() / "tokens" / f"{_digest(texts)}-{tokenizer.digest}-{length}.int32"
-    if (found := _opened(path, len(texts), length)) is not None:
-        return found
+    if (tokens := _opened(path, len(texts), length)) is not None:
+        return tokens
     with contextlib.suppress(OSError), _part(path) as (file, keep):
         for block in _encoded(texts, tokenizer, length, report):
             file.write(block.tobytes())
         keep()
-    if (found := _opened(path, len(texts), length)) is not None:
-        return found
+    if (tokens := _opened(path, len(texts), length)) is not None:
+        return tokens
     return np.concatenate(list(_encoded(texts, tokenizer, length, report)))  # a full or read-only disk: for this time only
 
 
@@ -64,12 +64,12 @@ def cut(tokens: np.ndarray) -> int:
 
 def _digest(texts: Sequence[str] | np.ndarray) -> str:
     """Of the texts in their order."""
-    found = blake2b(str(FORMAT).encode(), digest_size=16)
+    digest = blake2b(str(FORMAT).encode(), digest_size=16)
     for text in texts:
         data = text.encode("utf-8", "surrogatepass")
-        found.update(len(data).to_bytes(8, "little"))
-        found.update(data)
-    return found.hexdigest()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
 
 
 # ---- encoding --------------------------------------------------------------------------------------------------------
@@ -107,8 +107,8 @@ def _block(rust: Tokenizer, texts: Sequence[str] | np.ndarray, length: int) -> n
     while left:
         starts = [_start(_whole(texts[at]), reach) for at in left]
         more = []
-        for at, start, found in zip(left, starts, rust.encode_batch_fast(starts), strict=True):
-            ids = found.ids
+        for at, start, encoding in zip(left, starts, rust.encode_batch_fast(starts), strict=True):
+            ids = encoding.ids
             if len(ids) < length and len(start) < len(texts[at]):
                 more.append(at)
             else:

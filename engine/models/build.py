@@ -1,7 +1,6 @@
 """Models of pictures: the network that a scenario asks for, its frozen part, and the weights it starts from.
 
-A kind is a module of its name in networks/ with `blueprint` and, where there are such, `imagenet`, the address of weights, and SMALLEST,
-the pixels that a picture's shorter side must have.
+A kind is a module of its name in networks/ (see `networks/kinds.py`).
 """
 
 from __future__ import annotations
@@ -14,56 +13,39 @@ import torchvision
 
 from engine.errors import RequestError
 from engine.models import weights
-from engine.models.dense.mlp import Mlp
 from engine.models.networks import checkpoint
 from engine.models.networks.encoder import Encoder
-from engine.models.networks.network import Blueprint, Network
-from engine.scenario.modules import module
+from engine.models.networks.kinds import kind_of
+from engine.models.networks.network import Network
 from engine.scenario.sections import ModelKeys, NetworkKeys
 from engine.seeds import seed_for
-
-__all__ = ["Encoder", "Mlp", "Network", "build", "encoder", "weights_checksum"]
 
 Image = tuple[int, int]  # height, width
 
 
-# ---- models ---------------------------------------------------------------------------------------------------------
-
-
-def build(section: NetworkKeys, *, features: int, classes: int, image: Image | None = None) -> Mlp | Network:
-    """The model a scenario names, for pictures of `image` = (height, width) pixels, or `features` columns, and `classes` classes.
-
-    With tune = "last_layer" it is the last layer alone, on the features of an `encoder`. Raises RequestError for what does not go together.
-    """
-    if section.tune == "last_layer":
-        return Mlp(features, (), classes, one_logit=False)
-    return _network(section, classes, image)
-
-
-def encoder(section: NetworkKeys, *, classes: int, image: Image, seed: int = 0) -> Encoder:
+def encoder_of(section: NetworkKeys, network: Network, seed: int = 0) -> Encoder:
     """The frozen part of a network that is tuned in its last layer alone. Random weights are drawn from the scenario's seed, once."""
-    network = _network(section, classes, image)
     params = network.init(torch.Generator().manual_seed(seed_for(seed, "frozen weights")))
     drawn = [seed, torch.__version__, torchvision.__version__]  # what else random weights rest on
     origin = sorted(weights_checksum(section).values()) or ["random", *drawn]
     blueprint = network.blueprint
-    what = [1, section.kind, blueprint.name, classes if blueprint.of_classes else None, network.image, origin]
+    what = [1, section.kind, blueprint.name, network.classes if blueprint.of_classes else None, network.image, origin]
     return Encoder(network, params, blake2b(json.dumps(what).encode(), digest_size=12).hexdigest())
 
 
-def _network(section: NetworkKeys, classes: int, image: Image | None) -> Network:
+def network_of(section: NetworkKeys, classes: int, image: Image | None) -> Network:
+    """The whole network. RequestError where these pictures are none that it can read."""
     if image is None:
         raise RequestError(f"{section.kind} reads pictures, and this dataset has none", where="model.kind", next="use mlp or logistic")
-    kind = module("models.networks", section.kind)
-    least = getattr(kind, "SMALLEST", 1)
+    kind = kind_of(section)
+    least = kind.SMALLEST
     if min(image) < least:
         raise RequestError(
             f"{section.kind} cannot read pictures of {image[0]} x {image[1]} pixels: its pools leave nothing of them",
             where="dataset.image_size",
             next=f"set dataset.image_size = {least} or more, or use another model",
         )
-    blueprint: Blueprint = kind.blueprint(section, classes, image)
-    return Network(blueprint, classes, image)
+    return Network(kind.blueprint(section, classes, image), classes, image)
 
 
 def weights_checksum(section: ModelKeys) -> dict[str, str]:

@@ -53,7 +53,7 @@ def read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise BadData("is not a file of weights", where=where, next=NEXT)
     try:
-        found = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
+        loaded = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
     except pickle.UnpicklingError as error:
         if re.search(r"GLOBAL|Unsupported (global|class|operand)|instantiate", str(error)):
             what = "holds pickled objects besides tensors, which could run code, and is not opened"
@@ -63,7 +63,7 @@ def read(path: Path) -> dict[str, Tensor]:
         raise BadData(f"cannot be read: {error.strerror or error}", where=where, next="check its permissions") from error
     except Exception as error:  # zip, pickle and safetensors each have their own ways to say that bytes are missing
         raise BadData("is not a file of weights, or is cut short or damaged", where=where, next=NEXT) from error
-    return _tensors(found, where)
+    return _tensors(loaded, where)
 
 
 def _torch(path: Path) -> object:
@@ -78,12 +78,12 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     return dict(load_file(path))
 
 
-def _tensors(found: object, where: str) -> dict[str, Tensor]:
+def _tensors(loaded: object, where: str) -> dict[str, Tensor]:
     """The tensors by name, out of whatever dict they are kept in."""
     for key in WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    tensors = {str(name): t for name, t in found.items() if isinstance(t, Tensor)} if isinstance(found, Mapping) else {}
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    tensors = {str(name): t for name, t in loaded.items() if isinstance(t, Tensor)} if isinstance(loaded, Mapping) else {}
     if not tensors:
         raise BadData("holds no named tensors", where=where, next="save the model's state_dict()")
     if all(name.startswith("module.") for name in tensors):
@@ -91,12 +91,12 @@ def _tensors(found: object, where: str) -> dict[str, Tensor]:
     return tensors
 
 
-def fitted(found: Mapping[str, Tensor], body: nn.Module, *, prefix: str, name: str, where: str) -> dict[str, Tensor]:
+def fitted(checkpoint: Mapping[str, Tensor], body: nn.Module, *, prefix: str, name: str, where: str) -> dict[str, Tensor]:
     """The body's floating tensors, by its own names, out of a checkpoint in which they are called `prefix` and that name.
 
     Raises BadData where one is missing, has another shape, is not finite, or where there are others that the body has no place for.
     """
-    renamed = {_today(key): tensor for key, tensor in found.items()}
+    renamed = {_today(key): tensor for key, tensor in checkpoint.items()}
     wanted = {prefix + key: t for key, t in (*body.named_parameters(), *body.named_buffers())}
     floating = {key: t for key, t in wanted.items() if t.is_floating_point()}
     missing = [key for key in floating if key not in renamed]

@@ -4,52 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Generic
 
 import numpy as np
 import torch
 
-from engine.rows import Dataset, Rows
-from engine.scenario.sections import ModelSection, Scenario
+from engine.attacks.model import Network
+from engine.rows import Rows
+from engine.scenario.sections import Scenario
 from engine.seeds import generator, seed_for
-from engine.training.dense import Control
 from engine.training.recipe import Job, Training
-from engine.victims.choose import victims_of
-from engine.victims.family import How, Trial, tensor, workers
+from engine.training.trial import How, OnStep, Trial
+from engine.victims.family import Family, Fitted, Keys, tensor, workers
 
 
-class Adversary:
+class Adversary(Generic[Keys, Fitted]):
     """Trained once on all of aux and once for every fold; asked for confidences, the representation, labels and gradients.
 
-    dataset: as this model reads it (see `Family.see`).
+    victims: of its model, over the dataset as this model reads it (see `Family.see`).
     """
 
     def __init__(
         self,
-        section: ModelSection,
+        victims: Family[Keys, Fitted],
         scenario: Scenario,
-        dataset: Dataset,
         device: torch.device,
         progress: Callable[[str, float], None],
-        control: Control | None,
+        on_step: OnStep | None,
     ) -> None:
-        self.scenario, self.dataset = scenario, dataset
+        self.scenario, self.victims, self.dataset = scenario, victims, victims.dataset
         self.how = How(device, torch.float32)
-        self.progress, self.control = progress, control
-        self.victims = victims_of(section, dataset, scenario.seed)
+        self.progress, self.on_step = progress, on_step
         progress("training the adversary's model", 0.1)
-        self.whole = self._fit(np.arange(len(dataset.aux)), fold=0)
+        self.whole = self._fit(np.arange(len(self.dataset.aux)), fold=0)
 
-    def _fit(self, index: np.ndarray, fold: int) -> Any:
+    def _fit(self, index: np.ndarray, fold: int) -> Fitted:
         aux = self.dataset.aux
         data = Training(torch.from_numpy(aux.x[index]), torch.from_numpy(aux.y[index]), tensor(aux.x[:0]))
         clean = Job(np.empty(0, np.int64), np.empty(0, np.int64))
         # one network alone has all of the machine's cores as threads
         cores = workers(self.scenario, self.how.device)
-        trial = Trial(seed_for(self.scenario.seed, "adversary"), fold, self.how, self.control, cores)
+        trial = Trial(seed_for(self.scenario.seed, "adversary"), fold, self.how, self.on_step, cores)
         return self.victims.fit(data, [clean], trial)[0]
 
-    def _probabilities(self, fitted: Any, x: np.ndarray) -> np.ndarray:
+    def _probabilities(self, fitted: Fitted, x: np.ndarray) -> np.ndarray:
         return self.victims.probabilities(fitted, x, self.how)
 
     def fitted(self, x: np.ndarray) -> np.ndarray:
@@ -102,7 +100,7 @@ class Adversary:
         return self.victims.pixels(images, self.how)
 
     @property
-    def network(self) -> Any | None:
+    def network(self) -> Network | None:
         """The whole network, where it was trained whole; its weights are `params`."""
         return self.victims.network()
 

@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,9 +25,11 @@ from engine.pipeline import order as pipeline
 from engine.scenario.sections import ClusterMatchSection, MlpSection, Scenario, TrainedKeys
 from engine.seeds import generator
 from engine.system.processes import cores
+from engine.system.threads import of_torch
 from engine.training.recipe import Job, Training
-from engine.victims.choose import family_of, victims_of
-from engine.victims.family import Family, Trial, how, job_of, training_of, workers
+from engine.training.trial import Trial
+from engine.victims.choose import AnyFamily, family_of, victims_of
+from engine.victims.family import how, job_of, training_of, workers
 
 EPOCHS = 20  # where the scenario stops on a plateau: the ratio does not depend on it
 ROUNDS = 3  # each way in turn, so that a change in the machine's speed falls on all of them
@@ -121,12 +122,13 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
     sklearn = _Sklearn(discovery, section) if device == "cpu" and isinstance(section, MlpSection) else None
     if sklearn:
         sklearn.choose_setup(jobs)
-    pipeline.train_stack(scenario, discovery, stacks[0], device)  # the first stack of a process also pays for its start
+    todo = [pipeline.StackJob(scenario, discovery, stack, device) for stack in stacks]
+    pipeline.train_stack(todo[0])  # the first stack of a process also pays for its start
 
     taken: dict[str, list[float]] = {"eager": [], "sklearn": [], "stacked": []}
     rates = []
     for round_ in range(ROUNDS):
-        taken["stacked"].append(_seconds(lambda: [pipeline.train_stack(scenario, discovery, s, device) for s in stacks]) / len(jobs))
+        taken["stacked"].append(_seconds(lambda: [pipeline.train_stack(each) for each in todo]) / len(jobs))
         taken["eager"].append(_seconds(lambda: eager.train(few)) / len(few))
         if sklearn:
             taken["sklearn"].append(sklearn.seconds_per_victim(_spread(jobs, 4 * sklearn.processes)))
@@ -171,10 +173,8 @@ def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callab
         victims.fit(data, jobs, Trial(scenario.seed, 0, on, workers=side_by_side, max_steps=steps))
 
     def plain(steps: int, threads: int) -> None:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        victims.plain(data, jobs[0], Trial(scenario.seed, 0, on, max_steps=steps))
-        torch.set_num_threads(before)
+        with of_torch(threads):
+            victims.plain(data, jobs[0], Trial(scenario.seed, 0, on, max_steps=steps))
 
     per_epoch = -(-len(data.y_N) // section.batch)
     all_steps = per_epoch * section.epochs
@@ -223,12 +223,10 @@ def _seconds_a_step(train: Callable[[int], None], steps: int) -> float:
 
 def matrix_rate(device: torch.device, n: int = 2048, repeats: int = 8, dtype: torch.dtype = torch.float32) -> float:
     """This device's own rate of a square matrix product, 1e9 operations a second: the best of a few."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(cores())
-    a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
-    out = torch.empty_like(a)
-    best_s = min(_seconds(lambda: torch.mm(a, b, out=out)) for _ in range(repeats))
-    torch.set_num_threads(before)
+    with of_torch(cores()):
+        a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
+        out = torch.empty_like(a)
+        best_s = min(_seconds(lambda: torch.mm(a, b, out=out)) for _ in range(repeats))
     return 2.0 * n**3 / best_s / 1e9
 
 
@@ -252,7 +250,7 @@ def _spread(jobs: Sequence[Job], count: int) -> list[Job]:
 class _Eager:
     """One victim after the other, in a plain loop."""
 
-    def __init__(self, victims: Family[Any], data: Training, trial: Trial) -> None:
+    def __init__(self, victims: AnyFamily, data: Training, trial: Trial) -> None:
         self.victims, self.data, self.trial, self.device = victims, data, trial, str(trial.how.device)
         self.threads = 1
 
@@ -265,11 +263,9 @@ class _Eager:
         return f"{self.threads} thread{'s' if self.threads > 1 else ''}" if self.device == "cpu" else self.device
 
     def train(self, jobs: Sequence[Job], threads: int | None = None) -> None:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads or self.threads)
-        for job in jobs:
-            self.victims.plain(self.data, job, self.trial)
-        torch.set_num_threads(before)
+        with of_torch(threads or self.threads):
+            for job in jobs:
+                self.victims.plain(self.data, job, self.trial)
 
 
 class _Sklearn:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from engine import datasets, subpopulations
 from engine.account import words
+from engine.arrays import DiscoveryArrays, MovedPoints
 from engine.attacks import poison as attacks
-from engine.evaluation.annotations import Annotations
+from engine.features.opened import Opened
 from engine.features.pixels import flat_pixels
 from engine.pipeline.adversary import Adversary
-from engine.pipeline.discovery import DISTANCES, MOVED_FEATURES, PROBABILITIES, Discovery, Log, Progress, moved_pictures
+from engine.pipeline.discovery import Discovery, Log, Progress
+from engine.pipeline.train import moved_pictures
 from engine.rows import Dataset
 from engine.scenario.sections import ClusterMatchSection, PretrainedKeys, Scenario
-from engine.training.dense import Control
+from engine.training.trial import OnStep
 from engine.victims.choose import see, victims_of
 from engine.victims.family import one_thread_each
 
@@ -31,10 +34,10 @@ def rows(scenario: Scenario, data_dir: Path, *, log: Log, progress: Progress) ->
     return dataset
 
 
-def load(scenario: Scenario, data_dir: Path, *, device: str = "cpu", log: Log, progress: Progress) -> Dataset:
+def load(scenario: Scenario, data_dir: Path, *, device: str = "cpu", log: Log, progress: Progress, opened: Opened | None = None) -> Dataset:
     """The same as the victims' model reads them, which may cost frozen features."""
     dataset = rows(scenario, data_dir, log=log, progress=progress)
-    return see(scenario.model, dataset, scenario.seed, data_dir=data_dir, device=device, report=progress)
+    return see(scenario.model, dataset, scenario.seed, data_dir=data_dir, device=device, report=progress, opened=opened)
 
 
 def discover(
@@ -44,16 +47,18 @@ def discover(
     device: str = "cpu",
     log: Log,
     progress: Progress,
-    control: Control | None = None,
+    on_step: OnStep | None = None,
     with_poison: bool = True,
+    opened: Opened | None = None,
 ) -> Discovery:
     """Load the data, train the adversary's model on aux, form the subpopulations, choose the targets and work on their poison.
 
     with_poison: the last of these too, which may take longest; a look at the subpopulations does without.
     """
     one_thread_each()
+    opened = opened or Opened()
     progress("loading data", 0.0)
-    dataset = load(scenario, data_dir, device=device, log=log, progress=progress)
+    dataset = load(scenario, data_dir, device=device, log=log, progress=progress, opened=opened)
     known = subpopulations.known_classes(dataset.train.y, dataset.classes, scenario.attack.target_min_rows)
     if few := subpopulations.few_rows_note(dataset.train.y, dataset.classes, known):
         log(few)
@@ -61,7 +66,7 @@ def discover(
     section = scenario.adversary.model or scenario.model
     seen = dataset
     if section != scenario.model:
-        seen = see(section, dataset, scenario.seed, data_dir=data_dir, device=device, report=progress)
+        seen = see(section, dataset, scenario.seed, data_dir=data_dir, device=device, report=progress, opened=opened)
         weights = section.weights if isinstance(section, PretrainedKeys) else "random"
         log(f"the adversary's model is {section.kind}, from {weights} weights; the victims' is {scenario.model.kind}")
     layer = scenario.subpopulations.layer if isinstance(scenario.subpopulations, ClusterMatchSection) else "input"
@@ -69,7 +74,7 @@ def discover(
         progress("forming subpopulations", 0.05)
         represent = None if dataset.train.images is None else flat_pixels
         formed = subpopulations.assign(scenario.subpopulations, dataset, represent, scenario.seed)
-    adversary = Adversary(section, scenario, seen, torch.device(device), progress, control)
+    adversary = Adversary(victims_of(section, seen, scenario.seed, opened), scenario, torch.device(device), progress, on_step)
     for note in adversary.victims.notes():
         log(note)
     proba_in_sample, proba_test = adversary.fitted(seen.aux.x), adversary.fitted(seen.test.x)
@@ -89,18 +94,17 @@ def discover(
         proba_in_sample,
         proba_test,
     )
-    arrays = {PROBABILITIES: proba_aux} | ({} if distance_A is None else {DISTANCES: distance_A})
     progress("forming subpopulations", 1.0)
     if not with_poison:
-        return Discovery(dataset, membership, summary, arrays)
-    arrays |= Annotations(*subpopulations.annotated(scenario.subpopulations, dataset)).arrays()
+        return Discovery(dataset, membership, summary, DiscoveryArrays(proba_aux, distance_A))
+    annotations = subpopulations.annotated(scenario.subpopulations, dataset)
     # whatever the victims read, the attack is the adversary's: it works on what its own model reads
-    work = attacks.prepare(
+    prepared = attacks.attack_of(scenario.attack).prepare(
         scenario.attack, summary, seen, membership, adversary, seed=scenario.seed, trials=scenario.evaluation.trial_numbers,
-        proba_aux=proba_aux, progress=progress, control=lambda: control(0.0, 1.0) if control else None,
+        proba_aux=proba_aux, progress=progress, check=lambda: on_step(0.0, 1.0) if on_step else None,
     )  # fmt: skip
-    arrays |= work
-    victims = victims_of(scenario.model, dataset, scenario.seed)
-    if "moved.rows" in work and victims.KEEPS_MOVED:
-        arrays[MOVED_FEATURES] = victims.moved_rows(moved_pictures(scenario, dataset, work), device=device, report=progress)
-    return Discovery(dataset, membership, summary, arrays)
+    victims = victims_of(scenario.model, dataset, scenario.seed, opened)
+    if isinstance(prepared, MovedPoints) and victims.KEEPS_MOVED:
+        features = victims.moved_rows(moved_pictures(scenario, dataset, prepared), device=device, report=progress)
+        prepared = replace(prepared, features=features)
+    return Discovery(dataset, membership, summary, DiscoveryArrays(proba_aux, distance_A, annotations, prepared))

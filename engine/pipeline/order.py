@@ -4,19 +4,54 @@ rows             the scenario's rows as adversary and defender hold them; load: 
 discover         adversary's model, subpopulations, targets, their poison: a Discovery
 plan             which victims train together
 train_stack      one stack's victims and what each predicts; poison_of: the extra rows of one
+RunPipeline      the same for the whole of a run, with its files opened once
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from engine.features.opened import Opened
+from engine.pipeline.deviations import deviations
 from engine.pipeline.discover import discover, load, rows
-from engine.pipeline.discovery import Discovery, Log, Progress, deviations, moved_pictures
+from engine.pipeline.discovery import Discovery, Log, Progress, StackJob
 from engine.pipeline.plan import plan, victims_of_trial
-from engine.pipeline.train import poison_of, train_stack
+from engine.pipeline.train import moved_pictures, poison_of, train_stack
+from engine.rows import Dataset, StackPlan, VictimResult
+from engine.scenario.sections import Scenario
+from engine.training.trial import OnStep
+
+
+class RunPipeline:
+    """What the worker of a run drives. It holds files of weights, frozen networks and tokenizers for as long as it lives."""
+
+    def __init__(self) -> None:
+        self.opened = Opened()
+
+    def load(self, scenario: Scenario, data_dir: Path, *, device: str, log: Log, progress: Progress) -> Dataset:
+        return load(scenario, data_dir, device=device, log=log, progress=progress, opened=self.opened)
+
+    def discover(
+        self, scenario: Scenario, data_dir: Path, *, device: str, log: Log, progress: Progress, on_step: OnStep | None
+    ) -> Discovery:
+        return discover(scenario, data_dir, device=device, log=log, progress=progress, on_step=on_step, opened=self.opened)
+
+    def deviations(self, scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
+        return deviations(scenario, dataset, self.opened)
+
+    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log) -> tuple[StackPlan, ...]:
+        return plan(scenario, discovery, device, log=log, opened=self.opened)
+
+    def train_stack(self, job: StackJob, on_step: OnStep | None, log: Log) -> list[VictimResult]:
+        return train_stack(job, on_step, log, self.opened)
+
 
 __all__ = [
     "Discovery",
     "Log",
     "Progress",
+    "RunPipeline",
+    "StackJob",
     "deviations",
     "discover",
     "load",

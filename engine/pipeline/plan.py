@@ -7,23 +7,25 @@ from collections.abc import Sequence
 import torch
 
 from engine import rates
+from engine.features.opened import Opened
 from engine.pipeline.discovery import Discovery, Log
-from engine.pipeline.train import job, poison_of, training
+from engine.pipeline.train import job_for, poison_of, training
 from engine.rows import Arm, StackPlan, Subpopulation, VictimSpec
 from engine.scenario.sections import Scenario
 from engine.training.sizing import timed
+from engine.training.trial import Trial
 from engine.victims.choose import victims_of
-from engine.victims.family import Trial, how, one_thread_each, workers
+from engine.victims.family import how, one_thread_each, workers
 
 
-def victims_of_trial(scenario: Scenario, found: Sequence[Subpopulation], trial: int, first: int) -> list[VictimSpec]:
+def victims_of_trial(scenario: Scenario, subpopulations: Sequence[Subpopulation], trial: int, first: int) -> list[VictimSpec]:
     """The trial's victims, the clean one first, numbered from `first`; those with the most poison next, so that padding is short."""
     controls: tuple[Arm, ...] = ("true_label", "label_flip")
     arms: list[Arm] = ["poisoned", *(arm for arm in controls if arm in scenario.evaluation.controls)]
     per_train = scenario.attack.per == "train"
     targets = [
         (rates.count(alpha, s.train_rows if per_train else s.aux_rows), arm, s.index, alpha)
-        for s in found
+        for s in subpopulations
         if s.attacked
         for alpha in scenario.attack.alphas
         for arm in arms
@@ -33,13 +35,13 @@ def victims_of_trial(scenario: Scenario, found: Sequence[Subpopulation], trial: 
     return [clean, *(VictimSpec(first + 1 + i, trial, arm, index, alpha) for i, (_, arm, index, alpha) in enumerate(targets))]
 
 
-def plan(scenario: Scenario, discovery: Discovery, device: str, *, log: Log) -> tuple[StackPlan, ...]:
+def plan(scenario: Scenario, discovery: Discovery, device: str, *, log: Log, opened: Opened | None = None) -> tuple[StackPlan, ...]:
     """Which victims train together, for every trial, before any is trained."""
     one_thread_each()
     per_trial = len(victims_of_trial(scenario, discovery.subpopulations, 0, 0))
     size = scenario.compute.victims_per_stack
     if size == "auto":
-        size = _best_size(scenario, discovery, torch.device(device), per_trial)
+        size = _best_size(scenario, discovery, torch.device(device), per_trial, opened)
         parts = workers(scenario, torch.device(device))
         log(f"{size} victims a stack, by memory and measured speed on {device}, {parts} {'part' if parts == 1 else 'parts'} side by side")
     stacks: list[StackPlan] = []
@@ -50,16 +52,16 @@ def plan(scenario: Scenario, discovery: Discovery, device: str, *, log: Log) -> 
     return tuple(stacks)
 
 
-def _best_size(scenario: Scenario, discovery: Discovery, device: torch.device, most: int) -> int:
+def _best_size(scenario: Scenario, discovery: Discovery, device: torch.device, most: int, opened: Opened | None) -> int:
     """As the family has it, which may have a few steps timed on the scenario's own rows."""
     specs = victims_of_trial(scenario, discovery.subpopulations, scenario.evaluation.first_trial, 0)
-    victims, on = victims_of(scenario.model, discovery.dataset, scenario.seed), how(scenario.compute, str(device))
-    data = training(scenario, discovery).to(device, on.dtype)
+    victims, on = victims_of(scenario.model, discovery.dataset, scenario.seed, opened), how(scenario.compute, str(device))
+    data = training(scenario, discovery, victims).to(device, on.dtype)
 
     def seconds(count: int, steps: int) -> float:
         # of these alone: moved points are pictures of floats, gigabytes for all victims of a trial
         some = specs[:: max(1, len(specs) // count)][:count]
-        few = [job(scenario, discovery, poison_of(scenario, discovery, spec)) for spec in some]
+        few = [job_for(scenario, discovery, victims, poison_of(scenario, discovery, spec)) for spec in some]
         return timed(lambda: victims.fit(data, few, Trial(scenario.seed, 0, on, max_steps=steps)), device)
 
     return victims.stack_size(seconds, most, on, workers(scenario, device))

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.arrays import MovedPoints
+from engine.attacks import gradient
 from engine.attacks import poison as attacks
-from engine.pipeline.discovery import MOVED_FEATURES, Discovery, Log, moved_pictures
-from engine.rows import Poison, StackPlan, VictimResult, VictimSpec
+from engine.features.opened import Opened
+from engine.features.pixels import Pictures
+from engine.pipeline.discovery import Discovery, Log, StackJob
+from engine.rows import Dataset, Poison, VictimResult, VictimSpec
 from engine.scenario.sections import GradientSection, Scenario
-from engine.training.dense import Control
 from engine.training.recipe import Job, Training
-from engine.victims.choose import family_of, victims_of
-from engine.victims.family import Trial, how, job_of, one_thread_each, silent, training_of, workers
+from engine.training.trial import OnStep, Trial
+from engine.victims.choose import AnyFamily, victims_of
+from engine.victims.family import how, job_of, one_thread_each, silent, training_of, workers
 
 
 def poison_of(scenario: Scenario, discovery: Discovery, spec: VictimSpec) -> Poison:
@@ -27,59 +31,60 @@ def poison_of(scenario: Scenario, discovery: Discovery, spec: VictimSpec) -> Poi
         alpha=spec.alpha,
         trial=spec.trial,
         seed=scenario.seed,
-        proba_aux=discovery.proba_aux_AC,
+        proba_aux=discovery.arrays.proba_aux_AC,
         arm=spec.arm,
-        arrays=discovery.arrays,
+        prepared=discovery.arrays.prepared,
     )
 
 
-def training(scenario: Scenario, discovery: Discovery) -> Training:
+def moved_pictures(scenario: Scenario, dataset: Dataset, points: MovedPoints) -> Pictures:
+    """The run's optimised points as pictures."""
+    assert dataset.aux.images is not None
+    assert points.delta is not None
+    assert isinstance(scenario.attack, GradientSection)
+    return Pictures(dataset.aux.images, points.rows, points.delta, scenario.attack.bound / gradient.LEVELS)
+
+
+def training(scenario: Scenario, discovery: Discovery, victims: AnyFamily) -> Training:
     """The defender's rows and the pool. Where victims read moved points as rows of numbers, these stand in the pool after aux."""
-    moved = discovery.arrays.get(MOVED_FEATURES)
-    if moved is None and "moved.rows" in discovery.arrays and not family_of(scenario.model).MOVES_PIXELS:
-        victims, pictures = (
-            victims_of(scenario.model, discovery.dataset, scenario.seed),
-            moved_pictures(scenario, discovery.dataset, discovery.arrays),
-        )
-        moved = victims.moved_rows(pictures, device="cpu", report=silent)
-    return training_of(discovery.dataset, moved)
+    points = discovery.arrays.moved
+    features = None if points is None else points.features
+    if points is not None and features is None and not victims.MOVES_PIXELS:
+        features = victims.moved_rows(moved_pictures(scenario, discovery.dataset, points), device="cpu", report=silent)
+    return training_of(discovery.dataset, features)
 
 
-def job(scenario: Scenario, discovery: Discovery, poison: Poison) -> Job:
+def job_for(scenario: Scenario, discovery: Discovery, victims: AnyFamily, poison: Poison) -> Job:
     """One victim's poison as its trainer takes it: points that were moved by their features, or by how far their pixels went."""
-    if poison.moved is None:
+    points = discovery.arrays.moved
+    if poison.moved is None or points is None:
         return job_of(poison)
-    if not family_of(scenario.model).MOVES_PIXELS:
+    if not victims.MOVES_PIXELS:
         return Job(len(discovery.dataset.aux) + poison.moved, poison.labels)
     assert isinstance(scenario.attack, GradientSection)
-    unit = np.float32(scenario.attack.bound / 127)
-    return Job(poison.rows, poison.labels, discovery.arrays["moved.delta"][poison.moved] * unit)
+    return Job(poison.rows, poison.labels, gradient.delta_of(scenario.attack, points, poison.moved))
 
 
 def train_stack(
-    scenario: Scenario,
-    discovery: Discovery,
-    stack: StackPlan,
-    device: str,
-    control: Control | None = None,
-    log: Log = lambda message: None,
+    job: StackJob, on_step: OnStep | None = None, log: Log = lambda message: None, opened: Opened | None = None
 ) -> list[VictimResult]:
     """Train the victims of one stack and say what each predicts for every test row."""
     one_thread_each()
-    on = how(scenario.compute, device)
+    scenario, discovery, stack = job.scenario, job.discovery, job.stack
+    on = how(scenario.compute, job.device)
+    victims = victims_of(scenario.model, discovery.dataset, scenario.seed, opened)
     poisons = [poison_of(scenario, discovery, spec) for spec in stack.victims]
     trial = Trial(
         scenario.seed,
         stack.trial,
         on,
-        control,
+        on_step,
         workers(scenario, on.device),
-        on_halved=lambda size: log(f"out of memory on {device}: going on with {size} victims at a time"),
+        on_halved=lambda size: log(f"out of memory on {job.device}: going on with {size} victims at a time"),
     )
-    found = victims_of(scenario.model, discovery.dataset, scenario.seed).outcomes(
-        training(scenario, discovery), discovery.dataset.test.x, [job(scenario, discovery, p) for p in poisons], trial
-    )
+    jobs = [job_for(scenario, discovery, victims, poison) for poison in poisons]
+    outcomes = victims.outcomes(training(scenario, discovery, victims), discovery.dataset.test.x, jobs, trial)
     return [
-        VictimResult(spec, victim.predictions, len(poison), poison.already_target, victim.epochs, victim.train_loss)
-        for spec, poison, victim in zip(stack.victims, poisons, found, strict=True)
+        VictimResult(spec, outcome.predictions, len(poison), poison.already_target, outcome.epochs, outcome.train_loss)
+        for spec, poison, outcome in zip(stack.victims, poisons, outcomes, strict=True)
     ]

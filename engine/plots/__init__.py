@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from engine.plots.data import DAMAGE, Plot, Records, Series, grouped, largest, points, records, valued
 from engine.plots.dose import dose_response
 from engine.rows import RunRow, Table
+from engine.tables.source import TableSource
 
 MOST_ALPHAS = 3  # of a cloud of points: more hide each other; the largest are kept
 MOST_CURVES = 4  # alphas of the distribution and of the worst k
@@ -20,30 +20,23 @@ MOST_CURVES = 4  # alphas of the distribution and of the worst k
 NEEDED = ("damage", "dose", "subpopulations", "confidence", "distribution", "worst")  # tables
 
 
-class Source(Protocol):
-    """What plots need of the store."""
-
-    def table(self, run_id: str, name: str) -> Table: ...
-    def tables(self, run_id: str) -> Mapping[str, int]: ...
-
-
 def plots_of_run(
-    store: Source, run: RunRow, names: Sequence[str] | None = None, *, subpopulations: Sequence[int] | None = None
+    store: TableSource, run: RunRow, names: Sequence[str] | None = None, *, subpopulations: Sequence[int] | None = None
 ) -> dict[str, Plot]:
     """The named plots (None: all) of a run as it stands, under its name, each saying what makes it not the paper's.
 
     subpopulations: those whose dose and response to draw; None: all. Those that have no data yet are left out.
     """
-    there = store.tables(run.id)
-    tables = {name: store.table(run.id, name) for name in NEEDED if name in there}
+    available = store.tables(run.id)
+    tables = {name: store.table(run.id, name) for name in NEEDED if name in available}
     notes = [f"run {run.id}, {run.state}: {run.victims_done} of {run.victims_total} victims"]
     notes += [f"not the paper's numbers: {'; '.join(run.deviations)}"] if run.deviations else []
-    found = plots_of(tables, names, notes=notes, run=run.name)
+    plots = plots_of(tables, names, notes=notes, run=run.name)
     if subpopulations is not None and (names is None or "dose_response" in names):
-        found.pop("dose_response", None)
+        plots.pop("dose_response", None)
         if (chosen := dose_response(tables, subpopulations)) is not None:
-            found["dose_response"] = replace(chosen, title=f"{chosen.title}: {run.name}", notes=(*notes, *chosen.notes))
-    return found
+            plots["dose_response"] = replace(chosen, title=f"{chosen.title}: {run.name}", notes=(*notes, *chosen.notes))
+    return plots
 
 
 def plots_of(
@@ -53,12 +46,12 @@ def plots_of(
 
     notes: what every one of them must say (a run's deviations); they come first. run: its name, behind each title.
     """
-    found = {}
+    plots = {}
     for name in PLOTS if names is None else names:
         if (plot := _MADE[name](tables)) is not None:
             title = f"{plot.title}: {run}" if run else plot.title
-            found[name] = replace(plot, title=title, notes=(*notes, *plot.notes))
-    return found
+            plots[name] = replace(plot, title=title, notes=(*notes, *plot.notes))
+    return plots
 
 
 # ---- what foretells damage --------------------------------------------------------------------------------------------
@@ -96,8 +89,8 @@ def _clouds(rows: Records, x: str) -> tuple[list[Series], list[str]]:
     alphas, notes = largest(rows, MOST_ALPHAS)
     series = []
     for alpha in alphas:
-        own = sorted((row for row in rows if row["alpha"] == alpha), key=lambda row: (row[x], row["subpopulation"]))
-        series.append(points(f"alpha {alpha:g}", own, x))
+        of_alpha = sorted((row for row in rows if row["alpha"] == alpha), key=lambda row: (row[x], row["subpopulation"]))
+        series.append(points(f"alpha {alpha:g}", of_alpha, x))
     return series, notes
 
 
@@ -116,16 +109,16 @@ def distribution(tables: Mapping[str, Table]) -> Plot | None:
         x = sorted({min(0.0, seen[0]), *seen})
         above = [sum(each > value for each in seen) / len(seen) for value in x]
         series.append(Series(f"{name}, as published", tuple(x), tuple(above), style="steps"))
-        own = [row for row in shares if row["alpha"] == alpha]
-        told = [row for row in own if row["corrected"] is not None]
-        if told:
-            series.append(valued(f"{name}, corrected", told, "at", "corrected", of=series[-1].name, intervals=True))
-        elif own and own[0]["note"]:
-            notes.append(f"{name}: {own[0]['note']}")
-        counted = {row["as_published_n"] for row in own} - {None, len(seen)}
+        of_alpha = [row for row in shares if row["alpha"] == alpha]
+        corrected = [row for row in of_alpha if row["corrected"] is not None]
+        if corrected:
+            series.append(valued(f"{name}, corrected", corrected, "at", "corrected", of=series[-1].name, intervals=True))
+        elif of_alpha and of_alpha[0]["note"]:
+            notes.append(f"{name}: {of_alpha[0]['note']}")
+        counted = {row["as_published_n"] for row in of_alpha} - {None, len(seen)}
         if counted:
             notes.append(f"{name}: the steps are of all {len(seen)} subpopulations, the table's of {counted.pop()} of the published sizes")
-        if published := [row for row in own if row["published"] is not None]:
+        if published := [row for row in of_alpha if row["published"] is not None]:
             paper.append(valued(f"{name}, the paper", published, "at", "published"))
     if not series:
         return None
@@ -148,15 +141,15 @@ def published_corrected(tables: Mapping[str, Table]) -> Plot | None:
     placed = [row | {"place": float(place)} for place, row in enumerate(rows)]
     sources = (("as published", "as_published"), ("corrected", "corrected"), ("the paper", "published"))
     series = [
-        valued(name, told, "place", column, intervals=column == "corrected")
+        valued(name, measured, "place", column, intervals=column == "corrected")
         for name, column in sources
-        if (told := [row for row in placed if row[column] is not None])
+        if (measured := [row for row in placed if row[column] is not None])
     ]
     if not series:
         return None
-    notes += [f"{_places(own)}: {note}" for note, own in grouped((row["note"], row) for row in rows if row["note"]).items()]
+    notes += [f"{_places(noted)}: {note}" for note, noted in grouped((row["note"], row) for row in rows if row["note"]).items()]
     outside = grouped((row["outside"], row) for row in rows if row.get("outside"))
-    notes += [f"{_places(own)}: the paper's value lies {side} what this protocol would show" for side, own in outside.items()]
+    notes += [f"{_places(noted)}: the paper's value lies {side} what this protocol would show" for side, noted in outside.items()]
     notes.append(
         "as published: chosen and scored on the same trials, which overstates; corrected: chosen by the other trials and test rows"
     )
@@ -168,7 +161,7 @@ def published_corrected(tables: Mapping[str, Table]) -> Plot | None:
 def _places(rows: Records) -> str:
     """Which rows of `worst`: "alpha 1, worst 1, 5; alpha 2, worst 1"."""
     by_alpha = grouped((row["alpha"], row) for row in rows)
-    return "; ".join(f"alpha {alpha:g}, worst {', '.join(str(row['k']) for row in own)}" for alpha, own in by_alpha.items())
+    return "; ".join(f"alpha {alpha:g}, worst {', '.join(str(row['k']) for row in of_alpha)}" for alpha, of_alpha in by_alpha.items())
 
 
 _MADE: dict[str, Callable[[Mapping[str, Table]], Plot | None]] = {

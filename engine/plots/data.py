@@ -61,8 +61,8 @@ def records(tables: Mapping[str, Table], name: str) -> Records:
     """The rows by column; of a table that there is not yet none. A column that a run of another version lacks is empty."""
     if name not in tables:
         return []
-    names, empty = [column.name for column in tables[name].spec.columns], dict.fromkeys(column.name for column in SPECS[name].columns)
-    return [empty | dict(zip(names, row, strict=True)) for row in tables[name].rows]
+    empty = dict.fromkeys(column.name for column in SPECS[name].columns)
+    return [empty | row for row in tables[name].records()]
 
 
 def largest(rows: Records, most: int) -> tuple[list[float], list[str]]:
@@ -84,7 +84,7 @@ def valued(name: str, rows: Records, x: str, y: str, *, of: str = "", intervals:
 
 def grouped(pairs: Iterable[tuple[Any, dict[str, Any]]]) -> dict[Any, Records]:
     """Rows by what stands before them, in order."""
-    found: dict[Any, Records] = {}
+    groups: dict[Any, Records] = {}
     for key, row in pairs:
-        found.setdefault(key, []).append(row)
-    return found
+        groups.setdefault(key, []).append(row)
+    return groups

@@ -26,9 +26,9 @@ def dose_response(tables: Mapping[str, Table], subpopulations: Sequence[int] | N
         series, notes = _chosen_doses(damage, doses, subpopulations)
     if not series:
         return None
-    said = () if level is None else (f"dashed: the damage to be reached, {level:g}",)
+    level_note = () if level is None else (f"dashed: the damage to be reached, {level:g}",)
     x_label = "alpha (poison points per row of the subpopulation)"
-    return Plot("dose_response", "How much poison it takes", x_label, DAMAGE, tuple(series), level, notes=(*notes, *said))
+    return Plot("dose_response", "How much poison it takes", x_label, DAMAGE, tuple(series), level, notes=(*notes, *level_note))
 
 
 def _all_doses(damage: Records, doses: Mapping[int, dict[str, Any]]) -> tuple[list[Series], list[str]]:
@@ -38,10 +38,10 @@ def _all_doses(damage: Records, doses: Mapping[int, dict[str, Any]]) -> tuple[li
     if damage:
         series.append(points("each subpopulation", damage, "alpha"))
     alphas = sorted({row["alpha"] for row in damage})
-    known = [(alpha, told) for alpha in alphas if (told := [value for curve in curves if (value := at(curve, alpha)) is not None])]
+    known = [(alpha, damages) for alpha in alphas if (damages := [value for curve in curves if (value := at(curve, alpha)) is not None])]
     if known:
         x = (0.0, *(alpha for alpha, _ in known))
-        middle, low, high = ((0.0, *(quantile(told, share) for _, told in known)) for share in (0.5, 0.25, 0.75))
+        middle, low, high = ((0.0, *(quantile(damages, share) for _, damages in known)) for share in (0.5, 0.25, 0.75))
         series += [Series("middle half", x, middle, low, high, "band", of="median"), Series("median", x, middle, style="line")]
     notes = ["median and middle half: of the fitted curves, which never fall"] if known else []
     fitted = [row for row in doses.values() if row["needed"] is not None]
@@ -58,15 +58,15 @@ def _all_doses(damage: Records, doses: Mapping[int, dict[str, Any]]) -> tuple[li
 def _chosen_doses(damage: Records, doses: Mapping[int, dict[str, Any]], chosen: Sequence[int]) -> tuple[list[Series], list[str]]:
     series, notes = [], []
     for index in dict.fromkeys(chosen):
-        own = sorted((row for row in damage if row["subpopulation"] == index), key=lambda row: row["alpha"])
+        of_subpopulation = sorted((row for row in damage if row["subpopulation"] == index), key=lambda row: row["alpha"])
         dose = doses.get(index, {})
-        description = (own[0] if own else dose).get("description") or ""
+        description = (of_subpopulation[0] if of_subpopulation else dose).get("description") or ""
         name = f"{index}: {description}" if description else str(index)
-        if own:
-            series.append(points(name, own, "alpha", intervals=True))
+        if of_subpopulation:
+            series.append(points(name, of_subpopulation, "alpha", intervals=True))
         if len(curve := curve_of(dose)) > 1:
             x, y = zip(*curve, strict=True)
-            series.append(Series(f"{index}: fitted", x, y, style="line", keys=(index,) * len(x), of=name if own else ""))
+            series.append(Series(f"{index}: fitted", x, y, style="line", keys=(index,) * len(x), of=name if of_subpopulation else ""))
             if dose["alpha"] is None:
                 notes.append(f"{index}: does not reach {dose['level']:g} by the largest alpha tried ({dose['needed']})")
             else:
@@ -81,8 +81,8 @@ def _chosen_doses(damage: Records, doses: Mapping[int, dict[str, Any]], chosen: 
 
 def curve_of(dose: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
     """The fitted curve of a row of table `dose`: (alpha, damage), from (0, 0) on; empty where there is none."""
-    told = (part.split(":") for part in (dose.get("curve") or "").split())
-    return tuple((float(alpha), float(damage)) for alpha, damage in told)
+    pairs = (part.split(":") for part in (dose.get("curve") or "").split())
+    return tuple((float(alpha), float(damage)) for alpha, damage in pairs)
 
 
 def at(curve: Sequence[tuple[float, float]], alpha: float) -> float | None:

@@ -81,10 +81,10 @@ def draw(plot: Plot) -> Figure:
 
 def _series(axes: Any, plot: Plot) -> dict[str, Any]:
     """Draw each series; name -> what stands for it in the legend."""
-    own = [each.name for each in plot.series if not each.of]
+    main = [each.name for each in plot.series if not each.of]
     faint = {each.name for each in plot.series if each.style == "points" and any(other.style == "band" for other in plot.series)}
-    place = {name: at for at, name in enumerate(name for name in own if name not in faint and not name.endswith(PAPER))}
-    told = [
+    place = {name: at for at, name in enumerate(name for name in main if name not in faint and not name.endswith(PAPER))}
+    labelled = [
         each.name
         for each in plot.series
         if each.style == "points" and not each.of and (plot.ticks or any(low is not None for low in each.low))
@@ -94,7 +94,7 @@ def _series(axes: Any, plot: Plot) -> dict[str, Any]:
     handles = {}
     for each in plot.series:
         index = place.get(each.of or each.name, 0)
-        shift = (told.index(each.name) - (len(told) - 1) / 2) * apart if each.name in told else 0.0
+        shift = (labelled.index(each.name) - (len(labelled) - 1) / 2) * apart if each.name in labelled else 0.0
         handles[each.name] = _one(axes, each, index, shift, each.name in faint)
     return handles
 

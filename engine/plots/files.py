@@ -79,8 +79,8 @@ def png(plot: Plot) -> bytes:
     """The file's bytes. RequestError where matplotlib is missing."""
     out = io.BytesIO()
     with _settings():
-        told = {"Software": None, "Title": _printable(plot.title), "Description": _printable(alt(plot, notes=True))}
-        figure(plot).savefig(out, format="png", dpi=DPI, metadata=told)
+        metadata = {"Software": None, "Title": _printable(plot.title), "Description": _printable(alt(plot, notes=True))}
+        figure(plot).savefig(out, format="png", dpi=DPI, metadata=metadata)
     return out.getvalue()
 
 
@@ -89,11 +89,11 @@ def svg(plot: Plot) -> bytes:
     out = io.BytesIO()
     with _settings():
         figure(plot).savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    told = (
+    metadata = (
         f'<title id="title">{escape(_printable(plot.title))}</title>\n <desc id="desc">{escape(_printable(alt(plot, notes=True)))}</desc>\n'
     )
     made = re.sub(r"(<svg\b[^>]*?)>", rf'\1 role="img" aria-labelledby="title desc">{chr(10)} \0', out.getvalue().decode(), count=1)
-    return made.replace("\0", told, 1).encode()
+    return made.replace("\0", metadata, 1).encode()
 
 
 def _cleaned(plot: Plot) -> Plot:

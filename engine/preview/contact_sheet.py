@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.errors import RequestError, SubpopError
+from engine.pipeline.discovery import Discovery
 from engine.preview import showing
 from engine.rows import RunRow, Subpopulation
 from engine.system.writing import write_file
@@ -64,38 +65,38 @@ def write(
 
     if stored is None:
         raise RequestError("its subpopulations are not known yet", where=f"run {run.id}", next="wait for its discovery, or resume it")
-    wanted = scenario_of(run)
-    dataset = pipeline.rows(wanted, data_dir, log=lambda message: None, progress=progress)
+    scenario = scenario_of(run)
+    dataset = pipeline.rows(scenario, data_dir, log=lambda message: None, progress=progress)
     if dataset.aux.images is None:
         raise RequestError(f"its data ({dataset.kind}) have no pictures", where=f"run {run.id}", next="export the table `subpopulations`")
     if len(stored.membership.aux) != len(dataset.aux):
         raise RequestError("the data here are not the run's", where=f"run {run.id}", next="point --data at the data it was made with")
-    found = pipeline.Discovery(dataset, stored.membership, stored.subpopulations, stored.arrays)
-    shown = [one for one in found.subpopulations if one.attacked] or list(found.subpopulations)
-    alphas = wanted.attack.alphas
+    discovery = Discovery(dataset, stored.membership, stored.subpopulations, stored.arrays)
+    shown = [one for one in discovery.subpopulations if one.attacked] or list(discovery.subpopulations)
+    alphas = scenario.attack.alphas
     rate = alpha if alpha is not None else 1.0 if 1.0 in alphas else alphas[0]
     strips = []
     for at, one in enumerate(shown):
         progress("contact sheet", at / len(shown))
-        strips.append(strip_of(wanted, found, one, pictures, points, rate, trial))
+        strips.append(strip_of(scenario, discovery, one, pictures, points, rate, trial))
     head = [f"{run.title}  ·  run {run.id}  ·  {run.name}", "; ".join(run.deviations)]
     sheet = draw(strips, head, pictures, points, f"poison, alpha {rate:g}, trial {trial + 1}: the label given, red where wrong")
     write_file(out, lambda stream: sheet.save(stream, "PNG"))
     return len(strips)
 
 
-def strip_of(scenario: Scenario, found: Any, one: Subpopulation, pictures: int, points: int, alpha: float, trial: int) -> Strip:
-    """found: pipeline.Discovery. What cannot be poisoned (influence without its scores, no aux rows) is shown without points."""
-    dataset = found.dataset
+def strip_of(scenario: Scenario, discovery: Discovery, one: Subpopulation, pictures: int, points: int, alpha: float, trial: int) -> Strip:
+    """What cannot be poisoned (influence without its scores, no aux rows) is shown without points."""
+    dataset = discovery.dataset
     assert dataset.aux.images is not None
-    rows = showing.members(dataset, found.membership, found.arrays, one.index, "aux")[0][:pictures]
+    rows = showing.members(dataset, discovery.membership, discovery.arrays, one.index, "aux")[0][:pictures]
     typical = showing.thumbnails(dataset.aux.images[rows], SIDE)
     names = tuple(dataset.classes[y] for y in dataset.aux.y[rows])
     labels: tuple[tuple[str, str], ...] = ()
     drawn = np.empty((0, SIDE, SIDE, 3), np.uint8)
     if points:
         try:
-            poison = showing.poison_points(scenario, found, one.index, alpha, trial)
+            poison = showing.poison_points(scenario, discovery, one.index, alpha, trial)
         except SubpopError:
             return Strip(one, typical, names, drawn, labels)
         # copies of one row look alike: each is shown once
@@ -103,8 +104,8 @@ def strip_of(scenario: Scenario, found: Any, one: Subpopulation, pictures: int, 
         images = poison.images(first)
         if images is not None and len(images):
             drawn = showing.thumbnails(images, SIDE)
-        given, true = poison.poison.labels[first], poison.poison.true_labels[first]
-        labels = tuple((dataset.classes[g], dataset.classes[t]) for g, t in zip(given, true, strict=True))
+        labels_given, true = poison.poison.labels[first], poison.poison.true_labels[first]
+        labels = tuple((dataset.classes[g], dataset.classes[t]) for g, t in zip(labels_given, true, strict=True))
     return Strip(one, typical, names, drawn, labels)
 
 
@@ -132,9 +133,9 @@ def draw(strips: Sequence[Strip], head: Sequence[str], pictures: int, points: in
         for k, picture in enumerate(strip.members):
             _card(sheet, pen, (WORDS + k * (SIDE + GAP), top + GAP), picture, strip.classes[k], QUIET, small)
         for k, picture in enumerate(strip.points):
-            given, true = strip.labels[k]
-            ink = QUIET if given == true else WRONG
-            _card(sheet, pen, (left + k * (SIDE + GAP), top + GAP), picture, given, ink, small)
+            label_given, true = strip.labels[k]
+            ink = QUIET if label_given == true else WRONG
+            _card(sheet, pen, (left + k * (SIDE + GAP), top + GAP), picture, label_given, ink, small)
     return sheet
 
 

@@ -25,7 +25,7 @@ import queue
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -34,7 +34,8 @@ from engine.errors import RequestError, SubpopError
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.rows import Dataset, Rows
+    from engine.pipeline.discovery import Discovery
+    from engine.rows import Rows
     from engine.scenario.sections import Scenario
 
 LIMIT, PICTURES = 500, 60  # rows told at once, and those with pictures, however many are asked for
@@ -61,12 +62,12 @@ class Answers:
 
 
 class Preview:
-    """Holds the data and what was found of them: a pipeline.Discovery and its scenario, that members and poison are asked of."""
+    """Holds a scenario and its discovery, of which members and poison are asked."""
 
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
         self.scenario: Scenario | None = None
-        self.found: Any = None
+        self.discovery: Discovery | None = None
         self.bulk: tuple[str, Path] | None = None  # the run whose moved points are read when they are first asked for
 
     def answer(self, question: dict[str, Any]) -> None:
@@ -100,12 +101,12 @@ class Preview:
         from engine.pipeline import order as pipeline
         from engine.scenario.parse import parse
 
-        wanted = parse(text, folder=Path(folder) if folder else None)
-        found = pipeline.discover(wanted, data, device="cpu", log=self.answers.log, progress=self.answers.progress, with_poison=False)
-        self.scenario, self.found, self.bulk = wanted, found, None
-        told = [{**asdict(s), "class_mix": dict(s.class_mix)} for s in found.subpopulations]
-        about = account_of(found.dataset).as_json()
-        self.answers.say(found=told, deviations=list(pipeline.deviations(wanted, found.dataset)), about=about)
+        scenario = parse(text, folder=Path(folder) if folder else None)
+        discovery = pipeline.discover(scenario, data, device="cpu", log=self.answers.log, progress=self.answers.progress, with_poison=False)
+        self.scenario, self.discovery, self.bulk = scenario, discovery, None
+        subpopulations = [{**asdict(s), "class_mix": dict(s.class_mix)} for s in discovery.subpopulations]
+        about = account_of(discovery.dataset).as_json()
+        self.answers.say(found=subpopulations, deviations=list(pipeline.deviations(scenario, discovery.dataset)), about=about)
 
     def _run(self, run_id: str, store_path: Path, data: Path) -> None:
         from engine.pipeline import order as pipeline
@@ -116,13 +117,13 @@ class Preview:
             stored, row = store.discovery(run_id), store.run(run_id)
         if stored is None:
             raise RequestError("its subpopulations are not known yet", where=f"run {run_id}", next="wait for its discovery")
-        self.found = None
-        wanted = scenario_of(row)
-        dataset = pipeline.rows(wanted, data, log=self.answers.log, progress=self.answers.progress)
+        self.discovery = None
+        scenario = scenario_of(row)
+        dataset = pipeline.rows(scenario, data, log=self.answers.log, progress=self.answers.progress)
         if len(stored.membership.aux) != len(dataset.aux):
             raise RequestError("the data here are not the run's", where=f"run {run_id}", next="point --data at the data it was made with")
-        self.scenario, self.bulk = wanted, (run_id, store_path)
-        self.found = pipeline.Discovery(dataset, stored.membership, stored.subpopulations, stored.arrays)
+        self.scenario, self.bulk = scenario, (run_id, store_path)
+        self.discovery = pipeline.Discovery(dataset, stored.membership, stored.subpopulations, stored.arrays)
         self.answers.say(ready=True)
 
     def _sheet(self, path: Path, run_id: str, store_path: Path, data: Path) -> None:
@@ -136,49 +137,51 @@ class Preview:
     def _members(self, index: int, split: str, question: dict[str, Any]) -> None:
         from engine.preview import showing
 
-        dataset = self._dataset()
+        discovery = self._discovery()
+        dataset = discovery.dataset
         if split not in ("train", "aux", "test"):
             raise RequestError(f"no split called {split!r}", next="train, aux or test")
         rows: Rows = getattr(dataset, split)
-        where, nearest = showing.members(dataset, self.found.membership, self.found.arrays, index, split)
+        where, nearest = showing.members(dataset, discovery.membership, discovery.arrays, index, split)
         part = _part(question, len(where), rows)
         some = where[part]
         heads = [[row_id, dataset.classes[y]] for row_id, y in zip(rows.ids[some].tolist(), rows.y[some].tolist(), strict=True)]
-        columns, told = _beside(["row", "class"], heads, rows, some)
+        columns, cells = _beside(["row", "class"], heads, rows, some)
         shown = self._shown(None if rows.images is None else rows.images[some], question)
         shown |= _texts(None if rows.texts is None else rows.texts[some])
         order = {"order": "nearest the centre first"} if nearest else {}
         head = {"index": index, "split": split, "total": len(where), "first": part.start}
-        self.answers.say(members={**head, "columns": columns, "rows": told, **shown, **order, **self._rates()})
+        self.answers.say(members={**head, "columns": columns, "rows": cells, **shown, **order, **self._rates()})
 
     def _poison(self, index: int, alpha: float, trial: int, question: dict[str, Any]) -> None:
         from engine.preview import showing
 
-        dataset = self._dataset()
+        discovery = self._discovery()
+        dataset = discovery.dataset
         assert self.scenario is not None
         if self.scenario.attack.kind == "gradient" and self.bulk is not None:
-            self._read_bulk()
-        points = showing.poison_points(self.scenario, self.found, index, alpha, trial)
+            self.discovery = discovery = self._with_bulk(discovery, *self.bulk)
+            self.bulk = None
+        points = showing.poison_points(self.scenario, discovery, index, alpha, trial)
         poison, classes = points.poison, dataset.classes
         part = _part(question, len(poison), dataset.aux)
         some = poison.rows[part]
         marks = zip(dataset.aux.ids[some].tolist(), poison.labels[part].tolist(), poison.true_labels[part].tolist(), strict=True)
-        heads: list[list[object]] = [[part.start + at, row, classes[given], classes[true]] for at, (row, given, true) in enumerate(marks)]
+        heads: list[list[object]] = [[part.start + at, row, classes[label], classes[true]] for at, (row, label, true) in enumerate(marks)]
         names = ["point", "row", "given", "true"]
         if points.share is not None:
             heads = [[*head, round(float(share), 3)] for head, share in zip(heads, points.share[part], strict=True)]
             names.append("moved")
-        columns, told = _beside(names, heads, dataset.aux, some)
+        columns, cells = _beside(names, heads, dataset.aux, some)
         shown = self._shown(points.images(part), question) | _texts(None if dataset.aux.texts is None else dataset.aux.texts[some])
         head = {"index": index, "split": "poison", "alpha": alpha, "trial": trial, "note": points.note}
         size = {"total": len(poison), "first": part.start}
-        self.answers.say(members={**head, **size, "columns": columns, "rows": told, **shown, **self._rates()})
+        self.answers.say(members={**head, **size, "columns": columns, "rows": cells, **shown, **self._rates()})
 
-    def _dataset(self) -> Dataset:
-        if self.found is None:
+    def _discovery(self) -> Discovery:
+        if self.discovery is None:
             raise RequestError("no data are loaded", next="ask for a discovery or a run first")
-        dataset: Dataset = self.found.dataset
-        return dataset
+        return self.discovery
 
     def _rates(self) -> dict[str, object]:
         """Of which alphas and how many trials poison can be asked."""
@@ -187,18 +190,13 @@ class Preview:
         evaluation = self.scenario.evaluation
         return {"alphas": list(self.scenario.attack.alphas), "trials": evaluation.trials, "first_trial": evaluation.first_trial}
 
-    def _read_bulk(self) -> None:
-        """The run's moved points, which only poison is asked of."""
-        from dataclasses import replace
-
+    def _with_bulk(self, discovery: Discovery, run_id: str, path: Path) -> Discovery:
+        """With the run's moved points, which only poison is asked of."""
         from engine.store import Store
 
-        assert self.bulk is not None
-        run_id, path = self.bulk
         with Store.open(path, create=False) as store:
             stored = store.discovery(run_id, bulk=True)
-        if stored is not None:
-            self.found, self.bulk = replace(self.found, arrays=stored.arrays), None
+        return discovery if stored is None else replace(discovery, arrays=stored.arrays)
 
     def _shown(self, images: np.ndarray | None, question: dict[str, Any]) -> dict[str, object]:
         """Thumbnails of the pictures [rows, height, width, 3] told of; nothing where there are none or none were asked for."""
@@ -230,8 +228,8 @@ def _beside(names: list[str], heads: list[list[object]], rows: Rows, some: np.nd
     """(columns, cells): the heads, and beside them the raw columns of these rows."""
     frame = rows.frame.iloc[some]
     values = frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
-    told = [[*head, *(_plain(cell) for cell in cells)] for head, cells in zip(heads, values, strict=True)]
-    return [*names, *(str(name) for name in frame.columns)], told
+    cells_beside = [[*head, *(_plain(cell) for cell in cells)] for head, cells in zip(heads, values, strict=True)]
+    return [*names, *(str(name) for name in frame.columns)], cells_beside
 
 
 def _plain(cell: Any) -> object:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from engine.arrays import DiscoveryArrays
 from engine.errors import RequestError
+from engine.features.pixels import Pictures
+from engine.pipeline.discovery import Discovery
 from engine.rows import Dataset, Membership, Poison, VictimSpec
 from engine.scenario.sections import GradientSection, InfluenceSection, LabelFlipSection, Scenario
-
-DISTANCES = "distance_A"
 
 
 def thumbnails(images: np.ndarray, side: int) -> np.ndarray:
@@ -28,13 +27,12 @@ def thumbnails(images: np.ndarray, side: int) -> np.ndarray:
     return small
 
 
-def members(dataset: Dataset, membership: Membership, arrays: Mapping[str, np.ndarray], index: int, split: str) -> tuple[np.ndarray, bool]:
+def members(dataset: Dataset, membership: Membership, arrays: DiscoveryArrays, index: int, split: str) -> tuple[np.ndarray, bool]:
     """int64 [members], row numbers of the split, and whether they come nearest the centre first (pictures, of a clustered aux)."""
     where = np.flatnonzero(getattr(membership, split) == index)
-    distance_A = arrays.get(DISTANCES)
-    if split != "aux" or distance_A is None or dataset.aux.images is None:
+    if split != "aux" or arrays.distance_A is None or dataset.aux.images is None:
         return where, False
-    return where[np.argsort(distance_A[where], kind="stable")], True
+    return where[np.argsort(arrays.distance_A[where], kind="stable")], True
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Points:
     poison: Poison
     share: np.ndarray | None
     note: str
-    _moved: Any
+    _moved: Pictures | None
     _dataset: Dataset
 
     def images(self, some: slice | np.ndarray) -> np.ndarray | None:
@@ -60,8 +58,8 @@ class Points:
         return np.asarray(self._moved[self.poison.moved[some]])
 
 
-def poison_points(scenario: Scenario, discovery: Any, index: int, alpha: float, trial: int) -> Points:
-    """What a poisoned victim of one subpopulation is fed beside train. discovery: pipeline.Discovery, with the run's arrays if it has any.
+def poison_points(scenario: Scenario, discovery: Discovery, index: int, alpha: float, trial: int) -> Points:
+    """What a poisoned victim of one subpopulation is fed beside train. The discovery has the run's arrays if it has any.
 
     RequestError for an alpha, a trial or a subpopulation that the scenario does not have, and for influence before a run has scored points.
     """
@@ -72,18 +70,17 @@ def poison_points(scenario: Scenario, discovery: Any, index: int, alpha: float, 
     for name, (value, known) in wanted.items():
         if value not in known:
             raise RequestError(f"there is no {name} {value}", next=f"there are: {', '.join(map(str, list(known)[:20]))}")
-    note, arrays = "", discovery.arrays
+    note, moved = "", discovery.arrays.moved
     attack = scenario.attack
-    if isinstance(attack, GradientSection) and "moved.delta" not in arrays:
+    if isinstance(attack, GradientSection) and (moved is None or moved.delta is None):
         drawn = LabelFlipSection(alphas=attack.alphas, target_label=attack.target_label, per=attack.per)
         scenario = scenario.model_copy(update={"attack": drawn})
         note = "as they are drawn: a run moves their pixels"
-    if isinstance(attack, InfluenceSection) and "influence.score" not in arrays:
+    if isinstance(attack, InfluenceSection) and discovery.arrays.influence is None:
         raise RequestError("influence picks its points in a run", next="launch one, and look at its poison")
     poison = pipeline.poison_of(scenario, discovery, VictimSpec(0, trial, "poisoned", index, alpha))
-    if poison.moved is None:
+    if poison.moved is None or moved is None:
         return Points(poison, None, note, None, discovery.dataset)
-    moved = pipeline.moved_pictures(scenario, discovery.dataset, arrays)
-    share = arrays["moved.share"][poison.moved] if "moved.share" in arrays else None
     assert isinstance(attack, GradientSection)
-    return Points(poison, share, f"pixels moved by ≤ {attack.bound:g}", moved, discovery.dataset)
+    pictures = pipeline.moved_pictures(scenario, discovery.dataset, moved)
+    return Points(poison, moved.share[poison.moved], f"pixels moved by ≤ {attack.bound:g}", pictures, discovery.dataset)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.errors import RequestError, UnknownName
 from engine.printable import name_of
@@ -40,35 +40,37 @@ def scenario_of(
     from engine.scenario.identity import dump
     from engine.scenario.parse import parse, stored
 
-    there = store.subpopulations(run_id)
-    if not there:
+    subpopulations_of_run = store.subpopulations(run_id)
+    if not subpopulations_of_run:
         raise RequestError("its subpopulations are not discovered yet", where=f"run {run_id}", next="wait, or: subpop resume " + run_id)
     marked = sorted(set(subpopulations))
     if not marked:
-        raise RequestError("no subpopulation is marked", where=f"run {run_id}", next=f"give some of 0 to {len(there) - 1}")
-    if beyond := [index for index in marked if not 0 <= index < len(there)]:
+        raise RequestError("no subpopulation is marked", where=f"run {run_id}", next=f"give some of 0 to {len(subpopulations_of_run) - 1}")
+    if beyond := [index for index in marked if not 0 <= index < len(subpopulations_of_run)]:
         raise RequestError(
             f"there is no subpopulation {_listed(beyond)}",
             where=f"run {run_id}",
-            next=f"there are {len(there)}, numbered 0 to {len(there) - 1}",
+            next=f"there are {len(subpopulations_of_run)}, numbered 0 to {len(subpopulations_of_run) - 1}",
         )
     row = store.run(run_id)
     where = f"the scenario of run {run_id}"
-    own = stored(row.scenario_toml, where=where, say=say)
+    parent = stored(row.scenario_toml, where=where, say=say)
     wanted = [f"subpopulations.only={marked}", 'subpopulations.select="all"']  # a person chose: no rule chooses among those
     if fresh:
         wanted.append(f"evaluation.first_trial={1 + max(_looked_at(store, run_id))}")
-    text = dump(own.model_copy(update={"smoke": {}}))  # its sliver may not have the marked subpopulations, and is not asked for
+    text = dump(parent.model_copy(update={"smoke": {}}))  # its sliver may not have the marked subpopulations, and is not asked for
     scenario = parse(text, where=where, overrides=[*wanted, *overrides], say=say)
-    _check_same_subpopulations(own, scenario, run_id)
+    _check_same_subpopulations(parent, scenario, run_id)
     if list(scenario.subpopulations.only) != marked:
         raise RequestError("are given twice", where="subpopulations.only", next="mark them once, with --only")
     section = scenario.subpopulations
-    kept_out = {s.index: why for s in there if s.index in marked and (why := _kept_out(s, section.min_size, section.max_size))}
+    kept_out = {
+        s.index: why for s in subpopulations_of_run if s.index in marked and (why := _kept_out(s, section.min_size, section.max_size))
+    }
     if kept_out:
-        told = "; ".join(f"{index} ({why})" for index, why in kept_out.items())
-        could = _listed([s.index for s in there if not _kept_out(s, section.min_size, section.max_size)]) or "none"
-        raise RequestError(f"cannot be attacked: subpopulation {told}", where=f"run {run_id}", next=f"these can be: {could}")
+        reasons = "; ".join(f"{index} ({why})" for index, why in kept_out.items())
+        could = _listed([s.index for s in subpopulations_of_run if not _kept_out(s, section.min_size, section.max_size)]) or "none"
+        raise RequestError(f"cannot be attacked: subpopulation {reasons}", where=f"run {run_id}", next=f"these can be: {could}")
     return scenario
 
 
@@ -102,7 +104,7 @@ def start(
         spawn=spawn,
         worker=worker,
         parent=run_id,
-        deviations=(_said(store, run_id, scenario),),
+        deviations=(_trials_in_words(store, run_id, scenario),),
     )
 
 
@@ -125,17 +127,15 @@ def _worst(store: Store, run_id: str, many: int) -> list[int]:
     """Of those with enough test rows for the corrected worst-k; of all, where there are none."""
     from engine.scenario.parse import scenario_of
 
-    table = store.table(run_id, "damage") if "damage" in store.tables(run_id) else None
-    names = [column.name for column in table.spec.columns] if table else []
-    rows: list[dict[str, Any]] = [dict(zip(names, cells, strict=True)) for cells in table.rows] if table else []
-    told = [(row["alpha"], row["damage"], row["subpopulation"]) for row in rows if row["damage"] is not None]
-    if not told:
+    rows = store.table(run_id, "damage").records() if "damage" in store.tables(run_id) else []
+    damages = [(row["alpha"], row["damage"], row["subpopulation"]) for row in rows if row["damage"] is not None]
+    if not damages:
         raise RequestError("it has no damages yet", where=f"run {run_id}", next="give numbers with --only, or wait for its victims")
     least = scenario_of(store.run(run_id)).evaluation.min_test_rows
     enough = {s.index for s in store.subpopulations(run_id) if s.test_rows >= least}
-    told = [each for each in told if each[2] in enough] or told
-    largest = max(alpha for alpha, _, _ in told)
-    order = sorted((-damage, s) for alpha, damage, s in told if alpha == largest)
+    damages = [each for each in damages if each[2] in enough] or damages
+    largest = max(alpha for alpha, _, _ in damages)
+    order = sorted((-damage, s) for alpha, damage, s in damages if alpha == largest)
     return [int(s) for _, s in order[:many]]
 
 
@@ -148,15 +148,15 @@ def _kept_out(s: Subpopulation, least: int, most: int | None) -> str:
     return "" if s.test_rows else "no test rows"
 
 
-def _check_same_subpopulations(own: Scenario, new: Scenario, run_id: str) -> None:
+def _check_same_subpopulations(parent: Scenario, new: Scenario, run_id: str) -> None:
     """Refuse what would form other subpopulations, for the marked numbers would mean others."""
     from engine.runs.reuse import same_subpopulations
 
-    changed = [name for name in ("seed", "dataset", "adversary") if getattr(own, name) != getattr(new, name)]
-    changed += [] if same_subpopulations(own.subpopulations, new.subpopulations) else ["subpopulations"]
-    of_model = own.subpopulations.kind == "cluster_match" and own.subpopulations.layer != "input" and own.adversary.model is None
-    changed += ["model"] if of_model and own.model != new.model else []
-    changed += ["precision"] if of_model and own.compute.precision != new.compute.precision else []
+    changed = [name for name in ("seed", "dataset", "adversary") if getattr(parent, name) != getattr(new, name)]
+    changed += [] if same_subpopulations(parent.subpopulations, new.subpopulations) else ["subpopulations"]
+    of_model = parent.subpopulations.kind == "cluster_match" and parent.subpopulations.layer != "input" and parent.adversary.model is None
+    changed += ["model"] if of_model and parent.model != new.model else []
+    changed += ["precision"] if of_model and parent.compute.precision != new.compute.precision else []
     if changed:
         raise RequestError(
             f"with {' and '.join(changed)} changed there would be other subpopulations than those marked",
@@ -189,18 +189,18 @@ def _line(store: Store, run_id: str) -> Iterator[RunRow]:
         run_id = row.parent
 
 
-def _said(store: Store, run_id: str, scenario: Scenario) -> str:
+def _trials_in_words(store: Store, run_id: str, scenario: Scenario) -> str:
     """What must stand beside every number of the run."""
     many = len(scenario.subpopulations.only)
     head = f"attacked again: {many} subpopulation{'s were' if many != 1 else ' was'} marked by looking at run {run_id}"
-    own = scenario.evaluation.trial_numbers
-    searched = len(own) if scenario.evaluation.find is not None else 0  # a search's fresh trials follow its own
-    both = sorted(_looked_at(store, run_id) & set(range(own.start, own.stop + searched)))
+    new_trials = scenario.evaluation.trial_numbers
+    searched = len(new_trials) if scenario.evaluation.find is not None else 0  # a search's fresh trials follow its own
+    both = sorted(_looked_at(store, run_id) & set(range(new_trials.start, new_trials.stop + searched)))
     if not both:
         return f"{head}; fresh trials alone count here"
     several = both == list(range(both[0], both[-1] + 1)) and len(both) > 1
-    said = f"trials {both[0]}-{both[-1]} count" if several else f"trial {_listed(both)} counts"
-    return f"{head}, whose {said} here too"
+    counting = f"trials {both[0]}-{both[-1]} count" if several else f"trial {_listed(both)} counts"
+    return f"{head}, whose {counting} here too"
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from engine.pipeline.discovery import StackJob
 from engine.rows import StackPlan, VictimResult
 
 
@@ -19,14 +20,14 @@ class TrainedStack:
 
 
 def train(
-    stacks: Sequence[StackPlan], train_stack: Callable[[StackPlan], list[VictimResult]], clock: Callable[[], float] = time.monotonic
+    jobs: Sequence[StackJob], train_stack: Callable[[StackJob], list[VictimResult]], clock: Callable[[], float] = time.monotonic
 ) -> Iterator[TrainedStack]:
-    """Train the stacks one after another on one device, each handed over as soon as it is done.
+    """Train the jobs' stacks one after another, each handed over as soon as it is done.
 
-    The caller commits a stack before it asks for the next. With several devices this would hand out stacks as they are done, in any
-    order: nothing that is made of a run depends on the order in which its stacks were committed.
+    The caller commits a stack before it asks for the next. A job is plain data, so that with several devices or machines this would hand
+    them out as they are done, in any order: nothing that is made of a run depends on the order in which its stacks were committed.
     """
-    for stack in stacks:
+    for job in jobs:
         started = clock()
-        victims = train_stack(stack)
-        yield TrainedStack(stack, victims, clock() - started)
+        victims = train_stack(job)
+        yield TrainedStack(job.stack, victims, clock() - started)

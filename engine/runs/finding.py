@@ -38,22 +38,22 @@ def further(scenario: Scenario, stacks: Sequence[StackPlan], world: World) -> tu
     """What to train next, all of `stacks` being trained; nothing where the search is over, or the scenario asks for none."""
     if scenario.evaluation.find is None:
         return ()
-    own, grid = scenario.evaluation.trial_numbers, set(scenario.attack.alphas)
+    own_trials, grid = scenario.evaluation.trial_numbers, set(scenario.attack.alphas)
     poisoned = [v for stack in stacks for v in stack.victims if v.alpha is not None]
-    if any(v.trial >= own.stop for v in poisoned):
+    if any(v.trial >= own_trials.stop for v in poisoned):
         return ()
     first, size = 1 + max(v.index for stack in stacks for v in stack.victims), max(len(stack.victims) for stack in stacks)
     if all(v.alpha in grid for v in poisoned) and (inside := _inside(scenario, world)):
-        specs = [VictimSpec(0, trial, "poisoned", s, alpha) for trial in own for s, alpha in inside]
+        specs = [VictimSpec(0, trial, "poisoned", s, alpha) for trial in own_trials for s, alpha in inside]
         return _stacked(specs, first, size, len(stacks))
-    found = _found(scenario, world)
+    alphas_by_subpopulation = _needed_alphas(scenario, world)
     specs = []
-    for trial in range(own.stop, own.stop + len(own)) if found else ():
-        specs += [VictimSpec(0, trial, "clean"), *(VictimSpec(0, trial, "poisoned", s, alpha) for s, alpha in found)]
+    for trial in range(own_trials.stop, own_trials.stop + len(own_trials)) if alphas_by_subpopulation else ():
+        specs += [VictimSpec(0, trial, "clean"), *(VictimSpec(0, trial, "poisoned", s, alpha) for s, alpha in alphas_by_subpopulation)]
     return _stacked(specs, first, size, len(stacks))
 
 
-def said(scenario: Scenario, stacks: Sequence[StackPlan]) -> str:
+def in_words(scenario: Scenario, stacks: Sequence[StackPlan]) -> str:
     """A plan in words, for the log."""
     victims = [v for stack in stacks for v in stack.victims]
     targets = len({v.subpopulation for v in victims if v.subpopulation is not None})
@@ -66,17 +66,17 @@ def said(scenario: Scenario, stacks: Sequence[StackPlan]) -> str:
 def _inside(scenario: Scenario, world: World) -> list[tuple[int, float]]:
     """(subpopulation, alpha) to look at between the alphas where each curve crosses, each with another number of points."""
     pairs: list[tuple[int, float]] = []
-    for s, found, size in _curves(scenario, world):
-        at = next(i for i, damage in enumerate(found.fitted) if damage >= scenario.evaluation.find)
-        low, high = (float(found.alphas[at - 1]) if at else 0.0), float(found.alphas[at])
+    for s, needed, size in _curves(scenario, world):
+        at = next(i for i, damage in enumerate(needed.fitted) if damage >= scenario.evaluation.find)
+        low, high = (float(needed.alphas[at - 1]) if at else 0.0), float(needed.alphas[at])
         between = {points_of(low + share * (high - low), size) for share in INSIDE}
         between = {m for m in between if count(low, size) < m < count(high, size)}
         pairs += [(s.index, exact(points, size)) for points in sorted(between)]
     return pairs
 
 
-def _found(scenario: Scenario, world: World) -> list[tuple[int, float]]:
-    return [(s.index, exact(points_of(found.alpha, size), size)) for s, found, size in _curves(scenario, world)]
+def _needed_alphas(scenario: Scenario, world: World) -> list[tuple[int, float]]:
+    return [(s.index, exact(points_of(needed.alpha, size), size)) for s, needed, size in _curves(scenario, world)]
 
 
 def _curves(scenario: Scenario, world: World) -> list[tuple[Subpopulation, Needed, int]]:
@@ -87,15 +87,15 @@ def _curves(scenario: Scenario, world: World) -> list[tuple[Subpopulation, Neede
     level, seen = scenario.evaluation.find, tried(world.counts, world.facts.alphas, world.facts.trials)
     assert level is not None
     curves = [(s, needed_of(seen, s.index, level), size_of(s, scenario.attack.per)) for s in world.subpopulations if s.attacked]
-    return [(s, found, size) for s, found, size in curves if found is not None and found.alpha < inf and size > 0]
+    return [(s, needed, size) for s, needed, size in curves if needed is not None and needed.alpha < inf and size > 0]
 
 
 def _stacked(specs: Sequence[VictimSpec], first: int, size: int, stacks: int) -> tuple[StackPlan, ...]:
     """Stacks of at most `size`, each of one trial, victims and stacks numbered on."""
     numbered = [replace(spec, index=first + i) for i, spec in enumerate(specs)]
-    found: list[StackPlan] = []
+    regrouped: list[StackPlan] = []
     for trial in sorted({spec.trial for spec in numbered}):
-        own = [spec for spec in numbered if spec.trial == trial]
-        next_one = stacks + len(found)
-        found += [StackPlan(next_one + i, trial, tuple(own[lo : lo + size])) for i, lo in enumerate(range(0, len(own), size))]
-    return tuple(found)
+        of_trial = [spec for spec in numbered if spec.trial == trial]
+        next_one = stacks + len(regrouped)
+        regrouped += [StackPlan(next_one + i, trial, tuple(of_trial[lo : lo + size])) for i, lo in enumerate(range(0, len(of_trial), size))]
+    return tuple(regrouped)

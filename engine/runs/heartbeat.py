@@ -15,7 +15,7 @@ from engine.system.processes import HEARTBEAT_S
 POLL_S = 0.25  # how long a request may lie unseen; looking costs microseconds
 
 
-class Heart(threading.Thread):
+class Heartbeat(threading.Thread):
     """Beats from `start()` until `stop()`.
 
     claim: the worker's, see `Store.fenced`; when it is lost the work is told to stop.
@@ -24,7 +24,7 @@ class Heart(threading.Thread):
     """
 
     def __init__(self, path: Path, run_id: str, claim: str, control: Control, fields: Callable[[], dict[str, object]]) -> None:
-        super().__init__(name="heart", daemon=True)
+        super().__init__(name="heartbeat", daemon=True)
         self._path, self._run_id, self._claim, self._control, self._fields = path, run_id, claim, control, fields
         self._ended = threading.Event()
         self._written: dict[str, object] = {}

@@ -45,7 +45,7 @@ class Progress:
             self._stack, self._in_flight = stack.index, 0.0
             self._last = self._clock() if self._last is None else self._last
 
-    def step(self, done_steps: int, total_steps: int) -> None:
+    def step(self, done_steps: float, total_steps: float) -> None:
         """The stack in training has done so many of its steps."""
         with self._lock:
             if self._stack is not None and total_steps > 0:

@@ -21,10 +21,10 @@ LIBRARIES = ("torch", "numpy", "scikit-learn", "pandas")
 @cache
 def code_version() -> str:
     """The package's version and a hash of the engine's sources, so that a changed checkout does not pass for a release."""
-    here = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parent.parent
     sources = blake2b(digest_size=4)
-    for file in sorted(here.rglob("*.py")):
-        sources.update(str(file.relative_to(here)).encode() + b"\0" + file.read_bytes() + b"\0")
+    for file in sorted(root.rglob("*.py")):
+        sources.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
     return f"{library_version('subpop')}+src.{sources.hexdigest()}"
 
 

@@ -30,15 +30,15 @@ def rebuild(store: Store, run_ids: Iterable[str]) -> tuple[str, ...]:
 
 def _rebuilt(store: Store, run: RunRow) -> bool:
     """False where there is nothing to make tables of."""
-    found = store.discovery(run.id)
-    if found is None or not store.tables(run.id):
+    stored = store.discovery(run.id)
+    if stored is None or not store.tables(run.id):
         return False
     from engine.scenario.parse import scenario_of
     from engine.tables import world as tables
     from engine.tables.build import build
 
     scenario = scenario_of(run)
-    store.write_tables(run.id, build(tables.World.start(scenario, found, store.victims(run.id))))
+    store.write_tables(run.id, build(tables.World.start(scenario, stored, store.victims(run.id))))
     of = f"those of statistics {run.statistics}" if run.statistics else "those that came in its bundle"
     store.log(run.id, "info", f"tables made anew from predictions, by statistics {versions.STATISTICS}, in the place of {of}")
     return True

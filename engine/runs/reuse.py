@@ -35,7 +35,7 @@ class Parent:
 
     id: str
     scenario: Scenario
-    found: StoredDiscovery
+    discovery: StoredDiscovery
     schedule: int = versions.SCHEDULE
 
 
@@ -60,8 +60,8 @@ def parent_of(store: Store, run_id: str) -> Parent | None:
     if not parent:
         return None
     try:
-        row, found = store.run(parent), store.discovery(parent)
-        return None if found is None else Parent(parent, scenario_of(row), found, row.schedule)
+        row, discovery = store.run(parent), store.discovery(parent)
+        return None if discovery is None else Parent(parent, scenario_of(row), discovery, row.schedule)
     except SubpopError:  # gone, damaged, or of another version's making: then all is made anew
         return None
 
@@ -87,20 +87,21 @@ def same_discovery(scenario: Scenario, parent: Scenario) -> bool:
     )
 
 
-def same_data(found: StoredDiscovery, data: object, dataset: Dataset) -> bool:
+def same_data(stored: StoredDiscovery, data: object, dataset: Dataset) -> bool:
     """data: as provenance has it."""
-    same_rows = len(found.y_test) == len(dataset.test.y) and bool((found.y_test == dataset.test.y).all())
-    return found.provenance.get("data") == data and same_rows and found.classes == tuple(dataset.classes)
+    same_rows = len(stored.y_test) == len(dataset.test.y) and bool((stored.y_test == dataset.test.y).all())
+    return stored.provenance.get("data") == data and same_rows and stored.classes == tuple(dataset.classes)
 
 
-def attacked_of(scenario: Scenario, found: Sequence[Subpopulation]) -> tuple[Subpopulation, ...]:
+def attacked_of(scenario: Scenario, subpopulations: Sequence[Subpopulation]) -> tuple[Subpopulation, ...]:
     """The subpopulations with which of them are attacked, and why not, by this scenario. RequestError where none is."""
     from engine.subpopulations.selection import select
 
     in_sample = scenario.evaluation.confidence_folds == 1
-    ranked = [s.confidence_in_sample if in_sample else s.confidence for s in found]
-    reasons = select(scenario.subpopulations, [s.aux_rows for s in found], [s.test_rows for s in found], ranked)
-    return tuple(replace(s, attacked=not reason, reason=reason) for s, reason in zip(found, reasons, strict=True))
+    ranked = [s.confidence_in_sample if in_sample else s.confidence for s in subpopulations]
+    sizes = [s.aux_rows for s in subpopulations], [s.test_rows for s in subpopulations]
+    reasons = select(scenario.subpopulations, *sizes, ranked)
+    return tuple(replace(s, attacked=not reason, reason=reason) for s, reason in zip(subpopulations, reasons, strict=True))
 
 
 def same_members(one: Membership, other: Membership) -> bool:
@@ -111,14 +112,14 @@ def same_members(one: Membership, other: Membership) -> bool:
 # ---- victims --------------------------------------------------------------------------------------------------------
 
 
-def reusable(store: Store, parent: Parent, scenario: Scenario, found: StoredDiscovery) -> Reusable:
-    """found: this run's own discovery, as stored."""
-    theirs = parent.found
+def reusable(store: Store, parent: Parent, scenario: Scenario, stored: StoredDiscovery) -> Reusable:
+    """stored: this run's own discovery."""
+    of_parent = parent.discovery
     if parent.schedule != versions.SCHEDULE:
         return Reusable(parent.id, why=f"it was trained under schedule {parent.schedule}, this run is under {versions.SCHEDULE}")
-    if found.provenance.get("data") != theirs.provenance.get("data") or not _equal(found.y_test, theirs.y_test):
+    if stored.provenance.get("data") != of_parent.provenance.get("data") or not _equal(stored.y_test, of_parent.y_test):
         return Reusable(parent.id, why="the data is not the same")
-    if found.classes != theirs.classes or not same_members(found.membership, theirs.membership):
+    if stored.classes != of_parent.classes or not same_members(stored.membership, of_parent.membership):
         return Reusable(parent.id, why="the subpopulations are not the same")
     if not _same(scenario, parent.scenario, "dataset", "model", "adversary", "seed"):
         return Reusable(parent.id, why="another model is trained, or another way")
@@ -126,11 +127,11 @@ def reusable(store: Store, parent: Parent, scenario: Scenario, found: StoredDisc
     if not _same_poison(scenario.attack, parent.scenario.attack):
         optimised = scenario.attack.kind != "label_flip"
         why = "the points of an optimised attack are its run's own" if optimised else "another attack makes other poison"
-    elif not _equal(*(each.arrays.get("proba_aux_AC") for each in (found, theirs))):
+    elif not _equal(stored.arrays.proba_aux_AC, of_parent.arrays.proba_aux_AC):
         why = "the adversary's model is not the same"
-    sizes = {s.index: s.train_rows if scenario.attack.per == "train" else s.aux_rows for s in found.subpopulations}
-    labels = {s.index: s.target_label for s in found.subpopulations}
-    same_label = {s.index for s in theirs.subpopulations if labels.get(s.index) == s.target_label}
+    sizes = {s.index: s.train_rows if scenario.attack.per == "train" else s.aux_rows for s in stored.subpopulations}
+    labels = {s.index: s.target_label for s in stored.subpopulations}
+    same_label = {s.index for s in of_parent.subpopulations if labels.get(s.index) == s.target_label}
     kept = {}
     for victim in store.victims(parent.id):
         spec = victim.spec
@@ -140,11 +141,11 @@ def reusable(store: Store, parent: Parent, scenario: Scenario, found: StoredDisc
             if victim.poison_points != count(spec.alpha, sizes[spec.subpopulation]):
                 continue
         kept[key(spec)] = victim
-    made = tuple(_said(what, theirs.provenance, found.provenance) for what in MADE_BY)
-    return Reusable(parent.id, kept, why, tuple(said for said in made if said))
+    differences = [_difference(what, of_parent.provenance, stored.provenance) for what in MADE_BY]
+    return Reusable(parent.id, kept, why, tuple(each for each in differences if each))
 
 
-def _said(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _difference(what: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """How the parent was made otherwise than this run, in words; "" where it was not."""
     old, new = then.get(what), now.get(what)
     if isinstance(old, Mapping) and isinstance(new, Mapping):

@@ -53,15 +53,15 @@ def start(
 
     if check:
         precheck.check(scenario, datasets.data_dir(Path(data_dir) if data_dir else None))
-    given = data_dir or os.environ.get("SUBPOP_DATA")
-    if given and is_bytes(str(given)):  # a run keeps it for its resumes, as text
+    chosen_dir = data_dir or os.environ.get("SUBPOP_DATA")
+    if chosen_dir and is_bytes(str(chosen_dir)):  # a run keeps it for its resumes, as text
         raise RequestError(NO_TEXT, where="the data folder", next="give it another name, or a link to it with one")
     row = store.create_run(
         name=require(name, "the name") if name else name_of(scenario.title),
         title=scenario.title,
         scenario_toml=identity.dump(scenario),
         scenario_hash=identity.digest(scenario),
-        data_dir=str(Path(given).expanduser().absolute()) if given else "",
+        data_dir=str(Path(chosen_dir).expanduser().absolute()) if chosen_dir else "",
         parent=parent,
         deviations=deviations,
     )
@@ -161,5 +161,5 @@ def _spawn(store: Store, run_id: str, worker: Sequence[str]) -> None:
 
 def _environment() -> dict[str, str]:
     """This process's, with our package found first, installed or not."""
-    here = str(Path(__file__).resolve().parent.parent.parent)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
+    root = str(Path(__file__).resolve().parent.parent.parent)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}

@@ -14,14 +14,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType, ModuleType
-from typing import Any
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from engine.errors import ClaimLost, Interrupted, RequestError, RunFailed, StoreError, SubpopError
 from engine.printable import clean_lines
 from engine.rows import RunState
 from engine.runs.control import Control
-from engine.runs.heartbeat import Heart
+from engine.runs.heartbeat import Heartbeat
 from engine.runs.resumable import refuse_other_versions
 from engine.runs.work import Status, carry_out
 from engine.scenario.parse import stored
@@ -29,13 +29,16 @@ from engine.store import Store
 from engine.store.run_row import working
 from engine.system import processes
 
+if TYPE_CHECKING:
+    from engine.runs.pipeline import Pipeline
+
 
 def work(
-    store: Store, run_id: str, *, data_dir: Path | None = None, pipeline: ModuleType | Any = None, control: Control | None = None
+    store: Store, run_id: str, *, data_dir: Path | None = None, pipeline: Pipeline | None = None, control: Control | None = None
 ) -> RunState:
     """Carry a run out in this process, and say how it ended: done, stopped or failed. What it committed stays in any case.
 
-    pipeline: None means `engine.pipeline`. Raises RequestError where another worker has the run or it is done already, RunFailed where
+    pipeline: None means the engine's own. Raises RequestError where another worker has the run or it is done already, RunFailed where
     not even the end could be written down, ClaimLost where the run was given to another worker or deleted under way.
     """
     refuse_other_versions(store.run(run_id))
@@ -47,8 +50,8 @@ def work(
     store = store.fenced(run_id, claim)
     status, control = Status(), control or Control()
     status.control = control
-    heart = Heart(store.path, run_id, claim, control, status.fields)
-    heart.start()
+    heartbeat = Heartbeat(store.path, run_id, claim, control, status.fields)
+    heartbeat.start()
     end: dict[str, object]
     try:
         carry_out(store, run_id, data_dir, pipeline, control, status)
@@ -60,7 +63,7 @@ def work(
     except Exception as error:
         end = {"state": "failed", "phase": "", "error": _say(store, run_id, error)}
     finally:
-        heart.stop()
+        heartbeat.stop()
     end |= {"finished_at": store.now(), "eta_s": None, "victims_per_minute": None}
     try:
         store.update_run(run_id, **end)
@@ -96,7 +99,7 @@ def _print(text: str) -> None:
 # ---- the process ----------------------------------------------------------------------------------------------------
 
 
-def main(argv: Sequence[str] | None = None, *, pipeline: ModuleType | Any = None) -> int:
+def main(argv: Sequence[str] | None = None, *, pipeline: Pipeline | None = None) -> int:
     """The worker's process. Exit status: 0 done, 1 failed, 2 the request was wrong, 130 stopped."""
     parser = argparse.ArgumentParser(prog="python -m engine.runs.worker", description="Carry out one run of a results store.")
     parser.add_argument("run", help="the run's id")

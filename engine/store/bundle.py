@@ -44,9 +44,9 @@ def bundle(store: Database, run_id: str, path: Path) -> None:
             db.execute(f"PRAGMA application_id = {MARK}")
         part.replace(path)
     except (OSError, sqlite3.Error) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RequestError(
-            f"cannot be written: {said}", where=str(path), next="make the folder, make room, or give another path"
+            f"cannot be written: {reason}", where=str(path), next="make the folder, make room, or give another path"
         ) from error
     finally:
         part.unlink(missing_ok=True)
@@ -88,8 +88,8 @@ def open_bundle(store: Database, path: Path) -> str:
 
 def _harmless(error: Exception) -> str:
     """What is said of a stranger's file, which may hold anything: short, and nothing that a terminal would obey."""
-    said = "".join(char if char.isprintable() else "?" for char in str(error))
-    return said if len(said) <= 300 else f"{said[:297]}..."
+    message = "".join(char if char.isprintable() else "?" for char in str(error))
+    return message if len(message) <= 300 else f"{message[:297]}..."
 
 
 def _checked(db: sqlite3.Connection, path: Path) -> str:
@@ -135,10 +135,10 @@ def _without_places(db: sqlite3.Connection, source: sqlite3.Connection, run_id: 
     trace = "instr(message, char(10) || 'Traceback')"
     db.execute(f"UPDATE log SET message = substr(message, 1, {trace} - 1) WHERE {trace} > 0")
     (data,) = source.execute("SELECT data_dir FROM runs WHERE id = ?", (run_id,)).fetchone()
-    for place, said in ((data, "$SUBPOP_DATA"), (str(Path.home()), "~")):
+    for place, placeholder in ((data, "$SUBPOP_DATA"), (str(Path.home()), "~")):
         if len(place) > 1:
-            db.execute("UPDATE log SET message = replace(message, ?, ?)", (place, said))
-            db.execute("UPDATE runs SET error = replace(error, ?, ?)", (place, said))
+            db.execute("UPDATE log SET message = replace(message, ?, ?)", (place, placeholder))
+            db.execute("UPDATE runs SET error = replace(error, ?, ?)", (place, placeholder))
 
 
 def _copy(source: sqlite3.Connection, into: sqlite3.Connection, table: str, run_id: str) -> None:

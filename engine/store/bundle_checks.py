@@ -52,7 +52,7 @@ class _Found:
 
 def check(db: sqlite3.Connection, run_id: str) -> None:
     """Raise Damaged at the first value of the run's rows that cannot be. sqlite3.Error where they cannot be read at all."""
-    found = _Found()
+    contents = _Found()
     for table in checks.COLUMNS:
         if table != "runs":
             (others,) = db.execute(f"SELECT count(*) FROM {table} WHERE run_id IS NOT ?", (run_id,)).fetchone()
@@ -65,11 +65,11 @@ def check(db: sqlite3.Connection, run_id: str) -> None:
             twice = db.execute(f"SELECT 1 FROM {table} GROUP BY {KEYS[table]} HAVING count(*) > 1 LIMIT 1").fetchone()
             _need(twice is None, f"table {table}: a row of it is there twice")
     _run(db, run_id)
-    _discovery(db, run_id, found)
-    _arrays(db, run_id, found)
-    _plan(db, run_id, found)
-    _victims(db, run_id, found)
-    _tables(db, run_id, found)
+    _discovery(db, run_id, contents)
+    _arrays(db, run_id, contents)
+    _plan(db, run_id, contents)
+    _victims(db, run_id, contents)
+    _tables(db, run_id, contents)
 
 
 def _rows(db: sqlite3.Connection, table: str, run_id: str) -> Iterator[sqlite3.Row]:
@@ -92,106 +92,106 @@ def _run(db: sqlite3.Connection, run_id: str) -> None:
             raise Damaged(f"table runs, column scenario_toml is no TOML ({error})") from error
 
 
-def _discovery(db: sqlite3.Connection, run_id: str, found: _Found) -> None:
+def _discovery(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
     for row in _rows(db, "discoveries", run_id):
-        found.classes = json.loads(row["classes"])
-        _need(len(set(found.classes)) == len(found.classes) <= 256, "table discoveries: its classes are not up to 256 different ones")
-        found.account = None if row["account"] is None else json.loads(row["account"])
+        contents.classes = json.loads(row["classes"])
+        _need(len(set(contents.classes)) == len(contents.classes) <= 256, "table discoveries: its classes are not up to 256 different ones")
+        contents.account = None if row["account"] is None else json.loads(row["account"])
     for row in _rows(db, "subpopulations", run_id):
         fields = json.loads(row["fields"])
         where = f"table subpopulations, number {row['number']}"
         _need(fields["index"] == row["number"], f"{where}: its fields say {fields['index']}")
-        _need({*fields["class_mix"], fields["target_label"]} <= {*found.classes, None}, f"{where} names a class that there is not")
-        found.subpopulations[row["number"]] = fields
-    count = len(found.subpopulations)
-    _need(found.subpopulations.keys() == set(range(count)), f"table subpopulations: its {count} numbers are not 0 to {count - 1}")
+        _need({*fields["class_mix"], fields["target_label"]} <= {*contents.classes, None}, f"{where} names a class that there is not")
+        contents.subpopulations[row["number"]] = fields
+    count = len(contents.subpopulations)
+    _need(contents.subpopulations.keys() == set(range(count)), f"table subpopulations: its {count} numbers are not 0 to {count - 1}")
 
 
-def _arrays(db: sqlite3.Connection, run_id: str, found: _Found) -> None:
+def _arrays(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
     shapes: dict[str, tuple[str, list[int]]] = {}
     true: Counter[int] = Counter()
     for row in _rows(db, "arrays", run_id):
         name, shape = row["name"], json.loads(row["shape"])
         bounds = None
         if name in MEMBERS:
-            bounds = (-1, len(found.subpopulations) - 1)
+            bounds = (-1, len(contents.subpopulations) - 1)
             _need((row["dtype"], len(shape)) == ("int32", 1), f"table arrays, {name} is no list of int32")
         elif name == "y_test":
-            bounds = (0, len(found.classes) - 1)
+            bounds = (0, len(contents.classes) - 1)
             _need((row["dtype"], len(shape)) == ("int64", 1), f"table arrays, {name} is no list of int64")
         count = _unpacked(row["data"], math.prod(shape) * BYTES[row["dtype"]], f"table arrays, {name}", row["dtype"], bounds)
         true = count if name == "y_test" else true
         shapes[name] = (row["dtype"], shape)
-    if not found.classes:
+    if not contents.classes:
         _need(not shapes, "table arrays: there are some, and no discovery")
         return
     missing = [name for name in (*MEMBERS, "y_test") if name not in shapes]
     _need(not missing, f"table arrays: {', '.join(missing)} missing")
-    found.test_rows = shapes["y_test"][1][0]
-    _account(found, {name.rpartition(".")[2]: shapes[name][1][0] for name in MEMBERS}, true)
+    contents.test_rows = shapes["y_test"][1][0]
+    _account(contents, {name.rpartition(".")[2]: shapes[name][1][0] for name in MEMBERS}, true)
     for name, rows in (("proba_aux_AC", "membership.aux"),):
         if name in shapes:
-            _need(shapes[name][1] == [shapes[rows][1][0], len(found.classes)], f"table arrays, {name} is not [aux rows, classes]")
+            _need(shapes[name][1] == [shapes[rows][1][0], len(contents.classes)], f"table arrays, {name} is not [aux rows, classes]")
 
 
-def _account(found: _Found, rows: dict[str, int], true: Counter[int]) -> None:
+def _account(contents: _Found, rows: dict[str, int], true: Counter[int]) -> None:
     """Whether the account of the data is of these data: their classes, as many rows, and of test as many of each class."""
-    if found.account is None:
+    if contents.account is None:
         return
-    where, classes = "table discoveries, column account", found.account["classes"]
-    _need(classes == [name_of(name) for name in found.classes], f"{where} has other classes")
-    splits = found.account["splits"]
+    where, classes = "table discoveries, column account", contents.account["classes"]
+    _need(classes == [name_of(name) for name in contents.classes], f"{where} has other classes")
+    splits = contents.account["splits"]
     _need([split["name"] for split in splits] == list(rows), f"{where}: its splits are not {', '.join(rows)}")
     for split in splits:
-        own, wanted, sizes = f"{where}: split {split['name']}", rows[split["name"]], split["classes"]
-        _need(split["rows"] == wanted, f"{own} has {split['rows']} rows where there are {wanted}")
-        _need(len(sizes) == len(classes) and sum(sizes) == wanted, f"{own}: its classes do not sum to its rows")
+        place, wanted, sizes = f"{where}: split {split['name']}", rows[split["name"]], split["classes"]
+        _need(split["rows"] == wanted, f"{place} has {split['rows']} rows where there are {wanted}")
+        _need(len(sizes) == len(classes) and sum(sizes) == wanted, f"{place}: its classes do not sum to its rows")
     _need(splits[-1]["classes"] == [true[at] for at in range(len(classes))], f"{where}: split test has other rows of its classes")
 
 
-def _plan(db: sqlite3.Connection, run_id: str, found: _Found) -> None:
+def _plan(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
     for row in _rows(db, "stacks", run_id):
         where = f"table stacks, number {row['number']}"
         for spec in json.loads(row["victims"]):
             index, trial, arm, aim, alpha = spec
-            _need(index not in found.planned, f"{where}: victim {index} is planned twice")
+            _need(index not in contents.planned, f"{where}: victim {index} is planned twice")
             _need(trial == row["trial"], f"{where}: victim {index} is of trial {trial}, not {row['trial']}")
             _need((aim is None) == (alpha is None) == (arm == "clean"), f"{where}: victim {index} is {arm}, at {aim} by {alpha}")
-            _need(aim is None or not found.classes or aim in found.subpopulations, f"{where}: there is no subpopulation {aim}")
-            found.planned[index] = (row["number"], spec)
+            _need(aim is None or not contents.classes or aim in contents.subpopulations, f"{where}: there is no subpopulation {aim}")
+            contents.planned[index] = (row["number"], spec)
         if row["done_at"] is not None:
-            found.done.add(row["number"])
+            contents.done.add(row["number"])
 
 
-def _victims(db: sqlite3.Connection, run_id: str, found: _Found) -> None:
+def _victims(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
     seen = set()
     for row in _rows(db, "victims", run_id):
         where = f"table victims, number {row['number']}"
         spec = [row["number"], row["trial"], row["arm"], row["subpopulation"], row["alpha"]]
-        _need(found.planned.get(row["number"]) == (row["stack"], spec), f"{where} is not the one that the plan names")
-        _need(row["stack"] in found.done, f"{where} is of stack {row['stack']}, which is not done")
+        _need(contents.planned.get(row["number"]) == (row["stack"], spec), f"{where} is not the one that the plan names")
+        _need(row["stack"] in contents.done, f"{where} is of stack {row['stack']}, which is not done")
         _need(row["already_target"] <= row["poison_points"], f"{where}: more points bear their true label than there are")
-        if found.test_rows is not None:
-            _need(row["test_rows"] == found.test_rows, f"{where} has {row['test_rows']} predictions for {found.test_rows} test rows")
-        most = (0, len(found.classes) - 1) if found.classes else None
+        if contents.test_rows is not None:
+            _need(row["test_rows"] == contents.test_rows, f"{where} has {row['test_rows']} predictions for {contents.test_rows} test rows")
+        most = (0, len(contents.classes) - 1) if contents.classes else None
         _unpacked(row["predictions"], row["test_rows"], where, "uint8", most)
         seen.add(row["number"])
-    lacking = [number for number, (stack, _) in found.planned.items() if stack in found.done and number not in seen]
+    lacking = [number for number, (stack, _) in contents.planned.items() if stack in contents.done and number not in seen]
     _need(not lacking, f"table victims: {len(lacking)} of stacks that are done are missing, {lacking[:1]} is the first")
 
 
-def _tables(db: sqlite3.Connection, run_id: str, found: _Found) -> None:
+def _tables(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
     for row in _rows(db, "result_tables", run_id):
         spec = json.loads(row["spec"])
         names, where = [name for name, _, _ in spec["columns"]], f"table result_tables, {row['name']}"
         _need(spec["name"] == row["name"], f"{where}: its specification is of {spec['name']!r}")
         _need(len(set(names)) == len(names) and set(spec["key"]) <= set(names), f"{where}: its key or columns do not fit")
         _need(row["order_revision"] <= row["revision"], f"{where}: its order is of a later revision than it is")
-        found.tables[row["name"]] = (spec, row["revision"])
+        contents.tables[row["name"]] = (spec, row["revision"])
     for row in _rows(db, "result_rows", run_id):
         where = f"table result_rows, {row['name']!r} {checks.shown(row['key'])}"
-        _need(row["name"] in found.tables, f"{where} is of no table that there is")
-        spec, revision = found.tables[row["name"]]
+        _need(row["name"] in contents.tables, f"{where} is of no table that there is")
+        spec, revision = contents.tables[row["name"]]
         _need(row["revision"] <= revision, f"{where} is of a later revision than its table")
         _cells(spec, json.loads(row["key"]), None if row["cells"] is None else json.loads(row["cells"]), where)
 
@@ -208,8 +208,8 @@ def _cells(spec: dict[str, object], key: list[object], cells: list[object] | Non
     _need(len(cells) == len(columns), f"{where} has {len(cells)} cells where there are {len(columns)} columns")
     for (name, kind, _), cell in zip(columns, cells, strict=True):
         _need(checks.cell(kind, cell), f"{where}, {name} is {checks.shown(cell)}, no {kind}")
-    own = dict(zip(kinds, cells, strict=True))
-    _need([own[name] for name in at] == key, f"{where}: its cells have another key")
+    by_kind = dict(zip(kinds, cells, strict=True))
+    _need([by_kind[name] for name in at] == key, f"{where}: its cells have another key")
 
 
 def _unpacked(data: bytes, size: int, where: str, dtype: str, bounds: tuple[int, int] | None) -> Counter[int]:

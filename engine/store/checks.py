@@ -314,5 +314,5 @@ def mistake(table: str, row: Mapping[str, object] | sqlite3.Row) -> tuple[str, s
 
 def shown(value: object) -> str:
     """A value that may be anything, short and harmless in a message."""
-    said = ascii(value)
-    return said if len(said) <= 40 else f"{said[:37]}..."
+    literal = ascii(value)
+    return literal if len(literal) <= 40 else f"{literal[:37]}..."

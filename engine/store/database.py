@@ -24,8 +24,8 @@ MEMORY = Path(":memory:")  # a store that lives and dies with its connection, fo
 
 def default_path() -> Path:
     """$SUBPOP_STORE, else `runs.db` in the user data directory."""
-    if given := os.environ.get("SUBPOP_STORE"):
-        return Path(given).expanduser()
+    if configured := os.environ.get("SUBPOP_STORE"):
+        return Path(configured).expanduser()
     from platformdirs import user_data_path
 
     return user_data_path("subpop", appauthor=False) / "runs.db"
@@ -91,9 +91,9 @@ class Database:
 
     def fenced(self, run_id: str, claim: str) -> Self:
         """The same connection for the worker that has this claim on the run: each write raises ClaimLost once another has the run."""
-        own = copy.copy(self)
-        own._fence = (run_id, claim)
-        return own
+        copied = copy.copy(self)
+        copied._fence = (run_id, claim)
+        return copied
 
     def data_version(self) -> int:
         """A number that changes when another connection has committed; costs microseconds."""
@@ -163,13 +163,13 @@ def text_or_bytes(raw: bytes) -> str | bytes:
 
 
 @contextmanager
-def damage_told(where: str) -> Iterator[None]:
+def damage_in_words(where: str) -> Iterator[None]:
     """Whatever a stored value that is not as it was written does to the lines that unpack it, in words."""
     try:
         yield
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        said = f"a stored value is damaged ({type(error).__name__}: {error})"
-        raise StoreError(said, where=where, next="restore the store from a copy, or delete the run") from error
+        message = f"a stored value is damaged ({type(error).__name__}: {error})"
+        raise StoreError(message, where=where, next="restore the store from a copy, or delete the run") from error
 
 
 def _check_claim(db: sqlite3.Connection, run_id: str, claim: str) -> None:

@@ -10,23 +10,22 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from engine.account.data import DataAccount, of_json
+from engine.arrays import BULK, DiscoveryArrays
 from engine.errors import StoreError
 from engine.rows import Membership, StackPlan, Subpopulation, Table, VictimResult, VictimSpec
 from engine.store.checks import DTYPES
-from engine.store.database import Database, damage_told
+from engine.store.database import Database, damage_in_words
 from engine.store.tables import put_tables
 
 if TYPE_CHECKING:
     import numpy as np
-
-BULK = ("moved.delta", "moved.features")  # hundreds of megabytes perhaps, and no table asks for them
 
 
 @dataclass(frozen=True)
 class StoredDiscovery:
     """What a run's discovery left in the store; tables are made from it without the data.
 
-    y_test int64 [test rows]; provenance: whence it came (versions, data checksums, device, seed); arrays: further ones by name.
+    y_test int64 [test rows]; provenance: whence it came (versions, data checksums, device, seed).
     """
 
     subpopulations: tuple[Subpopulation, ...]
@@ -34,7 +33,7 @@ class StoredDiscovery:
     y_test: np.ndarray
     classes: tuple[str, ...]
     provenance: Mapping[str, Any]
-    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    arrays: DiscoveryArrays = field(default_factory=DiscoveryArrays)
 
 
 class Results(Database):
@@ -51,12 +50,12 @@ class Results(Database):
         y_test: np.ndarray,
         classes: Sequence[str],
         provenance: Mapping[str, object],
-        arrays: Mapping[str, np.ndarray] | None = None,
+        arrays: DiscoveryArrays | None = None,
         account: DataAccount | None = None,
     ) -> None:
         """Store what was discovered, once, in one transaction; a second time is an error, for victims were chosen by the first."""
         members = {f"membership.{split}": getattr(membership, split) for split in ("train", "aux", "test")}
-        encoded = {name: encode(array) for name, array in {**members, "y_test": y_test, **(arrays or {})}.items()}
+        encoded = {name: encode(array) for name, array in {**members, "y_test": y_test, **(arrays or DiscoveryArrays()).by_name()}.items()}
         with self.write() as db:
             if db.execute("SELECT 1 FROM discoveries WHERE run_id = ?", (run_id,)).fetchone():
                 raise StoreError("its subpopulations are already stored", where=f"run {run_id}", next="start a new run")
@@ -76,19 +75,19 @@ class Results(Database):
     def subpopulations(self, run_id: str) -> tuple[Subpopulation, ...]:
         """A run's subpopulations by index; empty before its discovery. Needs no numpy."""
         rows = self.read("SELECT fields FROM subpopulations WHERE run_id = ? ORDER BY number", (run_id,))
-        with damage_told(f"{self.path}, run {run_id}, its subpopulations"):
+        with damage_in_words(f"{self.path}, run {run_id}, its subpopulations"):
             return tuple(Subpopulation(**json.loads(row["fields"])) for row in rows)
 
     def provenance(self, run_id: str) -> dict[str, Any]:
         """Whence a run's rows come: versions, checksums, device, seed; empty before its discovery. Needs no numpy."""
         rows = self.read("SELECT provenance FROM discoveries WHERE run_id = ?", (run_id,))
-        with damage_told(f"{self.path}, run {run_id}, its provenance"):
+        with damage_in_words(f"{self.path}, run {run_id}, its provenance"):
             return dict(json.loads(rows[0]["provenance"])) if rows else {}
 
     def account(self, run_id: str) -> DataAccount | None:
         """The account of a run's data; None before its discovery, and of a run whose discovery an older version made. Needs no numpy."""
         rows = self.read("SELECT account FROM discoveries WHERE run_id = ? AND account IS NOT NULL", (run_id,))
-        with damage_told(f"{self.path}, run {run_id}, the account of its data"):
+        with damage_in_words(f"{self.path}, run {run_id}, the account of its data"):
             return of_json(json.loads(rows[0]["account"])) if rows else None
 
     def discovery(self, run_id: str, *, bulk: bool = False) -> StoredDiscovery | None:
@@ -104,11 +103,12 @@ class Results(Database):
         try:
             members = Membership(*(arrays.pop(f"membership.{split}") for split in ("train", "aux", "test")))
             y_test = arrays.pop("y_test")
+            further = DiscoveryArrays.from_names(arrays)
         except KeyError as error:
             raise StoreError(f"the array {error} is missing", where=f"{self.path}, run {run_id}", next="start the run anew") from error
-        with damage_told(f"{self.path}, run {run_id}, its classes"):
+        with damage_in_words(f"{self.path}, run {run_id}, its classes"):
             classes = tuple(json.loads(heads[0]["classes"]))
-        return StoredDiscovery(self.subpopulations(run_id), members, y_test, classes, self.provenance(run_id), arrays)
+        return StoredDiscovery(self.subpopulations(run_id), members, y_test, classes, self.provenance(run_id), further)
 
     # ---- the plan ---------------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Results(Database):
         rows = self.read("SELECT number, trial, victims FROM stacks WHERE run_id = ? ORDER BY number", (run_id,))
         if not rows:
             return None
-        with damage_told(f"{self.path}, run {run_id}, its plan"):
+        with damage_in_words(f"{self.path}, run {run_id}, its plan"):
             return tuple(StackPlan(r["number"], r["trial"], tuple(VictimSpec(*v) for v in json.loads(r["victims"]))) for r in rows)
 
     def stacks_done(self, run_id: str) -> set[int]:

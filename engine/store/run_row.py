@@ -79,8 +79,8 @@ def delete_it(run: RunRow) -> str:
 def run_row(row: sqlite3.Row, now: float) -> RunRow:
     fields = dict(row)
     damaged = _mend(fields, row)
-    said = versions.other_schedule(fields["schedule"])  # worked out, not stored: what is known of a schedule may change
-    fields["deviations"] = (*json.loads(fields["deviations"]), *([said] if said else ()))
+    other_schedule = versions.other_schedule(fields["schedule"])  # worked out, not stored: what is known of a schedule may change
+    fields["deviations"] = (*json.loads(fields["deviations"]), *([other_schedule] if other_schedule else ()))
     worker = Process(fields["host"], "" if damaged else fields["boot"], fields["pid_namespace"], fields["pid"], fields["pid_start"])
     at_work = fields["state"] in ("queued", "running", "paused")
     for name, silence_s in (("alive", HEARTBEAT_LOST_S), ("may_live", HEARTBEAT_DEAD_S)):
@@ -95,14 +95,14 @@ def _mend(fields: dict[str, Any], row: sqlite3.Row) -> str:
 
     One row that cannot be read must not keep the others from being listed, nor itself from being deleted.
     """
-    said = ""
+    damage = ""
     for name, rule in checks.COLUMNS["runs"].items():
         if wrong := rule(fields[name]):
-            said = said or f"{name} is {checks.shown(fields[name])}: {wrong}"
+            damage = damage or f"{name} is {checks.shown(fields[name])}: {wrong}"
             fields[name] = id_of(row) if name == "id" else _SHOWN_AS.get(name)
     if checks.optional(checks.TIME)(fields["heartbeat_at"]):
-        said, fields["heartbeat_at"] = said or "its heartbeat is no time", None
-    return said
+        damage, fields["heartbeat_at"] = damage or "its heartbeat is no time", None
+    return damage
 
 
 def log_row(row: sqlite3.Row) -> LogRow:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from engine import paper, versions
 from engine.errors import UnknownName
 from engine.rows import Column, Table, TableSpec
-from engine.store.database import Database, damage_told
+from engine.store.database import Database, damage_in_words
 
 Key = tuple[object, ...]
 Cells = tuple[object, ...]
@@ -40,7 +40,7 @@ class Tables(Database):
             ).fetchall()
         if head is None:
             raise UnknownName("table", name, self.tables(run_id), next=f"in run {run_id} so far")
-        with damage_told(f"{self.path}, run {run_id}, table {name}"):
+        with damage_in_words(f"{self.path}, run {run_id}, table {name}"):
             spec = _read_spec(head["spec"])
             hide = _without_papers([column.name for column in spec.columns]) if foreign else list
             return Table(spec, tuple(tuple(hide(_cells(row["cells"], len(spec.columns)))) for row in rows))
@@ -73,7 +73,7 @@ class Tables(Database):
                 order = db.execute(
                     "SELECT key FROM result_rows WHERE run_id = ? AND name = ? AND cells IS NOT NULL ORDER BY position", (run_id, name)
                 ).fetchall()
-        with damage_told(f"{self.path}, run {run_id}, table {name}"):
+        with damage_in_words(f"{self.path}, run {run_id}, table {name}"):
             stored = [column.name for column in _read_spec(head["spec"]).columns]
             pick, hide = _picker(stored, stored if columns is None else columns), _without_papers(stored) if foreign else list
             rows = {_key(row["key"]): None if row["cells"] is None else pick(hide(_cells(row["cells"], len(stored)))) for row in changed}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from engine.arrays import Annotations
 from engine.rows import Dataset
 from engine.scenario.sections import FeatureMatchSection, SubpopulationsSection
 from engine.subpopulations.describing import levels
@@ -16,8 +17,8 @@ MOST_LEVELS = 20  # of a column of texts, and of numbers that are left as they a
 QUARTERS = (0.25, 0.5, 0.75)
 
 
-def annotated(section: SubpopulationsSection, dataset: Dataset) -> tuple[dict[str, tuple[str, ...]], dict[str, np.ndarray]]:
-    """(column -> its level names in reading order, column -> int32 [test rows], codes into them), in the order of the table's columns.
+def annotated(section: SubpopulationsSection, dataset: Dataset) -> Annotations:
+    """In the order of the table's columns.
 
     A feature of FeatureMatch is cut as the scenario cuts it. Other numbers of more than MOST_LEVELS values are cut at the quartiles of aux.
     A column with one level or with too many tells nothing of groups and is left out.
@@ -28,10 +29,10 @@ def annotated(section: SubpopulationsSection, dataset: Dataset) -> tuple[dict[st
     aux, test = dataset.aux.frame, dataset.test.frame
     for column in map(str, test.columns):
         both = pd.concat([aux[column], test[column]], ignore_index=True)
-        found = _coded(column, both, bins, always=column in features)
-        if found is None:
+        coded = _coded(column, both, bins, always=column in features)
+        if coded is None:
             continue
-        code, level_names = found
+        code, level_names = coded
         code = code[len(aux) :]
         used = np.unique(code)
         if len(used) < 2 and column not in features:
@@ -39,7 +40,7 @@ def annotated(section: SubpopulationsSection, dataset: Dataset) -> tuple[dict[st
         place = np.full(len(level_names), -1, dtype=np.int32)
         place[used] = np.arange(len(used), dtype=np.int32)
         names[column], codes[column] = tuple(level_names[i] for i in used), place[code]
-    return names, codes
+    return Annotations(names, codes)
 
 
 def _coded(
@@ -53,9 +54,9 @@ def _coded(
         return annotate(name, column, None)
     if values is None:
         return None
-    there = values[np.isfinite(values)]
-    edges = np.unique(np.quantile(there, QUARTERS))
-    if levels.integral(there):
+    finite = values[np.isfinite(values)]
+    edges = np.unique(np.quantile(finite, QUARTERS))
+    if levels.integral(finite):
         edges = np.unique(np.ceil(edges))
-    edges = edges[edges > there.min()]
+    edges = edges[edges > finite.min()]
     return annotate(name, column, tuple(float(edge) for edge in edges)) if len(edges) else None

@@ -130,8 +130,8 @@ def reducer(components: int | None, seed: int, aux: np.ndarray | Parts) -> Calla
 
     def exactly(wide: np.ndarray | Parts) -> np.ndarray:
         assert isinstance(wide, np.ndarray)
-        found: np.ndarray = pca.transform(wide if wide.dtype != np.uint8 else wide / 255)
-        return found
+        projected: np.ndarray = pca.transform(wide if wide.dtype != np.uint8 else wide / 255)
+        return projected
 
     return exactly
 
@@ -157,8 +157,8 @@ def fit(aux: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     with warnings.catch_warnings():
         # fewer distinct rows than clusters: the surplus clusters are empty and dropped below
         warnings.simplefilter("ignore", ConvergenceWarning)
-        found = KMeans(clusters, n_init=starts, random_state=seed_for(seed, "k-means") % 2**32).fit(some)
-    centres = np.asarray(found.cluster_centers_, dtype=np.float64)
+        model = KMeans(clusters, n_init=starts, random_state=seed_for(seed, "k-means") % 2**32).fit(some)
+    centres = np.asarray(model.cluster_centers_, dtype=np.float64)
     for _ in range(10):  # renumbering can move a row that lies exactly between two centres, so look again until nothing changes
         sizes = np.bincount(nearest(aux, centres), minlength=len(centres))
         order = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
@@ -176,22 +176,22 @@ def _one_thread() -> AbstractContextManager[object]:
 
 def nearest(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """int32 [rows]: the index of the nearest centre; ties go to the lower index."""
-    found = np.empty(len(rows), dtype=np.int32)
+    cluster_R = np.empty(len(rows), dtype=np.int32)
     origin = centres.mean(axis=0)
     shifted = centres - origin  # far from the origin, |x|² - 2xc + |c|² loses digits
     half_squares = 0.5 * (shifted**2).sum(axis=1)
     step = max(1, 2**24 // max(len(centres), rows.shape[1]))
     for start in range(0, len(rows), step):
         block = rows[start : start + step] - origin
-        found[start : start + step] = np.argmin(half_squares - block @ shifted.T, axis=1)
-    return found
+        cluster_R[start : start + step] = np.argmin(half_squares - block @ shifted.T, axis=1)
+    return cluster_R
 
 
 def distance(rows: np.ndarray, centres: np.ndarray, of_row: np.ndarray) -> np.ndarray:
     """float32 [rows]: the Euclidean distance of each row to the centre that of_row names."""
-    found = np.empty(len(rows), dtype=np.float32)
+    distance_R = np.empty(len(rows), dtype=np.float32)
     step = max(1, 2**24 // max(1, rows.shape[1]))
     for start in range(0, len(rows), step):
         block = slice(start, start + step)
-        found[block] = np.sqrt(((rows[block] - centres[of_row[block]]) ** 2).sum(axis=1))
-    return found
+        distance_R[block] = np.sqrt(((rows[block] - centres[of_row[block]]) ** 2).sum(axis=1))
+    return distance_R

@@ -27,8 +27,8 @@ class Components:
 
     def project(self, rows: np.ndarray | Parts) -> np.ndarray:
         """float64 [rows, components] of rows [rows, columns], uint8 or floating."""
-        found = [(block - self.mean) @ self.axes for block in blocks(rows)]
-        return np.concatenate(found).astype(np.float64) if found else np.empty((0, self.axes.shape[1]))
+        parts = [(block - self.mean) @ self.axes for block in blocks(rows)]
+        return np.concatenate(parts).astype(np.float64) if parts else np.empty((0, self.axes.shape[1]))
 
 
 def blocks(rows: np.ndarray | Parts) -> Iterator[np.ndarray]:

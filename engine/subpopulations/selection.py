@@ -78,7 +78,7 @@ def _not_chosen(section: SubpopulationsSection, confidence: float | None) -> str
 
 
 def _nothing_left(section: SubpopulationsSection, reasons: Sequence[tuple[str, str]], aux_rows: Sequence[int]) -> tuple[str]:
-    removed = {key: sum(1 for found, _ in reasons if found == key) for key in ("only", "min_size", "max_size", "test")}
+    removed = {key: sum(1 for reason, _ in reasons if reason == key) for key in ("only", "min_size", "max_size", "test")}
     says = {
         "only": f"{removed['only']} not in `only`",
         "min_size": f"{removed['min_size']} below min_size {section.min_size}",
@@ -86,7 +86,7 @@ def _nothing_left(section: SubpopulationsSection, reasons: Sequence[tuple[str, s
         "test": f"{removed['test']} without test rows",
     }
     sizes = f"sizes run from {min(aux_rows)} to {max(aux_rows)} aux rows" if aux_rows else "there are no subpopulations"
-    told = ", ".join(text for key, text in says.items() if removed[key])
+    removals = ", ".join(text for key, text in says.items() if removed[key])
     advice = {
         "only": "list other indices in `only`",
         "min_size": "lower min_size",
@@ -94,9 +94,8 @@ def _nothing_left(section: SubpopulationsSection, reasons: Sequence[tuple[str, s
         "test": "ask for fewer clusters or coarser features, or take more test rows",
     }
     todo = " or ".join(text for key, text in advice.items() if removed[key])
-    return (
-        f"subpopulations: none of {len(aux_rows)} is left to attack: {told or 'none were found'} ({sizes}); {todo or 'check the features'}",
-    )
+    what = f"subpopulations: none of {len(aux_rows)} is left to attack: {removals or 'none were found'} ({sizes})"
+    return (f"{what}; {todo or 'check the features'}",)
 
 
 def _rows(count: int, split: str) -> str:

@@ -44,11 +44,11 @@ def summarise(
     reasons = select(section, sizes["aux"], sizes["test"], ranked)
 
     known = known_classes(dataset.train.y, dataset.classes, attack.target_min_rows)
-    found = []
+    summaries = []
     for index, description in enumerate(descriptions):
-        mine = np.flatnonzero(membership.aux == index)
-        mix = np.bincount(aux.y[mine], minlength=len(dataset.classes)) / max(1, len(mine))
-        found.append(
+        aux_rows = np.flatnonzero(membership.aux == index)
+        mix = np.bincount(aux.y[aux_rows], minlength=len(dataset.classes)) / max(1, len(aux_rows))
+        summaries.append(
             Subpopulation(
                 index=index,
                 description=description,
@@ -59,18 +59,18 @@ def summarise(
                 confidence=confidence[index],
                 confidence_in_sample=in_sample[index],
                 clean_accuracy=accuracy[index],
-                target_label=target_label(attack.target_label, dataset.classes, aux.y[mine], proba_aux_in_sample[mine], known),
+                target_label=target_label(attack.target_label, dataset.classes, aux.y[aux_rows], proba_aux_in_sample[aux_rows], known),
                 attacked=not reasons[index],
                 reason=reasons[index],
             )
         )
-    return tuple(found)
+    return tuple(summaries)
 
 
 def group_means(values: np.ndarray, of_row: np.ndarray, count: int) -> list[float | None]:
     """The mean of `values` [rows] over each subpopulation's rows; None where it has none. Rows in no subpopulation count nowhere."""
-    there = of_row >= 0
-    sums = np.bincount(of_row[there], weights=values[there].astype(np.float64), minlength=count)
+    member = of_row >= 0
+    sums = np.bincount(of_row[member], weights=values[member].astype(np.float64), minlength=count)
     sizes = _sizes(of_row, count)
     return [float(total / size) if size else None for total, size in zip(sums, sizes, strict=True)]
 

@@ -39,12 +39,14 @@ def few_rows_note(y: np.ndarray, classes: tuple[str, ...], known: np.ndarray) ->
     """That some classes are never a target for want of train rows, with what they may be a slip for; y int [rows] of train."""
     count = np.bincount(y, minlength=len(classes))
     big = [name for name, enough in zip(classes, known, strict=True) if enough]
-    told = []
+    notes = []
     for name, rows, enough in zip(classes, count, known, strict=True):
         if not enough and big:
             near = nearest(name, big)
-            told.append(f"{name!r} ({rows:,} row{'' if rows == 1 else 's'}{f'; did you mean {near!r}?' if near else ''})")
-    more = f" and {len(told) - 5} more" if len(told) > 5 else ""
+            notes.append(f"{name!r} ({rows:,} row{'' if rows == 1 else 's'}{f'; did you mean {near!r}?' if near else ''})")
+    more = f" and {len(notes) - 5} more" if len(notes) > 5 else ""
     return (
-        f"too few train rows to be anybody's target: {', '.join(told[:5])}{more}; attack.target_min_rows moves the bound" if told else None
+        f"too few train rows to be anybody's target: {', '.join(notes[:5])}{more}; attack.target_min_rows moves the bound"
+        if notes
+        else None
     )

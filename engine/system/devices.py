@@ -25,13 +25,13 @@ def resolve(device: str) -> str:
 
     import torch
 
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if kind == "auto":
-        return "cuda:0" if there else "cpu"
-    if int(number or 0) >= there:
-        here = ", ".join(["cpu", *(f"cuda:{i}" for i in range(there))])
+        return "cuda:0" if gpus else "cpu"
+    if int(number or 0) >= gpus:
+        devices_of_host = ", ".join(["cpu", *(f"cuda:{i}" for i in range(gpus))])
         why = "" if torch.version.cuda or torch.version.hip else " (this torch was built for the CPU)"
-        raise RequestError(f"this machine has no {device}{why}", where="compute.device", next=f"it has {here}; or use auto")
+        raise RequestError(f"this machine has no {device}{why}", where="compute.device", next=f"it has {devices_of_host}; or use auto")
     return f"cuda:{int(number or 0)}"
 
 

@@ -76,10 +76,10 @@ def _mounts_text() -> str:
 
 def _mounts(text: str) -> list[tuple[Path, str]]:
     """(mount point, type) of each line, in Linux's form (device point type options) or BSD's (device on point (type, options))."""
-    found = []
+    mounts = []
     for line in text.splitlines():
         if bsd := _BSD_MOUNT.match(line):
-            found.append((Path(bsd["point"]), bsd["kind"].strip()))
+            mounts.append((Path(bsd["point"]), bsd["kind"].strip()))
         elif len(parts := line.split()) >= 3:
-            found.append((Path(_OCTAL.sub(lambda m: chr(int(m[1], 8)), parts[1])), parts[2]))
-    return found
+            mounts.append((Path(_OCTAL.sub(lambda m: chr(int(m[1], 8)), parts[1])), parts[2]))
+    return mounts

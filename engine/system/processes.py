@@ -48,8 +48,8 @@ def boot() -> str:
     except OSError:
         pass
     try:
-        asked = ["sysctl", "-n", "kern.bootsessionuuid"]  # macOS
-        return subprocess.run(asked, capture_output=True, text=True, timeout=2, check=False).stdout.strip()
+        command = ["sysctl", "-n", "kern.bootsessionuuid"]  # macOS
+        return subprocess.run(command, capture_output=True, text=True, timeout=2, check=False).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
 

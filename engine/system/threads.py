@@ -11,15 +11,24 @@ from engine.system.processes import cores
 
 
 @contextmanager
+def of_torch(count: int | None) -> Iterator[None]:
+    """So many of PyTorch's threads meanwhile; None leaves them as they are."""
+    if not count:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def all_cores(device: torch.device | None = None) -> Iterator[None]:
     """PyTorch's threads on every core meanwhile: victims are trained with one each, these batches are alone.
 
     device: where the batches run, if not on the CPU alone: a GPU needs no more threads.
     """
-    threads = torch.get_num_threads()
-    if device is None or device.type == "cpu":
-        torch.set_num_threads(cores())
-    try:
+    with of_torch(cores() if device is None or device.type == "cpu" else None):
         yield
-    finally:
-        torch.set_num_threads(threads)

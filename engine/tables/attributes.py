@@ -6,13 +6,13 @@ import numpy as np
 
 from engine.evaluation.association import association
 from engine.tables.cells import Row, line
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 
 
-def rows(work: Work) -> list[Row]:
+def rows(figures: Figures) -> list[Row]:
     """One row for each annotated column, the most tied first."""
-    found = [_row(work, column) for column in work.world.annotations.levels]
-    return sorted(found, key=_strength)
+    lines = [_row(figures, column) for column in figures.world.annotations.levels]
+    return sorted(lines, key=_strength)
 
 
 def _strength(row: Row) -> tuple[float, str]:
@@ -20,30 +20,30 @@ def _strength(row: Row) -> tuple[float, str]:
     return (-(nmi - by_chance) if isinstance(nmi, float) and isinstance(by_chance, float) else 1.0, str(row[0]))
 
 
-def _row(work: Work, column: str) -> Row:
-    levels, code_R = work.world.annotations.levels[column], work.world.annotations.codes[column]
-    slot_R, size = work.world.counts.slot_R, work.size
+def _row(figures: Figures, column: str) -> Row:
+    levels, code_R = figures.world.annotations.levels[column], figures.world.annotations.codes[column]
+    slot_R, size = figures.world.counts.slot_R, figures.size
     inside = slot_R < size
     flat = slot_R[inside].astype(np.int64) * len(levels) + code_R[inside]
     table_SL = np.bincount(flat, minlength=size * len(levels)).reshape(size, len(levels))
-    found = association(table_SL)
+    strength = association(table_SL)
     return line(
         "attributes",
         attribute=column,
         levels=len(levels),
-        rows=found.rows,
-        nmi=found.nmi,
-        nmi_by_chance=found.nmi_by_chance,
-        cramers_v=found.cramers_v,
-        p=found.p,
-        strongest=_strongest(work, table_SL, levels),
+        rows=strength.rows,
+        nmi=strength.nmi,
+        nmi_by_chance=strength.nmi_by_chance,
+        cramers_v=strength.cramers_v,
+        p=strength.p,
+        strongest=_strongest(figures, table_SL, levels),
         published=None,
         published_as=None,
     )
 
 
-def _strongest(work: Work, table_SL: np.ndarray, levels: tuple[str, ...]) -> str | None:
-    enough = [s.index for s in work.world.subpopulations if s.test_rows >= work.world.facts.min_test_rows]
+def _strongest(figures: Figures, table_SL: np.ndarray, levels: tuple[str, ...]) -> str | None:
+    enough = [s.index for s in figures.world.subpopulations if s.test_rows >= figures.world.facts.min_test_rows]
     if not enough or not table_SL.sum():
         return None
     overall_L = table_SL.sum(axis=0) / table_SL.sum()

@@ -23,12 +23,12 @@ from engine.tables import (
 )
 from engine.tables.cells import Row
 from engine.tables.columns import MATERIALISED, SPECS
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 from engine.tables.world import Facts, World
 
 OPTIMISED_ATTACKS = ("gradient", "influence")
 
-BUILDERS: dict[str, Callable[[Work], list[Row]]] = {
+BUILDERS: dict[str, Callable[[Figures], list[Row]]] = {
     "subpopulations": subpopulations.rows,
     "victims": victims.rows,
     "damage": damage.rows,
@@ -44,9 +44,9 @@ BUILDERS: dict[str, Callable[[Work], list[Row]]] = {
 
 def build(world: World, names: Sequence[str] | None = None) -> Mapping[str, Table]:
     """The named tables of a run (None: all that it has), finished or not, in stable order."""
-    work = Work(world)
-    there = (*materialised(world.facts), *(("attributes",) if world.annotations.levels else ()))
-    return {name: Table(SPECS[name], tuple(BUILDERS[name](work))) for name in (there if names is None else names)}
+    figures = Figures(world)
+    available = (*materialised(world.facts), *(("attributes",) if world.annotations.levels else ()))
+    return {name: Table(SPECS[name], tuple(BUILDERS[name](figures))) for name in (available if names is None else names)}
 
 
 def materialised(facts: Facts) -> tuple[str, ...]:

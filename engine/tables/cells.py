@@ -7,6 +7,7 @@ from math import fsum, isfinite
 from typing import TYPE_CHECKING
 
 from engine import paper
+from engine.rows import Record, Table
 from engine.tables.columns import SPECS
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def mover(one: Sequence[float | None], other: Sequence[float | None]) -> tuple[f
     if low_a is None or high_a is None or low_b is None or high_b is None:
         return a - b, None, None
     return a - b, a - b - ((a - low_a) ** 2 + (high_b - b) ** 2) ** 0.5, a - b + ((high_a - a) ** 2 + (b - low_b) ** 2) ** 0.5
+
+
+def by_key(table: Table, *keys: str) -> dict[tuple[object, ...], Record]:
+    """A table's rows by the cells that stand in these columns."""
+    return {tuple(row[key] for key in keys): row for row in table.records()}
 
 
 def predicted(interval: Interval, published: float | None) -> dict[str, object]:

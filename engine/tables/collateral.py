@@ -10,18 +10,18 @@ from engine.evaluation.damage import Collateral, collateral_of
 from engine.evaluation.prediction import NONE, Interval, of_half, of_mean
 from engine.tables.cells import Row, line, mean, predicted, reading
 from engine.tables.columns import KS
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 
 
-def rows(work: Work) -> list[Row]:
-    d, table = work.damages, []
-    for a, alpha in enumerate(work.world.facts.alphas):
-        order = worst.worst_first(d.damage_AS[a], work.published_sizes)
-        everyone = worst.worst_first(d.damage_AS[a], work.mask(lambda _: True))
+def rows(figures: Figures) -> list[Row]:
+    d, table = figures.damages, []
+    for a, alpha in enumerate(figures.world.facts.alphas):
+        order = worst.worst_first(d.damage_AS[a], figures.published_sizes)
+        everyone = worst.worst_first(d.damage_AS[a], figures.mask(lambda _: True))
         groups: list[tuple[str, int | None, Sequence[int]]] = [(f"worst {k}", k, order[:k]) for k in KS]
         for name, k, picks in [*groups, ("all", None, everyone)]:
-            interval = collateral_of(work.layout, a, picks)
-            value, told = reading(None if work.published is None or k is None else work.published.collateral.get((alpha, k)))
+            interval = collateral_of(figures.layout, a, picks)
+            value, source = reading(None if figures.published is None or k is None else figures.published.collateral.get((alpha, k)))
             each = [float(d.collateral_AS[a, s]) for s in picks if not isnan(d.collateral_AS[a, s])]
             table.append(
                 line(
@@ -36,8 +36,8 @@ def rows(work: Work) -> list[Row]:
                     damage=mean([float(d.damage_AS[a, s]) for s in picks]),
                     trials=interval.trials,
                     published=value,
-                    published_as=told,
-                    **predicted(_other_groups(interval, each, work.others), value),
+                    published_as=source,
+                    **predicted(_other_groups(interval, each, figures.others), value),
                 )
             )
     return table

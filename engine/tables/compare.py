@@ -11,12 +11,12 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from engine.rows import Column, Table, TableSpec
-from engine.tables.cells import Row, cell, mover
+from engine.tables.cells import Row, by_key, cell, mover
 from engine.tables.columns.shared import ALPHA, DESCRIPTION
 
 if TYPE_CHECKING:
     from engine.evaluation.between import Between
-    from engine.tables.work import Work
+    from engine.tables.figures import Figures
 
 PAIRED = (
     "a difference of damages, other minus baseline. Paired: over the trials that both have of the same seed and number, on the same test "
@@ -91,8 +91,8 @@ class Both:
 
     baseline: str
     other: str
-    one: Work
-    two: Work
+    one: Figures
+    two: Figures
     at: tuple[int, ...]
     others_at: tuple[int, ...]
     told: Between | None
@@ -114,20 +114,20 @@ def compare_rows(both: Both) -> Iterator[Row]:
     from engine.evaluation import vulnerable
 
     one, two = both.one.world.facts.alphas, both.two.world.facts.alphas
-    found = [_pair(both, alpha, place) for alpha in sorted({*one, *two}) for place in range(len(both.at))]
-    tested = [row for row in found if row["p"] is not None]
+    pairs = [_pair(both, alpha, place) for alpha in sorted({*one, *two}) for place in range(len(both.at))]
+    tested = [row for row in pairs if row["p"] is not None]
     if tested:
         import numpy as np
 
         for row, q in zip(tested, vulnerable.adjusted(np.array([row["p"] for row in tested])).tolist(), strict=True):
             row |= {"q": q, "differs": q <= vulnerable.Q}
-    for row in found:
+    for row in pairs:
         yield line("compare", **row)
 
 
 def _pair(both: Both, alpha: float, place: int) -> dict[str, Any]:
     subpopulation = next(s for s in both.one.attacked if s.index == both.at[place])
-    sides = [_side(work, alpha, s) for work, s in ((both.one, both.at[place]), (both.two, both.others_at[place]))]
+    sides = [_side(figures, alpha, s) for figures, s in ((both.one, both.at[place]), (both.two, both.others_at[place]))]
     row: dict[str, Any] = {
         "baseline": both.baseline,
         "other": both.other,
@@ -165,28 +165,28 @@ def _pair(both: Both, alpha: float, place: int) -> dict[str, Any]:
     return row | {"matched": 0, "difference": difference, "low": low, "high": high, "note": why}
 
 
-def _side(work: Work, alpha: float, s: int) -> tuple[float | None, float | None, float | None, int | None]:
+def _side(figures: Figures, alpha: float, s: int) -> tuple[float | None, float | None, float | None, int | None]:
     """(damage, low, high, trials) of a run; trials is None where it has no such alpha."""
-    if alpha not in work.world.facts.alphas:
+    if alpha not in figures.world.facts.alphas:
         return None, None, None, None
-    at, d = (work.world.facts.alphas.index(alpha), s), work.damages
+    at, d = (figures.world.facts.alphas.index(alpha), s), figures.damages
     return cell(d.damage_AS[at]), cell(d.low_AS[at]), cell(d.high_AS[at]), 0 if isnan(d.damage_AS[at]) else int(d.trials_AS[at])
 
 
 def worst_rows(baseline: str, other: str, one: Table, two: Table) -> Iterator[Row]:
     """Every alpha and k of either run's `worst`, in that order."""
-    sides = {"baseline": _by(one, "alpha", "k"), "other": _by(two, "alpha", "k")}
+    sides = {"baseline": by_key(one, "alpha", "k"), "other": by_key(two, "alpha", "k")}
     for alpha, k in sorted({*sides["baseline"], *sides["other"]}):
-        found = {name: rows.get((alpha, k), {}) for name, rows in sides.items()}
+        by_side = {name: rows.get((alpha, k), {}) for name, rows in sides.items()}
         cells = {
-            f"{name}_{column}": row.get(column) for name, row in found.items() for column in ("as_published", "corrected", "low", "high")
+            f"{name}_{column}": row.get(column) for name, row in by_side.items() for column in ("as_published", "corrected", "low", "high")
         }
-        notes = [ONE_HAS_IT.format("other" if name == "baseline" else "baseline") for name, row in found.items() if not row]
-        notes += [f"{name}: {row['note']}" for name, row in found.items() if row.get("note") and row.get("low") is None]
+        notes = [ONE_HAS_IT.format("other" if name == "baseline" else "baseline") for name, row in by_side.items() if not row]
+        notes += [f"{name}: {row['note']}" for name, row in by_side.items() if row.get("note") and row.get("low") is None]
         difference, low, high = mover(
-            *([row.get(part) for part in ("corrected", "low", "high")] for row in (found["other"], found["baseline"]))
+            *([row.get(part) for part in ("corrected", "low", "high")] for row in (by_side["other"], by_side["baseline"]))
         )
-        published = mover(*([row.get("as_published"), None, None] for row in (found["other"], found["baseline"])))[0]
+        published = mover(*([row.get("as_published"), None, None] for row in (by_side["other"], by_side["baseline"])))[0]
         yield line(
             "compare_worst",
             baseline=baseline,
@@ -200,9 +200,3 @@ def worst_rows(baseline: str, other: str, one: Table, two: Table) -> Iterator[Ro
             note="; ".join(notes) or None,
             **cells,
         )
-
-
-def _by(table: Table, *keys: str) -> dict[tuple[Any, ...], dict[str, Any]]:
-    names = [column.name for column in table.spec.columns]
-    rows = [dict(zip(names, row, strict=True)) for row in table.rows]
-    return {tuple(row[key] for key in keys): row for row in rows}

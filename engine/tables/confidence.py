@@ -7,16 +7,16 @@ from math import isnan
 from engine.evaluation import confidence
 from engine.evaluation.prediction import of_mean
 from engine.tables.cells import Row, line, mean, predicted, reading
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 
 
-def rows(work: Work) -> list[Row]:
-    d, table, published = work.damages, [], work.published
-    for a, alpha in enumerate(work.world.facts.alphas):
-        for group in confidence.groups(work.attacked):
+def rows(figures: Figures) -> list[Row]:
+    d, table, published = figures.damages, [], figures.published
+    for a, alpha in enumerate(figures.world.facts.alphas):
+        for group in confidence.groups(figures.attacked):
             known = [s for s in group.members if not isnan(d.damage_AS[a, s.index])]
             values = [float(d.damage_AS[a, s.index]) for s in known]
-            value, told = reading(None if published is None else published.confidence.get(group.name))
+            value, source = reading(None if published is None else published.confidence.get(group.name))
             rank, _ = reading(None if published is None or group.name != "all" else published.spearman.get(alpha))
             rho = confidence.spearman([s.confidence for s in known], values)
             pairs = sum(s.confidence is not None for s in known)
@@ -32,7 +32,7 @@ def rows(work: Work) -> list[Row]:
                     damage=mean(values),
                     spearman=rho,
                     published=value,
-                    published_as=told,
+                    published_as=source,
                     published_spearman=rank,
                     spearman_low=told_rho.low,
                     spearman_high=told_rho.high,

@@ -7,17 +7,17 @@ from math import isnan
 from engine.evaluation import vulnerable
 from engine.evaluation.prediction import NONE, of_half
 from engine.tables.cells import Row, cell, line, predicted, reading
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 
 
-def rows(work: Work) -> list[Row]:
-    d, off, true, train_rows = work.damages, work.off_target, work.true_label, work.world.train_rows
+def rows(figures: Figures) -> list[Row]:
+    d, off, true, train_rows = figures.damages, figures.off_target, figures.true_label, figures.world.train_rows
     table = []
-    for a, alpha in enumerate(work.world.facts.alphas):
-        for s in work.attacked:
+    for a, alpha in enumerate(figures.world.facts.alphas):
+        for s in figures.attacked:
             at = (a, s.index)
-            points, labelled = cell(d.points_AS[at]), work.labels[s.index] is not None
-            value, told = reading(None if work.published is None else work.published.single.get((s.description, alpha)))
+            points, labelled = cell(d.points_AS[at]), figures.labels[s.index] is not None
+            value, source = reading(None if figures.published is None else figures.published.single.get((s.description, alpha)))
             table.append(
                 line(
                     "damage",
@@ -36,7 +36,7 @@ def rows(work: Work) -> list[Row]:
                     clean_accuracy=cell(d.clean_AS[at]),
                     poisoned_accuracy=cell(d.poisoned_AS[at]),
                     collateral=cell(d.collateral_AS[at]),
-                    off_target=cell(off[at]) if "off_target" in work.world.facts.controls else None,
+                    off_target=cell(off[at]) if "off_target" in figures.world.facts.controls else None,
                     true_label=None if true is None else cell(true[at]),
                     target_given=cell(d.label_AS[at]) if labelled else None,
                     target_given_clean=cell(d.clean_label_AS[at]) if labelled else None,
@@ -46,17 +46,17 @@ def rows(work: Work) -> list[Row]:
                     aux_rows=s.aux_rows,
                     test_rows=s.test_rows,
                     published=value,
-                    published_as=told,
-                    **_one_more(work, at, value),
+                    published_as=source,
+                    **_one_more(figures, at, value),
                 )
             )
     return table
 
 
-def _one_more(work: Work, at: tuple[int, int], published: float | None) -> dict[str, object]:
+def _one_more(figures: Figures, at: tuple[int, int], published: float | None) -> dict[str, object]:
     """What the paper's trials would show of one subpopulation's damage; worked out where they did."""
     if published is None:
         return predicted(NONE, None)
-    d = work.damages
+    d = figures.damages
     low, centre, high = float(d.low_AS[at]), float(d.damage_AS[at]), float(d.high_AS[at])
-    return predicted(of_half(centre, max(centre - low, high - centre), int(d.trials_AS[at]), work.others), published)
+    return predicted(of_half(centre, max(centre - low, high - centre), int(d.trials_AS[at]), figures.others), published)

@@ -11,28 +11,28 @@ import numpy as np
 from engine.evaluation.deconvolve import Mixture
 from engine.evaluation.prediction import Interval
 from engine.tables.cells import Row, line, reading
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 
 THRESHOLDS = (0.0, 0.05, 0.1, 0.144, 0.147, 0.15, 0.2, 0.25)  # among them those that the paper gives shares of, and the system's own
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 PUBLISHED_ALPHA = 2.0
 
 
-def rows(work: Work) -> list[Row]:
+def rows(figures: Figures) -> list[Row]:
     """Of each alpha: shares above thresholds, quantiles, the mean."""
-    corrected = work.mixtures(work.enough_test_rows)
-    return [row for a in range(len(work.world.facts.alphas)) for row in _of_alpha(work, a, corrected[a])]
+    corrected = figures.mixtures(figures.enough_test_rows)
+    return [row for a in range(len(figures.world.facts.alphas)) for row in _of_alpha(figures, a, corrected[a])]
 
 
-def _of_alpha(work: Work, a: int, found: tuple[np.ndarray, Mixture] | None) -> Iterator[Row]:
-    alpha = work.world.facts.alphas[a]
-    seen, eligible = (_known(work.damages.damage_AS[a][among]) for among in (work.published_sizes, work.enough_test_rows))
-    mixture = None if found is None else found[1]
+def _of_alpha(figures: Figures, a: int, mixture_of_alpha: tuple[np.ndarray, Mixture] | None) -> Iterator[Row]:
+    alpha = figures.world.facts.alphas[a]
+    seen, eligible = (_known(figures.damages.damage_AS[a][among]) for among in (figures.published_sizes, figures.enough_test_rows))
+    mixture = None if mixture_of_alpha is None else mixture_of_alpha[1]
     copies = None if mixture is None or len(mixture.seen_SG) < 2 else mixture.copies()
-    others = work.replications[a]
+    others = figures.replications[a]
     published = {}
-    if work.published is not None and alpha == PUBLISHED_ALPHA:
-        published = {entry.value: (share, reading(entry)[1]) for share, entry in work.published.shares}
+    if figures.published is not None and alpha == PUBLISHED_ALPHA:
+        published = {entry.value: (share, reading(entry)[1]) for share, entry in figures.published.shares}
 
     def row(
         group: str,
@@ -42,7 +42,7 @@ def _of_alpha(work: Work, a: int, found: tuple[np.ndarray, Mixture] | None) -> I
         interval: tuple[float, float] | None,
         other: Interval,
     ) -> Row:
-        share, told = published.get(at, (None, None)) if group == "share" and at is not None else (None, None)
+        share, source = published.get(at, (None, None)) if group == "share" and at is not None else (None, None)
         return line(
             "distribution",
             alpha=alpha,
@@ -54,14 +54,14 @@ def _of_alpha(work: Work, a: int, found: tuple[np.ndarray, Mixture] | None) -> I
             corrected=value,
             low=None if interval is None else interval[0],
             high=None if interval is None else interval[1],
-            corrected_n=0 if found is None else len(found[0]),
-            attacked=len(work.attacked),
+            corrected_n=0 if mixture_of_alpha is None else len(mixture_of_alpha[0]),
+            attacked=len(figures.attacked),
             published=share,
-            published_as=told,
+            published_as=source,
             predicted_low=other.low,
             predicted_high=other.high,
             outside=other.outside(share),
-            note=_note(work, mixture, len(seen)),
+            note=_note(figures, mixture, len(seen)),
         )
 
     for at in sorted({*THRESHOLDS, *published}):
@@ -87,9 +87,9 @@ def _quantile(q: float, damage_S: np.ndarray) -> float:
     return float(np.quantile(damage_S, q))
 
 
-def _note(work: Work, mixture: Mixture | None, seen: int) -> str | None:
+def _note(figures: Figures, mixture: Mixture | None, seen: int) -> str | None:
     if mixture is not None:
         return None
-    if not work.enough_test_rows.any():
+    if not figures.enough_test_rows.any():
         return "no attacked subpopulation has enough test rows; lower evaluation.min_test_rows"
     return "corrected needs two trials" if seen else "no victims yet"

@@ -12,23 +12,23 @@ from engine.evaluation.tried import Tried, fresh, tried
 from engine.rates import count, points_of
 from engine.rows import Subpopulation
 from engine.tables.cells import Row, cell, line
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 
 
-def rows(work: Work) -> list[Row]:
+def rows(figures: Figures) -> list[Row]:
     """One row for each attacked subpopulation."""
-    facts = work.world.facts
-    seen, later = tried(work.world.counts, facts.alphas, facts.trials), fresh(work.world.counts, facts.trials)
-    return [_row(work, s, seen, later) for s in work.attacked]
+    facts = figures.world.facts
+    seen, later = tried(figures.world.counts, facts.alphas, facts.trials), fresh(figures.world.counts, facts.trials)
+    return [_row(figures, s, seen, later) for s in figures.attacked]
 
 
 def needed_of(seen: Tried, s: int, level: float) -> Needed | None:
     """The curve of one subpopulation and where it reaches the level; None before its first damage."""
     alpha_J, damage_J = seen.alpha_JS[:, s], seen.damages.damage_AS[:, s]
-    told = np.flatnonzero(~np.isnan(damage_J) & ~np.isnan(alpha_J))
-    told = told[np.argsort(alpha_J[told], kind="stable")]
+    measured = np.flatnonzero(~np.isnan(damage_J) & ~np.isnan(alpha_J))
+    measured = measured[np.argsort(alpha_J[measured], kind="stable")]
     df_J, se_J = _df(seen, s), seen.damages.se_AS[:, s]
-    return dose.needed(alpha_J[told], damage_J[told], seen.damages.trials_AS[told, s], se_J[told], df_J[told], level)
+    return dose.needed(alpha_J[measured], damage_J[measured], seen.damages.trials_AS[measured, s], se_J[measured], df_J[measured], level)
 
 
 def _df(seen: Tried, s: int) -> np.ndarray:
@@ -41,16 +41,16 @@ def size_of(s: Subpopulation, per: str) -> int:
     return s.train_rows if per == "train" else s.aux_rows
 
 
-def _row(work: Work, s: Subpopulation, seen: Tried, later: Tried | None) -> Row:
-    facts, at = work.world.facts, s.index
-    found, size = needed_of(seen, at, facts.dose_level), size_of(s, facts.per)
-    beyond = found is None or found.alpha == inf
-    largest = None if found is None else float(found.alphas[-1])
-    points = None if found is None or beyond else points_of(found.alpha, size)
+def _row(figures: Figures, s: Subpopulation, seen: Tried, later: Tried | None) -> Row:
+    facts, at = figures.world.facts, s.index
+    needed, size = needed_of(seen, at, facts.dose_level), size_of(s, facts.per)
+    beyond = needed is None or needed.alpha == inf
+    largest = None if needed is None else float(needed.alphas[-1])
+    points = None if needed is None or beyond else points_of(needed.alpha, size)
     trials = int(seen.damages.trials_AS[:, at].max(initial=0))
 
     def told(alpha: float | None) -> str | None:
-        if alpha is None or found is None:
+        if alpha is None or needed is None:
             return None
         return f"> {largest:g}" if alpha == inf else f"{alpha:.3g}"
 
@@ -60,17 +60,19 @@ def _row(work: Work, s: Subpopulation, seen: Tried, later: Tried | None) -> Row:
         subpopulation=at,
         description=s.description,
         level=facts.dose_level,
-        needed=None if found is None else told(found.alpha),
-        alpha=None if found is None else _finite(found.alpha),
-        low=None if found is None else _finite(found.low),
-        high=None if found is None else _finite(found.high),
-        interval=None if found is None or found.low is None else f"{told(found.low)} to {told(found.high)}",
+        needed=None if needed is None else told(needed.alpha),
+        alpha=None if needed is None else _finite(needed.alpha),
+        low=None if needed is None else _finite(needed.low),
+        high=None if needed is None else _finite(needed.high),
+        interval=None if needed is None or needed.low is None else f"{told(needed.low)} to {told(needed.high)}",
         points=points,
-        points_needed=None if found is None or largest is None else str(points) if points is not None else f"> {int(largest * size)}",
-        poison_share=points / work.world.train_rows if points is not None and work.world.train_rows else None,
+        points_needed=None if needed is None or largest is None else str(points) if points is not None else f"> {int(largest * size)}",
+        poison_share=points / figures.world.train_rows if points is not None and figures.world.train_rows else None,
         largest=largest,
-        damage_at_largest=None if found is None else float(found.fitted[-1]),
-        curve=None if found is None else " ".join(f"{a:.6g}:{d:.6g}" for a, d in zip([0, *found.alphas], [0, *found.fitted], strict=True)),
+        damage_at_largest=None if needed is None else float(needed.fitted[-1]),
+        curve=None
+        if needed is None
+        else " ".join(f"{a:.6g}:{d:.6g}" for a, d in zip([0, *needed.alphas], [0, *needed.fitted], strict=True)),
         trials=trials,
         test_rows=s.test_rows,
         found_alpha=later_alpha,
@@ -81,18 +83,18 @@ def _row(work: Work, s: Subpopulation, seen: Tried, later: Tried | None) -> Row:
         fresh_trials=0 if later is None else int(later.damages.trials_AS[0, at]),
         published=None,
         published_as=None,
-        note=_note(found, trials, later_alpha, facts.finds),
+        note=_note(needed, trials, later_alpha, facts.finds),
     )
 
 
-def _note(found: Needed | None, trials: int, later: float | None, finds: bool) -> str | None:
-    if found is None:
+def _note(needed: Needed | None, trials: int, later: float | None, finds: bool) -> str | None:
+    if needed is None:
         return "no victims yet"
     if trials < 2:
         return "an interval needs two trials"
     if later is not None:
         return None
-    if found.alpha == inf:
+    if needed.alpha == inf:
         return "not reached by the largest alpha tried"
     return "its fresh trials are to come" if finds else None
 

@@ -20,7 +20,8 @@ from engine.tables.world import Discovered, Facts
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.evaluation.annotations import Annotations
+    from engine.arrays import Annotations
+
 
 CROSSING = " × "
 
@@ -43,9 +44,8 @@ def groups(facts: Facts, discovered: Discovered, victims: Sequence[VictimResult]
 
     from engine.evaluation import groups as evaluated
     from engine.evaluation import vulnerable
-    from engine.evaluation.annotations import Annotations
 
-    annotations = Annotations.of(getattr(discovered, "arrays", None) or {})
+    annotations = discovered.arrays.annotations
     if not annotations.levels:
         raise RequestError(
             "its test rows have no annotations of few levels",
@@ -53,27 +53,29 @@ def groups(facts: Facts, discovered: Discovered, victims: Sequence[VictimResult]
             next="runs of other data, or begun with this version, may have them",
         )
     y_R = np.asarray(discovered.y_test)
-    own = [v for v in victims if facts.trials is None or v.spec.trial < facts.trials]
-    clean = {v.spec.trial: v.predictions == y_R for v in own if v.spec.arm == "clean"}
-    poisoned = _poisoned(own, clean)
+    counted = [v for v in victims if facts.trials is None or v.spec.trial < facts.trials]
+    clean = {v.spec.trial: v.predictions == y_R for v in counted if v.spec.arm == "clean"}
+    poisoned = _poisoned(counted, clean)
     s, alpha = _attack(facts, discovered, clean, poisoned, y_R, choice)
-    attack = {trial: given == y_R for trial, given in poisoned[s, alpha].items()}
+    attack = {trial: predictions == y_R for trial, predictions in poisoned[s, alpha].items()}
     trials = sorted(attack)
     names, members = _members(annotations, _crossings(facts, annotations, choice))
     if facts.features:  # their crossing is what FeatureMatch found: called as it is called there
-        of_row, said = discovered.membership.test, {each.index: each.description for each in discovered.subpopulations}
+        of_row, descriptions = discovered.membership.test, {each.index: each.description for each in discovered.subpopulations}
         feature = CROSSING.join(facts.features)
-        names = [(a, said.get(int(of_row[rows[0]]), g)) if a == feature else (a, g) for (a, g), rows in zip(names, members, strict=True)]
-    found = evaluated.groups(np.stack([clean[t] for t in trials]), np.stack([attack[t] for t in trials]), members, facts.min_test_rows)
+        names = [
+            (a, descriptions.get(int(of_row[rows[0]]), g)) if a == feature else (a, g) for (a, g), rows in zip(names, members, strict=True)
+        ]
+    effects = evaluated.groups(np.stack([clean[t] for t in trials]), np.stack([attack[t] for t in trials]), members, facts.min_test_rows)
     inside_R = np.asarray(discovered.membership.test) == s
     described = next(each.description for each in discovered.subpopulations if each.index == s)
     published = paper.published(facts.reproduces, facts.system)
     rows: list[Row] = []
-    order = sorted(range(len(names)), key=lambda g: (found.rows[g] < facts.min_test_rows, -found.damage[g], names[g]))
+    order = sorted(range(len(names)), key=lambda g: (effects.rows[g] < facts.min_test_rows, -effects.damage[g], names[g]))
     for g in order:
         attribute, group = names[g]
         single = published.single.get((group, alpha)) if published is not None and group == described else None
-        value, told = reading(single)
+        value, source = reading(single)
         rows.append(
             line(
                 "groups",
@@ -82,22 +84,22 @@ def groups(facts: Facts, discovered: Discovered, victims: Sequence[VictimResult]
                 alpha=alpha,
                 attribute=attribute,
                 group=group,
-                rows=int(found.rows[g]),
+                rows=int(effects.rows[g]),
                 inside=float(inside_R[members[g]].mean()),
-                clean_accuracy=cell(found.clean[g]),
-                poisoned_accuracy=cell(found.poisoned[g]),
-                damage=cell(found.damage[g]),
-                low=cell(found.low[g]),
-                high=cell(found.high[g]),
-                low_all=cell(found.low_all[g]),
-                high_all=cell(found.high_all[g]),
-                p=cell(found.p[g]),
-                q=cell(found.q[g]),
-                hit=None if isnan(found.q[g]) else bool(found.q[g] <= vulnerable.Q),
-                looked_at=found.looked_at,
+                clean_accuracy=cell(effects.clean[g]),
+                poisoned_accuracy=cell(effects.poisoned[g]),
+                damage=cell(effects.damage[g]),
+                low=cell(effects.low[g]),
+                high=cell(effects.high[g]),
+                low_all=cell(effects.low_all[g]),
+                high_all=cell(effects.high_all[g]),
+                p=cell(effects.p[g]),
+                q=cell(effects.q[g]),
+                hit=None if isnan(effects.q[g]) else bool(effects.q[g] <= vulnerable.Q),
+                looked_at=effects.looked_at,
                 trials=len(trials),
                 published=value,
-                published_as=told,
+                published_as=source,
             )
         )
     return Table(SPECS["groups"], tuple(rows))
@@ -105,11 +107,11 @@ def groups(facts: Facts, discovered: Discovered, victims: Sequence[VictimResult]
 
 def _poisoned(victims: Iterable[VictimResult], clean: Mapping[int, np.ndarray]) -> dict[tuple[int, float], dict[int, np.ndarray]]:
     """(subpopulation, alpha) -> trial -> predictions, of poisoned victims whose trial has its clean one."""
-    found: dict[tuple[int, float], dict[int, np.ndarray]] = {}
+    by_attack: dict[tuple[int, float], dict[int, np.ndarray]] = {}
     for v in victims:
         if v.spec.arm == "poisoned" and v.spec.subpopulation is not None and v.spec.alpha is not None and v.spec.trial in clean:
-            found.setdefault((v.spec.subpopulation, v.spec.alpha), {}).setdefault(v.spec.trial, v.predictions)
-    return found
+            by_attack.setdefault((v.spec.subpopulation, v.spec.alpha), {}).setdefault(v.spec.trial, v.predictions)
+    return by_attack
 
 
 def _attack(
@@ -126,9 +128,9 @@ def _attack(
         if choice.subpopulation in (None, s) and (choice.alpha is None or abs(choice.alpha - alpha) < 1e-9)
     ]
     if not fits:
-        asked = "" if choice.subpopulation is None else f" on subpopulation {choice.subpopulation}"
-        asked += "" if choice.alpha is None else f" at alpha {choice.alpha:g}"
-        raise RequestError(f"it has no attack{asked} yet", where="groups", next="see its table `damage` for what there is")
+        of_choice = "" if choice.subpopulation is None else f" on subpopulation {choice.subpopulation}"
+        of_choice += "" if choice.alpha is None else f" at alpha {choice.alpha:g}"
+        raise RequestError(f"it has no attack{of_choice} yet", where="groups", next="see its table `damage` for what there is")
     if choice.alpha is None:
         largest = max((alpha for _, alpha in fits if alpha in facts.alphas), default=max(alpha for _, alpha in fits))
         fits = [(s, alpha) for s, alpha in fits if alpha == largest]
@@ -139,7 +141,7 @@ def _attack(
         inside_R = discovered.membership.test == fit[0]
         if not inside_R.any():
             return (-2.0, -fit[0])
-        each = [clean[t][inside_R].mean() - (given == y_R)[inside_R].mean() for t, given in poisoned[fit].items()]
+        each = [clean[t][inside_R].mean() - (predictions == y_R)[inside_R].mean() for t, predictions in poisoned[fit].items()]
         return (float(sum(each) / len(each)), -fit[0])
 
     return max(enough or fits, key=lost)
@@ -170,7 +172,7 @@ def _members(annotations: Annotations, crossings: Iterable[tuple[str, ...]]) -> 
         tuples, of_row = np.unique(codes, axis=0, return_inverse=True)
         of_row = of_row.reshape(-1)
         for at, levels in enumerate(tuples.tolist()):
-            told = [annotations.levels[column][code] for column, code in zip(columns, levels, strict=True)]
-            names.append((CROSSING.join(columns), ", ".join(told)))
+            names_of_levels = [annotations.levels[column][code] for column, code in zip(columns, levels, strict=True)]
+            names.append((CROSSING.join(columns), ", ".join(names_of_levels)))
             members.append(np.flatnonzero(of_row == at))
     return names, members

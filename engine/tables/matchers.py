@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.rows import Table
-from engine.tables.cells import Row, line, mover
+from engine.tables.cells import Row, by_key, line, mover
 from engine.tables.columns import SPECS
 
 MATCHERS = {"feature_match": "feature", "cluster_match": "cluster"}
@@ -40,19 +40,19 @@ def matchers(sides: Sequence[Side]) -> Table:
 
 def unlike(one: Side, other: Side) -> list[str]:
     """In what two runs differ that must be the same, as scenario keys."""
-    told = []
+    differences = []
     for path in SAME:
         left, right = one.scenario, other.scenario
         for key in path:
             left, right = left[key], right[key]
         if left != right:
-            told.append(".".join(path))
-    return told
+            differences.append(".".join(path))
+    return differences
 
 
 def _rows(feature: Side | None, cluster: Side | None) -> Iterator[Row]:
     sides = {"feature": feature, "cluster": cluster}
-    worst = {name: {} if side is None else _by(side.worst, "alpha", "k") for name, side in sides.items()}
+    worst = {name: {} if side is None else by_key(side.worst, "alpha", "k") for name, side in sides.items()}
     notes = []
     if feature is None or cluster is None:
         notes.append("alone: the other matcher's run on the same data and model is not among these")
@@ -61,20 +61,20 @@ def _rows(feature: Side | None, cluster: Side | None) -> Iterator[Row]:
     keys = sorted({key for rows in worst.values() for key in rows})
     for alpha, k in keys:
         cells: dict[str, object] = {}
-        found = {name: rows.get((alpha, k)) for name, rows in worst.items()}
+        by_matcher = {name: rows.get((alpha, k)) for name, rows in worst.items()}
         for name, side in sides.items():
-            row = found[name] or {}
-            attacked = [] if side is None else [each for each in _records(side.damage) if each["alpha"] == alpha]
-            told = [each["vulnerable"] for each in attacked if each["vulnerable"] is not None]
+            row = by_matcher[name] or {}
+            attacked = [] if side is None else [each for each in side.damage.records() if each["alpha"] == alpha]
+            judgements = [each["vulnerable"] for each in attacked if each["vulnerable"] is not None]
             cells |= {
                 f"{name}_run": None if side is None else side.run_id,
                 f"{name}_as_published": row.get("as_published"),
                 f"{name}_corrected": row.get("corrected"),
-                f"{name}_vulnerable": sum(told) if told else None,
+                f"{name}_vulnerable": sum(judgements) if judgements else None,
                 f"{name}_attacked": len(attacked) if side is not None else None,
             }
-        difference, low, high = _difference(found["cluster"], found["feature"])
-        missing = [f"{name}: {row['note']}" for name, row in found.items() if row and row["note"]]
+        difference, low, high = _difference(by_matcher["cluster"], by_matcher["feature"])
+        missing = [f"{name}: {row['note']}" for name, row in by_matcher.items() if row and row["note"]]
         yield line(
             "matchers",
             alpha=alpha,
@@ -96,12 +96,3 @@ def _difference(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) 
     parts = ("corrected", "low", "high")
     difference, low, high = mover([one[part] for part in parts], [other[part] for part in parts])
     return difference, None if low is None else max(low, -1.0), None if high is None else min(high, 1.0)
-
-
-def _records(table: Table) -> list[dict[str, Any]]:
-    names = [column.name for column in table.spec.columns]
-    return [dict(zip(names, row, strict=True)) for row in table.rows]
-
-
-def _by(table: Table, *keys: str) -> dict[tuple[Any, ...], dict[str, Any]]:
-    return {tuple(row[key] for key in keys): row for row in _records(table)}

@@ -8,17 +8,18 @@ runs only `compare_worst` says something, each run's own worst k.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import RequestError
 from engine.paper import system_of
-from engine.rows import RunRow, Table, TableSpec, VictimResult
+from engine.rows import RunRow, TableSpec
 from engine.tables.cells import Row
 from engine.tables.compare import COMPARISONS, Both, compare_rows, worst_rows
+from engine.tables.source import Source
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
-    from engine.tables.work import Work
+    from engine.tables.figures import Figures
     from engine.tables.world import Discovered
 
 Compared = tuple[TableSpec, tuple[Row, ...], tuple[str, ...]]
@@ -30,29 +31,19 @@ OTHER_SCHEDULE = "not paired: trained under another schedule"
 OTHER_ROWS = "not paired: other test rows of the same description"
 
 
-class Source(Protocol):
-    """What a comparison needs of the store."""
-
-    def run(self, run_id: str) -> RunRow: ...
-    def table(self, run_id: str, name: str) -> Table: ...
-    def tables(self, run_id: str) -> Mapping[str, int]: ...
-    def discovery(self, run_id: str) -> Discovered | None: ...
-    def victims(self, run_id: str, with_predictions: bool = True) -> list[VictimResult]: ...
-
-
 def compared(store: Source, run_ids: Sequence[str]) -> Compared:
     """(spec, rows, what must be known of them in words): one row per other run, alpha and subpopulation that both attack.
 
     Raises RequestError for fewer than two runs, or before the subpopulations of one are known.
     """
     runs = _runs(store, run_ids)
-    works = {run.id: _work(store, run) for run in runs}
+    works = {run.id: _figures(store, run) for run in runs}
     rows: list[Row] = []
     notes = list(_deviations(runs))
     for other in runs[1:]:
         notes += _different(runs[0], other)
-        both, said = _both(runs[0], other, *(works[run.id] for run in (runs[0], other)))
-        notes += said
+        both, notes_of_pair = _both(runs[0], other, *(works[run.id] for run in (runs[0], other)))
+        notes += notes_of_pair
         rows += compare_rows(both)
     return COMPARISONS["compare"], tuple(rows), tuple(notes)
 
@@ -84,18 +75,20 @@ def differences(one: Scenario, other: Scenario) -> dict[str, tuple[Any, Any]]:
     left, right = (dict(_leaves(each.model_dump(mode="json"))) for each in (one, other))
     keys = [key for key in {**left, **right} if key.split(".")[0] not in DECIDES_NOTHING and key not in DECIDES_NOTHING]
     turned = [name for name in ("dataset", "model", "subpopulations", "attack", "defense") if left[f"{name}.kind"] != right[f"{name}.kind"]]
-    said = {f"{name}.{key}" for name in turned for each in (one, other) for key in getattr(each, name).model_dump(exclude_defaults=True)}
+    set_keys = {
+        f"{name}.{key}" for name in turned for each in (one, other) for key in getattr(each, name).model_dump(exclude_defaults=True)
+    }
     keys = [
-        key for key in keys if key.split(".")[0] not in turned or (key in left and key in right) or ".".join(key.split(".")[:2]) in said
+        key for key in keys if key.split(".")[0] not in turned or (key in left and key in right) or ".".join(key.split(".")[:2]) in set_keys
     ]
     return {key: (left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)}
 
 
 def _leaves(tree: Mapping[str, Any], head: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+    leaves: list[tuple[str, Any]] = []
     for key, value in tree.items():
-        found += _leaves(value, f"{head}{key}.") if isinstance(value, Mapping) and value else [(f"{head}{key}", value)]
-    return found
+        leaves += _leaves(value, f"{head}{key}.") if isinstance(value, Mapping) and value else [(f"{head}{key}", value)]
+    return leaves
 
 
 def _runs(store: Source, run_ids: Sequence[str]) -> list[RunRow]:
@@ -105,26 +98,26 @@ def _runs(store: Source, run_ids: Sequence[str]) -> list[RunRow]:
     return runs
 
 
-def _work(store: Source, run: RunRow) -> tuple[Scenario, Discovered, Work]:
+def _figures(store: Source, run: RunRow) -> tuple[Scenario, Discovered, Figures]:
     from engine.scenario.parse import scenario_of
-    from engine.tables.work import Work
+    from engine.tables.figures import Figures
     from engine.tables.world import World
 
-    found = store.discovery(run.id)
-    if found is None:
+    stored = store.discovery(run.id)
+    if stored is None:
         raise RequestError("its subpopulations are not known yet", where=f"run {run.id}", next="wait for its discovery, or resume it")
     scenario = scenario_of(run)
-    return scenario, found, Work(World.start(scenario, found, store.victims(run.id)))
+    return scenario, stored, Figures(World.start(scenario, stored, store.victims(run.id)))
 
 
-Known = tuple["Scenario", "Discovered", "Work"]
+Known = tuple["Scenario", "Discovered", "Figures"]
 
 
 def _both(baseline: RunRow, other: RunRow, known: Known, others: Known) -> tuple[Both, list[str]]:
     """The two runs with what is the same in them, and in words what is not."""
     from engine.evaluation.between import Side, between
 
-    (scenario, found, work), (scenario2, found2, work2) = known, others
+    (scenario, stored, work), (scenario2, found2, work2) = known, others
     rows_alike = _same_rows(known, others)
     alike = _same_members(work, work2, rows_alike)
     not_paired = OTHER_SEED if scenario.seed != scenario2.seed else OTHER_SCHEDULE if baseline.schedule != other.schedule else ""
@@ -135,35 +128,35 @@ def _both(baseline: RunRow, other: RunRow, known: Known, others: Known) -> tuple
         else:
             why[place] = not_paired if same else OTHER_ROWS
     at, others_at = tuple(s for s, _, _ in alike), tuple(s for _, s, _ in alike)
-    told = None
+    between_runs = None
     if places:
         one = Side(work.world.counts, work.layout, [at[place] for place in places])
         two = Side(work2.world.counts, work2.layout, [others_at[place] for place in places])
-        told = between(one, two)
-    pair, said = f"{other.id} against {baseline.id}", []
+        between_runs = between(one, two)
+    pair, notes = f"{other.id} against {baseline.id}", []
     alone = [len(w.attacked) - len(alike) for w in (work, work2)]
     if not alike:
         where = "they attack no subpopulation in common" if rows_alike else "the test rows are not the same"
-        if rows_alike and found.membership.test.tolist() != found2.membership.test.tolist():
+        if rows_alike and stored.membership.test.tolist() != found2.membership.test.tolist():
             where = "their subpopulations hold other test rows"
-        said.append(f"{pair}: no subpopulation can be matched, for {where}; only the worst k of each can be compared")
+        notes.append(f"{pair}: no subpopulation can be matched, for {where}; only the worst k of each can be compared")
     elif any(alone):
         many = "1 subpopulation is" if len(alike) == 1 else f"{len(alike)} subpopulations are"
-        said.append(f"{pair}: {many} attacked by both; {alone[0]} by {baseline.id} alone, {alone[1]} by {other.id} alone")
-    if places and told is not None and not told.trials_AM.any():
-        said.append(f"{pair}: no trial is in both, so differences are not paired")
+        notes.append(f"{pair}: {many} attacked by both; {alone[0]} by {baseline.id} alone, {alone[1]} by {other.id} alone")
+    if places and between_runs is not None and not between_runs.trials_AM.any():
+        notes.append(f"{pair}: no trial is in both, so differences are not paired")
     if why:
-        said.append(f"{pair}: {len(why)} of {len(alike)} subpopulations are {'; '.join(sorted(set(why.values())))}")
+        notes.append(f"{pair}: {len(why)} of {len(alike)} subpopulations are {'; '.join(sorted(set(why.values())))}")
     if places and (scenario.model != scenario2.model or scenario.dataset != scenario2.dataset):
-        said.append(f"{pair}: model or dataset differ, so two victims of a trial need not share initial weights or batches")
+        notes.append(f"{pair}: model or dataset differ, so two victims of a trial need not share initial weights or batches")
     changed = differences(scenario, scenario2)  # an optimised attack's points are its run's own: for its alphas, trials and targets
     same = not changed or (scenario.attack.kind == "label_flip" and all(key.startswith(MOVES_NO_VICTIM) for key in changed))
     same = same and baseline.schedule == other.schedule
-    if places and same and told is not None and told.trials_AM.any():
-        said.append(f"{pair}: nothing differs that moves a victim, so a matched trial's victims are the same and its difference is 0")
-    if why or (told is not None and not told.trials_AM.all()):
-        said.append(f"{pair}: intervals of differences that are not paired take the two runs as independent")
-    return Both(baseline.id, other.id, work, work2, at, others_at, told, why, tuple(places), same), said
+    if places and same and between_runs is not None and between_runs.trials_AM.any():
+        notes.append(f"{pair}: nothing differs that moves a victim, so a matched trial's victims are the same and its difference is 0")
+    if why or (between_runs is not None and not between_runs.trials_AM.all()):
+        notes.append(f"{pair}: intervals of differences that are not paired take the two runs as independent")
+    return Both(baseline.id, other.id, work, work2, at, others_at, between_runs, why, tuple(places), same), notes
 
 
 def _same_rows(known: Known, others: Known) -> bool:
@@ -178,30 +171,30 @@ def _same_rows(known: Known, others: Known) -> bool:
     return alike and np.array_equal(known[1].y_test, others[1].y_test)
 
 
-def _same_members(one: Work, two: Work, rows_alike: bool) -> list[tuple[int, int, bool]]:
+def _same_members(one: Figures, two: Figures, rows_alike: bool) -> list[tuple[int, int, bool]]:
     """(index in the one, in the other, with the same test rows?) of each subpopulation that both attack, by the first.
 
     By index and test rows, else (features alone) by description.
     """
     import numpy as np
 
-    there = {s.index: s for s in two.attacked}
+    of_two = {s.index: s for s in two.attacked}
     features = [work.world.facts.features for work in (one, two)]
     named = {s.description: s for s in two.attacked} if features[0] and features[0] == features[1] else {}
-    found = []
+    matches = []
     for s in one.attacked:
-        candidates = [other for other in (named.get(s.description), there.get(s.index)) if other is not None]
-        mine = np.sort(one.world.counts.rows_of(s.index))
+        candidates = [other for other in (named.get(s.description), of_two.get(s.index)) if other is not None]
+        rows_of_one = np.sort(one.world.counts.rows_of(s.index))
         alike = [
             other.index
             for other in candidates
-            if rows_alike and len(mine) and np.array_equal(mine, np.sort(two.world.counts.rows_of(other.index)))
+            if rows_alike and len(rows_of_one) and np.array_equal(rows_of_one, np.sort(two.world.counts.rows_of(other.index)))
         ]
         if alike:
-            found.append((s.index, alike[0], True))
+            matches.append((s.index, alike[0], True))
         elif s.description in named:
-            found.append((s.index, named[s.description].index, False))
-    return found
+            matches.append((s.index, named[s.description].index, False))
+    return matches
 
 
 def _different(baseline: RunRow, other: RunRow) -> list[str]:
@@ -209,10 +202,10 @@ def _different(baseline: RunRow, other: RunRow) -> list[str]:
     from engine.scenario.parse import scenario_of
 
     keys = differences(scenario_of(baseline), scenario_of(other))
-    told = [f"{key} ({_value(one)} → {_value(two)})" for key, (one, two) in keys.items()]
+    changes = [f"{key} ({_value(one)} → {_value(two)})" for key, (one, two) in keys.items()]
     if baseline.schedule != other.schedule:
-        told.append(f"schedule of training ({baseline.schedule} → {other.schedule})")
-    return [f"{other.id} against {baseline.id}: " + (f"differ in {', '.join(told)}" if told else "the same scenario")]
+        changes.append(f"schedule of training ({baseline.schedule} → {other.schedule})")
+    return [f"{other.id} against {baseline.id}: " + (f"differ in {', '.join(changes)}" if changes else "the same scenario")]
 
 
 def _value(value: object) -> str:

@@ -11,26 +11,26 @@ from engine.evaluation.paired import Paired, mean_difference, paired
 from engine.evaluation.worst import Worst
 from engine.tables.cells import Row, cell, line, mean
 from engine.tables.columns import KS
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 
 TWO_RANKINGS = "the worst of each attack by its own ranking: other subpopulations, so no interval"
 
 
-def rows(work: Work) -> list[Row]:
+def rows(figures: Figures) -> list[Row]:
     """Of each alpha: means over all and over those with enough test rows, the worst k both ways, then one row a subpopulation."""
-    pair = paired(work.label_flip, work.layout)
-    found = []
-    for a in range(len(work.world.facts.alphas)):
-        of = _Alpha(work, pair, a)
-        found += [*of.means(), *of.worst(), *of.each()]
-    return found
+    pair = paired(figures.label_flip, figures.layout)
+    lines = []
+    for a in range(len(figures.world.facts.alphas)):
+        of = _Alpha(figures, pair, a)
+        lines += [*of.means(), *of.worst(), *of.each()]
+    return lines
 
 
 class _Alpha:
     """The rows of one alpha."""
 
-    def __init__(self, work: Work, pair: Paired, a: int) -> None:
-        self.work, self.pair, self.a = work, pair, a
+    def __init__(self, figures: Figures, pair: Paired, a: int) -> None:
+        self.figures, self.pair, self.a = figures, pair, a
 
     def _points(self, s: int) -> float | None:
         trials = int(self.pair.trials_AS[self.a, s])
@@ -38,11 +38,11 @@ class _Alpha:
 
     def _gain(self, s: int) -> Gain | None:
         """Of a subpopulation, also before its first victims where it does not depend on how many points there are."""
-        return self.work.world.optimised.gain(s, self._points(s) or 0.0)
+        return self.figures.world.optimised.gain(s, self._points(s) or 0.0)
 
-    def _told(self, members: Sequence[int]) -> dict[str, object]:
+    def _objective_cells(self, members: Sequence[int]) -> dict[str, object]:
         """What every row says of the optimised points and of how many there are: means over its subpopulations."""
-        gains = [found for s in members if (found := self._gain(s)) is not None]
+        gains = [gain_of for s in members if (gain_of := self._gain(s)) is not None]
         before, after = mean([g.before for g in gains]), mean([g.after for g in gains])
         gain = None if before is None or after is None else after - before
         return {
@@ -59,8 +59,8 @@ class _Alpha:
 
     def _line(self, group: str, members: Sequence[int], **cells: object) -> Row:
         of_one = {"subpopulation": None, "description": None, "test_rows": None, "note": None}
-        shared = {"alpha": self.work.world.facts.alphas[self.a], "group": group, "subpopulations": len(members)}
-        return line("optimization", **{**of_one, **shared, **self._told(members), **cells})
+        shared = {"alpha": self.figures.world.facts.alphas[self.a], "group": group, "subpopulations": len(members)}
+        return line("optimization", **{**of_one, **shared, **self._objective_cells(members), **cells})
 
     def each(self) -> list[Row]:
         """One row a subpopulation."""
@@ -79,18 +79,18 @@ class _Alpha:
                 trials=int(pair.trials_AS[a, s.index]),
                 test_rows=s.test_rows,
             )
-            for s in self.work.attacked
+            for s in self.figures.attacked
         ]
 
     def means(self) -> list[Row]:
         """Means over all subpopulations with a damage by both, and over those of them with enough test rows."""
         pair, a = self.pair, self.a
-        known = [s.index for s in self.work.attacked if not isnan(pair.difference_AS[a, s.index])]
-        enough = [s for s in known if self.work.enough_test_rows[s]]
-        found = []
+        known = [s.index for s in self.figures.attacked if not isnan(pair.difference_AS[a, s.index])]
+        enough = [s for s in known if self.figures.enough_test_rows[s]]
+        cells = []
         for group, members in (("all", known), ("enough test rows", enough)):
             interval = mean_difference(pair, a, members)
-            found.append(
+            cells.append(
                 self._line(
                     group,
                     members,
@@ -103,21 +103,21 @@ class _Alpha:
                     note=None if interval.low is not None else "an interval needs two complete trials",
                 )
             )
-        return found
+        return cells
 
     def worst(self) -> list[Row]:
         """The worst k as published and corrected, each attack's own; what is said of points is of the optimised attack's worst."""
-        pair, work = self.pair, self.work
+        pair, figures = self.pair, self.figures
         flip, best = (
-            worst.worst_of(layout, self.a, damage_AS[self.a], work.published_sizes, work.enough_test_rows, KS)
+            worst.worst_of(layout, self.a, damage_AS[self.a], figures.published_sizes, figures.enough_test_rows, KS)
             for layout, damage_AS in ((pair.control, pair.control_AS), (pair.attack, pair.attack_AS))
         )
-        found = []
+        cells = []
         for k, one, other in zip(KS, flip, best, strict=True):
-            found.append(self._worst(f"worst {k}, as published", other.published_picks, one.published, other.published, other))
+            cells.append(self._worst(f"worst {k}, as published", other.published_picks, one.published, other.published, other))
         for k, one, other in zip(KS, flip, best, strict=True):
-            found.append(self._worst(f"worst {k}, corrected", other.picks, one.corrected, other.corrected, other))
-        return found
+            cells.append(self._worst(f"worst {k}, corrected", other.picks, one.corrected, other.corrected, other))
+        return cells
 
     def _worst(self, group: str, picks: Sequence[int], flip: float | None, best: float | None, of: Worst) -> Row:
         return self._line(

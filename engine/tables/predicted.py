@@ -78,22 +78,22 @@ class Predicted:
     flipped_rows: int
 
 
-def predicted_of(found: Discovered, results: Sequence[VictimResult], index: int) -> Predicted:
+def predicted_of(discovered: Discovered, results: Sequence[VictimResult], index: int) -> Predicted:
     """What the victims that aim at subpopulation `index` predict, against the clean victims. results: with their predictions.
 
     Raises RequestError where there is no such subpopulation.
     """
     import numpy as np
 
-    if index not in {s.index for s in found.subpopulations}:
-        raise RequestError(f"there is no subpopulation {index}", next=f"there are {len(found.subpopulations)}, from 0")
-    inside = np.asarray(found.membership.test) == index
+    if index not in {s.index for s in discovered.subpopulations}:
+        raise RequestError(f"there is no subpopulation {index}", next=f"there are {len(discovered.subpopulations)}, from 0")
+    inside = np.asarray(discovered.membership.test) == index
     clean = {result.spec.trial: result for result in results if result.spec.arm == "clean"}
     aimed = [r for r in results if r.spec.arm == "poisoned" and r.spec.subpopulation == index and r.spec.trial in clean]
     aimed.sort(key=lambda r: (r.spec.alpha or 0.0, r.spec.trial))
     pairs = [_Pair(clean[r.spec.trial].predictions, r) for r in aimed]
-    flipped, count = _flipped(found, pairs, np.flatnonzero(inside))
-    return Predicted(_trials(found, pairs, inside), _classes(found, pairs, inside), flipped, count)
+    flipped, count = _flipped(discovered, pairs, np.flatnonzero(inside))
+    return Predicted(_trials(discovered, pairs, inside), _classes(discovered, pairs, inside), flipped, count)
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,14 @@ class _Pair:
         return float(self.poisoned.spec.alpha or 0.0)
 
 
-def _trials(found: Discovered, pairs: Sequence[_Pair], inside: np.ndarray) -> Table:
+def _trials(discovered: Discovered, pairs: Sequence[_Pair], inside: np.ndarray) -> Table:
     rows: list[tuple[object, ...]] = []
     for pair in pairs:
         now, spec = pair.poisoned, pair.poisoned.spec
-        was_right, is_right = pair.clean == found.y_test, now.predictions == found.y_test
+        was_right, is_right = pair.clean == discovered.y_test, now.predictions == discovered.y_test
         clean, poisoned = _share(was_right, inside), _share(is_right, inside)
-        told = (clean, poisoned, _fall(was_right, is_right, inside), _fall(was_right, is_right, ~inside))
-        rows.append((pair.alpha, spec.trial, *told, now.poison_points, now.already_target))
+        cells = (clean, poisoned, _fall(was_right, is_right, inside), _fall(was_right, is_right, ~inside))
+        rows.append((pair.alpha, spec.trial, *cells, now.poison_points, now.already_target))
     return Table(TRIALS, tuple(rows))
 
 
@@ -130,27 +130,27 @@ def _fall(before: np.ndarray, after: np.ndarray, where: np.ndarray) -> float | N
     return (int(before[where].sum()) - int(after[where].sum())) / total if total else None
 
 
-def _classes(found: Discovered, pairs: Sequence[_Pair], inside: np.ndarray) -> Table:
+def _classes(discovered: Discovered, pairs: Sequence[_Pair], inside: np.ndarray) -> Table:
     import numpy as np
 
-    total, classes = int(inside.sum()), len(found.classes)
-    true_C = np.bincount(found.y_test[inside], minlength=classes)
+    total, classes = int(inside.sum()), len(discovered.classes)
+    true_C = np.bincount(discovered.y_test[inside], minlength=classes)
     rows: list[tuple[object, ...]] = []
     for alpha in sorted({pair.alpha for pair in pairs}) if total else ():
-        own = [pair for pair in pairs if pair.alpha == alpha]
-        before_C = np.bincount(np.concatenate([pair.clean[inside] for pair in own]), minlength=classes)
-        after_C = np.bincount(np.concatenate([pair.poisoned.predictions[inside] for pair in own]), minlength=classes)
-        seen = len(own) * total
-        for c, name in enumerate(found.classes):
+        of_alpha = [pair for pair in pairs if pair.alpha == alpha]
+        before_C = np.bincount(np.concatenate([pair.clean[inside] for pair in of_alpha]), minlength=classes)
+        after_C = np.bincount(np.concatenate([pair.poisoned.predictions[inside] for pair in of_alpha]), minlength=classes)
+        seen = len(of_alpha) * total
+        for c, name in enumerate(discovered.classes):
             before, after = int(before_C[c]), int(after_C[c])
             if not (true_C[c] or before or after):
                 continue
             shares = (int(true_C[c]) / total, before / seen, after / seen, (after - before) / seen)
-            rows.append((alpha, name, *shares, len(own), total))
+            rows.append((alpha, name, *shares, len(of_alpha), total))
     return Table(CLASSES, tuple(rows))
 
 
-def _flipped(found: Discovered, pairs: Sequence[_Pair], where_R: np.ndarray) -> tuple[Table, int]:
+def _flipped(discovered: Discovered, pairs: Sequence[_Pair], where_R: np.ndarray) -> tuple[Table, int]:
     """The table, and how many of the subpopulation's test rows `where_R` ever flipped."""
     import numpy as np
 
@@ -158,7 +158,7 @@ def _flipped(found: Discovered, pairs: Sequence[_Pair], where_R: np.ndarray) -> 
         return Table(FLIPPED, ()), 0
     before_VR = np.stack([pair.clean[where_R] for pair in pairs])
     after_VR = np.stack([pair.poisoned.predictions[where_R] for pair in pairs])
-    y_R, alpha_V = found.y_test[where_R], np.array([pair.alpha for pair in pairs])
+    y_R, alpha_V = discovered.y_test[where_R], np.array([pair.alpha for pair in pairs])
     other_VR = before_VR != after_VR
     times_R = other_VR.sum(axis=0)
     order = [int(r) for r in np.lexsort((where_R, -times_R)) if times_R[r]]
@@ -168,8 +168,8 @@ def _flipped(found: Discovered, pairs: Sequence[_Pair], where_R: np.ndarray) -> 
         other_V = other_VR[:, r]
         broken = int((other_V & (before_VR[:, r] == y_R[r])).sum())
         mended = int((other_V & (after_VR[:, r] == y_R[r])).sum())
-        to = int(np.bincount(after_VR[other_V, r], minlength=len(found.classes)).argmax())
+        to = int(np.bincount(after_VR[other_V, r], minlength=len(discovered.classes)).argmax())
         by_alpha = ", ".join(f"{alpha:g}:{int(other_V[alpha_V == alpha].sum())}/{int((alpha_V == alpha).sum())}" for alpha in alphas)
-        told = (int(times_R[r]), len(pairs), broken, mended, found.classes[to], by_alpha)
-        rows.append((int(where_R[r]), found.classes[int(y_R[r])], *told))
+        cells = (int(times_R[r]), len(pairs), broken, mended, discovered.classes[to], by_alpha)
+        rows.append((int(where_R[r]), discovered.classes[int(y_R[r])], *cells))
     return Table(FLIPPED, tuple(rows)), len(order)

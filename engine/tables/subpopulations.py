@@ -5,11 +5,11 @@ from __future__ import annotations
 from engine.evaluation.damage import ratio
 from engine.rows import class_mix_words
 from engine.tables.cells import Row, cell, line
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 
 
-def rows(work: Work) -> list[Row]:
-    clean_TS, n_S = work.layout.clean_TS, work.layout.n_S
+def rows(figures: Figures) -> list[Row]:
+    clean_TS, n_S = figures.layout.clean_TS, figures.layout.n_S
     clean_S = ratio(clean_TS.sum(axis=0), len(clean_TS) * n_S)
     return [
         line(
@@ -28,5 +28,5 @@ def rows(work: Work) -> list[Row]:
             attacked=s.attacked,
             reason=s.reason,
         )
-        for s in work.world.subpopulations
+        for s in figures.world.subpopulations
     ]

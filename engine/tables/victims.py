@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from engine.tables.cells import Row, cell, line
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 
 
-def rows(work: Work) -> list[Row]:
-    counts, table = work.world.counts, []
+def rows(figures: Figures) -> list[Row]:
+    counts, table = figures.world.counts, []
     n_S, n_all = counts.total_SF.sum(axis=1).tolist(), len(counts.y_R)
     for v in counts.in_order():
         s, everywhere = v.spec.subpopulation, int(v.right_S.sum())

@@ -16,7 +16,7 @@ from engine.rows import Membership, Subpopulation, VictimResult
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.evaluation.annotations import Annotations
+    from engine.arrays import Annotations, DiscoveryArrays
     from engine.evaluation.counts import Counts
     from engine.evaluation.optimised import Optimised
     from engine.scenario.sections import Scenario
@@ -72,7 +72,7 @@ class Facts:
 class Discovered(Protocol):
     """What tables need of a stored discovery (`store.discovery(run_id)`). y_test: int [test rows].
 
-    Where it has `arrays` with what an optimised attack worked out, its table tells of them.
+    arrays: annotations of the test rows, and what an optimised attack worked out, make tables of their own.
     """
 
     @property
@@ -83,6 +83,8 @@ class Discovered(Protocol):
     def y_test(self) -> np.ndarray: ...
     @property
     def classes(self) -> tuple[str, ...]: ...
+    @property
+    def arrays(self) -> DiscoveryArrays: ...
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,6 @@ class World:
     @classmethod
     def start(cls, scenario: Scenario | Facts, discovered: Discovered, victims: Iterable[VictimResult] = ()) -> World:
         """A run's world with the victims it has so far. Raises BadData where what is stored does not fit together."""
-        from engine.evaluation.annotations import Annotations
         from engine.evaluation.counts import Counts
         from engine.evaluation.optimised import Optimised
 
@@ -113,10 +114,9 @@ class World:
             subpopulations=1 + max((s.index for s in subpopulations), default=-1),
             seed=facts.seed,
         )
-        arrays = getattr(discovered, "arrays", None) or {}
-        optimised, annotations = Optimised.of(arrays, discovered.membership.aux), Annotations.of(arrays)
+        optimised = Optimised.of(discovered.arrays, discovered.membership.aux)
         classes, train_rows = tuple(discovered.classes), len(discovered.membership.train)
-        world = cls(facts, subpopulations, classes, train_rows, counts, optimised, annotations)
+        world = cls(facts, subpopulations, classes, train_rows, counts, optimised, discovered.arrays.annotations)
         world.add(victims)
         return world
 

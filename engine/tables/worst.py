@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from engine.evaluation import worst
 from engine.tables.cells import Row, line, mean, predicted, reading
 from engine.tables.columns import KS
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 
 
-def rows(work: Work) -> list[Row]:
-    d, table, aux_rows = work.damages, [], {s.index: s.aux_rows for s in work.world.subpopulations}
-    test_rows = {s.index: s.test_rows for s in work.attacked}
+def rows(figures: Figures) -> list[Row]:
+    d, table, aux_rows = figures.damages, [], {s.index: s.aux_rows for s in figures.world.subpopulations}
+    test_rows = {s.index: s.test_rows for s in figures.attacked}
     all_rows = sum(test_rows.values())
-    published = work.published
-    for a, alpha in enumerate(work.world.facts.alphas):
-        found = worst.worst_of(work.layout, a, d.damage_AS[a], work.published_sizes, work.enough_test_rows, KS)
-        for k, w in zip(KS, found, strict=True):
-            value, told = (None, None) if published is None else reading(published.worst.get((alpha, k)), published.rerun(alpha, k))
+    published = figures.published
+    for a, alpha in enumerate(figures.world.facts.alphas):
+        worst_k = worst.worst_of(figures.layout, a, d.damage_AS[a], figures.published_sizes, figures.enough_test_rows, KS)
+        for k, w in zip(KS, worst_k, strict=True):
+            value, source = (None, None) if published is None else reading(published.worst.get((alpha, k)), published.rerun(alpha, k))
             size, _ = reading(None if published is None else published.size.get(k))
             table.append(
                 line(
@@ -41,13 +41,13 @@ def rows(work: Work) -> list[Row]:
                     clean_accuracy=mean([float(d.clean_AS[a, s]) for s in w.published_picks]),
                     size=mean([aux_rows[s] for s in w.published_picks]),
                     published=value,
-                    published_as=told,
+                    published_as=source,
                     published_size=size,
                     chosen=_list(w.published_picks),
                     chosen_corrected=_list(w.picks),
                     left_out=" ".join(f"{s} ({rows})" for s, rows in test_rows.items() if s not in w.eligible),
                     note=w.note,
-                    **predicted(work.replications[a].worst(k), value),
+                    **predicted(figures.replications[a].worst(k), value),
                 )
             )
     return table

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from engine.steps import StepRows
 from engine.training.adam import StackAdam
-from engine.training.halving import in_halves
-from engine.training.parts import can_fork, train_in_parts
 from engine.training.recipe import Job, Plateau, Recipe, Trained, Training
 from engine.training.schedule import Schedule
+from engine.training.sharing import train_shared_out
+from engine.training.trial import Trial
 
 
 class Stack(Protocol):
@@ -37,22 +37,19 @@ class Stack(Protocol):
 
 
 MakeStack = Callable[[Sequence[Sequence[Tensor]]], Stack]
-Control = Callable[[float, float], None]  # (victims done, counting parts, and victims in all): may block, may raise Interrupted
 
 STEPS_BETWEEN_REPORTS = 8
 LEAST_PER_PART = 2  # victims; fewer are not worth a process
 
 
 @dataclass(frozen=True)
-class _Trial:
+class _Shared:
     """What all parts of a stack share."""
 
     make_stack: MakeStack
     data: Training
     recipe: Recipe
-    seed: int
-    trial: int
-    max_steps: int | None
+    trial: Trial
 
 
 def train_stacked(
@@ -61,39 +58,20 @@ def train_stacked(
     data: Training,
     jobs: Sequence[Job],
     recipe: Recipe,
-    *,
-    seed: int,
-    trial: int,
-    workers: int = 1,
-    control: Control | None = None,
-    max_steps: int | None = None,
-    on_halved: Callable[[int], None] | None = None,
+    trial: Trial,
 ) -> list[Trained]:
     """Train every job's victim; results in the order of `jobs`.
 
     make_stack builds the stack from the victims' initial parameters, on its device; `data` lies on that device already.
-    workers: on a CPU, how many parts of the stack train side by side, a process each (see `parts.py`).
-    on_halved is told the new size whenever memory ran out. Raises RunFailed when a single victim does not fit.
+    Raises RunFailed when a single victim does not fit.
     """
-    shared = _Trial(make_stack, _with_constant_column(data), recipe, seed, trial, max_steps)
+    shared = _Shared(make_stack, _with_constant_column(data), recipe, trial)
 
-    def train(part: Sequence[int], report: Callable[[float], None], on_halved: Callable[[int], None]) -> list[Trained]:
-        def train_group(group: Sequence[int], report: Callable[[float], None]) -> list[Trained]:
-            return _train_group(shared, [inits[i] for i in group], [jobs[i] for i in group], report)
+    def train_group(group: Sequence[int], report: Callable[[float], None]) -> list[Trained]:
+        return _train_group(shared, [inits[v] for v in group], [jobs[v] for v in group], report)
 
-        return in_halves(train_group, part, report, on_halved)
-
-    def report(done: float) -> None:
-        if control:
-            control(done, len(jobs))
-
-    tell = on_halved or (lambda size: None)
-    workers = min(workers, len(jobs) // LEAST_PER_PART, len(jobs))
-    if workers < 2 or data.x_NF.is_cuda or not can_fork():
-        return train(range(len(jobs)), report, tell)
-    parts = [range(first, len(jobs), workers) for first in range(workers)]  # dealt out: each part gets large and small poison alike
-    done = train_in_parts(train, parts, report, tell)
-    return [done[i] for i in range(len(jobs))]
+    parts = 1 if data.x_NF.is_cuda else min(trial.workers, len(jobs) // LEAST_PER_PART)
+    return train_shared_out(train_group, len(jobs), trial, parts)
 
 
 def _with_constant_column(data: Training) -> Training:
@@ -106,12 +84,12 @@ def _with_constant_column(data: Training) -> Training:
 
 
 @torch.no_grad()
-def _train_group(shared: _Trial, inits: Sequence[Sequence[Tensor]], jobs: Sequence[Job], report: Callable[[float], None]) -> list[Trained]:
-    data, recipe = shared.data, shared.recipe
+def _train_group(shared: _Shared, inits: Sequence[Sequence[Tensor]], jobs: Sequence[Job], report: Callable[[float], None]) -> list[Trained]:
+    data, recipe, trial = shared.data, shared.recipe, shared.trial
     device, dtype = data.x_NF.device, data.x_NF.dtype
     stack = shared.make_stack(inits)
     optimizer = StackAdam(stack.tensors, recipe.lr)
-    schedule = Schedule(len(data.y_N), recipe.batch, shared.seed, shared.trial)
+    schedule = Schedule(len(data.y_N), recipe.batch, trial.seed, trial.number)
     rule = Plateau(stack.victims, recipe)
     poison = _PoisonRows(jobs, device)
     still = np.arange(len(jobs))  # which job each place of the stack trains
@@ -124,7 +102,7 @@ def _train_group(shared: _Trial, inits: Sequence[Sequence[Tensor]], jobs: Sequen
         y_N = data.y_N[order]
         plan = poison.epoch(schedule, epoch, dtype)
         # only the plateau rule asks for every epoch's loss; the last epoch's is reported
-        want_loss = recipe.stop == "plateau" or epoch + 1 == recipe.epochs or shared.max_steps is not None
+        want_loss = recipe.stop == "plateau" or epoch + 1 == recipe.epochs or trial.max_steps is not None
         loss_V, rows_V = torch.zeros(len(still), dtype=dtype, device=device), torch.zeros(len(still), dtype=dtype, device=device)
         for step in range(schedule.steps):
             lo, hi = schedule.bounds(step)
@@ -135,12 +113,12 @@ def _train_group(shared: _Trial, inits: Sequence[Sequence[Tensor]], jobs: Sequen
                 rows_V += rows.rows_V
             optimizer.step(stack.tensors, stack.grads)
             steps += 1
-            if steps == shared.max_steps:
+            if steps == trial.max_steps:
                 break
             if step % STEPS_BETWEEN_REPORTS == STEPS_BETWEEN_REPORTS - 1:
                 report(len(trained) + len(still) * (epoch + step / schedule.steps) / recipe.epochs)
         mean_V = (loss_V / rows_V).double().cpu().numpy() if want_loss else np.zeros(len(still))
-        stop_V = np.ones(len(still), bool) if steps == shared.max_steps else rule.stopped(epoch, mean_V)
+        stop_V = np.ones(len(still), bool) if steps == trial.max_steps else rule.stopped(epoch, mean_V)
         epoch += 1
         for v in np.flatnonzero(stop_V):
             trained[int(still[v])] = Trained(stack.params_of(int(v)), epoch, float(mean_V[v]))

@@ -5,31 +5,39 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 
-from engine.rows import Dataset
 from engine.scenario.sections import TrainedKeys
 from engine.seeds import seed_for
 from engine.training.recipe import Recipe, Trained
 from engine.victims.family import Family
 
+Ask = Callable[[torch.Tensor], torch.Tensor]
+Trainable = TypeVar("Trainable", bound=TrainedKeys)
 
-class ByGradient(Family[Trained]):
-    """A family whose victims are lists of tensors. model: what they share, as wide as the dataset's rows and classes ask for."""
 
-    section: TrainedKeys
+class Drawn(Protocol):
+    """A model whose victims start from drawn weights."""
+
+    def init(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]: ...
+
+
+Model = TypeVar("Model", bound=Drawn)
+
+
+class ByGradient(Family[Trainable, Trained], Generic[Trainable, Model]):
+    """A family whose victims are lists of tensors."""
 
     @cached_property
-    def model(self) -> Any:
-        """A model of `engine/models`, of this family's own type."""
-        return self.model_of(self.section, self.dataset)
+    def model(self) -> Model:
+        """What the victims share, as wide as the dataset's rows and classes ask for."""
+        return self.build()
 
-    @classmethod
     @abstractmethod
-    def model_of(cls, section: Any, dataset: Dataset) -> Any:
+    def build(self) -> Model:
         """The scenario's model, for the dataset's rows and classes."""
 
     @property
@@ -45,34 +53,22 @@ class ByGradient(Family[Trained]):
             stop=section.stop,
             tol=section.tol,
             patience=section.patience,
-            augment=getattr(section, "augment", False),
-            optimizer=getattr(section, "optimizer", "adam"),
         )
 
     def initial(self, seed: int, trial: int, dtype: torch.dtype) -> list[torch.Tensor]:
         """A trial's initial weights: the same for every arm and subpopulation."""
-        params: list[torch.Tensor] = self.model.init(torch.Generator().manual_seed(seed_for(seed, "initial weights", trial)), dtype)
-        return params
+        return self.model.init(torch.Generator().manual_seed(seed_for(seed, "initial weights", trial)), dtype)
 
     def params(self, fitted: Trained) -> Sequence[torch.Tensor]:
         return fitted.params
-
-    def head(self, fitted: Trained) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.model.head_of(fitted.params)
 
     @property
     def weight_decay(self) -> float:
         section = self.section
         return section.weight_decay / (section.batch if section.weight_decay_per == "rows" else 1)
 
-    def notes(self) -> tuple[str, ...]:
-        return self.model.notes() if hasattr(self.model, "notes") else ()
 
-
-def numbers(of: torch.Tensor) -> np.ndarray:
+def numbers(tensor: torch.Tensor) -> np.ndarray:
     """float32 on the CPU."""
-    found: np.ndarray = of.float().cpu().numpy()
-    return found
-
-
-Ask = Callable[[torch.Tensor], torch.Tensor]
+    array: np.ndarray = tensor.float().cpu().numpy()
+    return array

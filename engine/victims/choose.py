@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from engine.features.opened import Opened
 from engine.rows import Dataset
 from engine.scenario.sections import BertSection, DenseKeys, EstimatorKeys, ModelSection, NetworkKeys
 from engine.victims.family import Family, Report
 
+# Whoever holds a family knows neither its section's class nor what its fitted victims are: it hands back what the family gave.
+AnyFamily = Family[Any, Any]
 
-def family_of(section: ModelSection) -> type[Family[Any]]:
+
+def family_of(section: ModelSection, opened: Opened | None = None) -> type[AnyFamily]:
     """The family of a scenario's model."""
     if isinstance(section, DenseKeys):
         from engine.victims.dense import Dense
@@ -28,15 +32,14 @@ def family_of(section: ModelSection) -> type[Family[Any]]:
         from engine.victims.networks import PictureNetworks
 
         return PictureNetworks
-    return _of_texts(section)
+    return _of_texts(section, opened or Opened())
 
 
-def _of_texts(section: BertSection) -> type[Family[Any]]:
+def _of_texts(section: BertSection, opened: Opened) -> type[AnyFamily]:
     """Encoders that are no BERT run whole, whatever of them is trained."""
-    from engine.features import texts
     from engine.models.bert.files import BertSource
 
-    if section.tune == "last_layer" and isinstance(texts.source_of(section), BertSource):
+    if section.tune == "last_layer" and isinstance(opened.source(section), BertSource):
         from engine.victims.encoders import TextHeads
 
         return TextHeads
@@ -46,12 +49,21 @@ def _of_texts(section: BertSection) -> type[Family[Any]]:
 
 
 def see(
-    section: ModelSection, dataset: Dataset, seed: int, *, data_dir: Path | None = None, device: str = "cpu", report: Report
+    section: ModelSection,
+    dataset: Dataset,
+    seed: int,
+    *,
+    data_dir: Path | None = None,
+    device: str = "cpu",
+    report: Report,
+    opened: Opened | None = None,
 ) -> Dataset:
     """The dataset as a model reads it; see `Family.see`."""
-    return family_of(section).see(section, dataset, seed, data_dir=data_dir, device=device, report=report)
+    opened = opened or Opened()
+    return family_of(section, opened).see(section, dataset, seed, data_dir=data_dir, device=device, report=report, opened=opened)
 
 
-def victims_of(section: ModelSection, dataset: Dataset, seed: int = 0) -> Family[Any]:
+def victims_of(section: ModelSection, dataset: Dataset, seed: int = 0, opened: Opened | None = None) -> AnyFamily:
     """The model's victims over a dataset that they see as it is."""
-    return family_of(section)(section, dataset, seed)
+    opened = opened or Opened()
+    return family_of(section, opened)(section, dataset, seed, opened)

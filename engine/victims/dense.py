@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 
 from engine.errors import RequestError
+from engine.features.opened import Opened
 from engine.features.pixels import Pictures, flat_moved, flat_pixels, read_as
 from engine.models.dense.mlp import Mlp
 from engine.rows import Dataset, Rows
@@ -18,44 +20,30 @@ from engine.training.dense import train_stacked
 from engine.training.recipe import Job, Trained, Training
 from engine.training.reference.sequential import train_sequential
 from engine.training.sizing import STEPS_TIMED, free_bytes, measured_size
-from engine.victims.by_gradient import ByGradient, numbers
-from engine.victims.family import How, Outcome, Report, Seconds, Trial, tensor
+from engine.training.trial import How, Trial
+from engine.victims.by_gradient import ByGradient, Trainable, numbers
+from engine.victims.family import Outcome, Report, Seconds, tensor
 
 
-class Dense(ByGradient):
-    """Models of plain numbers. A picture's pixels are some."""
+class DenseKind(Protocol):
+    """What the module of a kind of dense model has."""
+
+    def model(self, section: Any, features: int, classes: int, /) -> Mlp:
+        """The victim that a scenario describes, for rows of `features` numbers. Each kind takes its own section."""
+        ...
+
+
+class DenseLayers(ByGradient[Trainable, Mlp]):
+    """Dense layers over rows of numbers, whatever these were made of."""
 
     BENCH = "stacks"
-    model: Mlp
-
-    @classmethod
-    def see(cls, section: DenseKeys, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report) -> Dataset:
-        return read_as(dataset, flat_pixels)
-
-    @classmethod
-    def model_of(cls, section: DenseKeys, dataset: Dataset) -> Mlp:
-        width = int(np.prod(dataset.train.x.shape[1:]))
-        model: Mlp = module("models.dense", section.kind).model(section, width, len(dataset.classes))
-        return model
-
-    def moved_rows(self, pictures: Pictures, *, device: str, report: Report) -> np.ndarray:
-        return flat_moved(pictures)
 
     def fit(self, data: Training, jobs: Sequence[Job], trial: Trial) -> list[Trained]:
         how = trial.how
         init = self.initial(trial.seed, trial.number, how.dtype)
+        data = data.to(how.device, how.dtype)
         return train_stacked(
-            lambda params: self.model.stack(params, how.device, how.dtype),
-            [init] * len(jobs),
-            data.to(how.device, how.dtype),
-            jobs,
-            self.recipe,
-            seed=trial.seed,
-            trial=trial.number,
-            workers=trial.workers,
-            control=trial.control,
-            max_steps=trial.max_steps,
-            on_halved=trial.on_halved,
+            lambda params: self.model.stack(params, how.device, how.dtype), [init] * len(jobs), data, jobs, self.recipe, trial
         )
 
     def outcomes(self, data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
@@ -72,7 +60,7 @@ class Dense(ByGradient):
 
     def plain(self, data: Training, job: Job, trial: Trial) -> Trained:
         init = [p.to(data.x_NF) for p in self.initial(trial.seed, trial.number, torch.float64)]
-        return train_sequential(self.model, init, data, job, self.recipe, seed=trial.seed, trial=trial.number)
+        return train_sequential(self.model, init, data, job, self.recipe, trial)
 
     def operations(self, rows: int) -> float:
         """Multiply-adds, counted as two: forward, and backward without a gradient for the input."""
@@ -93,6 +81,24 @@ class Dense(ByGradient):
 
     def head(self, fitted: Trained) -> tuple[torch.Tensor, torch.Tensor]:
         return fitted.params[-2], fitted.params[-1]
+
+
+class Dense(DenseLayers[DenseKeys]):
+    """Models of plain numbers. A picture's pixels are some."""
+
+    @classmethod
+    def see(
+        cls, section: DenseKeys, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report, opened: Opened
+    ) -> Dataset:
+        return read_as(dataset, flat_pixels)
+
+    def build(self) -> Mlp:
+        width = int(np.prod(self.dataset.train.x.shape[1:]))
+        kind = cast(DenseKind, module("models.dense", self.section.kind))
+        return kind.model(self.section, width, len(self.dataset.classes))
+
+    def moved_rows(self, pictures: Pictures, *, device: str, report: Report) -> np.ndarray:
+        return flat_moved(pictures)
 
 
 @torch.no_grad()

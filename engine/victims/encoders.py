@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import torch
 
 from engine.errors import RequestError
 from engine.features import texts
+from engine.features.opened import Opened
 from engine.features.pixels import Pictures, images_of, size_of
 from engine.models.bert.bert import LAST_LAYER_DEVIATION, last_layer_init, last_layer_of
 from engine.models.bert.files import BertSource
@@ -24,11 +24,12 @@ from engine.subpopulations.blocks import ByParts
 from engine.system import threads
 from engine.training.encoders.stack import EncoderStack, bytes_a_victim, logits_of_rows, train_encoder_stack
 from engine.training.encoders.states import StateRows
-from engine.training.recipe import Job, Trained, Training
+from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.sizing import free_bytes, measured_size
+from engine.training.trial import How, Trial
 from engine.victims.by_gradient import Ask, ByGradient, numbers
-from engine.victims.dense import Dense
-from engine.victims.family import FEW_STEPS, How, Outcome, Report, Seconds, Trial, silent
+from engine.victims.dense import DenseLayers
+from engine.victims.family import FEW_STEPS, Outcome, Report, Seconds, silent
 from engine.victims.networks import TEXTS_AT_ONCE, check_layer, check_text_layer, passes, tokenised, with_weights
 
 if TYPE_CHECKING:
@@ -38,41 +39,32 @@ if TYPE_CHECKING:
 # ---- pictures -----------------------------------------------------------------------------------------------------------
 
 
-class PictureHeads(Dense):
+class PictureHeads(DenseLayers[NetworkKeys]):
     """Last layers of a network of pictures. Their rows are its frozen features, so that they are trained as any dense layer."""
 
     KEEPS_MOVED = True
-    section: NetworkKeys
 
     @classmethod
-    def see(cls, section: NetworkKeys, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report) -> Dataset:  # type: ignore[override]
+    def see(
+        cls, section: NetworkKeys, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report, opened: Opened
+    ) -> Dataset:
         if dataset.train.images is None:
             return dataset
         from engine.features.pictures import frozen
 
-        return with_weights(section, frozen(section, dataset, seed, device=device, report=report))
+        return with_weights(section, frozen(section, dataset, seed, device=device, report=report, opened=opened))
 
-    @classmethod
-    def model_of(cls, section: NetworkKeys, dataset: Dataset) -> Mlp:  # type: ignore[override]
-        return Mlp(int(np.prod(dataset.train.x.shape[1:])), (), len(dataset.classes), one_logit=False)
+    def build(self) -> Mlp:
+        return Mlp(int(np.prod(self.dataset.train.x.shape[1:])), (), len(self.dataset.classes), one_logit=False)
 
     def moved_rows(self, pictures: Pictures, *, device: str, report: Report) -> np.ndarray:
         from engine.features.pictures import features_of
 
-        return features_of(self.section, self.dataset, self.seed, pictures, device=device, report=report)
-
-    @cached_property
-    def _encoders(self) -> dict[torch.device, Encoder]:
-        return {}
+        return features_of(self.encoder(torch.device(device)), pictures, report)
 
     def encoder(self, device: torch.device) -> Encoder:
-        """The frozen part, made once for each device."""
-        from engine.models.build import encoder
-
-        if device not in self._encoders:
-            made = encoder(self.section, classes=len(self.dataset.classes), image=size_of(self.dataset.train), seed=self.seed)
-            self._encoders[device] = made.to(device)
-        return self._encoders[device]
+        """The frozen part, on a device."""
+        return self.opened.encoder(self.section, len(self.dataset.classes), size_of(self.dataset.train), self.seed, device)
 
     def representation(self, fitted: Trained, layer: str, how: How, report: Report) -> Callable[[Rows], np.ndarray]:
         if layer == "hidden":
@@ -104,22 +96,24 @@ class TextHead:
         return last_layer_init(self.source, self.layer, generator, dtype)
 
 
-class TextHeads(ByGradient):
+class TextHeads(ByGradient[BertSection, TextHead]):
     """Last layers of a BERT over stored hidden states."""
 
-    section: BertSection
-    model: TextHead
-
     @classmethod
-    def see(cls, section: BertSection, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report) -> Dataset:
-        return tokenised(section, dataset, seed, data_dir=data_dir, device=device, report=report)
+    def see(
+        cls, section: BertSection, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report, opened: Opened
+    ) -> Dataset:
+        return tokenised(section, dataset, seed, data_dir=data_dir, device=device, report=report, opened=opened)
 
-    @classmethod
-    def model_of(cls, section: BertSection, dataset: Dataset) -> TextHead:
-        source = texts.source_of(section)
+    def build(self) -> TextHead:
+        source = self.opened.source(self.section)
         assert isinstance(source, BertSource)
-        assert dataset.states is not None
-        return TextHead(last_layer_of(source, len(dataset.classes)), source, dataset.states)
+        assert self.dataset.states is not None
+        return TextHead(last_layer_of(source, len(self.dataset.classes)), source, self.dataset.states)
+
+    @property
+    def recipe(self) -> Recipe:
+        return replace(super().recipe, optimizer=self.section.optimizer)
 
     def _rows(self, how: How) -> StateRows:
         return StateRows(self.model.states, how.device, how.dtype)
@@ -135,21 +129,7 @@ class TextHeads(ByGradient):
         init = self.initial(trial.seed, trial.number, trial.how.dtype)
         states = self._rows(trial.how)
         states.settle(torch.cat([data.x_NF, data.x_AF]).cpu().numpy()[:, 0])
-        return train_encoder_stack(
-            self.model.layer,
-            init,
-            data,
-            states,
-            jobs,
-            self.recipe,
-            seed=trial.seed,
-            trial=trial.number,
-            workers=trial.workers,
-            control=trial.control,
-            max_steps=trial.max_steps,
-            on_halved=trial.on_halved,
-            finish=finish,
-        )
+        return train_encoder_stack(self.model.layer, init, data, states, jobs, self.recipe, trial, finish)
 
     def outcomes(self, data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
         layer = self.model.layer

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
 from engine.errors import RequestError
+from engine.features.opened import Opened
 from engine.rows import Dataset
 from engine.scenario.modules import module
 from engine.scenario.sections import EstimatorKeys
 from engine.seeds import seed_for
 from engine.training.parts import can_fork, train_in_parts
 from engine.training.recipe import Job, Trained, Training
-from engine.victims.family import Family, How, Outcome, Report, Seconds, Trial
+from engine.training.trial import How, Trial
+from engine.victims.family import Family, Outcome, Report, Seconds
 
 STACK_S = 20.0  # a stack takes about so long: what a crash may lose; victims gain nothing by company
 LEAST_PROBABILITY = 1e-15  # of a true class, in the loss alone: a tree's leaf may give it none
@@ -38,13 +39,22 @@ class Classifier(Protocol):
     def predict_proba(self, x: np.ndarray, /) -> np.ndarray: ...
 
 
-class Estimators(Family[Classifier]):
+class EstimatorKind(Protocol):
+    """What the module of a kind of estimator has. Each kind takes its own section, and what it made of it."""
+
+    def estimator(self, section: Any, random_state: int, /) -> Classifier: ...
+    def passes(self, fitted: Any, /) -> int: ...
+    def deviations(self, section: Any, /) -> tuple[str, ...]: ...
+    def notes(self, section: Any, /) -> tuple[str, ...]: ...
+
+
+class Estimators(Family[EstimatorKeys, Classifier]):
     """Victims that scikit-learn trains."""
 
-    section: EstimatorKeys
-
     @classmethod
-    def see(cls, section: EstimatorKeys, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report) -> Dataset:
+    def see(
+        cls, section: EstimatorKeys, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report, opened: Opened
+    ) -> Dataset:
         if dataset.train.images is None and dataset.train.texts is None:
             return dataset
         has = "pictures" if dataset.train.images is not None else "texts"
@@ -52,13 +62,13 @@ class Estimators(Family[Classifier]):
         raise RequestError(what, where="model.kind", next=f"use a model of {has}")
 
     @property
-    def _kind(self) -> ModuleType:
+    def _kind(self) -> EstimatorKind:
         return kind_of(self.section)
 
     def fit(self, data: Training, jobs: Sequence[Job], trial: Trial) -> list[Classifier]:
         """One after the other, in this process: for the few that are kept whole."""
         fitted: list[Classifier] = []
-        self._each(data, jobs, trial, lambda classifier, x, y: fitted.append(classifier), self._control(jobs, trial))
+        self._each(data, jobs, trial, lambda classifier, x, y: fitted.append(classifier), self._report(jobs, trial))
         return fitted
 
     def outcomes(self, data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
@@ -67,22 +77,22 @@ class Estimators(Family[Classifier]):
 
             def finish(classifier: Classifier, x: np.ndarray, y: np.ndarray) -> None:
                 predicted = torch.from_numpy(classifier.predict(x_test).astype(np.uint8))
-                done.append(Trained([predicted], int(self._kind.passes(classifier)), self._loss(classifier, x, y)))
+                done.append(Trained([predicted], self._kind.passes(classifier), self._loss(classifier, x, y)))
 
             self._each(data, [jobs[v] for v in part], trial, finish, report)
             return done
 
-        control, parts = self._control(jobs, trial), min(trial.workers, len(jobs))
+        report, parts = self._report(jobs, trial), min(trial.workers, len(jobs))
         if parts < 2 or not can_fork():
-            made = dict(enumerate(train(range(len(jobs)), control, lambda size: None)))
+            trained = dict(enumerate(train(range(len(jobs)), report, lambda size: None)))
         else:
             self._estimator(trial)  # scikit-learn is imported once, before the fork
-            made = train_in_parts(train, [range(first, len(jobs), parts) for first in range(parts)], control, lambda size: None)
-        return [Outcome(made[v].params[0].numpy(), made[v].epochs, made[v].train_loss) for v in range(len(jobs))]
+            trained = train_in_parts(train, [range(first, len(jobs), parts) for first in range(parts)], report, lambda size: None)
+        return [Outcome(trained[v].params[0].numpy(), trained[v].epochs, trained[v].train_loss) for v in range(len(jobs))]
 
-    def _control(self, jobs: Sequence[Job], trial: Trial) -> Callable[[float], None]:
-        control = trial.control
-        return (lambda done: control(done, len(jobs))) if control else lambda done: None
+    def _report(self, jobs: Sequence[Job], trial: Trial) -> Callable[[float], None]:
+        on_step = trial.on_step
+        return (lambda done: on_step(done, len(jobs))) if on_step else lambda done: None
 
     def _each(
         self,
@@ -106,8 +116,7 @@ class Estimators(Family[Classifier]):
                 report(float(done))
 
     def _estimator(self, trial: Trial) -> Classifier:
-        classifier: Classifier = self._kind.estimator(self.section, random_state(trial.seed, trial.number))
-        return classifier
+        return self._kind.estimator(self.section, random_state(trial.seed, trial.number))
 
     def _loss(self, classifier: Classifier, x: np.ndarray, y: np.ndarray) -> float:
         """Mean cross-entropy over the rows that it was fitted on, nats."""
@@ -116,9 +125,9 @@ class Estimators(Family[Classifier]):
 
     def _all_classes(self, classifier: Classifier, x: np.ndarray) -> np.ndarray:
         """float64 [rows, classes of the dataset]; a class that it never saw has probability 0."""
-        found = np.zeros((len(x), len(self.dataset.classes)))
-        found[:, classifier.classes_] = classifier.predict_proba(x)
-        return found
+        proba = np.zeros((len(x), len(self.dataset.classes)))
+        proba[:, classifier.classes_] = classifier.predict_proba(x)
+        return proba
 
     def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:
         return min(most, side_by_side * max(1, round(STACK_S / max(seconds(1, 1), 1e-3))))
@@ -129,15 +138,15 @@ class Estimators(Family[Classifier]):
 
     @classmethod
     def deviations(cls, section: EstimatorKeys) -> tuple[str, ...]:
-        return tuple(kind_of(section).deviations(section))
+        return kind_of(section).deviations(section)
 
     def notes(self) -> tuple[str, ...]:
-        return tuple(self._kind.notes(self.section))
+        return self._kind.notes(self.section)
 
 
-def kind_of(section: EstimatorKeys) -> Any:
+def kind_of(section: EstimatorKeys) -> EstimatorKind:
     """The module that makes this kind's estimators."""
-    return module("models.estimators", section.kind)
+    return cast(EstimatorKind, module("models.estimators", section.kind))
 
 
 def random_state(seed: int, trial: int) -> int:

@@ -6,52 +6,28 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
 
+from engine.attacks.model import Network
 from engine.errors import RequestError
+from engine.features.opened import Opened, Report
 from engine.features.pixels import Pictures
 from engine.rows import Dataset, Poison, Rows
-from engine.scenario.sections import ComputeSection, Scenario
+from engine.scenario.sections import ComputeSection, ModelKeys, Scenario
 from engine.system.processes import cores
-from engine.training.dense import Control
 from engine.training.recipe import Job, Training
+from engine.training.trial import How, Trial
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}  # bfloat16: products only, weights in float32
 STACK_S = 60.0  # a stack of victims that gain nothing by company takes about so long: what a crash may lose
 FEW_STEPS = 3  # of a network, timed to work that out
 
-Report = Callable[[str, float], None]  # what is being done, share done; may raise Interrupted
 Seconds = Callable[[int, int], float]  # (victims, steps) -> seconds that so many steps of so many victims take together
+Keys = TypeVar("Keys", bound=ModelKeys)  # the sections of the scenario that name its models
 Fitted = TypeVar("Fitted")  # a victim as training left it
-
-
-@dataclass(frozen=True)
-class How:
-    """On what and in what precision victims are trained. autocast: matrix products and convolutions in bfloat16."""
-
-    device: torch.device
-    dtype: torch.dtype
-    autocast: bool = False
-
-
-@dataclass(frozen=True)
-class Trial:
-    """How some victims of one trial are trained. seed: the scenario's; number: which trial, of which initial weights and batches follow.
-
-    workers: how many parts of a stack train side by side on a CPU; max_steps: for timing, fewer steps than the scenario asks for;
-    on_halved is told the new size whenever memory ran out.
-    """
-
-    seed: int
-    number: int
-    how: How
-    control: Control | None = None
-    workers: int = 1
-    max_steps: int | None = None
-    on_halved: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,8 +39,10 @@ class Outcome:
     train_loss: float
 
 
-class Family(ABC, Generic[Fitted]):
+class Family(ABC, Generic[Keys, Fitted]):
     """Victims of one model over one dataset, as `see` left it. seed: the scenario's, for what is drawn once a run.
+
+    opened: what holds files of weights and frozen networks for the run.
 
     BENCH           what `subpop bench` can compare with a plain loop: whole stacks, some steps, or nothing
     MOVES_PIXELS    victims move the pixels of optimised points as they go; else they read such points as rows of numbers
@@ -75,15 +53,16 @@ class Family(ABC, Generic[Fitted]):
     MOVES_PIXELS: ClassVar[bool] = False
     KEEPS_MOVED: ClassVar[bool] = False
 
-    def __init__(self, section: Any, dataset: Dataset, seed: int = 0) -> None:
-        """section: a ModelKeys of this family's; typed by each family for itself."""
-        self.section, self.dataset, self.seed = section, dataset, seed
+    def __init__(self, section: Keys, dataset: Dataset, seed: int, opened: Opened) -> None:
+        self.section, self.dataset, self.seed, self.opened = section, dataset, seed, opened
 
     # ---- rows -----------------------------------------------------------------------------------------------------------
 
     @classmethod
     @abstractmethod
-    def see(cls, section: Any, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report) -> Dataset:
+    def see(
+        cls, section: Keys, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report, opened: Opened
+    ) -> Dataset:
         """The dataset as these models read it. Weights that they start from count among the data: a resumed run must have the same."""
 
     def moved_rows(self, pictures: Pictures, *, device: str, report: Report) -> np.ndarray:
@@ -117,7 +96,7 @@ class Family(ABC, Generic[Fitted]):
         return side_by_side
 
     @classmethod
-    def unmeasured(cls, section: Any) -> RequestError:
+    def unmeasured(cls, section: Keys) -> RequestError:
         """Why `subpop bench` has nothing to say of these victims."""
         return RequestError(f"{section.kind} is trained by a plain loop already", where="model.kind", next="measure another preset")
 
@@ -160,7 +139,7 @@ class Family(ABC, Generic[Fitted]):
         """Pictures uint8 [B, height, width, 3] -> pixels 0..1, float32 [B, 3, height, width], on the device."""
         raise self._cannot("reads no pictures")
 
-    def network(self) -> Any | None:
+    def network(self) -> Network | None:
         """The whole network of pictures, where it is trained whole."""
         return None
 
@@ -170,7 +149,7 @@ class Family(ABC, Generic[Fitted]):
     # ---- what is said of it ---------------------------------------------------------------------------------------------
 
     @classmethod
-    def deviations(cls, section: Any) -> tuple[str, ...]:
+    def deviations(cls, section: Keys) -> tuple[str, ...]:
         """What every number of such victims must be read with."""
         return ()
 

@@ -6,25 +6,31 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from engine.errors import RequestError
-from engine.features import texts
+from engine.features import text_models, texts
+from engine.features.opened import Opened
 from engine.features.pixels import images_of, read_as
 from engine.models.bert.bert import LAYERS
 from engine.rows import Dataset, Rows
 from engine.scenario.sections import BertSection, NetworkKeys
 from engine.subpopulations.blocks import ByParts
 from engine.system import threads
+from engine.training.models import NetworkModel
 from engine.training.networks.choose import train_networks, way_for
-from engine.training.recipe import Job, Trained, Training
+from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.reference.sequential import train_network_sequential
 from engine.training.sizing import free_bytes, measured_size
-from engine.victims.by_gradient import Ask, ByGradient, numbers
-from engine.victims.family import FEW_STEPS, STACK_S, How, Outcome, Report, Seconds, Trial, silent, tensor
+from engine.training.trial import How, Trial
+from engine.victims.by_gradient import Ask, ByGradient, Trainable, numbers
+from engine.victims.family import FEW_STEPS, STACK_S, Outcome, Report, Seconds, silent, tensor
+
+if TYPE_CHECKING:
+    from engine.models.networks.network import Network
 
 ROWS_AT_ONCE = 2**20  # pixels of the pictures that a network is asked about at a time: 1,024 of 32 x 32
 TEXTS_AT_ONCE = 64
@@ -32,7 +38,25 @@ PICTURES_AT_ONCE = 64
 VMAPPED = 16  # victims that a bench trains together on a GPU, where they gain by company
 
 
-class Networks(ByGradient):
+class WholeNetwork(NetworkModel, Protocol):
+    """What is asked of a network that runs whole, beside its training. layers: what `layer_of` can be asked for."""
+
+    @property
+    def layers(self) -> Sequence[str]: ...
+    def init(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]: ...
+    def head_of(self, params: Sequence[torch.Tensor], /) -> tuple[torch.Tensor, torch.Tensor]: ...
+    def hidden_of(self, params: Sequence[torch.Tensor], x: torch.Tensor, /) -> torch.Tensor: ...
+    def layer_of(self, params: Sequence[torch.Tensor], x: torch.Tensor, layer: str, /) -> torch.Tensor: ...
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor: ...
+    def predict(self, logits: torch.Tensor) -> torch.Tensor: ...
+    def operations(self, rows: int = 1) -> int: ...
+    def notes(self) -> tuple[str, ...]: ...
+
+
+Net = TypeVar("Net", bound=WholeNetwork)
+
+
+class Networks(ByGradient[Trainable, Net]):
     """What networks of pictures and of texts have in common."""
 
     BENCH = "steps"
@@ -46,25 +70,8 @@ class Networks(ByGradient):
         finish: Callable[[list[torch.Tensor]], list[torch.Tensor]] | None = None,
     ) -> list[Trained]:
         """finish: called where a victim was trained; what it makes of its weights is kept in their place."""
-        how = trial.how
-        init = self.initial(trial.seed, trial.number, how.dtype)
-        return train_networks(
-            self.model,
-            init,
-            data.to(how.device, how.dtype),
-            jobs,
-            self.recipe,
-            seed=trial.seed,
-            trial=trial.number,
-            device=how.device,
-            dtype=how.dtype,
-            autocast=how.autocast,
-            workers=trial.workers,
-            control=trial.control,
-            max_steps=trial.max_steps,
-            on_halved=trial.on_halved,
-            finish=finish,
-        )
+        init = self.initial(trial.seed, trial.number, trial.how.dtype)
+        return train_networks(self.model, init, data, jobs, self.recipe, trial, finish)
 
     def outcomes(self, data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
         def finish(params: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -91,9 +98,7 @@ class Networks(ByGradient):
         how = trial.how
         init = [p.to(how.device) for p in self.initial(trial.seed, trial.number, how.dtype)]
         with torch.autocast(how.device.type, torch.bfloat16, enabled=how.autocast):
-            return train_network_sequential(
-                self.model, init, data, job, self.recipe, seed=trial.seed, trial=trial.number, max_steps=trial.max_steps
-            )
+            return train_network_sequential(self.model, init, data, job, self.recipe, trial)
 
     def operations(self, rows: int) -> float:
         """Forward, and twice as much backward."""
@@ -109,23 +114,30 @@ class Networks(ByGradient):
             logits = torch.cat(logits_of(self.model, fitted.params, x, how))
         return numbers(self.model.probabilities(logits))
 
+    def head(self, fitted: Trained) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.model.head_of(fitted.params)
 
-class PictureNetworks(Networks):
+    def notes(self) -> tuple[str, ...]:
+        return self.model.notes()
+
+
+class PictureNetworks(Networks[NetworkKeys, "Network"]):
     """Networks that read pictures."""
 
-    section: NetworkKeys
-
     @classmethod
-    def see(cls, section: NetworkKeys, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report) -> Dataset:
+    def see(
+        cls, section: NetworkKeys, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report, opened: Opened
+    ) -> Dataset:
         return with_weights(section, read_as(dataset, images_of))
 
-    @classmethod
-    def model_of(cls, section: NetworkKeys, dataset: Dataset) -> Any:
-        from engine.models.build import build
-
-        shape = dataset.train.x.shape
+    def build(self) -> Network:
+        shape = self.dataset.train.x.shape
         image = (int(shape[1]), int(shape[2])) if len(shape) == 4 else None
-        return build(section, features=int(np.prod(shape[1:])), classes=len(dataset.classes), image=image)
+        return self.opened.network(self.section, len(self.dataset.classes), image)
+
+    @property
+    def recipe(self) -> Recipe:
+        return replace(super().recipe, augment=self.section.augment)
 
     def _bytes_a_row(self) -> int:
         return int(2048 * self.model.image[0] * self.model.image[1])
@@ -143,25 +155,27 @@ class PictureNetworks(Networks):
         return lambda pixels: self.model.hidden_of(fitted.params, pixels)
 
     def pixels(self, images: np.ndarray, how: How) -> torch.Tensor:
-        pixels: torch.Tensor = self.model.pixels(torch.from_numpy(images).to(how.device)).float()
-        return pixels
+        return self.model.pixels(torch.from_numpy(images).to(how.device)).float()
 
-    def network(self) -> Any:
+    def network(self) -> Network:
         return self.model
 
 
-class TextNetworks(Networks):
+class TextNetworks(Networks[BertSection, text_models.TextNetwork]):
     """Encoders that read tokens."""
 
-    section: BertSection
-
     @classmethod
-    def see(cls, section: BertSection, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report) -> Dataset:
-        return tokenised(section, dataset, seed, data_dir=data_dir, device=device, report=report)
+    def see(
+        cls, section: BertSection, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report, opened: Opened
+    ) -> Dataset:
+        return tokenised(section, dataset, seed, data_dir=data_dir, device=device, report=report, opened=opened)
 
-    @classmethod
-    def model_of(cls, section: BertSection, dataset: Dataset) -> texts.TextNetwork:
-        return texts.network_of(texts.source_of(section), section, len(dataset.classes))
+    def build(self) -> text_models.TextNetwork:
+        return self.opened.text_network(self.section, len(self.dataset.classes))
+
+    @property
+    def recipe(self) -> Recipe:
+        return replace(super().recipe, optimizer=self.section.optimizer)
 
     def _bytes_a_row(self) -> int:
         return int(64 * self.model.length * self.model.width * 12)
@@ -181,24 +195,24 @@ class TextNetworks(Networks):
 
     @torch.no_grad()
     def _texts(self, tokens: np.ndarray, ask: Ask, how: How, report: Report) -> np.ndarray:
-        found = []
+        parts = []
         with threads.all_cores():
             for lo in range(0, len(tokens), TEXTS_AT_ONCE):
                 report("representing the texts", lo / len(tokens))
-                found.append(numbers(ask(self.model.pixels(tensor(tokens[lo : lo + TEXTS_AT_ONCE]).to(how.device)))))
-        return np.concatenate(found)
+                parts.append(numbers(ask(self.model.pixels(tensor(tokens[lo : lo + TEXTS_AT_ONCE]).to(how.device)))))
+        return np.concatenate(parts)
 
 
 @torch.no_grad()
-def logits_of(model: Any, params: Sequence[torch.Tensor], x: np.ndarray, how: How) -> list[torch.Tensor]:
+def logits_of(model: WholeNetwork, params: Sequence[torch.Tensor], x: np.ndarray, how: How) -> list[torch.Tensor]:
     """Logits [rows of a slice, outputs] of one victim, a slice at a time: pictures and texts a few at once."""
     step = max(1, ROWS_AT_ONCE // (x.shape[1] * x.shape[2])) if x.ndim == 4 else TEXTS_AT_ONCE
-    found = []
+    slices = []
     for lo in range(0, len(x), step):
         read = model.pixels(tensor(x[lo : lo + step]).to(how.device))
         with torch.autocast(how.device.type, torch.bfloat16, enabled=how.autocast):
-            found.append(model.logits(params, read.to(how.dtype) if read.is_floating_point() else read).to(how.dtype))
-    return found
+            slices.append(model.logits(params, read.to(how.dtype) if read.is_floating_point() else read).to(how.dtype))
+    return slices
 
 
 # ---- what last layers over frozen networks share with them --------------------------------------------------------------
@@ -211,26 +225,28 @@ def with_weights(section: NetworkKeys, seen: Dataset) -> Dataset:
     return replace(seen, checksums={**seen.checksums, **weights_checksum(section)}) if seen.train.images is not None else seen
 
 
-def tokenised(section: BertSection, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report) -> Dataset:
+def tokenised(
+    section: BertSection, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report, opened: Opened
+) -> Dataset:
     """Texts as tokens or as states, with the checksums of the encoder's files."""
-    seen = texts.seen_by(section, dataset, seed, device=device, report=report, data_dir=data_dir)
-    return replace(seen, checksums={**seen.checksums, **texts.source_of(section).checksums()})
+    seen = texts.seen_by(section, dataset, seed, device=device, report=report, data_dir=data_dir, opened=opened)
+    return replace(seen, checksums={**seen.checksums, **opened.source(section).checksums()})
 
 
 @torch.no_grad()
 def passes(images: np.ndarray, ask: Callable[[np.ndarray], torch.Tensor], report: Report) -> np.ndarray:
     """What is asked of pictures, some at a time on all cores, flattened: float32 [pictures, numbers]."""
-    found = []
+    parts = []
     with threads.all_cores():
         for lo in range(0, len(images), PICTURES_AT_ONCE):
             report("representing the images", lo / len(images))
-            found.append(numbers(ask(images[lo : lo + PICTURES_AT_ONCE]).flatten(1)))
-    return np.concatenate(found)
+            parts.append(numbers(ask(images[lo : lo + PICTURES_AT_ONCE]).flatten(1)))
+    return np.concatenate(parts)
 
 
-def check_layer(kind: str, layer: str, there: Sequence[str]) -> None:
-    if layer not in there:
-        raise RequestError(f"{kind} has no layer {layer!r}", where="subpopulations.layer", next=f"use {', '.join(there)}")
+def check_layer(kind: str, layer: str, layers: Sequence[str]) -> None:
+    if layer not in layers:
+        raise RequestError(f"{kind} has no layer {layer!r}", where="subpopulations.layer", next=f"use {', '.join(layers)}")
 
 
 def check_text_layer(layer: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.attacks.poison import poison, prepare
+from engine.attacks.poison import poison
 from engine.errors import RequestError, ScenarioError
 from engine.rates import count
 from engine.rows import Arm, Dataset, Membership, Poison, Rows, Subpopulation
@@ -19,6 +19,7 @@ from engine.scenario import kinds, modules
 from engine.scenario.parse import parse
 from engine.scenario.sections import LabelFlipSection
 from tests.worlds import sections
+from tests.worlds.attacks import prepare
 
 
 def world(classes: int = 2, n: int = 40) -> tuple[Dataset, Membership]:
@@ -139,7 +140,7 @@ def test_every_attack_of_the_grammar_is_here():
 
 def test_label_flipping_needs_nothing_worked_out_before():
     data, membership = world()
-    assert prepare(LabelFlipSection(), [target()], data, membership, None, seed=0, trials=range(3)) == {}
+    assert prepare(LabelFlipSection(), [target()], data, membership, None, seed=0, trials=range(3)) is None
 
 
 def test_a_subpopulation_without_aux_rows_makes_no_poison():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -10,23 +11,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.arrays import DiscoveryArrays, MovedPoints
 from engine.attacks import gradient
 from engine.attacks import poison as attacks
 from engine.attacks.alignment import alignment, parameters_of
 from engine.errors import BadData, RequestError, UnknownName
 from engine.rows import Dataset, Membership, Poison, Subpopulation
 from engine.scenario.sections import AttackSection, LabelFlipSection
-from tests.worlds.attacks import EACH, SIDE, ConvAdversary, pictures, section
+from tests.worlds.attacks import EACH, SIDE, ConvAdversary, pictures, prepare, section
 
 LAYERS = ("last", "head", "conv2", "conv1.weight", "all")
 
 
-def moved(
-    attack: AttackSection, outputs: int = 3, dtype: torch.dtype = torch.float64, trials: int = 2, **more: object
-) -> dict[str, np.ndarray]:
+def moved(attack: AttackSection, outputs: int = 3, dtype: torch.dtype = torch.float64, trials: int = 2, **more: object) -> MovedPoints:
     data, membership, found = pictures()
     adversary = ConvAdversary(data.aux.images, outputs, dtype)
-    return attacks.prepare(attack, found, data, membership, adversary, seed=0, trials=range(trials), **more)
+    return prepare(attack, found, data, membership, adversary, seed=0, trials=range(trials), **more)
 
 
 def naive(
@@ -82,8 +82,8 @@ def test_one_output_for_two_classes_is_the_sigmoids(objective: str) -> None:
 
 def test_naming_the_last_layers_parameters_is_the_last_layer() -> None:
     last, head = moved(section()), moved(section(layer="head"))
-    assert np.allclose(last["moved.after"], head["moved.after"], rtol=1e-9)
-    assert np.array_equal(last["moved.delta"], head["moved.delta"])
+    assert np.allclose(last.after, head.after, rtol=1e-9)
+    assert np.array_equal(last.delta, head.delta)
 
 
 @pytest.mark.parametrize("rule", ["gradient", "sign"])
@@ -92,17 +92,18 @@ def test_points_go_uphill_within_their_bounds(rule: str, layer: str, objective: 
     size = 0.005 if rule == "sign" else 0.2
     attack = section(step_rule=rule, step_size=size, layer=layer, objective=objective)
     got = moved(attack, dtype=torch.float32)
-    assert got["moved.after"].mean() > got["moved.before"].mean()
-    assert (got["moved.after"] > got["moved.before"]).mean() > 0.9
+    assert got.after.mean() > got.before.mean()
+    assert (got.after > got.before).mean() > 0.9
     data = pictures()[0]
-    delta = gradient.delta_of(attack, got, np.arange(len(got["moved.rows"])))
-    pixels = data.aux.images[got["moved.rows"]] / 255 + delta
+    delta = gradient.delta_of(attack, got, np.arange(len(got.rows)))
+    pixels = data.aux.images[got.rows] / 255 + delta
     assert abs(delta).max() <= np.float32(attack.bound)
     assert -1e-7 <= pixels.min() <= pixels.max() <= 1 + 1e-7
-    assert got["moved.share"] == pytest.approx(abs(delta).mean((1, 2, 3)) / attack.bound, rel=1e-5)
+    assert got.share == pytest.approx(abs(delta).mean((1, 2, 3)) / attack.bound, rel=1e-5)
     if objective == "cosine":
-        assert abs(got["moved.after"]).max() <= 1
-    assert {name: (array.dtype.name, array.shape[1:]) for name, array in got.items()} == {
+        assert abs(got.after).max() <= 1
+    stored = DiscoveryArrays(prepared=got).by_name()
+    assert {name: (array.dtype.name, array.shape[1:]) for name, array in stored.items()} == {
         "moved.rows": ("int64", ()),
         "moved.subpopulation": ("int32", ()),
         "moved.delta": ("int8", (SIDE, SIDE, 3)),
@@ -119,12 +120,12 @@ def test_what_is_reported_after_is_of_the_point_that_victims_see() -> None:
     adversary = ConvAdversary(data.aux.images)
     labels_of = {s: (np.flatnonzero(membership.aux == s), np.full(EACH, 1)) for s in range(3)}
     target = alignment("last", False, adversary, labels_of, data.aux.images, torch.float64)
-    start = adversary.pixels(data.aux.images[got["moved.rows"]])
-    y, where = torch.ones(len(start), dtype=torch.int64), got["moved.subpopulation"]
+    start = adversary.pixels(data.aux.images[got.rows])
+    y, where = torch.ones(len(start), dtype=torch.int64), got.subpopulation
     seen = start + torch.from_numpy(gradient.delta_of(attack, got, np.arange(len(start))).astype(np.float64)).permute(0, 3, 1, 2)
-    assert np.allclose(target.values(start, y, where), got["moved.before"], rtol=1e-12)
-    assert np.allclose(target.values(seen.clamp(0, 1), y, where), got["moved.after"], rtol=1e-5)
-    assert abs(got["moved.delta"]).max() == 127
+    assert np.allclose(target.values(start, y, where), got.before, rtol=1e-12)
+    assert np.allclose(target.values(seen.clamp(0, 1), y, where), got.after, rtol=1e-5)
+    assert abs(got.delta).max() == 127
 
 
 def test_whole_steps_are_the_nearest_that_stay_inside() -> None:
@@ -143,7 +144,7 @@ def test_a_step_costs_one_pass_and_the_end_one_more() -> None:
     data, membership, found = pictures()
     adversary = ConvAdversary(data.aux.images)
     before = torch.get_num_threads()
-    attacks.prepare(section(steps=9), found, data, membership, adversary, seed=0, trials=range(1))
+    prepare(section(steps=9), found, data, membership, adversary, seed=0, trials=range(1))
     assert adversary.passes == 2 + 9 + 1  # the hidden features of aux, and a probe of a few pictures for the size of a batch
     assert torch.get_num_threads() == before
 
@@ -156,16 +157,16 @@ def test_each_point_is_moved_once_and_only_those_that_are_drawn() -> None:
         for trial in range(3):
             poison = attacks.poison(LabelFlipSection(), s, data, membership, alpha=1.0, trial=trial, seed=0, proba_aux=None, arm="poisoned")
             expected |= {(s.index, int(row)) for row in poison.rows}
-    pairs = list(zip(got["moved.subpopulation"].tolist(), got["moved.rows"].tolist(), strict=True))
+    pairs = list(zip(got.subpopulation.tolist(), got.rows.tolist(), strict=True))
     assert pairs == sorted(expected)
 
 
 def poisons(
-    attack: AttackSection, arrays: dict[str, np.ndarray], arm: str, alpha: float = 2.0
+    attack: AttackSection, prepared: MovedPoints | None, arm: str, alpha: float = 2.0
 ) -> tuple[Poison, Dataset, Membership, Subpopulation]:
     data, membership, found = pictures()
     return (
-        attacks.poison(attack, found[1], data, membership, alpha=alpha, trial=1, seed=0, proba_aux=None, arm=arm, arrays=arrays),
+        attacks.poison(attack, found[1], data, membership, alpha=alpha, trial=1, seed=0, proba_aux=None, arm=arm, prepared=prepared),
         data,
         membership,
         found[1],
@@ -174,40 +175,39 @@ def poisons(
 
 def test_poison_is_label_flippings_draw_moved_and_its_controls_are_what_they_say() -> None:
     attack = section(steps=2)
-    arrays = moved(attack)
-    hit, data, membership, s = poisons(attack, arrays, "poisoned")
-    flip, *_ = poisons(attack, arrays, "label_flip")
-    true, *_ = poisons(attack, arrays, "true_label")
+    points = moved(attack)
+    hit, data, membership, s = poisons(attack, points, "poisoned")
+    flip, *_ = poisons(attack, points, "label_flip")
+    true, *_ = poisons(attack, points, "true_label")
     plain = attacks.poison(LabelFlipSection(), s, data, membership, alpha=2.0, trial=1, seed=0, proba_aux=None, arm="poisoned")
     assert np.array_equal(flip.rows, plain.rows)
     assert np.array_equal(flip.labels, plain.labels)
     assert flip.moved is None
-    assert attacks.delta(attack, arrays, flip) is None
     assert np.array_equal(hit.rows, flip.rows)
     assert np.array_equal(hit.labels, flip.labels)
-    assert np.array_equal(arrays["moved.rows"][hit.moved], hit.rows)
-    assert set(arrays["moved.subpopulation"][hit.moved]) == {1}
+    assert np.array_equal(points.rows[hit.moved], hit.rows)
+    assert set(points.subpopulation[hit.moved]) == {1}
     assert np.array_equal(true.moved, hit.moved)
     assert np.array_equal(true.labels, data.aux.y[hit.rows])
-    assert attacks.delta(attack, arrays, hit).shape == (20, SIDE, SIDE, 3)
-    few, *_ = poisons(attack, arrays, "poisoned", 0.5)
+    assert gradient.delta_of(attack, points, hit.moved).shape == (20, SIDE, SIDE, 3)
+    few, *_ = poisons(attack, points, "poisoned", 0.5)
     assert np.array_equal(few.moved, hit.moved[:5])
-    none, *_ = poisons(attack, arrays, "clean")
+    none, *_ = poisons(attack, points, "clean")
     assert len(none) == 0
 
 
 def test_points_that_are_not_there_are_missed_in_words() -> None:
     attack = section(steps=1)
     with pytest.raises(BadData, match="optimised poison points are missing"):
-        poisons(attack, {}, "poisoned")
-    arrays = moved(attack, trials=1)
+        poisons(attack, None, "poisoned")
+    points = moved(attack, trials=1)
     with pytest.raises(BadData, match="poison points of subpopulation 1 are missing"):
-        poisons(attack, {**arrays, "moved.rows": arrays["moved.rows"] + 1000}, "poisoned")
+        poisons(attack, replace(points, rows=points.rows + 1000), "poisoned")
 
 
 def test_progress_is_told_and_requests_are_met_at_every_step() -> None:
     shares, calls = [], []
-    moved(section(steps=4), progress=lambda what, share: shares.append((what, share)), control=lambda: calls.append(None))
+    moved(section(steps=4), progress=lambda what, share: shares.append((what, share)), check=lambda: calls.append(None))
     assert {what for what, _ in shares} == {"optimising poison points"}
     assert [share for _, share in shares] == sorted(share for _, share in shares)
     assert shares[-1][1] == 1.0
@@ -224,7 +224,7 @@ def test_no_memory_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(gradient, "move", short)
     halved = moved(section(steps=3))
-    assert all(np.allclose(whole[name], halved[name], rtol=1e-9) for name in whole)
+    assert all(np.allclose(getattr(whole, f.name), getattr(halved, f.name), rtol=1e-9) for f in fields(whole) if f.name != "features")
 
 
 def test_what_cannot_be_moved_is_refused() -> None:
@@ -233,7 +233,7 @@ def test_what_cannot_be_moved_is_refused() -> None:
 
     def refused(attack: AttackSection, what: str, kind: type[Exception] = RequestError) -> None:
         with pytest.raises(kind, match=what):
-            attacks.prepare(attack, found, data, membership, adversary, seed=0, trials=range(1))
+            prepare(attack, found, data, membership, adversary, seed=0, trials=range(1))
 
     refused(section(layer="conv"), "no layer called 'conv'; did you mean 'conv[12]'", UnknownName)
     refused(section(layer="all", objective="cosine"), "is for the last layer alone")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from engine.arrays import DiscoveryArrays
 from engine.attacks import influence, softmax, softmax_regression
 from engine.attacks import poison as attacks
 from engine.attacks.softmax_regression import Regression, fit
@@ -18,6 +19,7 @@ from engine.errors import BadData
 from engine.rows import Arm, Dataset, Membership, Poison, Rows, Subpopulation
 from engine.scenario.sections import InfluenceSection, LabelFlipSection
 from tests.studies.influence_check import changes
+from tests.worlds.attacks import prepare
 
 ATTACK = InfluenceSection(damping=0.01)
 WIDTH, EACH, SUBPOPULATIONS = 8, 25, 8
@@ -122,17 +124,21 @@ def test_conjugate_gradients_are_the_factored_solution(monkeypatch: pytest.Monke
 
 def scores(**more: object) -> tuple[np.ndarray, Membership, tuple[Subpopulation, ...], Dataset, DenseAdversary]:
     data, membership, found, adversary = world(**more)  # type: ignore[arg-type]
-    got = attacks.prepare(ATTACK, found, data, membership, adversary, seed=0, trials=range(2))
-    assert {name: array.dtype.name for name, array in got.items()} == {"influence.score": "float64", "influence.check": "float64"}
-    assert got["influence.check"][0] < 1e-8
-    return got["influence.score"], membership, found, data, adversary
+    got = prepare(ATTACK, found, data, membership, adversary, seed=0, trials=range(2))
+    stored = DiscoveryArrays(prepared=got).by_name()
+    assert {name: array.dtype.name for name, array in stored.items()} == {
+        "influence.score": "float64",
+        "influence.check": "float64",
+    }
+    assert got.check[0] < 1e-8
+    return got.score, membership, found, data, adversary
 
 
 def test_a_score_is_the_derivative_of_the_attackers_loss_with_respect_to_the_points_weight() -> None:
     """By central differences: refit with the point's loss added at weight +-eps / n."""
     data, membership, found, adversary = world()
     adversary.weight_decay = 0.0  # then what is damped is what is fitted
-    got = attacks.prepare(ATTACK, found, data, membership, adversary, seed=0, trials=range(1))["influence.score"]
+    got = prepare(ATTACK, found, data, membership, adversary, seed=0, trials=range(1)).score
     r = influence.fitted(adversary, data.aux.y, ATTACK.damping)
     rows = np.flatnonzero(membership.aux == 2)
     wrong = torch.from_numpy(1 - data.aux.y)
@@ -192,8 +198,10 @@ def test_the_best_points_lower_the_attackers_loss_more_than_a_draw() -> None:
 
 def chosen(alpha: float, arm: Arm = "poisoned", trial: int = 0, index: int = 3) -> Poison:
     data, membership, found, adversary = world()
-    arrays = attacks.prepare(ATTACK, found, data, membership, adversary, seed=0, trials=range(2))
-    return attacks.poison(ATTACK, found[index], data, membership, alpha=alpha, trial=trial, seed=0, proba_aux=None, arm=arm, arrays=arrays)
+    prepared = prepare(ATTACK, found, data, membership, adversary, seed=0, trials=range(2))
+    return attacks.poison(
+        ATTACK, found[index], data, membership, alpha=alpha, trial=trial, seed=0, proba_aux=None, arm=arm, prepared=prepared
+    )
 
 
 def test_poison_is_the_best_rows_again_from_the_best_and_nested() -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from engine.errors import RunFailed
-from engine.features import texts
+from engine.features import text_models, texts
+from engine.features.opened import Opened
 from engine.models.bert import files as bert_files
 from engine.models.bert.bert import Bert, BertEncoder
 from engine.models.bert.files import BertShape, BertSource
@@ -150,12 +151,12 @@ def dataset() -> Dataset:
 
 def test_a_dataset_as_tokens_and_as_states(places: Path) -> None:
     whole = BertSection(architecture="tiny", length=LENGTH)
-    seen = texts.seen_by(whole, dataset(), 3, report=quiet, data_dir=places)
+    seen = texts.seen_by(whole, dataset(), 3, report=quiet, data_dir=places, opened=Opened())
     assert seen.train.x.dtype == np.int32
     assert seen.train.x.shape == (8, LENGTH)
     assert seen.states is None
     last = whole.model_copy(update={"tune": "last_layer"})
-    frozen = texts.seen_by(last, dataset(), 3, report=quiet, data_dir=places)
+    frozen = texts.seen_by(last, dataset(), 3, report=quiet, data_dir=places, opened=Opened())
     assert frozen.states is not None
     assert frozen.aux.x.shape == (8, 1)
     for mine, its in ((frozen.train, seen.train), (frozen.test, seen.test)):
@@ -164,7 +165,7 @@ def test_a_dataset_as_tokens_and_as_states(places: Path) -> None:
 
 def test_rates_of_dropout_are_the_scenarios(places: Path) -> None:
     section = BertSection(architecture="tiny", attention_dropout=0.3, dropout=0.0)
-    source = texts.source_of(section)
+    source = text_models.source_of(section)
     assert isinstance(source, BertSource)
     shape = source.shape
     assert (shape.attention_dropout, shape.hidden_dropout, shape.classifier_dropout) == (0.3, 0.0, 0.0)
@@ -173,4 +174,4 @@ def test_rates_of_dropout_are_the_scenarios(places: Path) -> None:
 def test_no_texts_no_change() -> None:
     rows = Rows(np.zeros((2, 3), np.float32), np.zeros(2, np.int64), np.arange(2), pd.DataFrame({"a": [1, 2]}))
     plain = Dataset("adult", ("a", "b"), ("x",), rows, rows, rows)
-    assert texts.seen_by(MlpSection(), plain, 0, report=quiet) is plain
+    assert texts.seen_by(MlpSection(), plain, 0, report=quiet, opened=Opened()) is plain

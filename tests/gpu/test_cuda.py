@@ -8,6 +8,7 @@ import torch
 from engine.models.dense.mlp import Mlp
 from engine.training.dense import train_stacked
 from engine.training.recipe import Recipe
+from engine.training.trial import Trial
 from tests.training.test_training import MODELS, SIZES, one_by_one, stacked, worst_gap
 from tests.worlds import rows as worlds
 
@@ -51,9 +52,7 @@ def test_real_out_of_memory_halves_the_stack_and_goes_on():
     data = worlds.training(dtype=dtype, device=CUDA)
     inits = [worlds.init(model, dtype)] * len(jobs)
     recipe = Recipe(epochs=1, batch=12, lr=1e-3)
-    got = train_stacked(
-        lambda p: model.stack(p, CUDA, dtype), inits, data, jobs, recipe, seed=1, trial=0, max_steps=2, on_halved=halved.append
-    )
+    got = train_stacked(lambda p: model.stack(p, CUDA, dtype), inits, data, jobs, recipe, Trial(1, 0, max_steps=2, on_halved=halved.append))
     del ballast
     assert halved
     assert len(got) == 64

@@ -7,6 +7,7 @@ import torch
 
 from engine.training.networks.choose import WAYS, train_networks
 from engine.training.recipe import Recipe
+from engine.training.trial import How, Trial
 from tests.training.test_networks import F32, SIZES, conv, fast, gap, init_of, losses, resnet, slow, vgg
 from tests.worlds import networks as world
 from tests.worlds.networks import Small
@@ -78,7 +79,7 @@ def test_real_out_of_memory_halves_the_stack_and_goes_on():
 
     def train(jobs, **more):
         init = init_of(model, F32)
-        return train_networks(model, init, data, jobs, recipe, seed=1, trial=2, device=CUDA, way="vmapped", max_steps=1, **more)
+        return train_networks(model, init, data, jobs, recipe, Trial(1, 2, How(device=CUDA), max_steps=1, **more), way="vmapped")
 
     torch.cuda.reset_peak_memory_stats()
     train(jobs[:4])

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from engine.attacks import gradient, influence
-from engine.attacks import poison as attacks
 from tests.attacks.test_influence import ATTACK, world
-from tests.worlds.attacks import ConvAdversary, pictures, section
+from tests.worlds.attacks import ConvAdversary, pictures, prepare, section
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
 
@@ -37,9 +36,7 @@ def test_points_are_moved_as_on_the_cpu(layer: str, objective: str) -> None:
     data, membership, found = pictures()
     assert data.aux.images is not None
     attack = section(layer=layer, objective=objective)
-    there, here = (
-        attacks.prepare(attack, found, data, membership, kind(data.aux.images), seed=0, trials=2) for kind in (OnCuda, ConvAdversary)
-    )
+    there, here = (prepare(attack, found, data, membership, kind(data.aux.images), seed=0, trials=2) for kind in (OnCuda, ConvAdversary))
     assert np.array_equal(there["moved.rows"], here["moved.rows"])
     assert np.allclose(there["moved.after"], here["moved.after"], rtol=1e-6)
     assert (abs(there["moved.delta"].astype(int) - here["moved.delta"]) <= 1).all()

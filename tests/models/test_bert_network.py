@@ -14,6 +14,7 @@ from engine.models.bert.files import BertShape, BertSource
 from engine.training.networks.choose import train_networks
 from engine.training.recipe import Job, Recipe, Training
 from engine.training.reference.sequential import train_network_sequential
+from engine.training.trial import How, Trial
 
 SHAPE = BertShape(width=8, layers=2, heads=2, inner=12, vocabulary=30, positions=40, std=0.3)
 LENGTH = 10
@@ -47,10 +48,10 @@ def jobs() -> list[Job]:
 @pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, optimizer="adam")], ids=["adamw", "adam"])
 def test_the_trainer_is_the_plain_loop(model: Bert, recipe: Recipe) -> None:
     init = model.init(torch.Generator().manual_seed(2), torch.float64)
-    more = {"seed": 1, "trial": 0}
-    found = train_networks(model, init, world(), jobs(), recipe, device=CPU, dtype=torch.float64, **more)  # type: ignore[arg-type]
+    trial = Trial(1, 0, How(CPU, torch.float64))
+    found = train_networks(model, init, world(), jobs(), recipe, trial)
     for job, mine in zip(jobs(), found, strict=True):
-        own = train_network_sequential(model, init, world(), job, recipe, **more)
+        own = train_network_sequential(model, init, world(), job, recipe, trial)
         assert mine.train_loss == pytest.approx(own.train_loss, abs=1e-9)
         for a, b in zip(mine.params, own.params, strict=True):
             torch.testing.assert_close(a, b, atol=1e-9, rtol=0)
@@ -64,7 +65,7 @@ def test_predictions_come_back_from_parts() -> None:
         return [BERT.predict(BERT.logits(params, BERT.pixels(tokens)))]
 
     one, two = (
-        train_networks(BERT, init, world(), jobs(), RECIPE, seed=1, trial=0, device=CPU, workers=workers, finish=ask) for workers in (1, 2)
+        train_networks(BERT, init, world(), jobs(), RECIPE, Trial(1, 0, How(device=CPU), workers=workers), finish=ask) for workers in (1, 2)
     )
     for a, b in zip(one, two, strict=True):
         assert a.params[0].equal(b.params[0])

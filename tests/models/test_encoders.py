@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import BadData, RequestError
-from engine.features import texts
+from engine.features import text_models
 from engine.features.tokenizer import tokenizer_of
 from engine.models.bert.bert import Bert
 from engine.models.bert.files import BertSource
@@ -26,6 +26,7 @@ from engine.scenario.sections import BertSection
 from engine.training.networks.choose import train_networks
 from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.reference.sequential import train_network_sequential
+from engine.training.trial import How, Trial
 
 LENGTH, CLASSES, WORDS = 10, 3, 40
 CPU = torch.device("cpu")
@@ -201,7 +202,7 @@ def jobs() -> list[Job]:
 
 
 def trained(model: AutoEncoder, init: list[Tensor], **more: Any) -> list[Trained]:
-    return train_networks(model, init, training(), jobs(), RECIPE, seed=1, trial=0, device=CPU, dtype=init[0].dtype, **more)
+    return train_networks(model, init, training(), jobs(), RECIPE, Trial(1, 0, How(device=CPU, dtype=init[0].dtype), **more))
 
 
 @pytest.mark.parametrize("tune", ["all", "last_layer"])
@@ -209,7 +210,7 @@ def test_the_trainer_is_the_plain_loop(world: Callable[[str], World], tune: Any)
     model = AutoEncoder(world("roberta").source, CLASSES, LENGTH, tune)
     init = model.init(torch.Generator().manual_seed(2), torch.float64)
     for job, mine in zip(jobs(), trained(model, init), strict=True):
-        own = train_network_sequential(model, init, training(), job, RECIPE, seed=1, trial=0)
+        own = train_network_sequential(model, init, training(), job, RECIPE, Trial(1, 0))
         assert mine.train_loss == pytest.approx(own.train_loss, abs=1e-9)
         for a, b in zip(mine.params, own.params, strict=True):
             torch.testing.assert_close(a, b, atol=1e-9, rtol=0)
@@ -280,14 +281,14 @@ def test_masks_are_the_seeds_and_clean_rows_share_them(world: Callable[[str], Wo
 
 def test_rates_of_dropout_are_the_scenarios(world: Callable[[str], World]) -> None:
     section = BertSection(weights=str(world("distilbert").folder), attention_dropout=0.0, dropout=0.0, length=LENGTH)
-    source = texts.source_of(section)
-    model = texts.network_of(source, section, CLASSES)
+    source = text_models.source_of(section)
+    model = text_models.network_of(source, section, CLASSES)
     assert isinstance(model, AutoEncoder)
     assert not model.has_dropout
     assert model.notes() == ()
     fnet = BertSection(weights=str(world("fnet").folder), attention_dropout=0.1, length=LENGTH)
     with pytest.raises(RequestError, match=r"model\.attention_dropout: a model of 'fnet' has no such rate"):
-        texts.network_of(texts.source_of(fnet), fnet, CLASSES)
+        text_models.network_of(text_models.source_of(fnet), fnet, CLASSES)
 
 
 def test_padding_is_cut_where_it_does_not_count(world: Callable[[str], World]) -> None:
@@ -462,9 +463,9 @@ def test_from_a_table_of_texts_to_what_victims_predict(tiny: tuple[Path, Path], 
     assert set(found.dataset.checksums) >= {"model.safetensors"}
     assert not any("frozen" in line for line in pipeline.deviations(given, found.dataset)), "they run with their dropout on"
     stacks = pipeline.plan(given, found, "cpu", log=lambda line: None)
-    results = [result for stack in stacks for result in pipeline.train_stack(given, found, stack, "cpu")]
+    results = [result for stack in stacks for result in pipeline.train_stack(pipeline.StackJob(given, found, stack, "cpu"))]
     assert len(results) == 3
-    again = [result for stack in stacks for result in pipeline.train_stack(given, found, stack, "cpu")]
+    again = [result for stack in stacks for result in pipeline.train_stack(pipeline.StackJob(given, found, stack, "cpu"))]
     assert [r.predictions.tolist() for r in results] == [r.predictions.tolist() for r in again]
     assert len(results[0].predictions) == len(found.dataset.test)
 
@@ -473,7 +474,7 @@ def test_a_tokenizer_of_another_model(tiny: tuple[Path, Path]) -> None:
     pieces(tiny[1], WORDS + 3)
     source = auto_files.of_folder(tiny[1])
     with pytest.raises(BadData, match=r"has 43 tokens, and the model has embeddings for 40: they do not belong together"):
-        texts.tokenizer_for(source, None, lambda what, share: None)
+        text_models.tokenizer_for(source, None, lambda what, share: None)
 
 
 def test_words_of_another_architecture_are_read_by_transformers(tmp_path: Path) -> None:
@@ -513,4 +514,4 @@ def test_a_bert_keeps_its_own_way(tmp_path: Path) -> None:
     saved("bert", tmp_path, hidden_act="gelu")
     source = auto_files.of_folder(tmp_path)
     assert isinstance(source, BertSource)
-    assert isinstance(texts.network_of(source, BertSection(length=LENGTH), CLASSES), Bert)
+    assert isinstance(text_models.network_of(source, BertSection(length=LENGTH), CLASSES), Bert)

@@ -20,8 +20,9 @@ from engine.scenario.sections import GradientBoostingSection
 from engine.seeds import seed_for
 from engine.store import Store
 from engine.training.recipe import Job
+from engine.training.trial import How, Trial
 from engine.victims.choose import victims_of
-from engine.victims.family import How, Trial, training_of
+from engine.victims.family import training_of
 from tests.tui.test_form_fields import shown
 from tests.victims.test_estimators import rows
 
@@ -59,7 +60,7 @@ def test_victims_are_those_of_plain_calls(stops: str) -> None:
     found = pipeline.discover(given, Path("."), log=quiet, progress=quiet)
     assert found.proba_aux_AC.shape == (len(found.dataset.aux), 2)
     stacks = pipeline.plan(given, found, "cpu", log=quiet)
-    results = [victim for stack in stacks for victim in pipeline.train_stack(given, found, stack, "cpu")]
+    results = [victim for stack in stacks for victim in pipeline.train_stack(pipeline.StackJob(given, found, stack, "cpu"))]
     assert len(results) > 12
     data = found.dataset
     for victim in results:
@@ -143,9 +144,9 @@ def test_what_it_cannot_do_is_refused_in_words(overrides: list[str], told: str) 
 def test_another_model_may_choose_its_poison() -> None:
     given = parse(TEXT, overrides=["attack.kind=influence", 'adversary.model={kind="logistic", epochs=20}', "evaluation.trials=1"])
     found = pipeline.discover(given, Path("."), log=quiet, progress=quiet)
-    assert np.isfinite(found.arrays["influence.score"]).any()
+    assert np.isfinite(found.arrays.influence.score).any()
     [stack, *_] = pipeline.plan(given, found, "cpu", log=quiet)
-    assert len(pipeline.train_stack(given, found, stack, "cpu")) == 4
+    assert len(pipeline.train_stack(pipeline.StackJob(given, found, stack, "cpu"))) == 4
 
 
 def test_it_never_takes_a_gpu_by_itself_and_its_form_hides_what_means_nothing() -> None:

@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from engine.errors import RequestError, UnknownName
 from engine.models import build as models
+from engine.models.dense.mlp import Mlp
 from engine.models.networks.network import IMAGENET, Network
 from engine.scenario.sections import ConvSection, ModelSection, TorchvisionSection, VggSection
 from tests.worlds import sections
@@ -28,7 +29,7 @@ def one_thread():
 
 
 def network(section: ModelSection, size: int = 32, classes: int = 10) -> Network:
-    built = models.build(section, features=size * size * 3, classes=classes, image=(size, size))
+    built = models.network_of(section, classes, (size, size))
     assert isinstance(built, Network)
     return built
 
@@ -90,7 +91,7 @@ def test_conv_reads_pictures_from_8_pixels_up(size: int):
 
 
 def test_sides_may_differ():
-    model = models.build(CONV, features=1, classes=5, image=(16, 24))
+    model = models.network_of(CONV, 5, (16, 24))
     assert model.width == 5 * 2 * 3
     assert model.logits(init(model), torch.rand(2, 3, 16, 24, dtype=F64)).shape == (2, 5)
 
@@ -293,10 +294,9 @@ def test_operations_are_twice_the_products():
 # ---- the last layer alone ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("classes", "kind"), [(2, "vgg"), (5, "conv")])
-def test_the_last_layer_alone_is_a_dense_model_with_an_output_a_class(classes: int, kind: str):
-    head = models.build(sections.model(kind=kind, tune="last_layer"), features=512, classes=classes, image=None)
-    assert isinstance(head, models.Mlp)
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_last_layer_alone_is_a_dense_model_with_an_output_a_class(classes: int):
+    head = Mlp(512, (), classes, one_logit=False)
     kernel, bias = head.init(torch.Generator().manual_seed(0))
     assert kernel.shape == (512, classes)
     assert not bias.any()
@@ -306,7 +306,7 @@ def test_the_last_layer_alone_is_a_dense_model_with_an_output_a_class(classes: i
 @pytest.mark.parametrize("section", [CONV, VGG, RESNET], ids=lambda s: s.kind)
 def test_an_encoder_is_frozen_and_can_be_differentiated(section: ModelSection):
     section = section.model_copy(update={"tune": "last_layer"})
-    encoder = models.encoder(section, classes=3, image=(32, 32), seed=4)
+    encoder = models.encoder_of(section, models.network_of(section, 3, (32, 32)), 4)
     pixels = encoder.pixels(pictures(2, 32)).requires_grad_()
     features = encoder.features(pixels)
     assert features.shape == (2, encoder.width)
@@ -319,7 +319,7 @@ def test_an_encoder_is_frozen_and_can_be_differentiated(section: ModelSection):
 
 
 def test_an_encoders_gradient_is_the_change_it_makes():
-    encoder = models.encoder(CONV, classes=3, image=(8, 8))
+    encoder = models.encoder_of(CONV, models.network_of(CONV, 3, (8, 8)), 0)
     encoder.params = tuple(p.double() for p in encoder.params)
     pixels = encoder.pixels(pictures(1, 8)).requires_grad_()
     direction = torch.rand(pixels.shape, dtype=F64, generator=torch.Generator().manual_seed(0)) - 0.5
@@ -331,9 +331,8 @@ def test_an_encoders_gradient_is_the_change_it_makes():
 
 def test_encoders_of_one_digest_are_the_same_and_others_are_not():
     def digest(seed=0, size=32, **keys):
-        return models.encoder(
-            sections.model(**(keys if "kind" in keys else {"kind": "vgg", "depth": 11} | keys)), classes=3, image=(size, size), seed=seed
-        ).digest
+        section = sections.model(**keys if "kind" in keys else {"kind": "vgg", "depth": 11} | keys)
+        return models.encoder_of(section, models.network_of(section, 3, (size, size)), seed).digest
 
     seen = [
         digest(),
@@ -347,7 +346,7 @@ def test_encoders_of_one_digest_are_the_same_and_others_are_not():
     assert digest() == seen[0]
     assert len(seen[0]) >= 16
     assert int(seen[0], 16) >= 0
-    a, b = (models.encoder(VGG, classes=3, image=(32, 32), seed=1) for _ in range(2))
+    a, b = (models.encoder_of(VGG, models.network_of(VGG, 3, (32, 32)), 1) for _ in range(2))
     assert all(torch.equal(p, q) for p, q in zip(a.params, b.params, strict=True))
 
 
@@ -379,7 +378,7 @@ def test_an_unknown_classifier_gets_its_nearest_name():
 
 def test_a_network_without_pictures_and_a_layer_that_is_not_there():
     with pytest.raises(RequestError, match="conv reads pictures"):
-        models.build(CONV, features=64, classes=3)
+        models.network_of(CONV, 3, None)
     model = network(CONV, 8)
     with pytest.raises(RequestError, match=r"no layer 'pool4'.*hidden, pool1, pool2, pool3"):
         model.layer_of(init(model), torch.zeros(1, 3, 8, 8), "pool4")

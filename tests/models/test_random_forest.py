@@ -48,7 +48,7 @@ def test_victims_are_those_of_plain_calls_whose_arms_share_a_seed() -> None:
     found = pipeline.discover(given, Path("."), log=quiet, progress=quiet)
     data, results = found.dataset, []
     for stack in pipeline.plan(given, found, "cpu", log=quiet):
-        results += pipeline.train_stack(given, found, stack, "cpu")
+        results += pipeline.train_stack(pipeline.StackJob(given, found, stack, "cpu"))
     assert len(results) == 2 * (1 + 5 * 2)
     for victim in results:
         poison = pipeline.poison_of(given, found, victim.spec)

@@ -28,7 +28,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 def network(section: ModelSection, size: int = 8, classes: int = 3) -> Network:
-    built = models.build(section, features=1, classes=classes, image=(size, size))
+    built = models.network_of(section, classes, (size, size))
     assert isinstance(built, Network)
     return built
 
@@ -159,10 +159,10 @@ def test_the_checksum_is_the_files(tmp_path: Path):
     section = CONV.model_copy(update={"weights": str(path)})
     assert models.weights_checksum(section) == {"w.pt": f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"}
     assert models.weights_checksum(CONV) == {}
-    first = models.encoder(section, classes=3, image=(8, 8)).digest
+    first = models.encoder_of(section, models.network_of(section, 3, (8, 8)), 0).digest
     torch.save(tensors(seed=9), path)
     os.utime(path, ns=(1, 1))
-    assert models.encoder(section, classes=3, image=(8, 8)).digest != first
+    assert models.encoder_of(section, models.network_of(section, 3, (8, 8)), 0).digest != first
 
 
 # ---- ImageNet ---------------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_the_names_are_torchvisions():
 
 def test_without_a_network_it_is_said_what_where_and_how_to_go_on(hub: Path):
     with pytest.raises(MissingData) as caught:
-        models.encoder(VGG, classes=3, image=(32, 32))
+        models.encoder_of(VGG, models.network_of(VGG, 3, (32, 32)), 0)
     said = str(caught.value)
     for part in ("vgg11-8a719046.pth", "http://127.0.0.1:9/", "no connection", str(hub), "--set model.weights=random"):
         assert part in said

@@ -20,9 +20,10 @@ from engine.scenario.parse import load, parse
 from engine.scenario.sections import ComputeSection, Scenario
 from engine.training.recipe import Job
 from engine.training.reference.sequential import train_sequential
+from engine.training.trial import How, Trial
 from engine.victims.choose import victims_of
 from engine.victims.dense import predict
-from engine.victims.family import DTYPES, How, Trial, job_of, training_of
+from engine.victims.family import DTYPES, job_of, training_of
 
 QUICK = """
 title = "a small world"
@@ -63,7 +64,7 @@ def found() -> Discovery:
 
 def run(given: Scenario, found: Discovery) -> list[VictimResult]:
     stacks = pipeline.plan(given, found, "cpu", log=lambda line: None)
-    return [result for stack in stacks for result in pipeline.train_stack(given, found, stack, "cpu")]
+    return [result for stack in stacks for result in pipeline.train_stack(pipeline.StackJob(given, found, stack, "cpu"))]
 
 
 def damages(results: list[VictimResult], found: Discovery) -> dict[tuple[int, int, float], float]:
@@ -145,7 +146,7 @@ def test_damages_are_those_of_the_sequential_reference(found: Discovery):
         job = job_of(pipeline.poison_of(given, found, result.spec))
         init = victims.initial(given.seed, result.spec.trial, torch.float32)
         recipe = victims.recipe
-        params.append(train_sequential(victims.model, init, data, job, recipe, seed=given.seed, trial=result.spec.trial).params)
+        params.append(train_sequential(victims.model, init, data, job, recipe, Trial(given.seed, result.spec.trial)).params)
     predictions = predict(victims.model, params, found.dataset.test.x, torch.device("cpu"), torch.float32)
     one_by_one = [VictimResult(r.spec, p, r.poison_points, 0, 0, 0.0) for r, p in zip(stacked, predictions, strict=True)]
     a, b = damages(stacked, found), damages(one_by_one, found)
@@ -199,7 +200,7 @@ def test_a_stop_ends_training_at_once(found: Discovery):
         raise Interrupted("stopped as asked")
 
     with pytest.raises(Interrupted, match="as asked"):
-        pipeline.train_stack(given, found, stack, "cpu", stop)
+        pipeline.train_stack(pipeline.StackJob(given, found, stack, "cpu"), stop)
 
 
 def test_what_a_small_model_has_no_use_for_is_refused_in_words():

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from engine.arrays import DiscoveryArrays
 from engine.cli.main import app
 from engine.errors import RequestError
 from engine.pipeline import order as pipeline
@@ -42,7 +43,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
         y_test=np.zeros(24, np.int64),
         classes=picture_world.CLASSES,
         provenance={},
-        arrays={"proba_aux_AC": np.full((24, 3), 1 / 3, np.float32), "distance_A": np.arange(24, 0, -1, dtype=np.float32)},
+        arrays=DiscoveryArrays(np.full((24, 3), 1 / 3, np.float32), np.arange(24, 0, -1, dtype=np.float32)),
     )
     return opened
 

@@ -15,6 +15,7 @@ from engine import notebook
 from engine.cli import main as cli
 from engine.errors import RequestError
 from engine.pipeline import order as pipeline
+from engine.pipeline.discovery import StackJob
 from engine.rows import Dataset, StackPlan, VictimResult, VictimSpec
 from engine.runs import again, reuse
 from engine.runs import start as run
@@ -55,10 +56,10 @@ class Fake(FakePipeline):
             stacks += [StackPlan(len(stacks) + i, trial, tuple(specs[lo : lo + 5])) for i, lo in enumerate(range(0, len(specs), 5))]
         return tuple(stacks)
 
-    def train_stack(self, scenario: Scenario, discovery: Any, stack: StackPlan, *args: Any) -> list[VictimResult]:
-        super().train_stack(scenario, discovery, stack, *args)
-        self.victims = [*getattr(self, "victims", []), *stack.victims]
-        return [self.result(scenario.seed, spec, discovery.dataset.test.y) for spec in stack.victims]
+    def train_stack(self, job: StackJob, on_step: Any, log: Any) -> list[VictimResult]:
+        super().train_stack(job, on_step, log)
+        self.victims = [*getattr(self, "victims", []), *job.stack.victims]
+        return [self.result(job.scenario.seed, spec, job.discovery.dataset.test.y) for spec in job.stack.victims]
 
     def result(self, seed: int, spec: VictimSpec, y: np.ndarray) -> VictimResult:
         wrong = generator(seed, "again", spec.trial, spec.arm, str(spec.subpopulation), str(spec.alpha)).random(len(y)) < 0.2
@@ -435,9 +436,9 @@ def test_a_real_run_attacked_again_has_the_tables_of_an_ordinary_one(store: Stor
     calls: list[StackPlan] = []
     real = pipeline.train_stack
 
-    def train_stack(scenario: Scenario, discovery: Any, stack: StackPlan, *args: Any) -> list[VictimResult]:
-        calls.append(stack)
-        return real(scenario, discovery, stack, *args)
+    def train_stack(job: StackJob, *args: Any) -> list[VictimResult]:
+        calls.append(job.stack)
+        return real(job, *args)
 
     monkeypatch.setattr(pipeline, "train_stack", train_stack)
     only = again.marked(store, parent, "worst:2")

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from engine.errors import RequestError
+from engine.pipeline.discovery import StackJob
 from engine.rates import count, exact
-from engine.rows import StackPlan, VictimResult, VictimSpec
+from engine.rows import VictimResult, VictimSpec
 from engine.runs import start as run
 from engine.runs.finding import check
 from engine.runs.worker import work
@@ -18,7 +19,7 @@ from engine.scenario.parse import parse
 from engine.scenario.sections import Scenario
 from engine.seeds import generator
 from engine.store import Store
-from tests.worlds.fake_pipeline import SCENARIO, VICTIMS, Discovery, FakePipeline
+from tests.worlds.fake_pipeline import SCENARIO, VICTIMS, FakePipeline
 
 FIND: Scenario = parse(SCENARIO, overrides=["evaluation.find=0.3"])
 STEEP = (1.0, 0.3, 0.1, 0.0)  # damage of alpha 1 on each subpopulation
@@ -27,11 +28,10 @@ STEEP = (1.0, 0.3, 0.1, 0.0)  # damage of alpha 1 on each subpopulation
 class Steep(FakePipeline):
     """Damage is in proportion to alpha, by subpopulation: the level 0.3 is reached at about 0.3 and 1, just not, and never."""
 
-    def train_stack(
-        self, scenario: Scenario, discovery: Discovery, stack: StackPlan, device: str, control: object, log: object
-    ) -> list[VictimResult]:
-        super().train_stack(scenario, discovery, stack, device, control, log)
-        return [self.victim(scenario.seed, spec, discovery.dataset.test.y, discovery.membership.test) for spec in stack.victims]
+    def train_stack(self, job: StackJob, on_step: object, log: object) -> list[VictimResult]:
+        super().train_stack(job, on_step, log)
+        y, members = job.discovery.dataset.test.y, job.discovery.membership.test
+        return [self.victim(job.scenario.seed, spec, y, members) for spec in job.stack.victims]
 
     def victim(self, seed: int, spec: VictimSpec, y: np.ndarray, own: np.ndarray) -> VictimResult:
         wrong = np.zeros(len(y), bool)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -182,7 +184,8 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are() -> None:
 
 def test_stacks_are_handed_over_one_by_one() -> None:
     trained: list[int] = []
-    handed = executor.train([StackPlan(i, 0, ()) for i in (2, 0)], lambda stack: trained.append(stack.index) or [])  # type: ignore[func-returns-value]
+    jobs: list[Any] = [SimpleNamespace(stack=StackPlan(i, 0, ())) for i in (2, 0)]
+    handed = executor.train(jobs, lambda job: trained.append(job.stack.index) or [])  # type: ignore[func-returns-value]
     assert next(handed).stack.index == 2
     assert trained == [2], "the next is not begun before this one is taken"
     assert [done.stack.index for done in handed] == [0]

@@ -149,7 +149,7 @@ def test_discovery_comes_back_as_it_was(store: Store) -> None:
     assert back.provenance == store.provenance(run_id) == {"device": "cpu", "data": {"a": "md5:1"}}
     for split in ("train", "aux", "test"):
         np.testing.assert_array_equal(getattr(back.membership, split), getattr(members, split), strict=True)
-    np.testing.assert_array_equal(back.arrays["proba"], np.array([[0.1, 0.9]], np.float32), strict=True)
+    np.testing.assert_array_equal(back.arrays.proba_aux_AC, np.array([[0.1, 0.9]], np.float32), strict=True)
     np.testing.assert_array_equal(back.y_test, np.array([1, 0, 1], np.int64), strict=True)
     with pytest.raises(StoreError, match="already stored"):
         discovered(store, run_id)
@@ -209,7 +209,7 @@ def test_arrays_of_objects_are_never_stored_nor_read(store: Store) -> None:
     run_id = new_run(store)
     discovered(store, run_id)
     with store.write() as db:
-        db.execute("UPDATE arrays SET dtype = 'object' WHERE name = 'proba'")
+        db.execute("UPDATE arrays SET dtype = 'object' WHERE name = 'proba_aux_AC'")
     with pytest.raises(StoreError, match="unknown type 'object'"):
         store.discovery(run_id)
 

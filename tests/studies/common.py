@@ -34,7 +34,7 @@ def only(found: Discovery, count: int, min_test_rows: int) -> Discovery:
 
 def trained(given: Scenario, found: Discovery) -> list[VictimResult]:
     plan = pipeline.plan(given, found, "cpu", log=quiet)
-    return [result for stack in plan for result in pipeline.train_stack(given, found, stack, "cpu")]
+    return [result for stack in plan for result in pipeline.train_stack(pipeline.StackJob(given, found, stack, "cpu"))]
 
 
 def world_of(given: Scenario, found: Discovery, results: Sequence[VictimResult]) -> tables.World:

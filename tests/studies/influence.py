@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from engine.attacks import influence, label_flip
-from engine.attacks import poison as attacks
 from engine.evaluation.confidence import spearman
 from engine.pipeline.adversary import Adversary
 from engine.rows import Dataset
@@ -25,6 +24,7 @@ from engine.system.processes import cores
 from engine.victims.choose import see
 from tests.studies.common import discovered, quiet
 from tests.studies.influence_check import changes
+from tests.worlds.attacks import prepare
 
 SHARES = (0.1, 0.25, 0.5, 1.0)  # of the subpopulation's aux rows
 
@@ -46,9 +46,9 @@ def main() -> None:
     given, found = discovered(options.preset, *options.overrides)
     seen, adversary = adversary_of(given, found.dataset)
     attack = InfluenceSection(alphas=given.attack.alphas, target_label=given.attack.target_label, per=given.attack.per)
-    proba = found.arrays["proba_aux_AC"]
+    proba = found.arrays.proba_aux_AC
     began = time.perf_counter()
-    prepared = attacks.prepare(attack, found.subpopulations, seen, found.membership, adversary, seed=given.seed, trials=1, proba_aux=proba)
+    prepared = prepare(attack, found.subpopulations, seen, found.membership, adversary, seed=given.seed, trials=range(1), proba_aux=proba)
     norm, steps, residual = prepared["influence.check"]
     print(f"{len(seen.aux)} rows, width {adversary.hidden_aux.shape[1]}: {time.perf_counter() - began:.1f} s")
     print(f"gradient norm {norm:.1e} after {steps:.0f} Newton steps, residual of the solution {residual:.1e}")

@@ -21,9 +21,10 @@ from engine.evaluation.layout import Layout
 from engine.evaluation.vulnerable import LEAST_TRIALS, Q
 from engine.pipeline import order as pipeline
 from engine.rows import VictimResult, VictimSpec
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 from engine.training.dense import train_stacked
 from engine.training.recipe import Job
+from engine.training.trial import Trial
 from engine.victims.choose import victims_of
 from engine.victims.dense import predict
 from engine.victims.family import training_of
@@ -59,7 +60,7 @@ def main() -> None:
     def victim(spec: VictimSpec) -> VictimResult:
         init = victims.initial(given.seed, spec.trial, torch.float32)
         order = given.seed if spec.arm == "clean" else 10_000 + spec.index  # the seed of its batch order
-        [fit] = train_stacked(lambda p: model.stack(p, cpu, torch.float32), [init], data, [clean], recipe, seed=order, trial=spec.trial)
+        [fit] = train_stacked(lambda p: model.stack(p, cpu, torch.float32), [init], data, [clean], recipe, Trial(order, spec.trial))
         [predicted] = predict(model, [fit.params], found.dataset.test.x, cpu, torch.float32)
         return VictimResult(spec, predicted, 0, 0, fit.epochs, fit.train_loss)
 
@@ -73,7 +74,7 @@ def main() -> None:
     print(f"vulnerable: {vulnerable}")
     random, by_t, in_use = np.random.default_rng(0), [], []
     for _ in range(options.draws):
-        layout = Work(world_of(given, found, dealt(results, random))).layout
+        layout = Figures(world_of(given, found, dealt(results, random))).layout
         in_use.append(called(layout))
         by_t.append(called(replace(layout, crossed=None)))
     for test, each in (("in use", in_use), ("moderated t", by_t)):

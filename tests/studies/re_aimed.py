@@ -28,7 +28,7 @@ from engine.scenario.parse import scenario_of
 from engine.scenario.sections import Scenario
 from engine.store import Store
 from engine.subpopulations.cluster_match import reducer
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 from engine.tables.world import World
 from tests.studies.common import quiet
 
@@ -98,7 +98,7 @@ def main() -> None:
     discovered = store.discovery(run.id)
     assert discovered is not None, "no discovery yet"
     scenario = scenario_of(run)
-    layout = Work(World.start(scenario, discovered, store.victims(run.id))).layout
+    layout = Figures(World.start(scenario, discovered, store.victims(run.id))).layout
     assert layout.crossed is not None
     rank_VV = distances(scenario, discovered.membership.aux, layout.crossed.aimed_V).argsort(axis=1).argsort(axis=1)  # 0: itself
     near_VV = np.minimum(rank_VV, rank_VV.T) <= given.near

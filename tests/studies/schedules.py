@@ -37,10 +37,11 @@ from engine.pipeline.order import Discovery
 from engine.rows import StackPlan, Subpopulation, VictimSpec
 from engine.scenario.sections import Scenario
 from engine.training.recipe import Trained
+from engine.training.trial import How
 from engine.versions import SCHEDULE
 from engine.victims.choose import victims_of
 from engine.victims.dense import predict
-from engine.victims.family import How, job_of, training_of
+from engine.victims.family import job_of, training_of
 from engine.victims.networks import logits_of
 from tests.studies.common import discovered
 from tests.studies.published import own_init, own_order, train_published, train_published_pictures
@@ -114,7 +115,7 @@ Side = Callable[[World, Sequence[int]], Iterable[Trial]]
 def product(world: World, trials: Sequence[int]) -> Iterator[Trial]:
     """The product itself, a trial a stack."""
     for trial in trials:
-        results = pipeline.train_stack(world.given, world.found, StackPlan(0, trial, tuple(world.specs(trial))), "cpu")
+        results = pipeline.train_stack(pipeline.StackJob(world.given, world.found, StackPlan(0, trial, tuple(world.specs(trial))), "cpu"))
         yield Trial.of(world, trial, [result.predictions for result in results])
 
 

@@ -12,6 +12,7 @@ from engine.scenario.sections import ConvSection
 from engine.training.recipe import Recipe, Trained
 from engine.training.reference.sequential import train_network_sequential
 from engine.training.schedule import Schedule, union_order
+from engine.training.trial import Trial
 from tests.studies.published import own_init, own_order, train_published, train_published_pictures
 from tests.studies.union import train_union
 from tests.worlds import networks as networks_world
@@ -63,16 +64,16 @@ def test_orders_and_weights_are_each_victims_own():
 
 
 def test_a_picture_victim_without_poison_is_the_products_own():
-    model = models.build(ConvSection(), features=0, classes=3, image=(8, 8))
+    model = models.network_of(ConvSection(), 3, (8, 8))
     data, [job] = networks_world.training(), networks_world.jobs([0])
     recipe, init = Recipe(epochs=3, batch=12, lr=1e-3), own_init(model, 0, 0, 0, torch.float64)
     schedule = Schedule(40, 12, 1, 2)
     a = train_published_pictures(model, init, data, job, recipe, lambda v, epoch, rows: schedule.order(epoch), seed=1, trial=2, victim=0)
-    assert gap([a], [train_network_sequential(model, init, data, job, recipe, seed=1, trial=2)]) < 1e-12
+    assert gap([a], [train_network_sequential(model, init, data, job, recipe, Trial(1, 2))]) < 1e-12
 
 
 def test_a_picture_victim_sees_its_poison():
-    model = models.build(ConvSection(), features=0, classes=3, image=(8, 8))
+    model = models.network_of(ConvSection(), 3, (8, 8))
     data, (none, job) = networks_world.training(), networks_world.jobs([0, 19])
     recipe, init = Recipe(epochs=3, batch=12, lr=1e-3, augment=True), own_init(model, 0, 0, 0)
     seen: list[int] = []

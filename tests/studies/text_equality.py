@@ -25,7 +25,7 @@ def predictions(given: Scenario, found: Discovery, victims: int, size: int) -> t
     specs = pipeline.victims_of_trial(given, found.subpopulations, 0, 0)[:victims]
     began = time.perf_counter()
     stacks = [StackPlan(at, 0, tuple(specs[lo : lo + size])) for at, lo in enumerate(range(0, len(specs), size))]
-    results = [result for stack in stacks for result in pipeline.train_stack(given, found, stack, "cpu")]
+    results = [result for stack in stacks for result in pipeline.train_stack(pipeline.StackJob(given, found, stack, "cpu"))]
     return np.stack([result.predictions for result in results]), time.perf_counter() - began
 
 

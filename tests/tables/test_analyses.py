@@ -11,9 +11,9 @@ import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
 from engine import paper
+from engine.arrays import Annotations, DiscoveryArrays
 from engine.errors import RequestError, UnknownName
 from engine.evaluation import dose
-from engine.evaluation.annotations import Annotations
 from engine.evaluation.association import association
 from engine.evaluation.confidence import spearman_interval
 from engine.evaluation.deconvolve import deconvolve
@@ -211,27 +211,23 @@ def test_annotations_are_coded_cut_and_come_back_from_the_store() -> None:
 
     dataset = Dataset("table", ("a", "b"), (), rows(80, 0), rows(80, 100), rows(60, 200))
     section = FeatureMatchSection(features=("age",), bins={"age": (30, 45)})
-    levels, codes = annotated(section, dataset)
+    annotations = annotated(section, dataset)
+    levels, codes = annotations.levels, annotations.codes
     assert list(levels) == ["sex", "hours", "age", "flag"]  # one level, and as many as rows, tell nothing
     assert levels["sex"] == ("Female", "Male")
     assert levels["age"] == ("under 30", "30–44", "45+")
-    back = Annotations.of(Annotations(levels, codes).arrays())
+    back = Annotations.from_names(Annotations(levels, codes).by_name())
     assert back.levels == levels
     assert all((back.codes[c] == codes[c]).all() and back.codes[c].dtype == np.int32 for c in codes)
     assert [levels["sex"][c] for c in codes["sex"][:2]] == ["Male", "Female"]
-    assert Annotations.of({}).arrays() == {}
+    assert Annotations.from_names({}).by_name() == {}
 
 
 def test_attributes_tell_how_clusters_and_annotations_agree() -> None:
     found = discovered()
     member = found.membership.test
-    arrays = Annotations({"odd": ("no", "yes"), "dice": ("a", "b")}, {"odd": member % 2, "dice": np.arange(len(member)) % 2}).arrays()
-
-    class Annotated:
-        subpopulations, membership, y_test, classes = found.subpopulations, found.membership, found.y_test, found.classes
-
-    Annotated.arrays = arrays
-    tables = build(World.start(FACTS, Annotated()))
+    annotations = Annotations({"odd": ("no", "yes"), "dice": ("a", "b")}, {"odd": member % 2, "dice": np.arange(len(member)) % 2})
+    tables = build(World.start(FACTS, replace(found, arrays=DiscoveryArrays(annotations=annotations))))
     rows = rows_of(tables["attributes"])
     assert [row["attribute"] for row in rows] == ["odd", "dice"]
     assert rows[0]["cramers_v"] > 0.9 > 0.4 > rows[1]["cramers_v"]
@@ -248,24 +244,22 @@ def test_groups_of_a_chosen_attack_hardest_hit_first() -> None:
     member = found.membership.test
     codes = {"half": np.where(member == 3, 0, 1), "dice": np.arange(len(member)) % 3}
 
-    class Annotated:
-        subpopulations, membership, y_test, classes = found.subpopulations, found.membership, found.y_test, found.classes
-        arrays = Annotations({"half": ("the third", "the rest"), "dice": ("a", "b", "c")}, codes).arrays()
-
-    rows = rows_of(made_groups(FACTS, Annotated, results))
+    annotations = Annotations({"half": ("the third", "the rest"), "dice": ("a", "b", "c")}, codes)
+    annotated = replace(found, arrays=DiscoveryArrays(annotations=annotations))
+    rows = rows_of(made_groups(FACTS, annotated, results))
     assert {(row["subpopulation"], row["alpha"]) for row in rows} == {(3, 1.0)}  # the worst at the largest alpha
     assert (rows[0]["attribute"], rows[0]["group"], rows[0]["inside"]) == ("half", "the third", 1.0)
     damage = {row["subpopulation"]: row for row in rows_of(build(World.start(FACTS, found, results))["damage"]) if row["alpha"] == 1.0}
     assert rows[0]["damage"] == pytest.approx(damage[3]["damage"], abs=1e-12)
     assert rows[0]["hit"] is True
     assert rows[0]["looked_at"] == 5
-    crossed = rows_of(made_groups(FACTS, Annotated, results, Choice(1, 0.5, (("half", "dice"),))))
+    crossed = rows_of(made_groups(FACTS, annotated, results, Choice(1, 0.5, (("half", "dice"),))))
     assert {row["attribute"] for row in crossed} == {"half", "dice", "half × dice"}
     assert {(row["subpopulation"], row["alpha"]) for row in crossed} == {(1, 0.5)}
     with pytest.raises(RequestError, match="no attack on subpopulation 6"):
-        made_groups(FACTS, Annotated, results, Choice(6))
+        made_groups(FACTS, annotated, results, Choice(6))
     with pytest.raises(UnknownName, match="did you mean 'dice'"):
-        made_groups(FACTS, Annotated, results, Choice(by=(("half", "dic"),)))
+        made_groups(FACTS, annotated, results, Choice(by=(("half", "dic"),)))
     with pytest.raises(RequestError, match="no annotations"):
         made_groups(FACTS, found, results)
 

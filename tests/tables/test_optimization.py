@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from engine.arrays import DiscoveryArrays, Influence, MovedPoints
 from engine.errors import RequestError
 from engine.evaluation.optimised import Optimised
 from engine.evaluation.paired import mean_difference, paired
@@ -18,7 +19,7 @@ from engine.store import MEMORY, Store
 from engine.tables import columns
 from engine.tables.build import build, materialised
 from engine.tables.columns import MATERIALISED
-from engine.tables.work import Work
+from engine.tables.figures import Figures
 from engine.tables.world import Facts, World
 from tests.worlds import evaluation as evaluation_world
 from tests.worlds.evaluation import CLASSES, ROWS, discovered
@@ -27,22 +28,19 @@ FACTS = replace(evaluation_world.FACTS, attack="gradient", controls=("off_target
 GROUPS = ["all", "enough test rows"] + [f"worst {k}, {how}" for how in ("as published", "corrected") for k in (1, 5, 10)] + ["one"] * 6
 
 
-@dataclass(frozen=True)
-class Discovered(evaluation_world.Discovered):
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+MOVED = DiscoveryArrays(
+    prepared=MovedPoints(
+        rows=np.arange(6),
+        subpopulation=np.array([0, 0, 1, 1, 1, 3], np.int32),
+        before=np.array([-0.2, 0.0, 0.1, 0.1, 0.1, 0.5]),
+        after=np.array([0.2, -0.1, 0.2, 0.3, 0.4, 1.0]),
+        share=np.array([0.5, 0.7, 1, 1, 1, 0.25], np.float32),
+    )
+)
 
 
-MOVED = {
-    "moved.subpopulation": np.array([0, 0, 1, 1, 1, 3], np.int32),
-    "moved.before": np.array([-0.2, 0.0, 0.1, 0.1, 0.1, 0.5]),
-    "moved.after": np.array([0.2, -0.1, 0.2, 0.3, 0.4, 1.0]),
-    "moved.share": np.array([0.5, 0.7, 1, 1, 1, 0.25], np.float32),
-}
-
-
-def found_with(arrays: dict[str, np.ndarray]) -> Discovered:
-    plain = discovered()
-    return Discovered(plain.subpopulations, plain.membership, plain.y_test, plain.classes, arrays)
+def found_with(arrays: DiscoveryArrays) -> evaluation_world.Discovered:
+    return replace(discovered(), arrays=arrays)
 
 
 def flipped(found: evaluation_world.Discovered, results: list[VictimResult], seed: int = 8) -> list[VictimResult]:
@@ -127,7 +125,7 @@ def test_the_mean_over_subpopulations_has_an_interval_over_trials(world: World) 
     assert everyone["difference"] == pytest.approx(np.mean([row["difference"] for row in one]))
     assert enough["subpopulations"] == sum(row["test_rows"] >= FACTS.min_test_rows for row in one) == 5
     assert everyone["low"] < everyone["difference"] < everyone["high"]
-    pair = paired(Work(world).label_flip, Work(world).layout)
+    pair = paired(Figures(world).label_flip, Figures(world).layout)
     lost_TS = (pair.control.right_ATS - pair.attack.right_ATS)[1][:, :6] / pair.attack.n_S[:6]
     plain = student.ppf(0.975, 3) * lost_TS.mean(1).std(ddof=1) / 2
     reach = (everyone["high"] - everyone["low"]) / 2
@@ -165,10 +163,11 @@ def test_what_optimising_gained_is_told(world: World) -> None:
 
 
 def test_by_influence_the_gain_depends_on_how_many_are_chosen(results: list[VictimResult]) -> None:
-    found = found_with({})
+    found = found_with(DiscoveryArrays())
     member = found.membership.aux
     score = np.where(member == 3, np.arange(ROWS) / 100.0, np.nan)
-    world = World.start(replace(FACTS, attack="influence"), replace(found, arrays={"influence.score": score}), results)
+    scored = DiscoveryArrays(prepared=Influence(score, np.zeros(3)))
+    world = World.start(replace(FACTS, attack="influence"), replace(found, arrays=scored), results)
     rows = {(row["alpha"], row["subpopulation"]): row for row in optimization(world) if row["group"] == "one"}
     own = np.sort(score[member == 3])[::-1]
     row = rows[0.5, 3]
@@ -176,7 +175,7 @@ def test_by_influence_the_gain_depends_on_how_many_are_chosen(results: list[Vict
     assert row["objective_before"] == pytest.approx(own.mean())
     assert row["objective_after"] == pytest.approx(own[np.arange(points) % len(own)].mean())
     assert (row["improved"], row["moved"]) == (None, None)
-    assert Optimised.of({"influence.score": score}, member).gain(2, 5) is None
+    assert Optimised.of(scored, member).gain(2, 5) is None
 
 
 @pytest.mark.parametrize("share", [0, 1, 2, 30, 60, 101])
@@ -218,7 +217,7 @@ def test_no_difference_is_called_where_both_attacks_are_one(results: list[Victim
 
 def test_mean_difference_of_nobody() -> None:
     world = World.start(FACTS, found_with(MOVED))
-    pair = paired(Work(world).label_flip, Work(world).layout)
+    pair = paired(Figures(world).label_flip, Figures(world).layout)
     assert mean_difference(pair, 0, []).low is None
     assert mean_difference(pair, 0, [0]).trials == 0
 
@@ -226,7 +225,7 @@ def test_mean_difference_of_nobody() -> None:
 def test_trials_that_lose_and_win_the_same_rows_leave_an_interval(results: list[VictimResult]) -> None:
     """Means of trials are equal and what rows lose cancels: the variance of both is nothing."""
     world = World.start(FACTS, found_with(MOVED), results)
-    pair = paired(Work(world).label_flip, Work(world).layout)
+    pair = paired(Figures(world).label_flip, Figures(world).layout)
     diff_ATR = np.zeros_like(pair.attack.diff_ATR)
     diff_ATR[0, :2, :2] = [[1, -1], [-1, 1]]  # the first rows are subpopulation 0's
     same = replace(pair.attack, diff_ATR=diff_ATR)

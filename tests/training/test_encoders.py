@@ -19,6 +19,7 @@ from engine.training.encoders.stack import EncoderStack, logits_of_rows, train_e
 from engine.training.encoders.states import StateRows
 from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.reference.encoder import train_encoder_sequential
+from engine.training.trial import Trial
 from tests.worlds.bert import LAYER, Transformers, params_of
 
 ROWS, TOKENS, WORKERS = 30, 8, 2
@@ -90,27 +91,25 @@ def equal(a: Trained, b: Trained, atol: float) -> None:
 def test_a_stack_is_its_victims_one_by_one_in_float64(world: tuple[States, Training], recipe: Recipe) -> None:
     rows = StateRows(world[0], torch.device("cpu"), torch.float64)
     init = params_of(LAYER, 5)
-    stacked = train_encoder_stack(LAYER, init, world[1], rows, jobs(), recipe, seed=1, trial=2)
+    stacked = train_encoder_stack(LAYER, init, world[1], rows, jobs(), recipe, Trial(1, 2))
     for job, mine in zip(jobs(), stacked, strict=True):  # 24 steps
-        equal(mine, train_encoder_sequential(LAYER, init, world[1], rows, job, recipe, seed=1, trial=2), 1e-9)
+        equal(mine, train_encoder_sequential(LAYER, init, world[1], rows, job, recipe, Trial(1, 2)), 1e-9)
 
 
 def test_a_stack_is_transformers_own_layer_trained_one_by_one(world: tuple[States, Training]) -> None:
     rows = StateRows(world[0], torch.device("cpu"), torch.float64)
     init, recipe = params_of(LAYER, 5), RECIPES["adamw"]
-    stacked = train_encoder_stack(LAYER, init, world[1], rows, jobs(), recipe, seed=1, trial=2, max_steps=20)
+    stacked = train_encoder_stack(LAYER, init, world[1], rows, jobs(), recipe, Trial(1, 2, max_steps=20))
     for job, mine in zip(jobs(), stacked, strict=True):
-        own = train_encoder_sequential(
-            ThroughTransformers(LAYER), init, world[1], rows, job, recipe, seed=1, trial=2, max_steps=20,
-        )  # fmt: skip
+        own = train_encoder_sequential(ThroughTransformers(LAYER), init, world[1], rows, job, recipe, Trial(1, 2, max_steps=20))
         equal(mine, own, 1e-9)
 
 
 def test_one_step_in_float32(world: tuple[States, Training]) -> None:
     rows = StateRows(world[0], torch.device("cpu"), torch.float32)
     init = params_of(LAYER, 5, torch.float32)
-    stacked = train_encoder_stack(LAYER, init, world[1], rows, jobs((11, 11)), RECIPE, seed=1, trial=2, max_steps=1)
-    own = train_encoder_sequential(LAYER, init, world[1], rows, jobs((11, 11))[1], RECIPE, seed=1, trial=2, max_steps=1)
+    stacked = train_encoder_stack(LAYER, init, world[1], rows, jobs((11, 11)), RECIPE, Trial(1, 2, max_steps=1))
+    own = train_encoder_sequential(LAYER, init, world[1], rows, jobs((11, 11))[1], RECIPE, Trial(1, 2, max_steps=1))
     key_bias = LAYER.names.index("attention.self.key.bias")  # no gradient but rounding's, which Adam makes a step of
     for at, (mine, its) in enumerate(zip(stacked[1].params, own.params, strict=True)):
         # a gradient of nearly nothing gives a step between -lr and lr
@@ -124,8 +123,8 @@ def test_arms_share_all_but_the_poison(world: tuple[States, Training]) -> None:
     init = params_of(LAYER, 5)
     large = jobs((11,))[0]
     small = Job(large.rows[:4], large.labels[:4])
-    together = train_encoder_stack(LAYER, init, world[1], rows, [small, large], RECIPE, seed=1, trial=2)
-    alone = train_encoder_stack(LAYER, init, world[1], rows, [small], RECIPE, seed=1, trial=2)
+    together = train_encoder_stack(LAYER, init, world[1], rows, [small, large], RECIPE, Trial(1, 2))
+    alone = train_encoder_stack(LAYER, init, world[1], rows, [small], RECIPE, Trial(1, 2))
     equal(together[0], alone[0], 1e-10)
 
 
@@ -145,11 +144,8 @@ def test_parts_side_by_side_are_the_same_victims(world: tuple[States, Training])
             rows,
             jobs(),
             RECIPE,
-            seed=1,
-            trial=2,
-            workers=workers,
+            Trial(1, 2, workers=workers, on_step=lambda done, of: seen.append(done)),
             finish=ask,
-            control=lambda done, of: seen.append(done),
         )
         for workers in (1, WORKERS)
     )
@@ -185,7 +181,7 @@ def test_a_stop_is_obeyed(world: tuple[States, Training]) -> None:
 
     rows = StateRows(world[0], torch.device("cpu"), torch.float64)
     with pytest.raises(Interrupted):
-        train_encoder_stack(LAYER, params_of(LAYER, 5), world[1], rows, jobs(), RECIPE, seed=1, trial=2, control=control)
+        train_encoder_stack(LAYER, params_of(LAYER, 5), world[1], rows, jobs(), RECIPE, Trial(1, 2, on_step=control))
 
 
 @pytest.mark.parametrize(
@@ -194,4 +190,4 @@ def test_a_stop_is_obeyed(world: tuple[States, Training]) -> None:
 def test_recipes_of_others_are_refused(world: tuple[States, Training], key: str, recipe: Recipe) -> None:
     rows = StateRows(world[0], torch.device("cpu"), torch.float64)
     with pytest.raises(RequestError, match=key):
-        train_encoder_stack(LAYER, params_of(LAYER, 5), world[1], rows, jobs(), recipe, seed=1, trial=2)
+        train_encoder_stack(LAYER, params_of(LAYER, 5), world[1], rows, jobs(), recipe, Trial(1, 2))

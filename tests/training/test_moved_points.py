@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.attacks import poison as attacks
+from engine.arrays import DiscoveryArrays
 from engine.pipeline import order as pipeline
 from engine.pipeline import train
-from engine.pipeline.discovery import PROBABILITIES
 from engine.rows import VictimSpec
 from engine.scenario.parse import parse
 from engine.scenario.sections import Scenario
-from engine.victims.choose import see
-from tests.worlds.attacks import ConvAdversary, pictures
+from engine.victims.choose import see, victims_of
+from tests.worlds.attacks import ConvAdversary, pictures, prepare
 
 TEXT = """
 title = "moved points"
@@ -38,9 +37,9 @@ def discovered(scenario: Scenario) -> pipeline.Discovery:
     dataset, membership, subpopulations = pictures()
     seen = see(scenario.model, dataset, 0, report=lambda what, share: None)
     adversary = ConvAdversary(dataset.aux.images)
-    arrays = attacks.prepare(scenario.attack, subpopulations, dataset, membership, adversary, seed=scenario.seed, trials=range(2))
+    prepared = prepare(scenario.attack, subpopulations, dataset, membership, adversary, seed=scenario.seed, trials=range(2))
     proba = np.full((len(dataset.aux), 3), 1 / 3, np.float32)
-    return pipeline.Discovery(seen, membership, subpopulations, {PROBABILITIES: proba, **arrays})
+    return pipeline.Discovery(seen, membership, subpopulations, DiscoveryArrays(proba, prepared=prepared))
 
 
 @pytest.mark.parametrize("kind", ["mlp", "logistic", "conv"])
@@ -48,8 +47,9 @@ def test_victims_that_read_otherwise_than_the_adversary_see_moved_points_too(kin
     scenario = parse(TEXT.format(kind=kind))
     found = discovered(scenario)
     poison = pipeline.poison_of(scenario, found, VictimSpec(1, 1, "poisoned", 0, 1.0))
-    training, job = train.training(scenario, found), train.job(scenario, found, poison)
-    moved = pipeline.moved_pictures(scenario, found.dataset, found.arrays)[poison.moved]
+    victims = victims_of(scenario.model, found.dataset, scenario.seed)
+    training, job = train.training(scenario, found, victims), train.job_for(scenario, found, victims, poison)
+    moved = pipeline.moved_pictures(scenario, found.dataset, found.arrays.moved)[poison.moved]
     plain = found.dataset.aux.images[poison.rows] / np.float32(255)
     assert 0.001 < np.abs(moved - plain).max() <= 0.05 + 1e-6
     if kind == "conv":

@@ -17,6 +17,7 @@ from engine.training.networks.choose import WAYS, train_networks, way_for
 from engine.training.parts import can_fork
 from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.reference.sequential import train_network_sequential
+from engine.training.trial import How, Trial
 from tests.worlds import networks as world
 from tests.worlds.networks import Small
 
@@ -35,30 +36,34 @@ def _one_thread():
 
 
 def conv(side: int = 8) -> models.Network:
-    return models.build(ConvSection(), features=0, classes=3, image=(side, side))
+    return models.network_of(ConvSection(), 3, (side, side))
 
 
 def vgg() -> models.Network:
-    return models.build(VggSection(depth=11), features=0, classes=3, image=(32, 32))
+    return models.network_of(VggSection(depth=11), 3, (32, 32))
 
 
 def resnet() -> models.Network:
-    return models.build(TorchvisionSection(architecture="resnet18"), features=0, classes=3, image=(32, 32))
+    return models.network_of(TorchvisionSection(architecture="resnet18"), 3, (32, 32))
 
 
 def init_of(model, dtype=F64) -> list[torch.Tensor]:
     return model.init(torch.Generator().manual_seed(3), dtype)
 
 
-def fast(model, jobs: list[Job], recipe: Recipe, *, dtype=F64, device=CPU, side=8, rows=40, **more) -> list[Trained]:
+def fast(
+    model, jobs: list[Job], recipe: Recipe, *, dtype=F64, device=CPU, side=8, rows=40, autocast=False, finish=None, way=None, **more
+) -> list[Trained]:
     data = world.training(rows, side=side, device=device)
-    return train_networks(model, init_of(model, dtype), data, jobs, recipe, seed=1, trial=2, device=device, dtype=dtype, **more)
+    return train_networks(
+        model, init_of(model, dtype), data, jobs, recipe, Trial(1, 2, How(device, dtype, autocast), **more), finish, way=way
+    )
 
 
 def slow(model, jobs: list[Job], recipe: Recipe, *, dtype=F64, device=CPU, side=8, rows=40, max_steps=None) -> list[Trained]:
     init = [p.to(device) for p in init_of(model, dtype)]
     data = world.training(rows, side=side, device=device)
-    return [train_network_sequential(model, init, data, job, recipe, seed=1, trial=2, max_steps=max_steps) for job in jobs]
+    return [train_network_sequential(model, init, data, job, recipe, Trial(1, 2, max_steps=max_steps)) for job in jobs]
 
 
 def gaps(a: list[Trained], b: list[Trained]) -> torch.Tensor:
@@ -259,7 +264,7 @@ def test_parts_side_by_side_train_the_same_victims(model, most: float):
     """After the calling process has used threads of its own, too: a fork has none of them."""
     recipe, jobs, seen = Recipe(epochs=3, batch=12, lr=1e-2, augment=True), world.jobs([0, 5, 19], moved=True), []
     [alone] = fast(model, jobs[:1], recipe, workers=2)
-    apart = fast(model, jobs, recipe, workers=2, control=lambda done, total: seen.append((done, total)))
+    apart = fast(model, jobs, recipe, workers=2, on_step=lambda done, total: seen.append((done, total)))
     b = slow(model, jobs, recipe)
     # a bias below batch norm has no gradient but rounding, which Adam divides by little more than itself
     assert gap(apart, b) < most
@@ -302,7 +307,7 @@ def test_a_stop_is_met_within_a_step_or_few(workers: int, way):
 
     threads = torch.get_num_threads()
     with pytest.raises(Interrupted, match="asked for"):
-        fast(Small(), jobs, recipe, workers=workers, control=stop, way=way)
+        fast(Small(), jobs, recipe, workers=workers, on_step=stop, way=way)
     assert torch.get_num_threads() == threads
     assert threading.active_count() >= 1
     with pytest.raises(ChildProcessError):
@@ -315,7 +320,7 @@ def test_data_stay_as_they_were():
     init, recipe = init_of(Small()), Recipe(epochs=1, batch=12, lr=1e-2, augment=True)
     for way in WAYS:
         train_networks(
-            Small(), init, data, world.jobs([7], moved=True), recipe, seed=0, trial=0, device=CPU, dtype=F64, way=way, max_steps=2
+            Small(), init, data, world.jobs([7], moved=True), recipe, Trial(0, 0, How(device=CPU, dtype=F64), max_steps=2), way=way
         )
     assert torch.equal(data.x_NF, copy.x_NF)
     assert torch.equal(data.x_AF, copy.x_AF)

@@ -22,6 +22,7 @@ from engine.training.recipe import Job, Plateau, Recipe, Trained
 from engine.training.reference.sequential import fit, train_sequential
 from engine.training.schedule import Schedule
 from engine.training.sizing import measured_size
+from engine.training.trial import Trial
 from tests.studies.union import train_union
 from tests.worlds import rows as worlds
 from tests.worlds.rows import CPU
@@ -33,13 +34,13 @@ MODELS = [Mlp(7, (10,), 2), Mlp(7, (), 2), Mlp(7, (6, 5), 2), Mlp(7, (10,), 4), 
 def stacked(model: Mlp, jobs: list[Job], recipe: Recipe, *, dtype=torch.float64, device=CPU, classes=None, **more) -> list[Trained]:
     data = worlds.training(classes=model.classes, dtype=dtype, device=device)
     inits = [worlds.init(model, dtype)] * len(jobs)
-    return train_stacked(lambda params: model.stack(params, device, dtype), inits, data, jobs, recipe, seed=1, trial=2, **more)
+    return train_stacked(lambda params: model.stack(params, device, dtype), inits, data, jobs, recipe, Trial(1, 2, **more))
 
 
 def one_by_one(model: Mlp, jobs: list[Job], recipe: Recipe, *, dtype=torch.float64, device=CPU, max_steps=None) -> list[Trained]:
     data = worlds.training(classes=model.classes, dtype=dtype, device=device)
     init = [p.to(device) for p in worlds.init(model, dtype)]
-    return [train_sequential(model, init, data, job, recipe, seed=1, trial=2, max_steps=max_steps) for job in jobs]
+    return [train_sequential(model, init, data, job, recipe, Trial(1, 2, max_steps=max_steps)) for job in jobs]
 
 
 def worst_gap(a: list[Trained], b: list[Trained]) -> float:
@@ -249,7 +250,7 @@ def test_out_of_memory_halves_the_stack_and_goes_on():
     jobs, data = worlds.jobs([0, 5, 9, 30, 14, 2, 60]), worlds.training()
     device, halved = SmallDevice(model, room=2), []
     inits = [worlds.init(model)] * 7
-    got = train_stacked(device, inits, data, jobs, recipe, seed=1, trial=2, on_halved=halved.append)
+    got = train_stacked(device, inits, data, jobs, recipe, Trial(1, 2, on_halved=halved.append))
     assert device.asked == [7, 3, 1, 2, 4, 2, 2]
     assert halved == [3, 1, 2]
     assert worst_gap(got, stacked(model, jobs, recipe)) < 1e-12
@@ -258,9 +259,7 @@ def test_out_of_memory_halves_the_stack_and_goes_on():
 def test_one_victim_too_large_for_the_device_is_said_in_words():
     model = MODELS[0]
     with pytest.raises(RunFailed, match=r"does not fit.*model\.batch"):
-        train_stacked(
-            SmallDevice(model, 0), [worlds.init(model)], worlds.training(), worlds.jobs([3]), Recipe(1, 12, 1e-2), seed=1, trial=2
-        )
+        train_stacked(SmallDevice(model, 0), [worlds.init(model)], worlds.training(), worlds.jobs([3]), Recipe(1, 12, 0.01), Trial(1, 2))
 
 
 def test_other_errors_are_not_taken_for_memory():
@@ -268,13 +267,13 @@ def test_other_errors_are_not_taken_for_memory():
         raise RuntimeError("shapes do not fit")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        train_stacked(broken, [worlds.init(MODELS[0])], worlds.training(), worlds.jobs([3]), Recipe(1, 12, 1e-2), seed=1, trial=2)
+        train_stacked(broken, [worlds.init(MODELS[0])], worlds.training(), worlds.jobs([3]), Recipe(1, 12, 0.01), Trial(1, 2))
 
 
 def test_control_sees_progress_rise_to_the_whole_and_can_stop_training():
     seen = []
     recipe = Recipe(epochs=3, batch=12, lr=1e-2)
-    stacked(MODELS[0], worlds.jobs([3, 4]), recipe, control=lambda done, total: seen.append((done, total)))
+    stacked(MODELS[0], worlds.jobs([3, 4]), recipe, on_step=lambda done, total: seen.append((done, total)))
     assert [d for d, _ in seen] == sorted(d for d, _ in seen)
     assert seen[-1] == (2, 2)
 
@@ -282,7 +281,7 @@ def test_control_sees_progress_rise_to_the_whole_and_can_stop_training():
         raise Interrupted("stopped")
 
     with pytest.raises(Interrupted):
-        stacked(MODELS[0], worlds.jobs([3, 4]), recipe, control=stop)
+        stacked(MODELS[0], worlds.jobs([3, 4]), recipe, on_step=stop)
 
 
 def test_stack_size_follows_speed_and_memory():
@@ -310,7 +309,7 @@ def test_union_visits_every_row_once_and_learns_the_same_task():
     data = worlds.training()
     init = worlds.init(model)
     union = train_union(model, init, data, job, recipe, seed=1, trial=2)
-    shared = train_sequential(model, init, data, job, recipe, seed=1, trial=2)
+    shared = train_sequential(model, init, data, job, recipe, Trial(1, 2))
     x, y = worlds.rows(400, 7, 2, seed=8)
     accuracies = [
         float((model.predict(model.logits(t.params, torch.from_numpy(x))) == torch.from_numpy(y)).double().mean()) for t in (union, shared)
@@ -324,7 +323,7 @@ def test_parts_side_by_side_train_the_same_victims_and_stop_together():
     model, recipe = MODELS[0], Recipe(epochs=5, batch=12, lr=1e-2)
     jobs = worlds.jobs([0, 5, 9, 30, 14, 2, 60])
     seen = []
-    apart = stacked(model, jobs, recipe, workers=3, control=lambda done, total: seen.append(done))
+    apart = stacked(model, jobs, recipe, workers=3, on_step=lambda done, total: seen.append(done))
     assert worst_gap(apart, stacked(model, jobs, recipe)) < 1e-10
     assert [t.epochs for t in apart] == [5] * 7
     assert seen == sorted(seen)
@@ -335,7 +334,7 @@ def test_parts_side_by_side_train_the_same_victims_and_stop_together():
             raise Interrupted("stop was asked for")
 
     with pytest.raises(Interrupted, match="asked for"):
-        stacked(model, jobs, Recipe(epochs=100_000, batch=12, lr=1e-2), workers=3, control=stop)
+        stacked(model, jobs, Recipe(epochs=100_000, batch=12, lr=1e-2), workers=3, on_step=stop)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)  # no part is left behind
 
@@ -346,7 +345,7 @@ def test_what_goes_wrong_in_a_part_is_told_by_the_whole():
     jobs, inits, halved = worlds.jobs([3, 4, 5, 6, 7, 8]), [worlds.init(model)] * 6, []
 
     def train(make_stack):
-        return train_stacked(make_stack, inits, data, jobs, recipe, seed=1, trial=2, workers=2, on_halved=halved.append)
+        return train_stacked(make_stack, inits, data, jobs, recipe, Trial(1, 2, workers=2, on_halved=halved.append))
 
     with pytest.raises(RunFailed, match=r"does not fit.*model\.batch"):
         train(SmallDevice(model, 0))
@@ -379,6 +378,6 @@ def test_a_control_that_holds_holds_the_parts():
             time.sleep(1.0)
 
     with pytest.raises(Interrupted, match="enough"):
-        stacked(MODELS[0], worlds.jobs([3, 4, 5, 6]), Recipe(epochs=1_000_000, batch=12, lr=1e-2), workers=2, control=hold)
+        stacked(MODELS[0], worlds.jobs([3, 4, 5, 6]), Recipe(epochs=1_000_000, batch=12, lr=1e-2), workers=2, on_step=hold)
     steps = np.diff(seen)
     assert steps[7] < 4 * max(steps[i] for i in (5, 6, 8, 9)), "victims went on while the control held"

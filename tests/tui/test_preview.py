@@ -11,13 +11,13 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from engine.arrays import DiscoveryArrays, MovedPoints
 from engine.pipeline.discovery import Discovery
 from engine.preview.process import Answers, Preview, questions
 from engine.rows import Dataset, Membership, Rows
@@ -43,7 +43,7 @@ def preview() -> tuple[Preview, io.StringIO]:
     made = Preview(Answers(out))
     half = np.array([0, 0, 0, 1, 1, 1], np.int32)
     dataset = Dataset("toy", ("no", "yes"), ("x",), rows(6, 0), rows(6, 100), rows(6, 200))
-    made.found = SimpleNamespace(dataset=dataset, membership=Membership(half, half, half), arrays={})
+    made.discovery = Discovery(dataset, Membership(half, half, half), (), DiscoveryArrays())
     return made, out
 
 
@@ -64,9 +64,9 @@ def test_members_are_the_rows_as_a_person_reads_them(preview: tuple[Preview, io.
 
 def test_texts_come_whole_beside_their_rows_and_very_long_ones_say_that_they_are_cut(preview: tuple[Preview, io.StringIO]) -> None:
     asked, out = preview
-    dataset = asked.found.dataset
+    dataset = asked.discovery.dataset
     texts = np.array(["a", "b", "c", "One.<br /><br />Two\x1b[31m.", "x" * 30_000, "é"], object)
-    asked.found.dataset = replace(dataset, aux=replace(dataset.aux, texts=texts))
+    asked.discovery = replace(asked.discovery, dataset=replace(dataset, aux=replace(dataset.aux, texts=texts)))
     asked.answer({"members": 1, "split": "aux"})
     answer = told(out)[0]["members"]
     assert answer["texts"][0] == texts[3]
@@ -99,9 +99,9 @@ def pictured() -> tuple[Preview, io.StringIO]:
     out = io.StringIO()
     made = Preview(Answers(out))
     half = (np.arange(24) % 2).astype(np.int32)
-    arrays = {"distance_A": np.arange(24, 0, -1, dtype=np.float32), "proba_aux_AC": np.full((24, 3), 1 / 3, np.float32)}
+    arrays = DiscoveryArrays(np.full((24, 3), 1 / 3, np.float32), np.arange(24, 0, -1, dtype=np.float32))
     found = subpopulations(2)
-    made.found = Discovery(
+    made.discovery = Discovery(
         picture_world.dataset(), Membership(half, half, half), tuple(replace(s, target_label="cat", aux_rows=12) for s in found), arrays
     )
     made.scenario = parse(worlds.SCENARIO)
@@ -151,14 +151,16 @@ def test_moved_points_are_shown_as_they_were_moved(pictured: tuple[Preview, io.S
     attack = GradientSection(bound=0.5, alphas=(1.0,), target_label=asked.scenario.attack.target_label)
     asked.scenario = asked.scenario.model_copy(update={"attack": attack})
     asked.answer({"poison": 1, "alpha": 1.0, "limit": 1, "pixels": 16})
-    rows = np.flatnonzero(asked.found.membership.aux == 1)
-    moved = {
-        "moved.rows": rows.astype(np.int64),
-        "moved.subpopulation": np.ones(len(rows), np.int32),
-        "moved.delta": np.full((len(rows), 16, 16, 3), 127, np.int8),
-        "moved.share": np.full(len(rows), 0.75, np.float32),
-    }
-    asked.found = replace(asked.found, arrays={**asked.found.arrays, **moved})
+    rows = np.flatnonzero(asked.discovery.membership.aux == 1)
+    moved = MovedPoints(
+        rows=rows.astype(np.int64),
+        subpopulation=np.ones(len(rows), np.int32),
+        before=np.zeros(len(rows)),
+        after=np.ones(len(rows)),
+        share=np.full(len(rows), 0.75, np.float32),
+        delta=np.full((len(rows), 16, 16, 3), 127, np.int8),
+    )
+    asked.discovery = replace(asked.discovery, arrays=replace(asked.discovery.arrays, prepared=moved))
     asked.answer({"poison": 1, "alpha": 1.0, "limit": 1, "pixels": 16})
     before, after = (answer["members"] for answer in told(out))
     assert before["note"] == "as they are drawn: a run moves their pixels"
@@ -174,7 +176,7 @@ def test_what_goes_wrong_is_an_answer_in_words(preview: tuple[Preview, io.String
     asked.answer({"juggle": 3})
     asked.answer({"discover": "title = 3", "data": str(tmp_path)})
     asked.answer({"run": "nobody", "store": str(tmp_path / "none.db"), "data": str(tmp_path)})
-    asked.found = None
+    asked.discovery = None
     asked.answer({"members": 1})
     said = [answer["error"] for answer in told(out)]
     assert len(said) == 5

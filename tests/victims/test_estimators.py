@@ -19,9 +19,10 @@ from engine.errors import Interrupted, RequestError
 from engine.rows import Dataset, Rows
 from engine.scenario.sections import EstimatorKeys
 from engine.training.recipe import Job
+from engine.training.trial import How, Trial
 from engine.victims import estimators
 from engine.victims.choose import family_of, see, victims_of
-from engine.victims.family import How, Trial, training_of
+from engine.victims.family import training_of
 from tests.victims.test_victims import pictures
 
 CPU = How(torch.device("cpu"), torch.float32)

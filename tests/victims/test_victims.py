@@ -13,9 +13,10 @@ import torch
 from engine.errors import RequestError
 from engine.rows import Dataset, Rows
 from engine.training.recipe import Job, Trained
+from engine.training.trial import How, Trial
 from engine.victims.choose import family_of, see, victims_of
 from engine.victims.encoders import PictureHeads
-from engine.victims.family import How, Trial, training_of
+from engine.victims.family import training_of
 from engine.victims.networks import Networks
 from tests.worlds import sections
 

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.arrays import Prepared
+from engine.attacks import poison as attacks
+from engine.attacks.model import AdversaryModel
 from engine.rows import Dataset, Membership, Rows, Subpopulation
 from engine.scenario.sections import AttackSection
 from tests.worlds import sections
@@ -34,6 +37,26 @@ def pictures(classes: int = 3, subpopulations: int = 4, seed: int = 0) -> tuple[
     )
     data = Dataset("toy", tuple("abcd"[:classes]), (), rows(0), rows(n), rows(2 * n))
     return data, Membership(member, member, member), found
+
+
+def prepare(
+    attack: AttackSection,
+    subpopulations: Sequence[Subpopulation],
+    dataset: Dataset,
+    membership: Membership,
+    adversary: AdversaryModel,
+    *,
+    trials: Sequence[int],
+    seed: int = 0,
+    proba_aux: np.ndarray | None = None,
+    progress: attacks.Progress = lambda what, share: None,
+    check: attacks.Check = lambda: None,
+) -> Prepared | None:
+    """What the attack of a section works out, with nobody who is told of it."""
+    return attacks.attack_of(attack).prepare(
+        attack, subpopulations, dataset, membership, adversary,
+        seed=seed, trials=trials, proba_aux=proba_aux, progress=progress, check=check,
+    )  # fmt: skip
 
 
 @dataclass

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from engine import paper
+from engine.arrays import DiscoveryArrays
 from engine.rows import Membership, Subpopulation, VictimResult, VictimSpec
 from engine.tables.world import Facts
 
@@ -20,6 +21,7 @@ class Discovered:
     membership: Membership
     y_test: np.ndarray
     classes: tuple[str, ...]
+    arrays: DiscoveryArrays = field(default_factory=DiscoveryArrays)
 
 
 FACTS = Facts(

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from engine.arrays import DiscoveryArrays
+from engine.pipeline.discovery import Discovery, StackJob
 from engine.rows import Dataset, Membership, Rows, StackPlan, Subpopulation, VictimResult, VictimSpec
 from engine.scenario.sections import Scenario
 from engine.seeds import generator
@@ -41,18 +42,8 @@ nice = 1
 STACKS, VICTIMS, TEST_ROWS, STEPS = 6, 27, 80, 20
 
 
-@dataclass(frozen=True)
-class Discovery:
-    dataset: Dataset
-    membership: Membership
-    subpopulations: tuple[Subpopulation, ...]
-    arrays: Mapping[str, np.ndarray]
-
-
 class FakePipeline:
-    """What `engine.pipeline.order` offers a worker."""
-
-    Discovery = Discovery
+    """What `engine.pipeline.order.RunPipeline` offers a worker."""
 
     def __init__(
         self, step_s: float = 0.0, fail_at: int | None = None, on_step: Callable[[int, int], None] = lambda stack, step: None
@@ -73,18 +64,16 @@ class FakePipeline:
             "digits", ("no", "yes"), ("x",), rows(60, 0), rows(60, 100), rows(TEST_ROWS, 200), {"fake.csv": "md5:0"}, (), ("a fake",)
         )
 
-    def discover(self, scenario: Scenario, data_dir: Path, *, device: str, log: Any, progress: Any, control: Any) -> Discovery:
+    def discover(self, scenario: Scenario, data_dir: Path, *, device: str, log: Any, progress: Any, on_step: Any) -> Discovery:
         self.discovered += 1
         dataset = self.load(scenario, data_dir, log=log, progress=progress)
-        control(1, 1)
+        on_step(1, 1)
         member = Membership(*(np.arange(n, dtype=np.int32) % 4 for n in (60, 60, TEST_ROWS)))
         found = tuple(
             Subpopulation(i, f"group {i}", 15, 15, TEST_ROWS // 4, {"no": 0.5, "yes": 0.5}, 0.75, 0.875, 0.9, "yes", True) for i in range(4)
         )
         log("four groups")
-        return Discovery(
-            dataset, member, found, {"proba_aux_AC": generator(scenario.seed, "fake proba").random((60, 2)).astype(np.float32)}
-        )
+        return Discovery(dataset, member, found, DiscoveryArrays(generator(scenario.seed, "fake proba").random((60, 2)).astype(np.float32)))
 
     def deviations(self, scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
         return dataset.deviations
@@ -101,17 +90,16 @@ class FakePipeline:
             stacks += [StackPlan(len(stacks), trial, tuple(specs[:5])), StackPlan(len(stacks) + 1, trial, tuple(specs[5:]))]
         return tuple(stacks)
 
-    def train_stack(
-        self, scenario: Scenario, discovery: Discovery, stack: StackPlan, device: str, control: Any, log: Any
-    ) -> list[VictimResult]:
+    def train_stack(self, job: StackJob, on_step: Any, log: Any) -> list[VictimResult]:
+        stack = job.stack
         for step in range(STEPS):
             time.sleep(self.step_s)
             self.on_step(stack.index, step)
-            control(step + 1, STEPS)
+            on_step(step + 1, STEPS)
         if stack.index == self.fail_at:
             raise RuntimeError("the fake was told to fail")
         self.trained.append(stack.index)
-        return [victim(scenario.seed, spec, discovery.dataset.test.y) for spec in stack.victims]
+        return [victim(job.scenario.seed, spec, job.discovery.dataset.test.y) for spec in stack.victims]
 
 
 def victim(seed: int, spec: VictimSpec, y_test: np.ndarray) -> VictimResult:

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.models.softmax import SoftmaxModel
 from engine.training.recipe import Job, Training
 
 
 @dataclass(frozen=True)
-class Small:
+class Small(SoftmaxModel):
     """A convolution, a pool and a dense layer; optionally batch norm between and dropout before the last."""
 
     classes: int = 3
@@ -45,14 +46,11 @@ class Small:
             z = F.dropout(z, 0.3, training)
         return z @ params[2] + params[3]
 
-    def losses(self, logits_BO: Tensor, y_B: Tensor) -> Tensor:
-        return F.cross_entropy(logits_BO, y_B, reduction="none")
+    @property
+    def kernels(self) -> tuple[int, ...]:
+        return 0, 2
 
-    def penalty(self, params: Sequence[Tensor]) -> Tensor:
-        return (params[0].square().sum() + params[2].square().sum()) / 2
-
-    def predict(self, logits_BO: Tensor) -> Tensor:
-        return logits_BO.argmax(-1).to(torch.uint8)
+    cuts_batches = False
 
 
 def pictures(rows: int, side: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

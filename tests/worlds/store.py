@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from engine.arrays import DiscoveryArrays
 from engine.rows import Column, Membership, StackPlan, Subpopulation, Table, TableSpec, VictimResult, VictimSpec
 from engine.store import Store
 
@@ -46,6 +47,6 @@ def discovered(store: Store, run_id: str) -> tuple[Sequence[Subpopulation], Memb
         y_test=np.array([1, 0, 1], np.int64),
         classes=["no", "yes"],
         provenance={"device": "cpu", "data": {"a": "md5:1"}},
-        arrays={"proba": np.array([[0.1, 0.9]], np.float32)},
+        arrays=DiscoveryArrays(np.array([[0.1, 0.9]], np.float32)),
     )
     return found, members

@@ -15,7 +15,7 @@ from textual.containers import Horizontal
 from textual.widgets import Input
 
 from engine.rows import RunRow
-from tui.dialogs.base import Dialog
+from tui.dialogs.writing import WritingDialog
 from tui.presenters import format as fmt
 from tui.widgets.lines import Lines
 from tui.widgets.plain import Label, Static
@@ -23,7 +23,7 @@ from tui.widgets.plain import Label, Static
 BAR = 32  # cells
 
 
-class EverythingDialog(Dialog[None]):
+class EverythingDialog(WritingDialog):
     """Asks for a folder and writes. Closing it while it writes leaves the writing to end by itself; how it ended is said then."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -48,8 +48,7 @@ class EverythingDialog(Dialog[None]):
         yield Static("", id="outcome", classes="said")
 
     def _default(self) -> Path:
-        folder = Path(self.host.settings.get("export_folder", "") or ".")
-        name = "".join(char if char.isalnum() or char in "-_." else "-" for char in self.runs[0].name)[:40].strip("-.") or "run"
+        folder, name = self.folder_and_name(self.runs[0])
         return folder / "-".join([name, *(run.id for run in self.runs[:4])])
 
     def on_mount(self) -> None:
@@ -68,17 +67,15 @@ class EverythingDialog(Dialog[None]):
             return
         if self.since is not None:
             return
-        text = self.query_one(Input).value.strip()
-        if not text:
-            self._say("name a folder to write to", good=False)
+        folder = self.path_given(self.query_one(Input).value, "a folder to write to")
+        if folder is None:
             return
-        folder = Path(text).expanduser().absolute()
         if folder.exists() and not folder.is_dir():
-            self._say(f"{folder} is a file; name a folder", good=False)
+            self.say(f"{folder} is a file; name a folder", good=False)
             return
         self.host.settings.put("export_folder", str(folder.parent))
         self.since = monotonic()
-        self._say("", good=None)
+        self.say("", good=None)
         self._progress("reading", 0.0)
         self._write(folder)
 
@@ -98,10 +95,10 @@ class EverythingDialog(Dialog[None]):
                 rebuild(store, [run.id for run in self.runs])
                 written = export_all(store, [run.id for run in self.runs], folder, progress=progress)
         except Exception as error:  # whatever it is, it must be said here
-            said, good = f"✗ {error}", False
+            outcome, good = f"✗ {error}", False
         else:
-            said, good = f"✓ {fmt.plural(len(written), 'file')} written; read {folder / 'report.md'}", True
-        host.call_from_thread(self._done, said, good)
+            outcome, good = f"✓ {fmt.plural(len(written), 'file')} written; read {folder / 'report.md'}", True
+        host.call_from_thread(self.done, outcome, good)
 
     def _progress(self, what: str, share: float) -> None:
         if not self.is_attached or self.since is None:
@@ -110,16 +107,8 @@ class EverythingDialog(Dialog[None]):
         left = f"  {fmt.duration(spent * (1 - share) / share)} left" if 0.05 < share < 1 else ""
         self.query_one(Lines).show([Text(f"{fmt.bar(share, BAR)} {int(share * 100):3d} %{left}  {what}")])
 
-    def _done(self, said: str, good: bool) -> None:
+    def done(self, outcome: str, good: bool) -> None:
         self.since = None
         if self.is_attached:
             self.query_one(Lines).show([])
-            self._say(said, good)
-        else:
-            self.app.notify(said, severity="information" if good else "error", timeout=10)
-
-    def _say(self, said: str, good: bool | None) -> None:
-        outcome = self.query_one("#outcome", Static)
-        outcome.update(said)
-        outcome.set_class(good is False, "-bad")
-        outcome.set_class(good is True, "-written")
+        super().done(outcome, good)

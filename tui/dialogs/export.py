@@ -13,7 +13,7 @@ from textual.containers import Horizontal
 from textual.widgets import Input
 
 from engine.rows import RunRow
-from tui.dialogs.base import Dialog
+from tui.dialogs.writing import WritingDialog
 from tui.presenters import format as fmt
 from tui.services.preview import PreviewProcess
 from tui.widgets.choice import Choice
@@ -22,7 +22,7 @@ from tui.widgets.plain import Label, Static
 FORMATS = ("csv", "parquet", "json", "md", "tex")
 
 
-class ExportDialog(Dialog[None]):
+class ExportDialog(WritingDialog):
     """only: the keys of the rows on screen, in its order; None for the whole table in its own order. others: runs held against `run`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -60,8 +60,7 @@ class ExportDialog(Dialog[None]):
         return f"{len(self.only):,} of {fmt.plural(self.rows, 'row')}, filtered and ordered as on screen"
 
     def _default(self, format: str) -> Path:
-        folder = Path(self.host.settings.get("export_folder", "") or ".")
-        name = "".join(char if char.isalnum() or char in "-_." else "-" for char in self.run.name)[:40].strip("-.") or "run"
+        folder, name = self.folder_and_name(self.run)
         ids = "-".join([self.run.id, *(run.id for run in self.others[:3])])
         return folder / f"{name}-{ids}-{self.table}.{format}"
 
@@ -79,32 +78,25 @@ class ExportDialog(Dialog[None]):
         if dot and ending in FORMATS:
             path.value = f"{stem}.{event.value}"
 
-    def action_close(self) -> None:
-        self.dismiss(None)
-
     def action_write(self) -> None:
         if self.query_one("#outcome").has_class("-written"):
             self.dismiss(None)
             return
-        text, format = self.query_one(Input).value.strip(), self.query_one(Choice).value
-        if not text:
-            self._say("name a file to write", good=False)
+        path, format = self.path_given(self.query_one(Input).value, "a file to write"), self.query_one(Choice).value
+        if path is None:
             return
-        path = Path(text).expanduser().absolute()
         self.host.settings.put("export_format", format)
         self.host.settings.put("export_folder", str(path.parent))
-        self._say("writing…", good=None)
+        self.say("writing…", good=None)
         self._write(path, format)
 
     def action_sheet(self) -> None:
         """Pictures of the run's subpopulations, beside the file named: the same as `subpop export RUN --contact-sheet`."""
-        text = self.query_one(Input).value.strip()
-        if not text:
-            self._say("name a file to write", good=False)
+        path = self.path_given(self.query_one(Input).value, "a file to write")
+        if path is None:
             return
-        path = Path(text).expanduser().absolute()
         path = path.with_name(f"{path.name.removesuffix(path.suffix).removesuffix(f'-{self.table}')}-pictures.png")
-        self._say("drawing the contact sheet…", good=None)
+        self.say("drawing the contact sheet…", good=None)
         self._draw(path)
 
     @work(exclusive=True, group="sheet", exit_on_error=False)
@@ -117,12 +109,12 @@ class ExportDialog(Dialog[None]):
     def _answered(self, answer: dict[str, Any]) -> None:
         if "progress" in answer:
             if self.is_attached:
-                self._say(f"drawing the contact sheet: {answer['progress'][0]} {int(100 * answer['progress'][1])} %", good=None)
+                self.say(f"drawing the contact sheet: {answer['progress'][0]} {int(100 * answer['progress'][1])} %", good=None)
         elif "written" in answer:
-            self._done(f"✓ {fmt.plural(int(answer['rows']), 'subpopulation')} drawn in {answer['written']}", True)
+            self.done(f"✓ {fmt.plural(int(answer['rows']), 'subpopulation')} drawn in {answer['written']}", True)
             self.process.close()
         elif "error" in answer:
-            self._done(f"✗ {answer['error']}", False)
+            self.done(f"✗ {answer['error']}", False)
             self.process.close()
 
     def on_unmount(self) -> None:
@@ -141,19 +133,7 @@ class ExportDialog(Dialog[None]):
                 rebuild(store, [ids] if isinstance(ids, str) else ids)
                 count = export(store, ids, self.table, format, path, only=self.only)
         except Exception as error:  # whatever it is, it must be said here
-            said, good = f"✗ {error}", False
+            outcome, good = f"✗ {error}", False
         else:
-            said, good = f"✓ {fmt.plural(count, 'row')} written to {path}", True
-        host.call_from_thread(self._done, said, good)
-
-    def _done(self, said: str, good: bool) -> None:
-        if self.is_attached:
-            self._say(said, good)
-        else:
-            self.app.notify(said, severity="information" if good else "error", timeout=10)
-
-    def _say(self, said: str, good: bool | None) -> None:
-        outcome = self.query_one("#outcome", Static)
-        outcome.update(said)
-        outcome.set_class(good is False, "-bad")
-        outcome.set_class(good is True, "-written")
+            outcome, good = f"✓ {fmt.plural(count, 'row')} written to {path}", True
+        host.call_from_thread(self.done, outcome, good)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.rows import Column, Table, TableSpec
@@ -81,12 +81,9 @@ SAYS = {
 }
 
 
-def records(table: Table | None) -> Iterator[Record]:
+def records(table: Table | None) -> list[Record]:
     """The rows of a table by column name; nothing where there is no table."""
-    if table is not None:
-        names = [column.name for column in table.spec.columns]
-        for row in table.rows:
-            yield dict(zip(names, row, strict=True))
+    return [] if table is None else table.records()
 
 
 def of(tables: Mapping[str, Table], name: str, index: int) -> list[Record]:

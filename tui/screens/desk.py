@@ -19,7 +19,6 @@ from tui.messages import StoreMoved
 from tui.presenters import desk as desk_rows
 from tui.presenters import format as fmt
 from tui.presenters import runs as run_words
-from tui.screens.base import ModeScreen
 from tui.screens.desk_looking import OF_ROWS, Data, DeskLooking
 from tui.screens.looking import NO_MEMBERS
 from tui.widgets.members_pane import MembersPane
@@ -40,7 +39,7 @@ READING = "reading what the victims predict"
 AGAIN_S = 2.0  # a run at work is read anew at most this often
 
 
-class DeskScreen(DeskLooking, ModeScreen):
+class DeskScreen(DeskLooking):
     """`others`: the subpopulations in the order they were shown in, which [ and ] turn through."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

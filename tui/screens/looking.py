@@ -1,28 +1,22 @@
-"""Looking at a subpopulation's rows: its members of a split, or its poison; as a table or as pictures. Mixed into screens that do."""
+"""Looking at a subpopulation's rows: its members of a split, or its poison; as a table or as pictures."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual import work
 
 from engine.rows import Column, TableSpec
 from tui.presenters import members
+from tui.screens.base import ModeScreen
 from tui.services.preview import PreviewProcess
 from tui.widgets.members_pane import MembersPane
 from tui.widgets.pictures.pane import PicturePane
 
-if TYPE_CHECKING:
-    from tui.screens.base import ModeScreen
-
-    Base = ModeScreen
-else:
-    Base = object
-
 NO_MEMBERS = TableSpec("members", (Column("row", "int"), Column("class", "text")), ("row",))
 
 
-class Looking(Base):
+class Looking(ModeScreen):
     """The screen has a MembersPane `#members` and a PicturePane; its classes -members and -pictures say which of them is there."""
 
     process: PreviewProcess

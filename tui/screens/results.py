@@ -14,7 +14,6 @@ from engine.tables.columns import SPECS
 from tui.messages import StoreMoved
 from tui.presenters import format as fmt
 from tui.presenters import runs as run_words
-from tui.screens.base import ModeScreen
 from tui.screens.run_keep import KEEPING, RunKeeping
 from tui.services.store import TableFeed, table_names
 from tui.widgets.table.live import LiveTable
@@ -25,7 +24,7 @@ WHOLE = "predictions"  # made at export, never shown
 ABOUT = "subpopulation"  # the column of tables whose rows are about one: they are opened and marked by it
 
 
-class ResultsScreen(RunKeeping, ModeScreen):
+class ResultsScreen(RunKeeping):
     """One table at a time, of the run chosen in Runs; `[` and `]` turn to another run, `t` to another table.
 
     Marks are of the run's subpopulations, whatever table they were set in.

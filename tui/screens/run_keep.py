@@ -12,14 +12,10 @@ from textual.binding import Binding
 from engine.printable import fault
 from engine.rows import RunRow
 from tui.dialogs.ask_path import AskPath, AskText
+from tui.screens.base import ModeScreen
 
 if TYPE_CHECKING:
-    from tui.screens.base import ModeScreen
     from tui.session import Session
-
-    Base = ModeScreen
-else:
-    Base = object
 
 SUFFIX = ".subpop"
 OPEN_BUNDLE = "open a run that somebody bundled"
@@ -42,8 +38,8 @@ class AskNote(AskText):
         return fault(value) if len(value) <= NOTE else f"{len(value) - NOTE} characters too many"
 
 
-class RunKeeping(Base):
-    """Mixed into screens that show a run; `KEEPING` are the keys."""
+class RunKeeping(ModeScreen):
+    """A screen that shows a run; `KEEPING` are the keys."""
 
     @property
     def run_shown(self) -> RunRow | None:

@@ -17,7 +17,6 @@ from engine.rows import RunRow
 from engine.tables.columns import SPECS
 from tui.messages import StoreMoved
 from tui.presenters import runs as run_words
-from tui.screens.base import ModeScreen
 from tui.screens.run_actions import RunActions
 from tui.screens.run_keep import KEEPING
 from tui.services.devices import Meter, gpu_words
@@ -34,7 +33,7 @@ NO_RUNS = "none yet: 1 opens the plan, enter launches from it"
 NO_DAMAGE = "rows come when the first victims are trained"
 
 
-class RunsScreen(RunActions, ModeScreen):
+class RunsScreen(RunActions):
     """The run under the cursor of the list is the one shown below it, and the one that Results opens. Marked runs are compared."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -20,7 +20,6 @@ from tui.messages import StoreMoved
 from tui.presenters import about, members
 from tui.presenters import format as fmt
 from tui.presenters import runs as run_words
-from tui.screens.base import ModeScreen
 from tui.screens.looking import NO_MEMBERS, Looking
 from tui.services.store import TableFeed
 from tui.widgets.lines import Lines
@@ -48,7 +47,7 @@ class Subject:
     no_account: str = ""  # why it cannot be read
 
 
-class SubpopulationsScreen(Looking, ModeScreen):
+class SubpopulationsScreen(Looking):
     """A scenario is discovered in a process of its own; a run's subpopulations come from the store, its members from the data."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

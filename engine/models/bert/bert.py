@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from engine.errors import RequestError
 from engine.models.bert.files import BertShape, BertSource, digest_of, encoder_names, encoder_shapes, pooler_names
 from engine.models.bert.last_layer import CLASSIFIER, LastLayer
+from engine.models.softmax import SoftmaxModel
 
 TABLES = 5  # tensors of the embeddings: three tables, layer norm's scale and bias
 PER_LAYER = 16
@@ -29,7 +30,7 @@ LAST_LAYER_DEVIATION = (
 )
 
 
-class Bert:
+class Bert(SoftmaxModel):
     """A whole encoder with pooler and classifier. A network as `network.py` has it, whose pixels are tokens.
 
     length: tokens of a row; classes: of the classifier, which is always drawn anew.
@@ -54,10 +55,10 @@ class Bert:
 
     def init(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[Tensor]:
         """A trial's initial weights: the checkpoint's, and what it lacks drawn from the generator as transformers draws BERT's."""
-        given = self.source.tensors or {}
+        checkpoint = self.source.tensors or {}
         return [
-            given[name].to(dtype, copy=True)
-            if name in given and not name.startswith(CLASSIFIER)
+            checkpoint[name].to(dtype, copy=True)
+            if name in checkpoint and not name.startswith(CLASSIFIER)
             else drawn(name, size, self.shape, generator, dtype)
             for name, size in zip(self.names, self.shapes, strict=True)
         ]
@@ -126,24 +127,6 @@ class Bert:
     def _norm(self, x_BTW: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
         return F.layer_norm(x_BTW, (self.width,), scale, bias, self.shape.eps)
 
-    # ---- loss -------------------------------------------------------------------------------------------------------
-
-    def losses(self, logits_BO: Tensor, y_B: Tensor) -> Tensor:
-        """Cross-entropy of each row [batch], nats."""
-        return F.cross_entropy(logits_BO, y_B, reduction="none")
-
-    def penalty(self, params: Sequence[Tensor]) -> Tensor:
-        """Half the squared norm of the kernels and tables; no biases, no scales of a normalisation."""
-        return sum((params[at].square().sum() for at in self.kernels), start=params[0].new_zeros(())) / 2
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Class probabilities [..., classes]."""
-        return torch.softmax(logits, -1)
-
-    def predict(self, logits: Tensor) -> Tensor:
-        """Predicted classes, uint8 [...]; ties go to the lowest class."""
-        return logits.argmax(-1).to(torch.uint8)
-
     # ---- what it is -------------------------------------------------------------------------------------------------
 
     @property
@@ -151,6 +134,7 @@ class Bert:
         return max(self.shape.attention_dropout, self.shape.hidden_dropout, self.shape.classifier_dropout) > 0
 
     has_batch_norm = False
+    cuts_batches = True
 
     def notes(self) -> tuple[str, ...]:
         """What dropout means for victims that are compared within a trial."""

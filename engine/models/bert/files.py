@@ -149,63 +149,67 @@ def settings_of(path: Path) -> dict[str, Any]:
     """A model's config.json. MissingData where there is none, BadData where it is no JSON object."""
     where = str(path)
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise MissingData(
             f"there is no {CONFIG}", where=str(path.parent), next="give a folder that transformers' save_pretrained wrote"
         ) from None
     except (OSError, ValueError) as error:
         raise BadData(f"cannot be read ({error})", where=where, next="get the file anew") from error
-    if not isinstance(said, dict):
+    if not isinstance(settings, dict):
         raise BadData("holds no object", where=where, next="get the file anew")
-    return said
+    return settings
 
 
 def _shape(path: Path) -> BertShape:
-    where, said = str(path), settings_of(path)
-    if said.get("model_type", "bert") != "bert":
-        raise BadData(f"is of {said['model_type']!r}, not of a BERT", where=where, next="use a model whose model_type is bert")
-    if said.get("position_embedding_type", "absolute") != "absolute" or said.get("is_decoder") or said.get("add_cross_attention"):
+    where, settings = str(path), settings_of(path)
+    if settings.get("model_type", "bert") != "bert":
+        raise BadData(f"is of {settings['model_type']!r}, not of a BERT", where=where, next="use a model whose model_type is bert")
+    if (
+        settings.get("position_embedding_type", "absolute") != "absolute"
+        or settings.get("is_decoder")
+        or settings.get("add_cross_attention")
+    ):
         raise BadData("is not of a plain BERT encoder (relative positions, or a decoder)", where=where, next="use another model")
-    act = said.get("hidden_act", "gelu")
+    act = settings.get("hidden_act", "gelu")
     if act not in GELU:
         raise BadData(f"has the activation {act!r}", where=where, next=f"use a model with one of {', '.join(GELU)}")
     plain = BertShape()
-    hidden_dropout = _number(said, "hidden_dropout_prob", plain.hidden_dropout, where)
+    hidden_dropout = _number(settings, "hidden_dropout_prob", plain.hidden_dropout, where)
     shape = BertShape(
-        width=_count(said, "hidden_size", plain.width, where),
-        layers=_count(said, "num_hidden_layers", plain.layers, where),
-        heads=_count(said, "num_attention_heads", plain.heads, where),
-        inner=_count(said, "intermediate_size", plain.inner, where),
-        vocabulary=_count(said, "vocab_size", plain.vocabulary, where),
-        positions=_count(said, "max_position_embeddings", plain.positions, where),
-        types=_count(said, "type_vocab_size", plain.types, where),
-        eps=_number(said, "layer_norm_eps", plain.eps, where),
+        width=_count(settings, "hidden_size", plain.width, where),
+        layers=_count(settings, "num_hidden_layers", plain.layers, where),
+        heads=_count(settings, "num_attention_heads", plain.heads, where),
+        inner=_count(settings, "intermediate_size", plain.inner, where),
+        vocabulary=_count(settings, "vocab_size", plain.vocabulary, where),
+        positions=_count(settings, "max_position_embeddings", plain.positions, where),
+        types=_count(settings, "type_vocab_size", plain.types, where),
+        eps=_number(settings, "layer_norm_eps", plain.eps, where),
         gelu=GELU[act],
-        attention_dropout=_number(said, "attention_probs_dropout_prob", plain.attention_dropout, where),
+        attention_dropout=_number(settings, "attention_probs_dropout_prob", plain.attention_dropout, where),
         hidden_dropout=hidden_dropout,
-        classifier_dropout=_number(said, "classifier_dropout", hidden_dropout, where),
-        std=_number(said, "initializer_range", plain.std, where),
+        classifier_dropout=_number(settings, "classifier_dropout", hidden_dropout, where),
+        std=_number(settings, "initializer_range", plain.std, where),
     )
     if shape.width % shape.heads:
         raise BadData(f"has {shape.heads} heads for a width of {shape.width}", where=where, next="get the file anew")
     return shape
 
 
-def _count(said: Mapping[str, Any], key: str, default: int, where: str) -> int:
-    found = said.get(key, default)
-    if not isinstance(found, int) or isinstance(found, bool) or not 1 <= found <= 10_000_000:
-        raise BadData(f"has {key} = {found!r}, and a whole number from 1 is wanted", where=where, next="get the file anew")
-    return found
+def _count(settings: Mapping[str, Any], key: str, default: int, where: str) -> int:
+    count = settings.get(key, default)
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= 10_000_000:
+        raise BadData(f"has {key} = {count!r}, and a whole number from 1 is wanted", where=where, next="get the file anew")
+    return count
 
 
-def _number(said: Mapping[str, Any], key: str, default: float, where: str) -> float:
-    found = said.get(key)
-    if found is None:
+def _number(settings: Mapping[str, Any], key: str, default: float, where: str) -> float:
+    number = settings.get(key)
+    if number is None:
         return default
-    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 <= found < 1:
-        raise BadData(f"has {key} = {found!r}, and a number from 0 to under 1 is wanted", where=where, next="get the file anew")
-    return float(found)
+    if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number < 1:
+        raise BadData(f"has {key} = {number!r}, and a number from 0 to under 1 is wanted", where=where, next="get the file anew")
+    return float(number)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -230,10 +234,10 @@ def weight_files(folder: Path) -> list[Path]:
 
 @lru_cache(maxsize=4)
 def _tensors(stamps: tuple[tuple[Path, int, int], ...]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for path, _, _ in stamps:
-        found |= weights.read(path)
-    named = {_today(name): tensor.detach().float() for name, tensor in found.items() if tensor.is_floating_point()}
+        tensors |= weights.read(path)
+    named = {_today(name): tensor.detach().float() for name, tensor in tensors.items() if tensor.is_floating_point()}
     return named
 
 
@@ -285,8 +289,8 @@ def pooler_names() -> tuple[str, str]:
 
 def digest_of(tensors: Mapping[str, Tensor], shape: BertShape) -> str:
     """16 hexadecimal digits of some of an encoder's tensors and what else its states depend on."""
-    found = blake2b(repr((shape.heads, shape.eps, shape.gelu)).encode(), digest_size=8)
+    digest = blake2b(repr((shape.heads, shape.eps, shape.gelu)).encode(), digest_size=8)
     for name in sorted(tensors):
-        found.update(name.encode())
-        found.update(tensors[name].detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

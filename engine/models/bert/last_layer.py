@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.models.bert.stack import LastLayerStack
+from engine.models.softmax import SoftmaxModel
 from engine.steps import Kept
 
 LAYER = (
@@ -32,7 +33,7 @@ GELU = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}  # hidd
 
 
 @dataclass(frozen=True)
-class LastLayer:
+class LastLayer(SoftmaxModel):
     """Sizes and rates of the trained part. A victim is a list of tensors in the order of `names`, as transformers has them: a dense
     layer's weight is [outputs, inputs].
 
@@ -82,14 +83,14 @@ class LastLayer:
 
     def init(self, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> list[Tensor]:
         """Random weights as transformers draws BERT's: normal kernels, biases zero, layer norm's scales one."""
-        found = []
+        params = []
         for name, shape in zip(self.names, self.shapes, strict=True):
             if len(shape) == 2:
                 # drawn in float64 so that both precisions start from the same weights
-                found.append((torch.randn(shape, generator=generator, dtype=torch.float64) * self.std).to(dtype))
+                params.append((torch.randn(shape, generator=generator, dtype=torch.float64) * self.std).to(dtype))
             else:
-                found.append(torch.full(shape, float(name.endswith("LayerNorm.weight")), dtype=dtype))
-        return found
+                params.append(torch.full(shape, float(name.endswith("LayerNorm.weight")), dtype=dtype))
+        return params
 
     @property
     def has_dropout(self) -> bool:
@@ -133,19 +134,3 @@ class LastLayer:
     def head_of(self, params: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The classifier: kernel [width, classes] and bias [classes]."""
         return params[-2].t(), params[-1]
-
-    def losses(self, logits_BO: Tensor, y_B: Tensor) -> Tensor:
-        """Cross-entropy of each row [batch], nats."""
-        return F.cross_entropy(logits_BO, y_B, reduction="none")
-
-    def penalty(self, params: Sequence[Tensor]) -> Tensor:
-        """Half the squared norm of the kernels."""
-        return sum((params[at].square().sum() for at in self.kernels), start=params[0].new_zeros(())) / 2
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Class probabilities [..., classes]."""
-        return torch.softmax(logits, -1)
-
-    def predict(self, logits: Tensor) -> Tensor:
-        """Predicted classes, uint8 [...]; ties go to the lowest class."""
-        return logits.argmax(-1).to(torch.uint8)

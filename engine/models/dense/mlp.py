@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.models.dense.stack import DenseStack
+from engine.models.softmax import SoftmaxModel
 from engine.scenario.sections import MlpSection
 
 
 @dataclass(frozen=True)
-class Mlp:
+class Mlp(SoftmaxModel):
     """ReLU layers, then one logit for two classes (as scikit-learn's MLPClassifier, where `one_logit`) or one per class.
 
     Parameters of one victim are a list [W_1, b_1, ..., W_L, b_L] with W_l [fan in, fan out] and b_l [fan out].
@@ -66,28 +67,25 @@ class Mlp:
             activations.append(z if layer == len(params) // 2 - 1 else torch.relu(z))
         return activations
 
+    @property
+    def kernels(self) -> Sequence[int]:
+        return range(0, 2 * len(self.sizes) - 2, 2)
+
     def losses(self, logits_BO: Tensor, y_B: Tensor) -> Tensor:
-        """Cross-entropy of each row [batch], nats."""
         if self.outputs == 1:
             return F.binary_cross_entropy_with_logits(logits_BO[:, 0], y_B.to(logits_BO.dtype), reduction="none")
-        return F.cross_entropy(logits_BO, y_B, reduction="none")
-
-    def penalty(self, params: Sequence[Tensor]) -> Tensor:
-        """Half the squared norm of the kernels, biases left out: its gradient is the kernels themselves."""
-        return sum((w.square().sum() for w in params[::2]), start=torch.zeros((), dtype=params[0].dtype, device=params[0].device)) / 2
+        return super().losses(logits_BO, y_B)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Class probabilities [..., classes] from logits [..., outputs]."""
         if self.outputs == 1:
             p = torch.sigmoid(logits)
             return torch.cat([1 - p, p], -1)
-        return torch.softmax(logits, -1)
+        return super().probabilities(logits)
 
     def predict(self, logits: Tensor) -> Tensor:
-        """Predicted classes, uint8 [...], from logits [..., outputs]; ties go to the lowest class."""
         if self.outputs == 1:
             return (logits[..., 0] > 0).to(torch.uint8)
-        return logits.argmax(-1).to(torch.uint8)
+        return super().predict(logits)
 
     def stack(self, params: Sequence[Sequence[Tensor]], device: torch.device, dtype: torch.dtype) -> DenseStack:
         """The same victims as one tensor program."""

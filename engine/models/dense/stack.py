@@ -57,11 +57,11 @@ class DenseStack:
 
     def _buffer(self, name: str, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Uninitialised memory for the result `name`, the same at every step of the same shape."""
-        found = self._buffers.get((name, *shape))
-        if found is None:
+        buffer = self._buffers.get((name, *shape))
+        if buffer is None:
             first = self.tensors[0]
-            found = self._buffers[(name, *shape)] = torch.empty(shape, dtype=dtype or first.dtype, device=first.device)
-        return found
+            buffer = self._buffers[(name, *shape)] = torch.empty(shape, dtype=dtype or first.dtype, device=first.device)
+        return buffer
 
     def _like(self, name: str, other_VRH: Tensor) -> Tensor:
         """A buffer of the other's shape, laid out as it lies in memory: [rows, victims, width] or [victims, rows, width]."""
@@ -75,12 +75,12 @@ class DenseStack:
     def _first(self, x_BF: Tensor, x_VPF: Tensor | None) -> Tensor:
         """First layer of the shared rows, then of each victim's own: [victims, rows, width], lying as [rows, victims, width]."""
         w = self.tensors[0]
-        shared, own = len(x_BF), 0 if x_VPF is None else x_VPF.shape[1]
-        z_RVH = self._buffer("first", shared + own, *w.shape[1:])
+        shared, places = len(x_BF), 0 if x_VPF is None else x_VPF.shape[1]
+        z_RVH = self._buffer("first", shared + places, *w.shape[1:])
         torch.mm(x_BF, w.flatten(1), out=z_RVH[:shared].flatten(1))
         if x_VPF is not None:
             # by way of a plain result: written straight into the strided one, a batched product falls back to a loop over victims
-            own_VPH = torch.bmm(x_VPF, w.permute(1, 0, 2), out=self._buffer("own", self.victims, own, w.shape[2]))
+            own_VPH = torch.bmm(x_VPF, w.permute(1, 0, 2), out=self._buffer("own", self.victims, places, w.shape[2]))
             z_RVH[shared:] = own_VPH.permute(1, 0, 2)
         return z_RVH.permute(1, 0, 2)
 
@@ -132,10 +132,10 @@ class DenseStack:
 
     def _targets(self, rows: StepRows) -> tuple[Tensor, Tensor]:
         """Label and share of the mean of every row [victims, rows]: one over the rows a victim really has, zero for padding."""
-        shared, own = len(rows.x_BF), 0 if rows.x_VPF is None else rows.x_VPF.shape[1]
-        share_VR = self._buffer("share", self.victims, shared + own)
+        shared, places = len(rows.x_BF), 0 if rows.x_VPF is None else rows.x_VPF.shape[1]
+        share_VR = self._buffer("share", self.victims, shared + places)
         dtype = share_VR.dtype if self.sizes[-1] == 1 else torch.int64
-        y_VR = self._buffer("y", self.victims, shared + own, dtype=dtype)
+        y_VR = self._buffer("y", self.victims, shared + places, dtype=dtype)
         y_VR[:, :shared] = rows.y_B
         share_V1 = rows.rows_V.reciprocal().unsqueeze(1)
         share_VR[:, :shared] = share_V1

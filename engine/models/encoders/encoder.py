@@ -13,7 +13,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.func import functional_call
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -21,11 +20,12 @@ from engine.errors import BadData, RequestError
 from engine.models.bert.bert import LAYERS, TRIM, Sites, represented, sites
 from engine.models.encoders.files import EncoderSource, fitted
 from engine.models.encoders.skeleton import built, check_length, skeleton_of
+from engine.models.softmax import SoftmaxModel
 
 DRAWN = ("dropout", "scaled_dot_product_attention", "bernoulli", "bernoulli_", "rand", "rand_like")  # what random numbers are drawn in
 
 
-class AutoEncoder:
+class AutoEncoder(SoftmaxModel):
     """A whole encoder with its head. A network as `network.py` has it, whose pixels are tokens; every tensor of a victim is trained.
 
     length: tokens of a row; classes: of the classifier, which is always drawn anew. tune "last_layer": the last encoder layer, what comes
@@ -33,6 +33,7 @@ class AutoEncoder:
     """
 
     has_batch_norm = False
+    cuts_batches = True
 
     def __init__(self, source: EncoderSource, classes: int, length: int, tune: Literal["all", "last_layer"] = "all") -> None:
         made = self._made = skeleton_of(source, classes)
@@ -89,8 +90,8 @@ class AutoEncoder:
     def logits(self, params: Sequence[Tensor], tokens_BT: Tensor, *, training: bool = False) -> Tensor:
         """Logits [B, classes]. training: dropout is on, its masks drawn from the seed PyTorch's generator was given."""
         with _streams(tokens_BT.device) if training and self.has_dropout else contextlib.nullcontext():
-            found: Tensor = self._run(params, tokens_BT, training=training).logits
-        return found
+            logits_BO: Tensor = self._run(params, tokens_BT, training=training).logits
+        return logits_BO
 
     @contextlib.contextmanager
     def _reading(self, note: Callable[[Tensor], None]) -> Iterator[None]:
@@ -103,10 +104,10 @@ class AutoEncoder:
 
     def hidden_of(self, params: Sequence[Tensor], tokens_BT: Tensor) -> Tensor:
         """What the classifier reads [B, width of the head]."""
-        found: list[Tensor] = []
-        with self._reading(found.append):
+        inputs: list[Tensor] = []
+        with self._reading(inputs.append):
             self._run(params, tokens_BT)
-        return found[-1]
+        return inputs[-1]
 
     def states_of(self, params: Sequence[Tensor], tokens_BT: Tensor) -> Tensor:
         """Hidden states before the last encoder layer [B, tokens, width]; those of padding mean nothing."""
@@ -115,8 +116,8 @@ class AutoEncoder:
     def layer_of(self, params: Sequence[Tensor], tokens_BT: Tensor, layer: str) -> Tensor:
         """One of `layers` [B, numbers]. RequestError where there is none of that name."""
         if layer not in self.layers:
-            there = f"use {', '.join(self.layers)}" if self.layers else "its states are not one a token: use another model"
-            raise RequestError(f"{self.source.kind} has no layer {layer!r}", where="subpopulations.layer", next=there)
+            alternatives = f"use {', '.join(self.layers)}" if self.layers else "its states are not one a token: use another model"
+            raise RequestError(f"{self.source.kind} has no layer {layer!r}", where="subpopulations.layer", next=alternatives)
         return represented(self.states_of(params, tokens_BT), tokens_BT >= 0, layer, self.length)
 
     def head_of(self, params: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -130,37 +131,19 @@ class AutoEncoder:
         module = self._made.module.train(training)
         return functional_call(module, tensors, (), {**self._made.inputs(tokens_BT), **more})
 
-    # ---- loss ---------------------------------------------------------------------------------------------------------
-
-    def losses(self, logits_BO: Tensor, y_B: Tensor) -> Tensor:
-        """Cross-entropy of each row [batch], nats."""
-        return F.cross_entropy(logits_BO, y_B, reduction="none")
-
-    def penalty(self, params: Sequence[Tensor]) -> Tensor:
-        """Half the squared norm of the trained kernels and tables; no biases, no scales of a normalisation."""
-        return sum((params[at].square().sum() for at in self.kernels), start=params[0].new_zeros(())) / 2
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Class probabilities [..., classes]."""
-        return torch.softmax(logits, -1)
-
-    def predict(self, logits: Tensor) -> Tensor:
-        """Predicted classes, uint8 [...]; ties go to the lowest class."""
-        return logits.argmax(-1).to(torch.uint8)
-
     # ---- what it is -----------------------------------------------------------------------------------------------------
 
     def notes(self) -> tuple[str, ...]:
         """What dropout and padding mean for victims that are compared within a trial."""
-        found = []
+        notes = []
         if self.has_dropout:
-            found.append(
+            notes.append(
                 "dropout: masks are drawn from the trial's seed anew for each layer, the same for every arm of a trial as far as the rows "
                 f"of a step agree (and its longest text, to {TRIM} tokens)"
             )
         if not self._made.trims:
-            found.append("padding: this encoder reads it too, so every text is padded to model.length")
-        return tuple(found)
+            notes.append("padding: this encoder reads it too, so every text is padded to model.length")
+        return tuple(notes)
 
     def operations(self, rows: int = 1) -> int:
         """Multiplications and additions of one forward pass over so many texts of full length."""

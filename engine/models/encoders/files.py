@@ -67,32 +67,32 @@ def of_folder(folder: Path) -> BertSource | EncoderSource:
     if not folder.is_dir():
         raise MissingData("there is no such folder", where=str(folder), next=f"check model.weights: a folder with {CONFIG} and {WHOLE}")
     path = folder / CONFIG
-    said = bert_files.settings_of(path)
-    if isinstance(code := said.get("auto_map"), Mapping) and code:
+    settings = bert_files.settings_of(path)
+    if isinstance(code := settings.get("auto_map"), Mapping) and code:
         what = "is of a model that brings code of its own (auto_map), which is never run"
         raise BadData(what, where=str(path), next=HUB_NEXT)
-    kind = said.get("model_type", "bert")
+    kind = settings.get("model_type", "bert")
     if not isinstance(kind, str):
         raise BadData(f"has model_type = {kind!r}, which is no name", where=str(path), next="get the file anew")
-    if kind == "bert" and said.get("hidden_act", "gelu") in GELU:
+    if kind == "bert" and settings.get("hidden_act", "gelu") in GELU:
         return bert_files.of_folder(folder)
     files = bert_files.weight_files(folder)
     stamps = tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
-    return EncoderSource(kind, json.dumps(said), _tensors(stamps), str(folder), folder, {file.name: file for file in files})
+    return EncoderSource(kind, json.dumps(settings), _tensors(stamps), str(folder), folder, {file.name: file for file in files})
 
 
 @lru_cache(maxsize=2)
 def _tensors(stamps: Sequence[tuple[Path, int, int]]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for path, _, _ in stamps:
-        found |= weights.read(path)
-    return {name: (t.detach().float() if t.is_floating_point() else t) for name, t in found.items()}
+        tensors |= weights.read(path)
+    return {name: (t.detach().float() if t.is_floating_point() else t) for name, t in tensors.items()}
 
 
 def rates_of(attention: float | None, hidden: float | None) -> tuple[tuple[str, float], ...]:
     """`EncoderSource.rates` of a scenario's attention_dropout and dropout; None leaves a model's own."""
-    given: list[tuple[Sequence[str], float | None]] = [(ATTENTION_RATES, attention), (HIDDEN_RATES, hidden), (CLASSIFIER_RATES, hidden)]
-    return tuple((name, rate) for names, rate in given if rate is not None for name in names)
+    rates: list[tuple[Sequence[str], float | None]] = [(ATTENTION_RATES, attention), (HIDDEN_RATES, hidden), (CLASSIFIER_RATES, hidden)]
+    return tuple((name, rate) for names, rate in rates if rate is not None for name in names)
 
 
 def fitted(source: EncoderSource, wanted: Mapping[str, Tensor], prefix: str, may_lack: Sequence[str]) -> dict[str, Tensor]:
@@ -103,23 +103,23 @@ def fitted(source: EncoderSource, wanted: Mapping[str, Tensor], prefix: str, may
     """
     where = str(next(iter(source.files.values()), source.where))
     today = {_today(name): tensor for name, tensor in source.tensors.items()}
-    found: dict[str, Tensor] = {}
+    fitting: dict[str, Tensor] = {}
     for name in wanted:
         for called in (name, name.removeprefix(f"{prefix}.")):
             if called in today:
-                found[name] = today[called]
+                fitting[name] = today[called]
                 break
-    missing = [name for name in wanted if name not in found and name not in may_lack]
+    missing = [name for name in wanted if name not in fitting and name not in may_lack]
     if missing:
         what = f"lacks {len(missing)} of the {len(wanted)} tensors that its {CONFIG} asks for ({', '.join(missing[:3])})"
         raise BadData(what, where=where, next=f"give the weights of a {source.kind} encoder, with the config.json that belongs to them")
     if other := [
-        f"{name} is {tuple(t.shape)} for {tuple(wanted[name].shape)}" for name, t in found.items() if t.shape != wanted[name].shape
+        f"{name} is {tuple(t.shape)} for {tuple(wanted[name].shape)}" for name, t in fitting.items() if t.shape != wanted[name].shape
     ]:
         raise BadData(f"does not fit its {CONFIG}: {'; '.join(other[:3])}", where=where, next="get both files anew, from one place")
-    if odd := [name for name, t in found.items() if t.is_floating_point() and not bool(t.isfinite().all())]:
+    if odd := [name for name, t in fitting.items() if t.is_floating_point() and not bool(t.isfinite().all())]:
         raise BadData(f"has weights that are not finite numbers ({', '.join(odd[:3])})", where=where, next="get the file anew")
-    return found
+    return fitting
 
 
 def _today(name: str) -> str:
@@ -130,5 +130,5 @@ def _today(name: str) -> str:
 
 def said(source: EncoderSource) -> dict[str, Any]:
     """The settings of a source's config.json."""
-    found: dict[str, Any] = json.loads(source.settings)
-    return found
+    settings: dict[str, Any] = json.loads(source.settings)
+    return settings

@@ -64,12 +64,12 @@ class Skeleton:
         real_BT, count = tokens_BT >= 0, tokens_BT.shape[1]
         if self.pads_first:
             tokens_BT, real_BT = (_rolled(x, count - real_BT.sum(1)) for x in (tokens_BT, real_BT))
-        found = {"input_ids": tokens_BT.masked_fill(~real_BT, self.pad).long(), "attention_mask": real_BT.long()}
+        arguments = {"input_ids": tokens_BT.masked_fill(~real_BT, self.pad).long(), "attention_mask": real_BT.long()}
         if self.cls_type is not None:
             places_B = real_BT.long().cumsum(1).argmax(1) if self.cls_type < 0 else real_BT.long().argmax(1)
-            types_BT = torch.zeros_like(found["input_ids"])
-            found["token_type_ids"] = types_BT.scatter_(1, places_B[:, None], CLS_TYPE)
-        return found
+            types_BT = torch.zeros_like(arguments["input_ids"])
+            arguments["token_type_ids"] = types_BT.scatter_(1, places_B[:, None], CLS_TYPE)
+        return arguments
 
     def in_order(self, states_BTW: Tensor, tokens_BT: Tensor) -> Tensor:
         """States as the tokens stand in `tokens_BT`, padding last."""
@@ -116,12 +116,12 @@ def _config(kind: str, settings: str, rates: Sequence[tuple[str, float]], classe
     if getattr(config, "attention_type", None) == "block_sparse":  # of random blocks, and given up for good after one short text
         config.attention_type = "original_full"
     for key, names in (("attention_dropout", ATTENTION_RATES), ("dropout", (*HIDDEN_RATES, *CLASSIFIER_RATES))):
-        asked = {name: rate for name, rate in rates if name in names}
-        if asked and not any(hasattr(config, name) for name in asked):
+        rates_by_name = {name: rate for name, rate in rates if name in names}
+        if rates_by_name and not any(hasattr(config, name) for name in rates_by_name):
             raise RequestError(f"a model of {kind!r} has no such rate", where=f"model.{key}", next="take it out")
-        for name in asked:
+        for name in rates_by_name:
             if hasattr(config, name):
-                setattr(config, name, asked[name])
+                setattr(config, name, rates_by_name[name])
     return config
 
 
@@ -167,8 +167,8 @@ def _skeleton(kind: str, settings: str, rates: tuple[tuple[str, float], ...], cl
     pad = 0 if pad is None or not 0 <= pad < vocabulary else int(pad)
     takes_types = "token_type_ids" in inspect.signature(module.forward).parameters
     cls_type = TYPE_OF_CLS.get(kind) if takes_types else None
-    found: dict[str, Any] = {"pads_first": kind in LAST_POOLED, "pad": pad, "cls_type": cls_type}
-    blank = Skeleton(module, encoder, (), (), "", {}, 0, vocabulary, positions, False, True, False, **found)
+    features: dict[str, Any] = {"pads_first": kind in LAST_POOLED, "pad": pad, "cls_type": cls_type}
+    blank = Skeleton(module, encoder, (), (), "", {}, 0, vocabulary, positions, False, True, False, **features)
     tokens_BT = torch.tensor([[i for i in range(vocabulary) if i != pad][-TOKENS:]])
     tokens_BT = tokens_BT[:, : positions or TOKENS]
     try:
@@ -187,7 +187,9 @@ def _skeleton(kind: str, settings: str, rates: tuple[tuple[str, float], ...], cl
     used = seen["used"]
     fixed = {n: t.detach() for n, t in (*module.named_parameters(), *module.named_buffers()) if n not in used}
     where_else = {k: seen[k] for k in ("last", "classifier", "width", "states", "trims", "has_dropout")}
-    return Skeleton(module.to("meta"), encoder, used=used, fixed=fixed, vocabulary=vocabulary, positions=positions, **where_else, **found)
+    return Skeleton(
+        module.to("meta"), encoder, used=used, fixed=fixed, vocabulary=vocabulary, positions=positions, **where_else, **features
+    )
 
 
 def _watched(made: Skeleton, config: Any, tokens_BT: Tensor, classes: int) -> dict[str, Any]:
@@ -204,8 +206,8 @@ def _watched(made: Skeleton, config: Any, tokens_BT: Tensor, classes: int) -> di
         return note
 
     def after(name: str) -> Any:
-        def note(_: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
-            linears[name] = (given[0], out)
+        def note(_: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+            linears[name] = (inputs[0], out)
 
         return note
 

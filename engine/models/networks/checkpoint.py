@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from engine.errors import RequestError
 from engine.models import weights
+from engine.models.networks.kinds import kind_of
 from engine.scenario import weights as weights_place
-from engine.scenario.modules import module
 from engine.scenario.sections import NetworkKeys
 
 Read = Callable[[nn.Module], Mapping[str, Tensor]]
@@ -22,10 +22,10 @@ def file_of(section: NetworkKeys, progress: weights.Progress = weights.silent) -
         return None
     if section.weights != weights_place.IMAGENET:
         return Path(section.weights).expanduser()
-    kind = module("models.networks", section.kind)
-    if not hasattr(kind, "imagenet"):
+    url = kind_of(section).imagenet(section)
+    if url is None:
         raise RequestError(f"there are no ImageNet weights of {section.kind}", where="model.weights", next="use random, or a file")
-    return weights.imagenet(kind.imagenet(section), progress)
+    return weights.imagenet(url, progress)
 
 
 def reader(section: NetworkKeys, name: str, prefix: str) -> Read | None:

@@ -21,6 +21,10 @@ def blueprint(section: ConvSection, classes: int, image: tuple[int, int]) -> Blu
     return Blueprint("conv", lambda: body(classes), CENTRED, "all", reader(section, "conv", "features."), of_classes=True)
 
 
+def imagenet(section: ConvSection) -> None:
+    """Nobody has trained this one on ImageNet."""
+
+
 def body(classes: int) -> nn.Sequential:
     """Everything below the dense layer: the last convolution has a channel for each class, and its output is flattened.
 

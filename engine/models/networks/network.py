@@ -17,11 +17,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.ops import StochasticDepth
 
 from engine.errors import RequestError
+from engine.models.softmax import SoftmaxModel
 
 Scaling = tuple[tuple[float, float, float], tuple[float, float, float]]
 CENTRED: Scaling = ((0.5, 0.5, 0.5), (1.0, 1.0, 1.0))  # pixels in -0.5..0.5
@@ -49,7 +49,7 @@ class Blueprint:
     of_classes: bool = False
 
 
-class Network:
+class Network(SoftmaxModel):
     """A body, and on it a dense layer of one output a class.
 
     A victim's tensors are in the order of `names`: params[:trainable] are trained (`parameter_names`; the last two are the dense layer's
@@ -63,6 +63,9 @@ class Network:
         whole = nn.Sequential(OrderedDict({BODY: body, HEAD: nn.Linear(self.width, classes, device="meta")})).eval()
         self.parameter_names = tuple(name for name, _ in whole.named_parameters())
         self.trainable = len(self.parameter_names)
+        penalised = range(self.trainable - 2, self.trainable) if blueprint.penalised == "head" else range(self.trainable)
+        dims = [p.dim() for p in whole.parameters()]
+        self._kernels = tuple(at for at in penalised if dims[at] > 1)
         self.names = (*self.parameter_names, *(name for name, buffer in whole.named_buffers() if buffer.is_floating_point()))
         self._body, self._whole, self._training = _part(body, self), _part(whole, self), _part(copy.deepcopy(whole).train(), self)
         self._pools = {name: _part(module, self) for name, module in _pools_of(body).items()}
@@ -130,35 +133,21 @@ class Network:
         if part.fixed:
             fixed = self._fixed_on(pixels_BCHW.device)
             tensors |= {name: fixed[full] for name, full in part.fixed}
-        found: Tensor = functional_call(part.module, tensors, ((pixels_BCHW - mean) / std,))
-        return found
+        output: Tensor = functional_call(part.module, tensors, ((pixels_BCHW - mean) / std,))
+        return output
 
     def _fixed_on(self, device: torch.device) -> Mapping[str, Tensor]:
         if device not in self._fixed:
             self._fixed[device] = {name: table.to(device) for name, table in self._fixed[torch.device("cpu")].items()}
         return self._fixed[device]
 
-    # ---- loss -------------------------------------------------------------------------------------------------------
-
-    def losses(self, logits_BO: Tensor, y_B: Tensor) -> Tensor:
-        """Cross-entropy of each row [batch], nats."""
-        return F.cross_entropy(logits_BO, y_B, reduction="none")
-
-    def penalty(self, params: Sequence[Tensor]) -> Tensor:
-        """Half the squared norm of the penalised kernels; no biases, no scales of a normalisation."""
-        if self.blueprint.penalised == "head":
-            return params[self.trainable - 2].square().sum() / 2
-        return sum((p.square().sum() for p in params[: self.trainable] if p.dim() > 1), start=params[0].new_zeros(())) / 2
-
-    def probabilities(self, logits: Tensor) -> Tensor:
-        """Class probabilities [..., classes]."""
-        return torch.softmax(logits, -1)
-
-    def predict(self, logits: Tensor) -> Tensor:
-        """Predicted classes, uint8 [...]; ties go to the lowest class."""
-        return logits.argmax(-1).to(torch.uint8)
-
     # ---- what it is -------------------------------------------------------------------------------------------------
+
+    cuts_batches = False
+
+    @property
+    def kernels(self) -> tuple[int, ...]:
+        return self._kernels
 
     @cached_property
     def has_dropout(self) -> bool:
@@ -175,17 +164,17 @@ class Network:
 
     def notes(self) -> tuple[str, ...]:
         """What batch norm and dropout mean for victims that are compared within a trial."""
-        found = []
+        notes = []
         if self.has_batch_norm:
-            found.append(
+            notes.append(
                 "batch norm: a victim's statistics are those of its own batches, poison rows included, so poison reaches the other rows "
                 "of its batch in this way too; running averages start alike in every arm of a trial and are each victim's own"
             )
         if self.has_dropout:
-            found.append(
+            notes.append(
                 "dropout: masks are drawn from the trial's seed, the same for every arm of a trial as far as the rows of a step agree"
             )
-        return tuple(found)
+        return tuple(notes)
 
     def operations(self, rows: int = 1) -> int:
         """Multiplications and additions of one forward pass over so many pictures."""
@@ -236,15 +225,15 @@ def _skeleton(blueprint: Blueprint, image: tuple[int, int]) -> tuple[nn.Module, 
                 body = blueprint.make().to("meta")
         body = _without_counters(body).eval()
         with torch.no_grad():
-            found = body(torch.empty(2, 3, *image, device="meta"))
+            output = body(torch.empty(2, 3, *image, device="meta"))
     except (RuntimeError, ValueError, AssertionError) as error:
         raise RequestError(
             f"{blueprint.name} cannot read pictures of {image[0]} x {image[1]} pixels ({' '.join(str(error).split())[:120]})",
             where="dataset.image_size",
             next="set another dataset.image_size, most often a larger one, or use another model",
         ) from error
-    assert found.dim() == 2, f"{blueprint.name}: the last dense layer reads {tuple(found.shape)}"
-    return body, int(found.shape[1])
+    assert output.dim() == 2, f"{blueprint.name}: the last dense layer reads {tuple(output.shape)}"
+    return body, int(output.shape[1])
 
 
 def _without_counters(module: nn.Module) -> nn.Module:

@@ -14,6 +14,7 @@ from engine.scenario import weights
 from engine.scenario.sections import TorchvisionSection
 
 WHERE = "model.architecture"
+SMALLEST = 1  # pixels: what each architecture needs is found where its skeleton is built
 
 
 def blueprint(section: TorchvisionSection, classes: int, image: tuple[int, int]) -> Blueprint:
@@ -71,5 +72,5 @@ def body(name: str, image: tuple[int, int], *, pretrained: bool) -> nn.Module:
 
 def url(name: str) -> str:
     """Where torchvision's best ImageNet weights of an architecture are."""
-    found: str = torchvision.models.get_model_weights(name).DEFAULT.url
-    return found
+    address: str = torchvision.models.get_model_weights(name).DEFAULT.url
+    return address

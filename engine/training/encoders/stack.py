@@ -16,13 +16,13 @@ from torch import Tensor
 from engine.errors import RequestError
 from engine.steps import EncoderPoison, EncoderRows
 from engine.training.adam import DecayedAdam
-from engine.training.dense import LEAST_PER_PART, STEPS_BETWEEN_REPORTS, Control
+from engine.training.dense import LEAST_PER_PART, STEPS_BETWEEN_REPORTS
 from engine.training.encoders.dropout import DropoutDraws, Rates
 from engine.training.encoders.states import StateRows
-from engine.training.halving import in_halves
-from engine.training.parts import can_fork, train_in_parts
 from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.schedule import Schedule
+from engine.training.sharing import train_shared_out
+from engine.training.trial import Trial
 
 QUERIES_AT_ONCE = 2**24  # numbers that the absorbed queries of the rows asked about at a time take: 64 MiB
 
@@ -52,7 +52,7 @@ Finish = Callable[[EncoderStack], Sequence[Sequence[Tensor]]]
 
 
 @dataclass(frozen=True)
-class _Trial:
+class _Shared:
     """What all parts of a stack share."""
 
     layer: EncoderLayer
@@ -60,9 +60,7 @@ class _Trial:
     data: Training
     states: StateRows
     recipe: Recipe
-    seed: int
-    trial: int
-    max_steps: int | None
+    trial: Trial
 
 
 def train_encoder_stack(
@@ -72,52 +70,34 @@ def train_encoder_stack(
     states: StateRows,
     jobs: Sequence[Job],
     recipe: Recipe,
-    *,
-    seed: int,
-    trial: int,
-    workers: int = 1,
-    control: Control | None = None,
-    max_steps: int | None = None,
-    on_halved: Callable[[int], None] | None = None,
+    trial: Trial,
     finish: Finish | None = None,
 ) -> list[Trained]:
     """Train every job's victim from the trial's weights `init`; results in the order of `jobs`.
 
     data: x_NF and x_AF are int64 [rows, 1], each row's number in `states`, which say on what device and in what precision to train.
-    workers, control, on_halved: as `train_stacked`. finish: called where victims were trained, with their stack; what it returns for
-    each is kept in place of its parameters (predictions, say). RequestError for a recipe with another end than a number of epochs.
+    finish: called where victims were trained, with their stack; what it returns for each is kept in place of its parameters
+    (predictions, say). RequestError for a recipe with another end than a number of epochs.
     """
     if recipe.stop != "epochs":
         raise RequestError("the last layer of a text encoder is trained for a number of epochs", where="model.stop", next='use "epochs"')
     if recipe.per_rows:
         raise RequestError("weight decay divided by rows is scikit-learn's alone", where="model.weight_decay_per", next='use "step"')
-    shared = _Trial(layer, init, data, states, recipe, seed, trial, max_steps)
-
-    def train(part: Sequence[int], report: Callable[[float], None], on_halved: Callable[[int], None]) -> list[Trained]:
-        return in_halves(lambda group, report: _train_group(shared, [jobs[v] for v in group], report, finish), part, report, on_halved)
-
-    def report(done: float) -> None:
-        if control:
-            control(done, len(jobs))
-
-    tell = on_halved or (lambda size: None)
-    parts = min(workers, len(jobs) // LEAST_PER_PART)
-    if parts < 2 or states.device.type == "cuda" or not can_fork():
-        return train(range(len(jobs)), report, tell)
-    done = train_in_parts(train, [range(first, len(jobs), parts) for first in range(parts)], report, tell)
-    return [done[v] for v in range(len(jobs))]
+    shared = _Shared(layer, init, data, states, recipe, trial)
+    parts = 1 if states.device.type == "cuda" else min(trial.workers, len(jobs) // LEAST_PER_PART)
+    return train_shared_out(lambda group, report: _train_group(shared, [jobs[v] for v in group], report, finish), len(jobs), trial, parts)
 
 
 @torch.no_grad()
-def _train_group(shared: _Trial, jobs: Sequence[Job], report: Callable[[float], None], finish: Finish | None) -> list[Trained]:
-    recipe, data, states = shared.recipe, shared.data, shared.states
+def _train_group(shared: _Shared, jobs: Sequence[Job], report: Callable[[float], None], finish: Finish | None) -> list[Trained]:
+    recipe, data, states, trial = shared.recipe, shared.data, shared.states, shared.trial
     stack = shared.layer.stack([shared.init] * len(jobs), states.device, states.dtype)
     optimizer = DecayedAdam(stack.tensors, recipe, shared.layer.kernels)
-    schedule = Schedule(len(data.y_N), recipe.batch, shared.seed, shared.trial)
+    schedule = Schedule(len(data.y_N), recipe.batch, trial.seed, trial.number)
     rows_of = _StepRows(shared, jobs, schedule)
     mean_V, steps, epoch = np.zeros(len(jobs)), 0, 0
-    while epoch < recipe.epochs and steps != shared.max_steps:
-        want_loss = epoch + 1 == recipe.epochs or shared.max_steps is not None  # the last epoch's is reported
+    while epoch < recipe.epochs and steps != trial.max_steps:
+        want_loss = epoch + 1 == recipe.epochs or trial.max_steps is not None  # the last epoch's is reported
         loss_V, rows_V = (torch.zeros(len(jobs), dtype=states.dtype, device=states.device) for _ in range(2))
         for step, rows in enumerate(rows_of.epoch(epoch)):
             step_loss_V = stack.step(rows, want_loss=want_loss)
@@ -126,7 +106,7 @@ def _train_group(shared: _Trial, jobs: Sequence[Job], report: Callable[[float], 
                 rows_V += rows.rows_V
             optimizer.step(stack.tensors, stack.grads)
             steps += 1
-            if steps == shared.max_steps:
+            if steps == trial.max_steps:
                 break
             if step % STEPS_BETWEEN_REPORTS == STEPS_BETWEEN_REPORTS - 1:
                 report(len(jobs) * (epoch + step / schedule.steps) / recipe.epochs)
@@ -149,7 +129,7 @@ def _penalty(stack: EncoderStack, layer: EncoderLayer, recipe: Recipe) -> Tensor
 class _StepRows:
     """The rows of every step of the victims `jobs`."""
 
-    def __init__(self, shared: _Trial, jobs: Sequence[Job], schedule: Schedule) -> None:
+    def __init__(self, shared: _Shared, jobs: Sequence[Job], schedule: Schedule) -> None:
         self.states, self.schedule = shared.states, schedule
         self.clean_N = shared.data.x_NF[:, 0].cpu().numpy()
         self.y_N = shared.data.y_N.cpu().numpy()
@@ -157,9 +137,8 @@ class _StepRows:
         self.number_VM = [pool_A[job.rows] for job in jobs]
         self.label_VM = [job.labels for job in jobs]
         self.points_V = np.array([len(job.rows) for job in jobs], np.int64)
-        self.draws = DropoutDraws(
-            shared.layer, shared.seed, shared.trial, self.states.tokens, self.states.device, self.states.dtype
-        )  # fmt: skip
+        states, trial = shared.states, shared.trial
+        self.draws = DropoutDraws(shared.layer, trial.seed, trial.number, states.tokens, states.device, states.dtype)
 
     def epoch(self, epoch: int) -> Iterator[EncoderRows]:
         schedule = self.schedule
@@ -217,9 +196,9 @@ def logits_of_rows(
     for lo in range(0, len(numbers), at_once):
         report(lo / len(numbers))
         parts.append(stack.logits(*states.take(numbers[by_length[lo : lo + at_once]])))
-    found = torch.cat(parts, 1)
-    out = torch.empty_like(found)
-    out[:, torch.from_numpy(by_length).to(found.device)] = found
+    sorted_logits = torch.cat(parts, 1)
+    out = torch.empty_like(sorted_logits)
+    out[:, torch.from_numpy(by_length).to(sorted_logits.device)] = sorted_logits
     return out
 
 

@@ -29,10 +29,10 @@ class StateRows:
             return
         self.place_N = np.full(len(self.lengths_N), -1, np.int64)
         self.place_N[numbers] = np.arange(len(numbers))
-        there = torch.empty((len(numbers), *self.rows_NTW.shape[1:]), dtype=self.rows_NTW.dtype, device=self.device)
+        on_device = torch.empty((len(numbers), *self.rows_NTW.shape[1:]), dtype=self.rows_NTW.dtype, device=self.device)
         for lo in range(0, len(numbers), 256):
-            there[lo : lo + 256] = self.rows_NTW[torch.from_numpy(numbers[lo : lo + 256])].to(self.device)
-        self.rows_NTW = there
+            on_device[lo : lo + 256] = self.rows_NTW[torch.from_numpy(numbers[lo : lo + 256])].to(self.device)
+        self.rows_NTW = on_device
 
     def take(self, numbers: np.ndarray) -> tuple[Tensor, Tensor]:
         """States [rows, tokens, width] of the rows of these numbers, int64 [rows], and which are of real tokens, bool [rows, tokens]."""

@@ -24,7 +24,7 @@ def train_one(
     params = [_laid_out(p) for p in shared.init]
     trained = [p.requires_grad_() for p in params[: model.trainable]]
     # Adam's decay is a term of the loss, which knows what it is on; AdamW's is the optimiser's
-    decayed = getattr(model, "kernels", ()) if recipe.optimizer == "adamw" else ()
+    decayed = model.kernels if recipe.optimizer == "adamw" else ()
     optimizer, rule = DecayedAdam(trained, recipe, decayed), Plateau(1, recipe)
     schedule = shared.schedule
     pictures = StackPictures(shared.data, [job], schedule, recipe.augment, shared.dtype)
@@ -42,11 +42,11 @@ def train_one(
                 p.grad = None
             total += loss.detach().double() * len(y_B)
             rows, steps = rows + len(y_B), steps + 1
-            if steps == shared.max_steps:
+            if steps == shared.trial.max_steps:
                 break
             report((epoch + (step + 1) / schedule.steps) / recipe.epochs)
         mean = float(total) / rows if shared.loss_wanted(epoch) else 0.0
-        stopped = steps == shared.max_steps or bool(rule.stopped(epoch, np.array([mean]))[0])
+        stopped = steps == shared.trial.max_steps or bool(rule.stopped(epoch, np.array([mean]))[0])
         epoch += 1
     left = [p.detach() for p in params]
     with torch.no_grad():
@@ -68,7 +68,7 @@ def _joined(shared: NetworkTrial, rows: NetworkStep) -> tuple[Tensor, Tensor]:
 def _loss(shared: NetworkTrial, params: list[Tensor], x_BCHW: Tensor, y_B: Tensor, epoch: int, step: int) -> Tensor:
     model, recipe = shared.model, shared.recipe
     training = len(y_B) > 1 or model.trainable == len(params)  # as `reference/sequential.py` has it
-    dropout = dropout_draws(shared.seed, shared.trial, epoch, step, shared.device) if model.has_dropout else nullcontext()
+    dropout = dropout_draws(shared.trial.seed, shared.trial.number, epoch, step, shared.device) if model.has_dropout else nullcontext()
     with shared.precision(), dropout:
         logits_BO = model.logits(params, x_BCHW, training=training)
     loss = model.losses(logits_BO.to(shared.dtype), y_B).mean()

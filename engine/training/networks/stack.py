@@ -41,11 +41,11 @@ def train_vmapped(
             loss_V += step_loss_V.double() * rows.rows_V
             rows_V += rows.rows_V
             steps += 1
-            if steps == shared.max_steps:
+            if steps == shared.trial.max_steps:
                 break
             report(len(trained) + len(still) * (epoch + step / schedule.steps) / recipe.epochs)
         mean_V = (loss_V / rows_V).cpu().numpy() if shared.loss_wanted(epoch) else np.zeros(len(still))
-        stop_V = np.ones(len(still), bool) if steps == shared.max_steps else rule.stopped(epoch, mean_V)
+        stop_V = np.ones(len(still), bool) if steps == shared.trial.max_steps else rule.stopped(epoch, mean_V)
         epoch += 1
         for v in np.flatnonzero(stop_V):
             left = [t[int(v)].clone() for t in tensors]
@@ -67,12 +67,12 @@ def _gradients(shared: NetworkTrial, tensors: Sequence[Tensor], rows: NetworkSte
     model, recipe = shared.model, shared.recipe
     pixels_BCHW = model.pixels(rows.x_BHWC)
 
-    def loss_of(params: list[Tensor], own: tuple[Tensor, Tensor, Tensor] | None, count: Tensor) -> Tensor:
+    def loss_of(params: list[Tensor], poison: tuple[Tensor, Tensor, Tensor] | None, count: Tensor) -> Tensor:
         with shared.precision():
             logits_BO = model.logits(params, pixels_BCHW, training=True)
         loss = model.losses(logits_BO.to(shared.dtype), rows.y_B).sum()
-        if own is not None:
-            x_PHWC, y_P, real_P = own
+        if poison is not None:
+            x_PHWC, y_P, real_P = poison
             with shared.precision():
                 logits_PO = model.logits(params, model.pixels(x_PHWC), training=True)
             loss = loss + (model.losses(logits_PO.to(shared.dtype), y_P) * real_P).sum()
@@ -81,10 +81,10 @@ def _gradients(shared: NetworkTrial, tensors: Sequence[Tensor], rows: NetworkSte
             loss = loss + (recipe.weight_decay / count if recipe.per_rows else recipe.weight_decay) * model.penalty(params)
         return loss
 
-    own: tuple[Tensor, Tensor, Tensor] | None = None
+    poison: tuple[Tensor, Tensor, Tensor] | None = None
     if rows.x_VPHWC is not None and rows.y_VP is not None and rows.own_VP is not None:
-        own = (rows.x_VPHWC, rows.y_VP, rows.own_VP)
-    dims = (0, 0 if own else None, 0)
-    grads, loss_V = torch.func.vmap(torch.func.grad_and_value(loss_of), in_dims=dims)(list(tensors), own, rows.rows_V)
+        poison = (rows.x_VPHWC, rows.y_VP, rows.own_VP)
+    dims = (0, 0 if poison else None, 0)
+    grads, loss_V = torch.func.vmap(torch.func.grad_and_value(loss_of), in_dims=dims)(list(tensors), poison, rows.rows_V)
     # a batching rule may leave the victims in another place in memory; the optimiser goes through both as they lie
     return [g.contiguous() for g in grads], loss_V.detach()

@@ -12,6 +12,7 @@ from torch import Tensor
 from engine.training.models import NetworkModel
 from engine.training.recipe import Recipe, Training
 from engine.training.schedule import Schedule
+from engine.training.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,7 @@ class NetworkTrial:
     init: Sequence[Tensor]
     data: Training
     recipe: Recipe
-    seed: int
-    trial: int
-    autocast: bool
-    max_steps: int | None
+    trial: Trial
 
     @property
     def device(self) -> torch.device:
@@ -37,12 +35,12 @@ class NetworkTrial:
 
     @property
     def schedule(self) -> Schedule:
-        return Schedule(len(self.data.y_N), self.recipe.batch, self.seed, self.trial)
+        return Schedule(len(self.data.y_N), self.recipe.batch, self.trial.seed, self.trial.number)
 
     def precision(self) -> AbstractContextManager[None]:
         """Products in bfloat16 within it, where that was asked for."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self.autocast else nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16) if self.trial.how.autocast else nullcontext()
 
     def loss_wanted(self, epoch: int) -> bool:
         """Only the plateau rule asks for every epoch's loss; the last epoch's is reported."""
-        return self.recipe.stop == "plateau" or epoch + 1 == self.recipe.epochs or self.max_steps is not None
+        return self.recipe.stop == "plateau" or epoch + 1 == self.recipe.epochs or self.trial.max_steps is not None

@@ -14,6 +14,7 @@ from engine.training.encoders.states import StateRows
 from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.reference.sequential import step_rows
 from engine.training.schedule import Schedule
+from engine.training.trial import Trial
 
 
 class PlainLayer(Rates, Protocol):
@@ -27,26 +28,25 @@ class PlainLayer(Rates, Protocol):
 
 
 def train_encoder_sequential(
-    layer: PlainLayer, init: Sequence[Tensor], data: Training, states: StateRows, job: Job, recipe: Recipe,
-    *, seed: int, trial: int, max_steps: int | None = None,
-) -> Trained:  # fmt: skip
+    layer: PlainLayer, init: Sequence[Tensor], data: Training, states: StateRows, job: Job, recipe: Recipe, trial: Trial
+) -> Trained:
     """Train one victim on the shared schedule of its trial; see `train_encoder_stack`."""
-    schedule = Schedule(len(data.y_N), recipe.batch, seed, trial)
-    draws = DropoutDraws(layer, seed, trial, states.tokens, states.device, states.dtype)
+    schedule = Schedule(len(data.y_N), recipe.batch, trial.seed, trial.number)
+    draws = DropoutDraws(layer, trial.seed, trial.number, states.tokens, states.device, states.dtype)
     params = [p.to(states.device, states.dtype).clone().requires_grad_() for p in init]
     optimizer = _optimizer(params, recipe, layer.kernels)
     labels, steps = torch.from_numpy(job.labels).to(states.device), 0
     for epoch in range(recipe.epochs):
         drawn, total, rows = draws.poison(epoch, len(job.rows)), 0.0, 0
-        for step, (clean, own) in enumerate(step_rows(schedule, data, job, epoch)):
+        for step, (clean, poison) in enumerate(step_rows(schedule, data, job, epoch)):
             x, real = states.take(data.x_NF[clean, 0].cpu().numpy())
             logits = layer.logits(params, x, real, draws.clean(epoch, step, len(clean), x.shape[1]))
             losses = layer.losses(logits, data.y_N[clean])
-            if len(own):
-                points = own.cpu().numpy()
+            if len(poison):
+                points = poison.cpu().numpy()
                 x, real = states.take(data.x_AF[torch.from_numpy(job.rows[points]), 0].cpu().numpy())
                 logits = layer.logits(params, x, real, draws.of_points(drawn, points, x.shape[1]))
-                losses = torch.cat([losses, layer.losses(logits, labels[own])])
+                losses = torch.cat([losses, layer.losses(logits, labels[poison])])
             loss = losses.mean()
             if recipe.weight_decay and recipe.optimizer == "adam":
                 loss = loss + recipe.weight_decay * layer.penalty(params)
@@ -54,9 +54,9 @@ def train_encoder_sequential(
             loss.backward()
             optimizer.step()
             total, rows, steps = total + loss.item() * len(losses), rows + len(losses), steps + 1
-            if steps == max_steps:
+            if steps == trial.max_steps:
                 break
-        if steps == max_steps:
+        if steps == trial.max_steps:
             break
     return Trained([p.detach() for p in params], epoch + 1, total / rows)
 

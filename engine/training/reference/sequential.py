@@ -14,6 +14,7 @@ from engine.training.dropout import dropout_draws
 from engine.training.models import NetworkModel, VictimModel
 from engine.training.recipe import Job, Plateau, Recipe, Trained, Training
 from engine.training.schedule import Schedule
+from engine.training.trial import Trial
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 Logits = Callable[[Sequence[Tensor], Tensor, int, int], Tensor]  # (params, x_BF, epoch, step) -> logits_BO
@@ -25,31 +26,24 @@ def train_sequential(
     data: Training,
     job: Job,
     recipe: Recipe,
-    *,
-    seed: int,
-    trial: int,
-    max_steps: int | None = None,
+    trial: Trial,
 ) -> Trained:
-    """Train one victim on the shared schedule of its trial.
-
-    init: its initial parameters, as the model lists them. max_steps: cuts training short (for tests).
-    """
-    schedule = Schedule(len(data.y_N), recipe.batch, seed, trial)
-    return fit(model, init, recipe, lambda epoch: shared_batches(schedule, data, job, epoch), max_steps)
+    """Train one victim on the shared schedule of its trial. init: its initial parameters, as the model lists them."""
+    schedule = Schedule(len(data.y_N), recipe.batch, trial.seed, trial.number)
+    return fit(model, init, recipe, lambda epoch: shared_batches(schedule, data, job, epoch), trial.max_steps)
 
 
 def train_network_sequential(
-    model: NetworkModel, init: Sequence[Tensor], data: Training, job: Job, recipe: Recipe,
-    *, seed: int, trial: int, max_steps: int | None = None,
-) -> Trained:  # fmt: skip
+    model: NetworkModel, init: Sequence[Tensor], data: Training, job: Job, recipe: Recipe, trial: Trial
+) -> Trained:
     """`train_sequential` for a network on pictures, with their augmentation, moved points, dropout and buffers."""
-    schedule = Schedule(len(data.y_N), recipe.batch, seed, trial)
+    schedule = Schedule(len(data.y_N), recipe.batch, trial.seed, trial.number)
     dtype, device = init[0].dtype, data.y_N.device
 
     def logits(params: Sequence[Tensor], pixels_BCHW: Tensor, epoch: int, step: int) -> Tensor:
         # a row alone has no variance for batch norm to divide by: it is run as a test row is
         training = len(pixels_BCHW) > 1 or model.trainable == len(params)
-        with dropout_draws(seed, trial, epoch, step, device):
+        with dropout_draws(trial.seed, trial.number, epoch, step, device):
             return model.logits(params, pixels_BCHW, training=training)
 
     def batches(epoch: int) -> Batches:
@@ -62,15 +56,14 @@ def train_network_sequential(
         for x, y_B in steps:
             yield model.pixels(x), y_B
 
-    kernels = getattr(model, "kernels", ())
-    return fit(model, init, recipe, batches, max_steps, logits=logits, trainable=model.trainable, kernels=kernels)
+    return fit(model, init, recipe, batches, trial.max_steps, logits=logits, trainable=model.trainable, kernels=model.kernels)
 
 
 def shared_batches(schedule: Schedule, data: Training, job: Job, epoch: int) -> Batches:
     """The epoch's steps: the trial's clean batch, then the victim's own poison rows of that step."""
     pool_rows, labels = (torch.from_numpy(a).to(data.y_N.device) for a in (job.rows, job.labels))
-    for clean, own in step_rows(schedule, data, job, epoch):
-        yield torch.cat([data.x_NF[clean], data.x_AF[pool_rows[own]]]), torch.cat([data.y_N[clean], labels[own]])
+    for clean, points in step_rows(schedule, data, job, epoch):
+        yield torch.cat([data.x_NF[clean], data.x_AF[pool_rows[points]]]), torch.cat([data.y_N[clean], labels[points]])
 
 
 def picture_batches(schedule: Schedule, data: Training, job: Job, epoch: int, augment: bool, dtype: torch.dtype) -> Batches:
@@ -82,11 +75,11 @@ def picture_batches(schedule: Schedule, data: Training, job: Job, epoch: int, au
         poison = (poison + torch.from_numpy(job.delta).to(device, dtype)).clamp(0, 1)
     draws = partial(augmentation.draws, schedule.seed, schedule.trial, epoch, image=image, device=device)
     how_clean, how_poison = draws(rows=len(data.y_N), of="clean rows"), draws(rows=len(job.rows), of="poison points")
-    for clean, own in step_rows(schedule, data, job, epoch):
-        x, x_own = data.x_NF[clean].to(dtype) / 255, poison[own]
+    for clean, points in step_rows(schedule, data, job, epoch):
+        x, x_own = data.x_NF[clean].to(dtype) / 255, poison[points]
         if augment:
-            x, x_own = augmentation.apply(x, how_clean.take(clean)), augmentation.apply(x_own, how_poison.take(own))
-        yield torch.cat([x, x_own]), torch.cat([data.y_N[clean], labels[own]])
+            x, x_own = augmentation.apply(x, how_clean.take(clean)), augmentation.apply(x_own, how_poison.take(points))
+        yield torch.cat([x, x_own]), torch.cat([data.y_N[clean], labels[points]])
 
 
 def step_rows(schedule: Schedule, data: Training, job: Job, epoch: int) -> Batches:

@@ -1,4 +1,4 @@
-"""A TableView with hands: keys and mouse to move, sort and mark."""
+"""An interactive table: a TableView that keys and mouse move, sort and mark."""
 
 from __future__ import annotations
 

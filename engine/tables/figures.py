@@ -18,7 +18,7 @@ from engine.tables.world import World
 
 
 @dataclass(frozen=True)
-class Work:
+class Figures:
     """What several tables share, worked out once a build."""
 
     world: World

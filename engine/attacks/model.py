@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 Progress = Callable[[str, float], None]  # (what is being done, share done)
-Control = Callable[[], None]  # called often: may block, may raise Interrupted
+Check = Callable[[], None]  # called often: may block, may raise Interrupted
 
 
 class Network(Protocol):
@@ -23,7 +23,7 @@ class Network(Protocol):
         ...
 
 
-class Adversary(Protocol):
+class AdversaryModel(Protocol):
     """The adversary's model as it was trained on aux; its weights ask for no gradient.
 
     params            its weights; all is worked out on their device

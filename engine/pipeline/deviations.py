@@ -1,0 +1,27 @@
+"""What makes a run not the paper's; shown on every screen and in every export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.features.opened import Opened
+from engine.rows import Dataset
+from engine.scenario.identity import changed_keys
+from engine.scenario.sections import BertSection, ConvSection, PretrainedKeys, Scenario
+from engine.victims.choose import family_of
+
+
+def deviations(scenario: Scenario, dataset: Dataset, opened: Opened | None = None) -> tuple[str, ...]:
+    """A line each, the gravest first."""
+    section = scenario.model
+    lines = [*family_of(section, opened).deviations(section), *dataset.deviations]
+    pretrained = section if isinstance(section, PretrainedKeys) and not isinstance(section, ConvSection) else None  # as the paper's are
+    if scenario.reproduces and pretrained is not None and pretrained.weights not in ("imagenet", "hub"):
+        published = "bert-base-uncased" if isinstance(section, BertSection) else "ImageNet's weights"
+        ours = "random weights" if pretrained.weights == "random" else f"weights of your own ({Path(pretrained.weights).name})"
+        lines.insert(0, f"{ours}: the paper starts from {published}")
+    if changed := changed_keys(scenario):
+        lines.insert(0, f"not as published: {', '.join(changed)}")
+    if scenario.smoked:
+        lines.insert(0, "smoke: a sliver of the scenario, for testing the way, not for its numbers")
+    return tuple(lines)

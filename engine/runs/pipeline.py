@@ -1,0 +1,39 @@
+"""What a worker drives: `pipeline.order.RunPipeline`, or what stands in for it. Opens none: a queued run needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from engine.pipeline.discovery import Discovery, Log, Progress, StackJob
+from engine.rows import Dataset, StackPlan, VictimResult
+from engine.scenario.sections import Scenario
+
+OnStep = Callable[[float, float], None]  # as `training.trial.OnStep`
+
+
+class Pipeline(Protocol):
+    """One instance serves one run, and may hold what it opened for as long as the run lasts. on_step and progress may raise Interrupted."""
+
+    def load(self, scenario: Scenario, data_dir: Path, *, device: str, log: Log, progress: Progress) -> Dataset:
+        """The scenario's rows as the victims' model reads them."""
+        ...
+
+    def discover(
+        self, scenario: Scenario, data_dir: Path, *, device: str, log: Log, progress: Progress, on_step: OnStep | None
+    ) -> Discovery:
+        """All that is known before any victim is trained."""
+        ...
+
+    def deviations(self, scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
+        """What makes this run not the paper's."""
+        ...
+
+    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log) -> tuple[StackPlan, ...]:
+        """Which victims train together."""
+        ...
+
+    def train_stack(self, job: StackJob, on_step: OnStep | None, log: Log) -> list[VictimResult]:
+        """One stack's victims and what each predicts."""
+        ...

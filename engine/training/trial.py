@@ -1,0 +1,38 @@
+"""What the victims of one trial share: the draws, the device, and who is told of how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+OnStep = Callable[[float, float], None]  # (victims done, counting parts, and victims in all): may block, may raise Interrupted
+
+
+@dataclass(frozen=True)
+class How:
+    """On what and in what precision victims are trained. autocast: matrix products and convolutions in bfloat16."""
+
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    dtype: torch.dtype = torch.float32
+    autocast: bool = False
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How some victims of one trial are trained. seed: the scenario's; number: which trial, of which initial weights and batches follow.
+
+    on_step     called after every step, or every few, while they train
+    workers     how many parts of a stack train side by side on a CPU
+    max_steps   for timing and tests, fewer steps than the recipe asks for
+    on_halved   told the new size whenever memory ran out
+    """
+
+    seed: int
+    number: int
+    how: How = field(default_factory=How)
+    on_step: OnStep | None = None
+    workers: int = 1
+    max_steps: int | None = None
+    on_halved: Callable[[int], None] | None = None
