@@ -65,8 +65,3 @@ class Schedule:
         # ascending within a step, so that the points which a victim has come first there
         own_SVP = point_SP[:, None] < points_V[:, None].astype(np.int32)
         return np.where(own_SVP, point_SP[:, None], np.int32(-1)), own_SVP.sum(2, dtype=np.int32)
-
-
-def union_order(seed: int, trial: int, epoch: int, rows: int) -> np.ndarray:
-    """The authors' order: clean and poison rows shuffled together, int64 [rows]."""
-    return generator(seed, "union order", trial, epoch).permutation(rows)

@@ -58,7 +58,7 @@ def quiet(*_: object) -> None:
 def test_victims_are_those_of_plain_calls(stops: str) -> None:
     given = parse(TEXT, overrides=[stops])
     found = pipeline.discover(given, Path("."), log=quiet, progress=quiet)
-    assert found.proba_aux_AC.shape == (len(found.dataset.aux), 2)
+    assert found.arrays.proba_aux_AC.shape == (len(found.dataset.aux), 2)
     stacks = pipeline.plan(given, found, "cpu", log=quiet)
     results = [victim for stack in stacks for victim in pipeline.train_stack(pipeline.StackJob(given, found, stack, "cpu"))]
     assert len(results) > 12

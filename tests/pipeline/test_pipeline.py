@@ -85,8 +85,8 @@ def test_discovery_says_what_is_attacked_and_probabilities_are_cross_fitted(foun
     assert attacked
     assert all(s.aux_rows >= 15 for s in attacked)
     assert all(s.reason for s in found.subpopulations if not s.attacked)
-    assert found.proba_aux_AC.shape == (len(found.dataset.aux), 2)
-    np.testing.assert_allclose(found.proba_aux_AC.sum(1), 1, atol=1e-5)
+    assert found.arrays.proba_aux_AC.shape == (len(found.dataset.aux), 2)
+    np.testing.assert_allclose(found.arrays.proba_aux_AC.sum(1), 1, atol=1e-5)
 
 
 def test_confidence_is_of_rows_that_the_model_did_not_see(found: Discovery, monkeypatch: pytest.MonkeyPatch):
@@ -100,7 +100,7 @@ def test_confidence_is_of_rows_that_the_model_did_not_see(found: Discovery, monk
     monkeypatch.setattr(Adversary, "_fit", lambda self, index, fold: index)
     monkeypatch.setattr(Adversary, "_probabilities", probabilities)
     given = scenario()
-    adversary = Adversary(given.model, given, found.dataset, torch.device("cpu"), lambda what, share: None, None)
+    adversary = Adversary(victims_of(given.model, found.dataset, given.seed), given, torch.device("cpu"), lambda what, share: None, None)
     adversary.cross_fitted(3)
     assert seen == [0, 0, 0]
     adversary.cross_fitted(1)

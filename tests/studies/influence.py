@@ -21,7 +21,7 @@ from engine.pipeline.adversary import Adversary
 from engine.rows import Dataset
 from engine.scenario.sections import InfluenceSection, Scenario
 from engine.system.processes import cores
-from engine.victims.choose import see
+from engine.victims.choose import see, victims_of
 from tests.studies.common import discovered, quiet
 from tests.studies.influence_check import changes
 from tests.worlds.attacks import prepare
@@ -33,7 +33,7 @@ def adversary_of(given: Scenario, dataset: Dataset) -> tuple[Dataset, Adversary]
     """The rows as the adversary's model reads them, and that model, trained again."""
     section = given.adversary.model or given.model
     seen = dataset if section == given.model else see(section, dataset, given.seed, report=quiet)
-    return seen, Adversary(section, given, seen, torch.device("cpu"), quiet, None)
+    return seen, Adversary(victims_of(section, seen, given.seed), given, torch.device("cpu"), quiet, None)
 
 
 def main() -> None:

@@ -11,10 +11,10 @@ from engine.models.dense.mlp import Mlp
 from engine.scenario.sections import ConvSection
 from engine.training.recipe import Recipe, Trained
 from engine.training.reference.sequential import train_network_sequential
-from engine.training.schedule import Schedule, union_order
+from engine.training.schedule import Schedule
 from engine.training.trial import Trial
 from tests.studies.published import own_init, own_order, train_published, train_published_pictures
-from tests.studies.union import train_union
+from tests.studies.union import train_union, union_order
 from tests.worlds import networks as networks_world
 from tests.worlds import rows as worlds
 

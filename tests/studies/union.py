@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from engine.seeds import generator
 from engine.training.models import VictimModel
 from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.reference.sequential import Batches, fit
-from engine.training.schedule import union_order
+
+
+def union_order(seed: int, trial: int, epoch: int, rows: int) -> np.ndarray:
+    """The authors' order: clean and poison rows shuffled together, int64 [rows]."""
+    return generator(seed, "union order", trial, epoch).permutation(rows)
 
 
 def train_union(model: VictimModel, init: Sequence[Tensor], data: Training, job: Job, recipe: Recipe, *, seed: int, trial: int) -> Trained:

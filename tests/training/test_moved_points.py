@@ -64,6 +64,7 @@ def test_the_control_is_left_as_it_is() -> None:
     scenario = parse(TEXT.format(kind="mlp"))
     found = discovered(scenario)
     poison = pipeline.poison_of(scenario, found, VictimSpec(1, 1, "label_flip", 0, 1.0))
-    job = train.job(scenario, found, poison)
+    victims = victims_of(scenario.model, found.dataset, scenario.seed)
+    job = train.job_for(scenario, found, victims, poison)
     assert poison.moved is None
     assert (job.rows == poison.rows).all()

@@ -233,7 +233,7 @@ def test_the_way_follows_the_device_and_the_network():
         assert way_for(alone, init_of(alone), cuda) == "one_by_one"
 
     class Text(Small):
-        length = 16  # what it reads of a batch is as long as the longest
+        cuts_batches = True
 
     assert way_for(Text(), init_of(Text()), cuda) == "one_by_one"
 
