@@ -162,11 +162,11 @@ class KeyBar(Bar):
                     best[binding.action] = (active.node, binding)
         own = [pair for pair in best.values() if pair[1].id not in self.ALWAYS]
         own.sort(key=lambda pair: (pair[1].id in self.LAST, pair[1].action.startswith("app.")))
-        left = [[Piece(" ")], *(self._pair(node, binding) for node, binding in own)]
-        if typing and not self.screen.is_modal:
-            left.append([Piece("F2–F5", "key"), Piece(" modes  ")])
-        always = {binding.id: (node, binding) for node, binding in best.values()}
         needed = [self._pair(node, binding) for node, binding in own if binding.id not in self.LAST]
+        if typing and not self.screen.is_modal:
+            needed.append([Piece("F2–F5", "key"), Piece(" modes  ")])
+        left = [[Piece(" ")], *needed, *(self._pair(node, binding) for node, binding in own if binding.id in self.LAST)]
+        always = {binding.id: (node, binding) for node, binding in best.values()}
         wide = 1 + sum(cell_len(piece.text) for group in needed for piece in group)
         kept: list[Piece] = []
         for mute in ((), ("app.palette",), self.ALWAYS):  # signs without words, so that more of what the screen itself can do is told
