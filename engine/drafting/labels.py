@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.datasets.tables.columns import INDEX_NAME, PERSON_NAME, STRICT_ID, Numbers, Words
+from engine.datasets.tables.columns import INDEX_NAME, PERSON_NAME, STRICT_ID, Numbers, Words, why_left_out
 from engine.datasets.tables.file import RawTable
 from engine.datasets.tables.labels import MOST_CLASSES, MOST_NUMBERS
 from engine.datasets.tables.suspects import ENTITY
@@ -87,7 +87,8 @@ def _rated(raw: RawTable, columns: Mapping[str, Numbers | Words | Unreadable], b
         if not isinstance(column, Numbers | Words) or name in raw.repeated or INDEX_NAME.search(name):
             continue
         classes = _classes(column)
-        if classes is None:
+        why_not = why_left_out(column, MOST_CLASSES) or ""
+        if classes is None or "identif" in why_not or "numbers the rows" in why_not:
             continue
         points, why = _points(name, column, classes)
         if place == len(raw.names) - 1:
