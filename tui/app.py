@@ -65,11 +65,12 @@ class SubpopApp(Session):
     MODES = dict(zip(MODE_TITLES, (plan_mode, subpopulations_mode, runs_mode, results_mode, compare_mode), strict=True))  # noqa: RUF012
     DEFAULT_MODE = "plan"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "switch_mode('plan')", "Plan", show=False, id="app.plan"),
-        Binding("2", "switch_mode('subpopulations')", "Subpopulations", show=False, id="app.subpopulations"),
-        Binding("3", "switch_mode('runs')", "Runs", show=False, id="app.runs"),
-        Binding("4", "switch_mode('results')", "Results", show=False, id="app.results"),
-        Binding("5", "switch_mode('compare')", "Compare", show=False, id="app.compare"),
+        # A line of text takes digits for itself: there the function keys do it (f1 is help) and, where the terminal passes it, alt.
+        Binding("1,alt+1", "switch_mode('plan')", "Plan", show=False, id="app.plan"),
+        Binding("2,f2,alt+2", "switch_mode('subpopulations')", "Subpopulations", show=False, id="app.subpopulations"),
+        Binding("3,f3,alt+3", "switch_mode('runs')", "Runs", show=False, id="app.runs"),
+        Binding("4,f4,alt+4", "switch_mode('results')", "Results", show=False, id="app.results"),
+        Binding("5,f5,alt+5", "switch_mode('compare')", "Compare", show=False, id="app.compare"),
         Binding("question_mark,f1", "help", "help", id="app.help"),
         Binding("colon,ctrl+p", "palette", "commands", id="app.palette"),
         Binding("q,ctrl+q", "quit", "quit", id="app.quit"),
@@ -111,6 +112,10 @@ class SubpopApp(Session):
         self.set_interval(5.0, self.settings.save)
         if self._keymap_trouble:
             self.notify(self._keymap_trouble, severity="warning", timeout=10)
+        if self.opened is not None:
+            from tui.screens.opening import open_path
+
+            open_path(self, self.opened)
 
     def on_unmount(self) -> None:
         self.settings.put("run", self.chosen_run or "")

@@ -39,7 +39,8 @@ def look_at(column: Numbers | Words | Unreadable, array: Any, read: Numbers | Wo
     levels = _levels(column) if isinstance(column, Words) else ()
     cuts = round_cuts(column.values) if isinstance(column, Numbers) else ()
     as_what = read_as(read, present, different)
-    return ColumnLook(column.name, as_what, int(gone.sum()), different, example, "left out", levels=levels, cuts=cuts)
+    span = _span(column.values) if isinstance(column, Numbers) and present else None
+    return ColumnLook(column.name, as_what, int(gone.sum()), different, example, "left out", levels=levels, cuts=cuts, span=span)
 
 
 def read_as(column: Numbers | Words | Unreadable, present: int, different: int) -> ReadAs:
@@ -84,6 +85,13 @@ def _different(values: np.ndarray) -> int:
     from pyarrow import compute
 
     return int(compute.count_distinct(pa.array(values, from_pandas=True)).as_py())
+
+
+def _span(values: np.ndarray) -> tuple[float, float, float]:
+    """The least, the median and the largest; values float64 [rows], NaN where missing, not all of them."""
+    import numpy as np
+
+    return float(np.nanmin(values)), float(np.nanmedian(values)), float(np.nanmax(values))
 
 
 def _levels(column: Words) -> tuple[tuple[str, int], ...]:

@@ -35,6 +35,7 @@ class ColumnLook:
     levels     the most frequent values with their rows, of a column of words; empty of numbers
     cuts       where a column of numbers may be cut into groups of about one size, in round numbers; empty of words
     leak       None until it is worked out, and for columns that are not fed
+    span       the least, the median and the largest of a column of numbers; None of words
     """
 
     name: str
@@ -48,6 +49,7 @@ class ColumnLook:
     levels: tuple[tuple[str, int], ...] = ()
     cuts: tuple[float, ...] = ()
     leak: Leak | None = None
+    span: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -152,9 +154,15 @@ def leaks_of(tree: Mapping[str, Any]) -> dict[str, Leak]:
 
 
 def _column(tree: Mapping[str, Any]) -> ColumnLook:
-    leak = tree["leak"]
+    leak, span = tree["leak"], tree["span"]
     return ColumnLook(
-        **{**tree, "levels": _pairs(tree["levels"]), "cuts": tuple(tree["cuts"]), "leak": None if leak is None else Leak(**leak)}
+        **{
+            **tree,
+            "span": None if span is None else tuple(span),
+            "levels": _pairs(tree["levels"]),
+            "cuts": tuple(tree["cuts"]),
+            "leak": None if leak is None else Leak(**leak),
+        }
     )
 
 

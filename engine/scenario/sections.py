@@ -6,6 +6,8 @@ is a class that they derive from. Messages, `subpop show`, the app's form and th
 
 title, description   the label and the help of a key in the form; the description also completes "kind "table" needs ..."
 examples             what a line of text may say, suggested in the form
+_each                a line on each choice; of a kind its class's docstring is that line
+_names               what a line of text names: the columns of the dataset's file, or a file
 _when                the key means nothing unless another key of its section has one of these values; the form hides it else
 """
 
@@ -32,13 +34,27 @@ def _when(key: str, *values: str) -> JsonDict:
     return {"when": {key: [*values]}}
 
 
+def _each(**lines: str) -> JsonDict:
+    return {"each": {**lines}}
+
+
+def _names(what: Literal["columns", "file"]) -> JsonDict:
+    return {"names": what}
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 # ---- [dataset] ------------------------------------------------------------------------------------------------------
 
-Scale = Annotated[Literal["none", "standard"], Field(description="how columns of numbers are scaled")]
+Scale = Annotated[
+    Literal["none", "standard"],
+    Field(
+        description="how columns of numbers are scaled",
+        json_schema_extra=_each(none="as they are", standard="mean 0 and deviation 1, both of train"),
+    ),
+]
 ImageSize = Annotated[
     int | None,
     Field(ge=8, le=1024, title="Pixels", description="a picture's side, brought to a square; blank: cifar10 32, utkface 100, yours 64"),
@@ -77,14 +93,24 @@ class FileKeys(DatasetKeys):
 class ColumnKeys(SplitKeys, FileKeys):
     """Of rows with a label column."""
 
-    label: str = Field(min_length=1, title="Label column", description="the name of the column to predict")
-    annotations: tuple[str, ...] = Field((), description="columns for FeatureMatch, not fed to the model unless also forced to a type")
-    split_column: str | None = Field(None, title="Split column", description="a column that says train, aux or test")
+    label: str = Field(
+        min_length=1, title="Label column", description="the name of the column to predict", json_schema_extra=_names("columns")
+    )
+    annotations: tuple[str, ...] = Field(
+        (),
+        description="columns for FeatureMatch, not fed to the model unless also forced to a type",
+        json_schema_extra=_names("columns"),
+    )
+    split_column: str | None = Field(
+        None, title="Split column", description="a column that says train, aux or test", json_schema_extra=_names("columns")
+    )
     missing_words: tuple[str, ...] = Field((), title="Missing", description="cells that mean missing, beside those that always do")
     encoding: str | None = Field(None, max_length=40, description='of a text file, as "cp1251" or "shift_jis"; blank: found')
 
 
 class AdultSection(DatasetKeys):
+    """UCI Adult, the census of 1994: does a person earn more than $50,000?"""
+
     CLASSES = 2
     kind: Literal["adult"] = "adult"
     balance: bool = Field(True, description="negatives subsampled, as published")
@@ -92,46 +118,66 @@ class AdultSection(DatasetKeys):
 
 
 class DigitsSection(SplitKeys):
+    """Handwritten digits of 8 x 8 pixels that come with scikit-learn: nothing to download."""
+
     CLASSES = 10
     kind: Literal["digits"] = "digits"
     scale: Scale = "none"
 
 
 class BreastCancerSection(SplitKeys):
+    """Measurements of 569 tumours that come with scikit-learn: nothing to download."""
+
     CLASSES = 2
     kind: Literal["breast_cancer"] = "breast_cancer"
     scale: Scale = "none"
 
 
 class TableSection(ColumnKeys):
+    """A table of your own with a label column: CSV, Parquet or JSON Lines."""
+
     kind: Literal["table"] = "table"
     path: File = Field(title="File", description="a file of yours, CSV or Parquet")
-    numeric: tuple[str, ...] = Field((), title="Numbers", description="columns forced to numbers")
-    categorical: tuple[str, ...] = Field((), title="Categories", description="columns forced to categories")
-    drop: tuple[str, ...] = Field((), title="Left out", description="columns not used")
-    missing: Literal["keep", "drop"] = Field("keep", description="rows with missing values")
+    numeric: tuple[str, ...] = Field((), title="Numbers", description="columns forced to numbers", json_schema_extra=_names("columns"))
+    categorical: tuple[str, ...] = Field(
+        (), title="Categories", description="columns forced to categories", json_schema_extra=_names("columns")
+    )
+    drop: tuple[str, ...] = Field((), title="Left out", description="columns not used", json_schema_extra=_names("columns"))
+    missing: Literal["keep", "drop"] = Field(
+        "keep",
+        description="rows with missing values",
+        json_schema_extra=_each(keep="words as a level of their own, numbers as the median with a flag", drop="those rows are left out"),
+    )
     max_categories: int = Field(50, ge=2, le=100_000, title="Levels", description='of a column at most; rarer ones are merged into "other"')
     scale: Scale = "none"
 
 
 class Cifar10Section(DatasetKeys):
+    """CIFAR-10, 60,000 colour pictures of ten classes."""
+
     HOLDS, CLASSES = "pictures", 10
     kind: Literal["cifar10"] = "cifar10"
     image_size: ImageSize = None
 
 
 class UtkfaceSection(DatasetKeys):
+    """UTKFace, pictures of faces with age, race and gender."""
+
     HOLDS, CLASSES = "pictures", 2
     kind: Literal["utkface"] = "utkface"
     image_size: ImageSize = None
 
 
 class ImdbSection(DatasetKeys):
+    """IMDB, 50,000 film reviews, good or bad."""
+
     HOLDS, CLASSES = "texts", 2
     kind: Literal["imdb"] = "imdb"
 
 
 class ImageFolderSection(SplitKeys, FileKeys):
+    """Pictures of your own, a folder for each class."""
+
     HOLDS = "pictures"
     kind: Literal["image_folder"] = "image_folder"
     path: File = Field(title="Folder", description="a folder of yours, with a folder of pictures for each class")
@@ -140,10 +186,14 @@ class ImageFolderSection(SplitKeys, FileKeys):
 
 
 class TextTableSection(ColumnKeys):
+    """Texts of your own with a label column: CSV, JSON Lines or Parquet."""
+
     HOLDS = "texts"
     kind: Literal["text_table"] = "text_table"
     path: File = Field(title="File", description="a file of yours, CSV, JSON Lines or Parquet")
-    text: str = Field(min_length=1, title="Text column", description="the name of the column that holds the texts")
+    text: str = Field(
+        min_length=1, title="Text column", description="the name of the column that holds the texts", json_schema_extra=_names("columns")
+    )
 
 
 DatasetSection = Annotated[
@@ -180,9 +230,16 @@ class TrainedKeys(ModelKeys):
     lr: float = Field(1e-3, gt=0, le=1000, title="Rate", description="learning rate of Adam")
     weight_decay: float = Field(0.0, ge=0, le=1000, title="Decay", description="w/2 |W|² in the loss, kernels only")
     weight_decay_per: Literal["step", "rows"] = Field(
-        "step", title="Decay per", description="rows: divided by the rows of the step, scikit-learn's units"
+        "step",
+        title="Decay per",
+        description="the units of the decay",
+        json_schema_extra=_each(step="as it stands, in every step", rows="divided by the rows of the step: scikit-learn's units"),
     )
-    stop: Literal["epochs", "plateau"] = Field("epochs", description="after all epochs, or on a plateau")
+    stop: Literal["epochs", "plateau"] = Field(
+        "epochs",
+        description="when training ends",
+        json_schema_extra=_each(epochs="after all epochs", plateau="where the loss improves no more; epochs is a limit"),
+    )
     tol: float = Field(
         1e-4, ge=0, title="Tolerance", description="least improvement of the loss", json_schema_extra=_when("stop", "plateau")
     )
@@ -205,9 +262,12 @@ class PretrainedKeys(TrainedKeys):
     """Of models that may start from weights that others trained."""
 
     tune: Literal["all", "last_layer"] = Field(
-        "all", title="Tuned", description="last_layer: the rest is frozen, its outputs computed once"
+        "all",
+        title="Tuned",
+        description="which layers are trained",
+        json_schema_extra=_each(all="every layer", last_layer="the last alone: the rest is frozen, its outputs computed once"),
     )
-    weights: str = Field("random", description="random, or a file of weights", examples=["random"])
+    weights: str = Field("random", description="random, or a file of weights", examples=["random"], json_schema_extra=_names("file"))
 
 
 class NetworkKeys(PretrainedKeys):
@@ -222,28 +282,40 @@ class NetworkKeys(PretrainedKeys):
 
 
 class MlpSection(DenseKeys):
+    """A network of dense layers."""
+
     kind: Literal["mlp"] = "mlp"
     hidden: tuple[Width, ...] = Field((10,), min_length=1, description="units of each hidden layer")
 
 
 class LogisticSection(DenseKeys):
+    """Logistic regression: one dense layer."""
+
     LAYERS = ("input",)
     kind: Literal["logistic"] = "logistic"
 
 
 class ConvSection(NetworkKeys):
+    """A small convolutional network, the paper's on CIFAR-10."""
+
     LAYERS = ("input", "hidden", "pool1", "pool2", "pool3")
     kind: Literal["conv"] = "conv"
 
 
 class VggSection(NetworkKeys):
+    """VGG11 to VGG19, from random weights or ImageNet's."""
+
     LAYERS = ("input", "hidden", "pool1", "pool2", "pool3", "pool4", "pool5")
     kind: Literal["vgg"] = "vgg"
     depth: Literal[11, 13, 16, 19] = Field(16, description="VGG11 to VGG19")
-    weights: str = Field("random", description="random, imagenet, or a file of weights", examples=["random", "imagenet"])
+    weights: str = Field(
+        "random", description="random, imagenet, or a file of weights", examples=["random", "imagenet"], json_schema_extra=_names("file")
+    )
 
 
 class TorchvisionSection(NetworkKeys):
+    """Any of torchvision's classifiers of pictures, as resnet18."""
+
     kind: Literal["torchvision"] = "torchvision"
     architecture: str = Field(
         min_length=1,
@@ -251,16 +323,26 @@ class TorchvisionSection(NetworkKeys):
         description="one of torchvision's classifiers",
         examples=["resnet18", "resnet50", "densenet121", "efficientnet_b0", "mobilenet_v3_small", "convnext_tiny", "vit_b_16"],
     )
-    weights: str = Field("random", description="random, imagenet, or a file of weights", examples=["random", "imagenet"])
+    weights: str = Field(
+        "random", description="random, imagenet, or a file of weights", examples=["random", "imagenet"], json_schema_extra=_names("file")
+    )
 
 
 class BertSection(PretrainedKeys):
-    """Any text encoder of transformers. A rate of dropout that is not given is what the model's own configuration says."""
+    """Any text encoder of transformers.
+
+    A rate of dropout that is not given is what the model's own configuration says.
+    """
 
     READS = ("texts",)
     LAYERS = ("hidden", "tokens")
     kind: Literal["bert"] = "bert"
-    weights: str = Field("random", description="random, hub, or a folder with config.json and safetensors", examples=["random", "hub"])
+    weights: str = Field(
+        "random",
+        description="random, hub, or a folder with config.json and safetensors",
+        examples=["random", "hub"],
+        json_schema_extra=_names("file"),
+    )
     name: str | None = Field(None, description="a model of the Hugging Face hub, with weights = hub", examples=["bert-base-uncased"])
     architecture: str | None = Field(
         None,
@@ -273,13 +355,19 @@ class BertSection(PretrainedKeys):
     dropout: float | None = Field(None, ge=0, lt=1, description="of dense layers and the classifier; blank: the model's own")
     attention_dropout: float | None = Field(None, ge=0, lt=1, title="Att. dropout", description="of attention; blank: the model's own")
     states: Literal["float32", "bfloat16"] = Field(
-        "float32", description="how the frozen layers' outputs are kept on disk", json_schema_extra=_when("tune", "last_layer")
+        "float32",
+        description="how the frozen layers' outputs are kept on disk",
+        json_schema_extra=_when("tune", "last_layer") | _each(float32="exactly", bfloat16="in half the room, to three digits"),
     )
-    optimizer: Literal["adam", "adamw"] = Field("adam", description="adamw: weight decay shrinks the kernels, apart from the loss")
+    optimizer: Literal["adam", "adamw"] = Field(
+        "adam",
+        description="what takes the steps",
+        json_schema_extra=_each(adam="weight decay is a term of the loss", adamw="weight decay shrinks the kernels, apart from the loss"),
+    )
 
 
 class GradientBoostingSection(EstimatorKeys):
-    """scikit-learn's HistGradientBoostingClassifier, whose names of parameters these are."""
+    """scikit-learn's boosted trees, HistGradientBoostingClassifier, whose names of parameters these are."""
 
     kind: Literal["gradient_boosting"] = "gradient_boosting"
     max_iter: int = Field(100, ge=1, le=100_000, title="Rounds", description="of boosting; a limit where it stops early")
@@ -305,7 +393,12 @@ class RandomForestSection(EstimatorKeys):
     n_estimators: int = Field(100, ge=1, le=100_000, title="Trees", description="of the forest")
     max_depth: int | None = Field(None, ge=1, le=1000, title="Depth", description="of a tree at most; blank: no limit")
     min_samples_leaf: int = Field(1, ge=1, le=1_000_000, title="Leaf rows", description="least rows of a leaf")
-    max_features: Literal["sqrt", "log2", "all"] = Field("sqrt", title="Columns", description="of them, how many each split chooses from")
+    max_features: Literal["sqrt", "log2", "all"] = Field(
+        "sqrt",
+        title="Columns",
+        description="of them, how many each split chooses from",
+        json_schema_extra=_each(sqrt="the root of their number", log2="the logarithm of it, to base 2", all="every one"),
+    )
     bootstrap: bool = Field(True, description="each tree sees rows drawn with replacement")
 
 
@@ -330,7 +423,16 @@ class SubpopulationsKeys(Section):
 
     kind: str
     select: Literal["all", "low_confidence", "mid_confidence", "high_confidence", "confidence"] = Field(
-        "all", title="Attacked", description="which of them"
+        "all",
+        title="Attacked",
+        description="which of them",
+        json_schema_extra=_each(
+            all="every one of a fitting size",
+            low_confidence="those that a clean model is least sure of",
+            mid_confidence="those in the middle",
+            high_confidence="those that it is surest of",
+            confidence="the three groups, one after the other",
+        ),
     )
     select_count: int = Field(
         10,
@@ -346,6 +448,8 @@ class SubpopulationsKeys(Section):
 
 
 class ClusterMatchSection(SubpopulationsKeys):
+    """Clusters of k-means: needs no annotations."""
+
     kind: Literal["cluster_match"] = "cluster_match"
     clusters: int = Field(100, ge=2, le=100_000, description="k of k-means")
     pca: int | None = Field(None, ge=1, le=100_000, title="PCA", description="components kept; blank: the raw representation")
@@ -359,8 +463,10 @@ class ClusterMatchSection(SubpopulationsKeys):
 
 
 class FeatureMatchSection(SubpopulationsKeys):
+    """Rows whose annotations are equal, as district and age."""
+
     kind: Literal["feature_match"] = "feature_match"
-    features: tuple[str, ...] = Field(min_length=1, description="the annotations that must be equal")
+    features: tuple[str, ...] = Field(min_length=1, description="the annotations that must be equal", json_schema_extra=_names("columns"))
     bins: dict[str, tuple[float, ...]] = Field({}, description="cuts of numbers, as {age = [30, 45, 60]}")
 
 
@@ -383,26 +489,46 @@ class AttackKeys(Section):
     target_min_rows: int | None = Field(
         None, ge=1, le=1_000_000_000, title="Target rows", description="fewest train rows of a class to be a target; blank: max(10, 1 %)"
     )
-    per: Literal["aux", "train"] = Field("aux", title="Alpha of", description="the size in aux, or in train")
+    per: Literal["aux", "train"] = Field(
+        "aux",
+        title="Alpha of",
+        description="what an alpha is a share of",
+        json_schema_extra=_each(aux="the subpopulation's rows that the adversary has", train="its rows in the defender's data"),
+    )
 
 
 class LabelFlipSection(AttackKeys):
+    """Copies of the subpopulation's rows with the target label."""
+
     kind: Literal["label_flip"] = "label_flip"
 
 
 class GradientSection(AttackKeys):
+    """Copies whose pixels are moved to align with the attacker's gradient: pictures and networks."""
+
     kind: Literal["gradient"] = "gradient"
     steps: int = Field(50, ge=1, le=100_000, description="of gradient ascent on the pixels")
     step_size: float = Field(0.2, gt=0, le=1000, title="Step size", description="pixels are 0 to 1")
-    step_rule: Literal["gradient", "sign"] = Field("gradient", title="Step", description="step size times the gradient, or times its sign")
+    step_rule: Literal["gradient", "sign"] = Field(
+        "gradient",
+        title="Step",
+        description="which way a pixel moves",
+        json_schema_extra=_each(gradient="step size times the gradient", sign="step size times its sign"),
+    )
     bound: float = Field(0.01, gt=0, le=1, description="how far a pixel may move, of 0 to 1")
-    objective: Literal["inner", "cosine"] = Field("inner", description="of the two gradients, what is maximised")
+    objective: Literal["inner", "cosine"] = Field(
+        "inner",
+        description="of the two gradients, what is maximised",
+        json_schema_extra=_each(inner="their inner product, as published", cosine="their cosine, whatever their lengths"),
+    )
     layer: str = Field(
         "last", max_length=200, title="Gradient of", description="last, all, or a parameter's name or its start", examples=["last", "all"]
     )
 
 
 class InfluenceSection(AttackKeys):
+    """The copies that influence functions on the last layer promise most of."""
+
     kind: Literal["influence"] = "influence"
     damping: float = Field(0.01, gt=0, le=1000, description="added to the Hessian's diagonal")
 
@@ -414,6 +540,8 @@ AttackSection = Annotated[LabelFlipSection | GradientSection | InfluenceSection,
 
 
 class NoDefenseSection(Section):
+    """Nothing: the victims train on all rows."""
+
     kind: Literal["none"] = "none"
 
 
@@ -449,7 +577,11 @@ class EvaluationSection(Section):
 
 class ComputeSection(Section):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1", examples=["auto", "cpu", "cuda"])
-    precision: Literal["float32", "float64", "bfloat16"] = Field("float32", description="bfloat16: networks trained whole")
+    precision: Literal["float32", "float64", "bfloat16"] = Field(
+        "float32",
+        description="of the arithmetic",
+        json_schema_extra=_each(float32="as usual", float64="twice as exact, slower", bfloat16="of networks trained whole, on a GPU"),
+    )
     victims_per_stack: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["auto"] = Field(
         "auto", title="Stack", description="victims trained together; auto"
     )

@@ -118,7 +118,7 @@ async def test_the_form_says_the_engines_own_words_beside_the_field(app: SubpopA
         app.screen.query_one(Input).value = str(path)
         await settled(pilot, "enter")
         await until(pilot, lambda: isinstance(app.screen, FormScreen) and app.screen.scenario is not None)
-        assert app.screen.path == path  # type: ignore[attr-defined]
+        assert app.screen.edited.path == path  # type: ignore[attr-defined]
 
 
 async def test_a_form_left_unsaved_is_remembered_by_the_next_session(app: SubpopApp, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from engine.scenario.sections import BertSection, ComputeSection, EvaluationSect
 from tests.worlds.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
 from tui.dialogs.launch import LaunchDialog
-from tui.presenters import form as fields
+from tui.presenters import fields, form, tree
 from tui.screens.form import FormScreen
 from tui.screens.plan import weights_fact
 from tui.widgets.choice import Choice
@@ -29,14 +29,14 @@ weights = "imagenet"
 [subpopulations]
 kind = "cluster_match"
 """
-ASKED = {one.key: one for members in fields.sections(schema()).values() for one in members}
+ASKED = {one.key: one for members in form.sections(schema()).values() for one in members}
 
 
 def shown(**said: str) -> set[str]:
-    tree: fields.Tree = {}
+    values: tree.Tree = {}
     for key, value in said.items():
-        fields.put(tree, key.replace("__", "."), value)
-    return {key for key, one in ASKED.items() if one.matters_in(tree)}
+        tree.put(values, key.replace("__", "."), value)
+    return {key for key, one in ASKED.items() if one.matters_in(values)}
 
 
 def test_fields_are_shown_where_they_mean_something() -> None:
@@ -90,12 +90,12 @@ def test_what_a_field_says_is_what_the_engine_reads() -> None:
 
 @pytest.mark.parametrize("name", presets())
 def test_every_value_of_every_preset_survives_its_field(name: str) -> None:
-    tree = tomllib.loads(presets()[name].read_text())
+    values = tomllib.loads(presets()[name].read_text())
     seen = 0
     for key, one in ASKED.items():
-        value = fields.get(tree, key)
+        value = tree.get(values, key)
         if value is not None:
-            field = one.field_in(tree)
+            field = one.field_in(values)
             assert field is not None, key
             assert fields.to_value(fields.to_text(value, field.takes), field) == value, key
             seen += 1
@@ -111,7 +111,7 @@ async def test_every_preset_goes_from_form_to_launch_unchanged(app: SubpopApp) -
             await until(pilot, lambda screen=screen: app.screen is screen and screen.scenario is not None)  # type: ignore[misc]
             shipped = load(name)
             assert screen.scenario == shipped
-            assert not screen.changed
+            assert not screen.edited.changed
             screen.action_launch()
             await until(pilot, lambda: isinstance(app.screen, LaunchDialog) and bool(app.screen.query(Choice)))
             await settled(pilot)
@@ -133,27 +133,27 @@ async def test_a_kind_takes_its_keys_with_it_and_brings_them_back(app: SubpopApp
         await opened_form(pilot)
         screen = app.screen
         assert isinstance(screen, FormScreen)
-        before = screen.text()
+        before = screen.edited.text()
         assert "hidden = [32]" in before
         turn(app, "model.kind", "logistic")
         await until(pilot, lambda: screen.scenario is not None and screen.scenario.model.kind == "logistic")
-        assert "hidden" not in screen.text()
+        assert "hidden" not in screen.edited.text()
         assert not field_of(app, "model.hidden").display
-        assert [note for note in screen.turned.values() if note] == [
+        assert [note for note in screen.edited.turned.values() if note] == [
             'model.kind is now "logistic", which has no hidden: taken out of [model]'
         ]
         turn(app, "model.kind", "mlp")
         await until(pilot, lambda: screen.scenario is not None and screen.scenario.model.kind == "mlp")
-        assert tomllib.loads(screen.text()) == tomllib.loads(before)
-        assert not screen.changed
+        assert tomllib.loads(screen.edited.text()) == tomllib.loads(before)
+        assert not screen.edited.changed
         assert field_of(app, "model.hidden").query_one(Input).value == "32"
-        assert not any(screen.turned.values())
+        assert not any(screen.edited.turned.values())
         turn(app, "adversary.model.kind", "mlp")
         await until(pilot, lambda: field_of(app, "adversary.model.hidden").display)
         assert not field_of(app, "adversary.model.depth").display
         turn(app, "adversary.model.kind", "same")
         await until(pilot, lambda: not field_of(app, "adversary.model.hidden").display and screen.scenario is not None)
-        assert not screen.changed
+        assert not screen.edited.changed
 
 
 async def test_a_key_of_another_kind_in_a_file_can_be_taken_out(app: SubpopApp, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ async def test_a_key_of_another_kind_in_a_file_can_be_taken_out(app: SubpopApp, 
         await until(pilot, lambda: not field_of(app, "dataset.balance").display)
         field_of(app, "dataset.label").query_one(Input).value = ""
         await until(pilot, lambda: screen.scenario is not None)
-        assert screen.text() == FACES.replace('"faces"\n', '"faces"\n\n').replace('"\n[', '"\n\n[')
+        assert screen.edited.text() == FACES.replace('"faces"\n', '"faces"\n\n').replace('"\n[', '"\n\n[')
 
 
 async def test_a_text_encoder_is_made_in_the_form(app: SubpopApp) -> None:
@@ -192,7 +192,7 @@ async def test_a_text_encoder_is_made_in_the_form(app: SubpopApp) -> None:
         made = BertSection(weights="hub", name="prajjwal1/bert-tiny", length=64, dropout=0.2, optimizer="adamw", epochs=30)
         await until(pilot, lambda: screen.scenario is not None and screen.scenario.model == made)
         assert screen.scenario is not None
-        assert parse(screen.text()).subpopulations == screen.scenario.subpopulations
+        assert parse(screen.edited.text()).subpopulations == screen.scenario.subpopulations
 
 
 async def test_a_network_on_pictures_is_made_in_the_form(app: SubpopApp) -> None:
@@ -210,9 +210,9 @@ async def test_a_network_on_pictures_is_made_in_the_form(app: SubpopApp) -> None
         await settled(pilot, *["delete"] * 10, *"pool3")
         assert not field_of(app, "dataset.scale").display  # the digits' own, of no meaning to pictures: it went with them
         await until(pilot, lambda: screen.scenario is not None)
-        assert 'layer = "pool3"' in screen.text()
-        assert "depth = 11" in screen.text()
-        assert screen.values["attack"]["kind"] == "gradient"
+        assert 'layer = "pool3"' in screen.edited.text()
+        assert "depth = 11" in screen.edited.text()
+        assert screen.edited.values["attack"]["kind"] == "gradient"
 
 
 def test_weights_that_are_not_here_are_told_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,8 +42,8 @@ async def test_title_claim_and_name_follow_the_data(app: SubpopApp, tmp_path: Pa
         assert words(app) == ("Breast cancer mlp, ClusterMatch, label flipping", "")
         screen = app.screen
         assert isinstance(screen, FormScreen)
-        assert "Adult" not in screen.text()
-        assert any("reproduces is taken out" in note for note in screen.notes)
+        assert "Adult" not in screen.edited.text()
+        assert any("reproduces is taken out" in note for note in screen.judged.notes)
         await settled(pilot, "ctrl+s")
         path = tmp_path / "mine.toml"
         app.screen.query_one(Input).value = str(path)

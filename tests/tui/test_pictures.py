@@ -132,7 +132,7 @@ def test_a_look_at_a_table_asks_what_it_always_did() -> None:
 
 async def test_the_export_screen_draws_a_contact_sheet(app: SubpopApp, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     from tui.dialogs.export import ExportDialog
-    from tui.services.preview import PreviewProcess
+    from tui.services.processes import PreviewProcess
 
     run_id = worlds.make_run(store)
     asked: list[dict[str, Any]] = []

@@ -29,7 +29,7 @@ from tests.worlds.app import subpopulations
 from tui.presenters import format as fmt
 from tui.presenters import members
 from tui.presenters.members import columns_of, found_cells
-from tui.services.preview import PreviewProcess
+from tui.services.processes import PreviewProcess
 
 
 def rows(count: int, first: int) -> Rows:

@@ -15,6 +15,7 @@ from tests.worlds import app_pictures as picture_world
 from tests.worlds.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
 from tui.dialogs.fetch import FetchDialog
+from tui.dialogs.launch import LaunchDialog
 
 Snap = Callable[..., bool]
 WIDE, NARROW = (120, 36), (80, 24)
@@ -59,7 +60,12 @@ def test_plan_light(app: SubpopApp, snap_compare: Snap) -> None:
 
 
 def test_launch(app: SubpopApp, snap_compare: Snap) -> None:
-    assert snap_compare(app, terminal_size=NARROW, run_before=pressing("enter"))
+    async def told(pilot: Pilot[int]) -> None:
+        await settled(pilot, "enter")
+        await until(pilot, lambda: isinstance(app.screen, LaunchDialog) and app.screen.scenario is not None)
+        await settled(pilot)
+
+    assert snap_compare(app, terminal_size=NARROW, run_before=told)
 
 
 def form_at(app: SubpopApp, snap_compare: Snap, size: tuple[int, int]) -> None:

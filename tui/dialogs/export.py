@@ -15,7 +15,7 @@ from textual.widgets import Input
 from engine.rows import RunRow
 from tui.dialogs.writing import WritingDialog
 from tui.presenters import format as fmt
-from tui.services.preview import PreviewProcess
+from tui.services.processes import PreviewProcess
 from tui.widgets.choice import Choice
 from tui.widgets.plain import Label, Static
 

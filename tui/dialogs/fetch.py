@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 
 from tui.dialogs.base import Dialog
 from tui.presenters import format as fmt
-from tui.services.preview import PreviewProcess
+from tui.services.processes import PreviewProcess
 from tui.widgets.lines import Lines
 from tui.widgets.plain import Static
 

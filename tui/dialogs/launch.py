@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Input
+from textual.worker import get_current_worker
 
 from engine.errors import SubpopError
 from engine.printable import name_of
 from tui.dialogs.starting import StartDialog
 from tui.presenters import format as fmt
-from tui.services import devices
+from tui.presenters import launching
+from tui.services import devices, places
 from tui.widgets.choice import Choice
 from tui.widgets.plain import Label, Static
 
@@ -36,13 +38,25 @@ class LaunchDialog(StartDialog):
     ]
 
     def __init__(
-        self, text: str, name: str, *, cost: str = "", only: Sequence[int] = (), folder: Path | None = None, stored: bool = False
+        self,
+        text: str,
+        name: str,
+        *,
+        cost: str = "",
+        only: Sequence[int] = (),
+        folder: Path | None = None,
+        stored: bool = False,
+        groups: int | None = None,
     ) -> None:
-        """stored: the text is a run's, which may be of an older version's writing."""
+        """cost: what a preset says of itself. stored: the text is a run's, which may be of an older version's writing.
+
+        groups: how many subpopulations FeatureMatch may form at most, where that is known.
+        """
         super().__init__()
         self.text, self.run_name, self.cost, self.only, self.folder = text, name_of(name), cost, tuple(only), folder
-        self.stored = stored
+        self.stored, self.groups = stored, groups
         self.notes: list[str] = []  # of the engine's, of what the scenario calls itself
+        self.said: Callable[[], str] | None = None  # the verdict, which may change as runs go on
 
     def body(self) -> ComposeResult:
         if not self.only:
@@ -74,7 +88,7 @@ class LaunchDialog(StartDialog):
         overrides = [f"compute.device={device}"]
         if self.only:
             overrides.append(f"subpopulations.only={list(self.only)}")
-        self.scenario = None
+        self.scenario = self.said = None
         self.notes.clear()
         try:
             found = parse(
@@ -89,45 +103,55 @@ class LaunchDialog(StartDialog):
         except SubpopError as error:
             self._say(f"✗ {error}", good=False)
             return
-        here, detail = self._data(found)
-        if not here:
-            self._say(f"✗ its data are not here: {detail}\nesc, then d in the plan gets them", good=False)
-            return
-        self.scenario = found
-        self._say(self._what(found, extent), good=True)
+        self._say("looking for its data…", good=True)
+        self._look(found, extent)
 
-    def _data(self, found: Scenario) -> tuple[bool, str]:
-        from engine import datasets
-
+    @work(thread=True, exclusive=True, group="places", exit_on_error=False)
+    def _look(self, found: Scenario, extent: str) -> None:
+        worker = get_current_worker()
         try:
-            state = datasets.state(found.dataset, self.host.data_dir)
-        except SubpopError as error:
-            return False, str(error)
-        return state.here, state.detail
+            there = places.places_of(found, self.host.data_dir, self.folder)
+        except Exception as error:  # whatever it is, it must be said here
+            there = places.Places(places.Here(False, str(error)), None)
+        total, counted = launching.victims(found, launching.most_subpopulations(found, self.groups))
+        said = self.cost if extent == WHOLE and not self.only else ""
+        price = f"victims  {counted}\ntakes    {launching.cost(found, total, self.host.runs, said)}"
+        if not worker.is_cancelled and self.is_running:
+            self.app.call_from_thread(self._looked, found, extent, there, price)
 
-    def _what(self, found: Scenario, extent: str) -> str:
+    def _looked(self, found: Scenario, extent: str, there: places.Places, price: str) -> None:
+        if self.starting:
+            return
+        if not there.data.here:
+            self._say(f"✗ its data are not here: {there.data.detail}\n{self._way_to_data(found)}", good=False)
+            return
+        self.scenario, self.said = found, lambda: self._what(found, extent, there, price)
+        self._say(self.said(), good=True)
+
+    def _way_to_data(self, found: Scenario) -> str:
+        from engine.scenario.sections import FileKeys
+
+        return "esc, then put its path right" if isinstance(found.dataset, FileKeys) else "esc, then d in the plan gets them"
+
+    def on_store_moved(self) -> None:
+        """The queue may be another."""
+        if self.said is not None and self.scenario is not None and not self.starting:
+            self._say(self.said(), good=True)
+
+    def _what(self, found: Scenario, extent: str, there: places.Places, price: str) -> str:
         whom = f"{fmt.plural(len(self.only), 'marked subpopulation')}" if self.only else "all chosen subpopulations"
         alphas = ", ".join(f"{alpha:g}" for alpha in found.attack.alphas)
         lines = [f"✓ {found.attack.kind} on {whom}, alpha {alphas}, {fmt.plural(found.evaluation.trials, 'trial')}"]
+        lines += [price, f"queue    {launching.queue(found.device, self.host.runs, devices.has_gpu())}"]
         if extent == SMOKE:
             lines.append("! smoke: the same way on a sliver of the data, for trying it out; its numbers mean little")
-        elif self.cost and not self.only:
-            lines.append(f"takes {self.cost}")
         lines += [f"! {fmt.clean(note)}" for note in self.notes]
-        if missing := self._weights(found):
-            lines.append(f"! its weights are not here: {missing}. They are fetched where the network allows; else e, Weights random")
+        if there.weights is not None and not there.weights.here:
+            lines.append(
+                f"! its weights are not here: {there.weights.detail}. They are fetched where the network allows; else e, Weights random"
+            )
         lines.append("It goes on when the app is closed.")
         return "\n".join(lines)
-
-    def _weights(self, found: Scenario) -> str:
-        """What is missing of the weights that its network starts from; "" where nothing is."""
-        from engine.scenario import weights as weights_place
-        from engine.scenario.sections import NetworkKeys
-
-        if not isinstance(found.model, NetworkKeys):
-            return ""
-        state = weights_place.state(found.model.model_dump(), folder=self.folder)
-        return "" if state.here else state.detail
 
     def action_launch(self) -> None:
         found, store = self.scenario, self.host.store

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
-Tree = dict[str, Any]
+from tui.presenters.fields import BOOLEAN, OUT, SAME, Field, Names, Takes
+from tui.presenters.tree import Tree, get, put
+
 Node = Mapping[str, Any]
-Takes = Literal["choice", "text", "texts", "list", "raw", "number"]  # texts: a list of them
 
 NOT_ASKED = ("smoke", "smoked")  # the first has no fixed keys and stays as the file has it, the second is the engine's to say
-SAME = "same"  # as the kind of the adversary's model: the victims'
-BOOLEAN = ("yes", "no")
-OUT = "take out"  # of a choice that a file makes where its kind has none
-
-
-@dataclass(frozen=True)
-class Field:
-    """One key of a scenario. suggests: what a line of text may say.
-
-    when: (another key, what it is where nobody says, values of it) without one of which this key means nothing.
-    """
-
-    key: str
-    label: str
-    help: str
-    takes: Takes
-    options: tuple[str, ...] = ()
-    default: Any = None
-    suggests: tuple[str, ...] = ()
-    when: tuple[str, str, tuple[str, ...]] | None = None
-    required: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +33,7 @@ class Asked:
     @property
     def foreign(self) -> Field:
         """What it is shown as where the kind does not have it, but a file says it: it can be taken out."""
-        return replace(self.first, options=(*self.first.options, OUT))
+        return replace(self.first, options=(*self.first.options, OUT), each=(*self.first.each, "this kind has no use for it"))
 
     def field_in(self, tree: Tree) -> Field | None:
         """Its field in this scenario, None where the section's kind does not have the key."""
@@ -99,7 +78,11 @@ def _section(at: str, node: Node, schema: Node) -> Iterator[Asked]:
     optional = "default" in node and node["default"] is None
     words = (SAME, *kinds) if optional else tuple(kinds)
     title, help = plain.get("title", at.capitalize()), node.get("description", plain.get("description", ""))
-    yield Asked(of, {"": Field(of, title if "oneOf" in plain else at.capitalize(), help, "choice", words, SAME if optional else unsaid)})
+    lines = tuple(_first(kind.get("description", "")) for kind in kinds.values())
+    if optional:
+        lines = ("as the victims' model", *lines)
+    label = title if "oneOf" in plain else at.capitalize()
+    yield Asked(of, {"": Field(of, label, help, "choice", words, SAME if optional else unsaid, each=lines)})
     keys = {name: None for kind in sorted(kinds.values(), key=lambda kind: -len(kind["properties"])) for name in kind["properties"]}
     having = {name: [kind for kind in kinds if name in kinds[kind]["properties"]] for name in keys if name != "kind"}
     asked = [
@@ -139,7 +122,19 @@ def _field(at: str, name: str, section: Node, schema: Node) -> Field:
         tuple(node.get("examples", ())),
         when,
         name in section.get("required", ()),
+        tuple(node.get("each", {}).get(option, "") for option in options),
+        _names(node, variants),
     )
+
+
+def _names(node: Node, variants: Sequence[Node]) -> Names:
+    """What a line of text names: a file where the grammar's type is a path."""
+    return "file" if any(one.get("format") == "path" for one in variants) else node.get("names", "")
+
+
+def _first(text: str) -> str:
+    """The first paragraph, in one line."""
+    return " ".join(text.partition("\n\n")[0].split())
 
 
 def _kinds(node: Node, schema: Node) -> dict[str, Node]:
@@ -155,28 +150,7 @@ def _resolved(node: Node, schema: Node) -> Node:
     return _resolved(options[0], schema) if len(options) == 1 else node
 
 
-# ---- values and their text ------------------------------------------------------------------------------------------
-
-
-def get(tree: Tree, key: str) -> Any:
-    node: Any = tree
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, dict) else None
-    return node
-
-
-def put(tree: Tree, key: str, value: Any) -> None:
-    """Set a dotted key; None removes it."""
-    *heads, last = key.split(".")
-    node = tree
-    for part in heads:
-        if not isinstance(node.get(part), dict):
-            node[part] = {}
-        node = node[part]
-    if value is None:
-        node.pop(last, None)
-    else:
-        node[last] = value
+# ---- turning a kind ---------------------------------------------------------------------------------------------
 
 
 def turned(tree: Tree, key: str, kind: str | None, asked: Mapping[str, Asked]) -> Tree:
@@ -197,46 +171,3 @@ def turned(tree: Tree, key: str, kind: str | None, asked: Mapping[str, Asked]) -
     if get(tree, head := section.rpartition(".")[0]) == {}:
         put(tree, head, None)
     return gone
-
-
-def to_text(value: Any, takes: Takes) -> str:
-    """A value as it stands in its field."""
-    if value is None or value in ([], {}):
-        return ""
-    if takes == "choice":
-        return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-    if isinstance(value, list | tuple):
-        return ", ".join(to_text(one, "number") for one in value)
-    if isinstance(value, dict):
-        inner = ", ".join(f"{name} = {list(cuts) if isinstance(cuts, list | tuple) else cuts}" for name, cuts in value.items())
-        return f"{{{inner}}}"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def to_value(text: str, field: Field) -> Any:
-    """What a field's text means; blank: not said. What is no number stays text, so that the engine says what is wrong with it."""
-    text = text.strip()
-    if not text:
-        return None
-    if field.takes == "choice" and text == OUT:
-        return None
-    if field.takes == "choice":
-        return text == "yes" if field.options == BOOLEAN else None if text == SAME and SAME in field.options else _number(text)
-    if field.takes in ("list", "texts"):
-        parts = [part.strip() for part in (text.split(",") if "," in text else text.split())]
-        return [part if field.takes == "texts" else _number(part) for part in parts if part]
-    if field.takes == "raw":
-        try:
-            return tomllib.loads(f"x = {text}")["x"]
-        except ValueError:
-            return text
-    return _number(text) if field.takes == "number" else text
-
-
-def _number(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ SPEC = TableSpec(
     ),
     ("name",),
 )
+DRAFTS = Column("draft", "text", "✎ what you changed of it in the form is kept: e goes on with it, ctrl+r there starts anew")
+WITH_DRAFTS = TableSpec("presets", (SPEC.columns[0], DRAFTS, *SPEC.columns[1:]), SPEC.key)
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Listed:
     preset: Preset
     here: bool
     detail: str
+    drafted: bool = False  # a form of it was left unsaved
 
     @property
     def cells(self) -> tuple[object, ...]:
@@ -51,9 +55,16 @@ class Listed:
         )
 
 
-def listed(data_dir: Path) -> tuple[Listed, ...]:
-    """Every preset with the state of its data; the default one first. Decodes nothing."""
-    return tuple(Listed(preset, *data_state(preset.dataset, data_dir)) for preset in catalog())
+def listed(data_dir: Path, drafts: Collection[str] = ()) -> tuple[Listed, ...]:
+    """Every preset with the state of its data; the default one first. Decodes nothing. drafts: the names of those that a form changed."""
+    return tuple(Listed(preset, *data_state(preset.dataset, data_dir), preset.name in drafts) for preset in catalog())
+
+
+def table_of(items: Collection[Listed]) -> tuple[TableSpec, list[tuple[object, ...]]]:
+    """The list as a table. Which ones a form changed has a column where there are such."""
+    if not any(item.drafted for item in items):
+        return SPEC, [item.cells for item in items]
+    return WITH_DRAFTS, [(item.cells[0], "✎" if item.drafted else "", *item.cells[1:]) for item in items]
 
 
 def data_state(kind: str, data_dir: Path) -> tuple[bool, str]:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
+from textual.events import DescendantFocus
 from textual.timer import Timer
 from textual.widgets import Input
 
-from engine.errors import RequestError, ScenarioError, SubpopError
-from tui.presenters import form as fields
+from engine.drafting.looks import Draft
+from tui.presenters import fields, form
+from tui.presenters.edited import Edited
 from tui.screens.base import ModeScreen
+from tui.screens.form_jumps import FormJumps
+from tui.screens.verdict import Verdict, help_line, help_of
+from tui.services.file_columns import FileColumns
 from tui.widgets.choice import Choice
-from tui.widgets.detail import Detail, Fact
+from tui.widgets.detail import Detail
 from tui.widgets.field_row import FieldRow
 from tui.widgets.lines import Lines
 from tui.widgets.plain import Static
@@ -27,72 +30,86 @@ from tui.widgets.plain import Static
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
 
-WORDS = ("title", "reproduces")
 WAIT_S = 0.12  # after the last key before the engine is asked
 DRAFTS = 8  # remembered at most
 
 
-class FormScreen(ModeScreen):
-    """Fields that matter, in sections; what the engine says of each beside it; all of it, and the data's state, at the right.
-
-    The text that it was opened with is kept as a tree; `[smoke]`, which has no field, stays as it is. Where a kind is turned to another,
-    what the new one has no use for is taken out, and is back when it is turned back.
-    """
+class FormScreen(FormJumps, ModeScreen):
+    """Fields that matter, in sections; beside them the whole help of the one in hand, and what the engine says of all."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+l", "launch", "Launch", id="form.launch"),
+        Binding("ctrl+k", "columns", "Columns", tooltip="the file's columns, what each is used as", id="form.columns", priority=True),
+        Binding("ctrl+g", "go_to", "Go to", tooltip="go to a field or a section by its name", id="form.go-to"),
         Binding("ctrl+s", "save", "Save", id="form.save"),
-        Binding("ctrl+o", "preview", "Subpopulations", id="form.preview"),
-        Binding("ctrl+r", "revert", "Start anew", id="form.revert"),
         Binding("escape", "back", "Back", id="form.back"),
+        Binding("ctrl+o", "preview", "Subpopulations", id="form.preview"),
+        # before the scrolling container, which has a use for them too
+        Binding("pagedown", "section(1)", "Section", tooltip="next section", id="form.next-section", priority=True),
+        Binding("pageup", "section(-1)", "Section before", show=False, id="form.section-before", priority=True),
+        Binding("ctrl+r", "revert", "Start anew", id="form.revert"),
         Binding("down,ctrl+n", "app.focus_next", "Next field", show=False, id="form.next"),
         Binding("up", "app.focus_previous", "Field before", show=False, id="form.before"),
-        Binding("pagedown", "section(1)", "Next section", show=False, id="form.next-section"),
-        Binding("pageup", "section(-1)", "Section before", show=False, id="form.section-before"),
-    ]
+    ]  # fmt: skip
 
-    def __init__(self, text: str, name: str, *, path: Path | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        name: str,
+        *,
+        path: Path | None = None,
+        home: Path | None = None,
+        cost: str = "",
+        drafted: Draft | None = None,
+        file: FileColumns | None = None,
+    ) -> None:
+        """path: of the scenario's own file. home: where relative paths are seen from, where it has none yet. cost: what a preset says.
+
+        drafted: what the text was made of, with `file`, which knows its columns; the form then begins with these.
+        """
         super().__init__()
         from engine.scenario.parse import schema
 
-        self.original, self.scenario_name, self.path = text, name, path
-        self.sections = fields.sections(schema())
-        self.asked = {one.key: one for members in self.sections.values() for one in members}
-        self.scenario: Scenario | None = None
+        self.sections = form.sections(schema())
+        asked = {one.key: one for members in self.sections.values() for one in members}
+        self.edited = Edited(text, name, asked, path=path, home=home)
+        self.cost, self.drafted = cost, drafted
+        self.start_with(file or FileColumns())
         self.timer: Timer | None = None
-        self.broken = ""
-        self.values: dict[str, Any] = {}
-        self.notes: list[str] = []
-        self.turned: dict[str, str] = {}  # key of a kind -> what went when it was turned, in words
-        self.put_aside: dict[tuple[str, str], dict[str, Any]] = {}  # (key of a kind, a kind) -> what went with it, by key
-        self.put_by: dict[str, tuple[str | None, Any]] = {}  # key of WORDS -> what stands there now, and what it was
+        self.row: FieldRow | None = None  # in hand
 
     def body(self) -> ComposeResult:
-        draft = self.host.settings.get("drafts", {}).get(self.scenario_name)
-        self.values = self._read(draft if isinstance(draft, str) else self.original)
+        remembered = self.host.settings.get("drafts", {}).get(self.remembered_as)
+        if isinstance(remembered, str):
+            self.edited.take_up(remembered)
+        values = self.edited.values
         with Horizontal(classes="body"):
             with VerticalScroll(id="fields", can_focus=False):
                 for section, members in self.sections.items():
                     yield Static(section, classes="section")
                     for one in members:
-                        own = one.field_in(self.values) or one.foreign
-                        yield FieldRow(own, fields.to_text(fields.get(self.values, one.key), own.takes))
+                        own = one.field_in(values) or one.foreign
+                        yield FieldRow(own, fields.to_text(self.edited.get(one.key), own.takes))
             with VerticalScroll(classes="beside", can_focus=False):
+                yield Detail(id="field-help")
                 yield Detail(id="verdict-of-all")
+        yield Static("", id="field-words")
         yield Lines(id="form-verdict")
 
-    def _read(self, text: str) -> dict[str, Any]:
-        try:
-            return tomllib.loads(text)
-        except ValueError as error:
-            self.broken = f"this is not TOML ({error}); the form starts blank"
-            return {}
-
     def on_mount(self) -> None:
+        self.rows = {row.field.key: row for row in self.query(FieldRow)}
+        self.complete_names()
         self._show_what_matters()
-        first = next(row for row in self.query(FieldRow) if row.field.key == "dataset.kind")
-        first.focus_field()
-        self._judge()
+        self.rows["dataset.kind"].focus_field()
+        self.judge()
+        if self.drafted is not None and self.drafted.catalog is not None:
+            self.call_after_refresh(self.action_columns)
+
+    @property
+    def remembered_as(self) -> str:
+        """Under which name its draft is kept: a preset's, a scenario's file, or the file of data that it was made for."""
+        own = self.edited.path or (Path(self.drafted.path) if self.drafted else None)
+        return str(own.absolute()) if own else self.edited.name
 
     # ---- from fields to a scenario ----
 
@@ -101,161 +118,104 @@ class FormScreen(ModeScreen):
     def _changed(self, event: Input.Changed | Choice.Changed) -> None:
         event.stop()
         field = event.control.query_ancestor(FieldRow).field
-        value = fields.to_value(event.value, field)
-        if field.key.endswith(".kind"):
-            self._turn(field.key, value)
-        else:
-            fields.put(self.values, field.key, value)
+        for key in self.edited.say(field.key, fields.to_value(event.value, field)):
+            if key in self.rows:
+                self._set(self.rows[key])
         if isinstance(event, Choice.Changed):
             self._show_what_matters()
+            self.show_help()
         if self.timer is not None:
             self.timer.stop()
-        self.timer = self.set_timer(WAIT_S, self._judge)
-
-    def _turn(self, key: str, kind: str | None) -> None:
-        """Another kind of a section (None: no such section). What the new kind has no use for goes; what went from it before is back."""
-        was = str(fields.get(self.values, key) or self.asked[key].first.default or "")
-        if was == str(kind or self.asked[key].first.default or ""):
-            return
-        gone = fields.turned(self.values, key, kind, self.asked)
-        back = self.put_aside.pop((key, kind or ""), {})
-        self.put_aside[key, was] = gone
-        for each, value in back.items():
-            if fields.get(self.values, each) is None:
-                fields.put(self.values, each, value)
-        section = key.removesuffix(".kind")
-        names = [name.removeprefix(f"{section}.") for name in gone if name.startswith(f"{section}.") and kind is not None]
-        self.turned[key] = f'{key} is now "{kind}", which has no {", ".join(names)}: taken out of [{section}]' if names else ""
-        rows = {row.field.key: row for row in self.query(FieldRow)}
-        for each in {*gone, *back} & rows.keys():
-            self._set(rows[each])
+        self.timer = self.set_timer(WAIT_S, self.judge)
 
     def _set(self, row: FieldRow) -> None:
-        """What the tree says, into a row, without being told that it changed."""
+        """What the scenario says, into a row, without being told that it changed."""
         with self.prevent(Input.Changed, Choice.Changed):
-            row.set_value(fields.to_text(fields.get(self.values, row.field.key), row.field.takes))
+            row.set_value(fields.to_text(self.edited.get(row.field.key), row.field.takes))
+
+    def show_values(self) -> None:
+        """All that the scenario says, after it was changed from elsewhere."""
+        self._show_what_matters()
+        for row in self.rows.values():
+            self._set(row)
+        self.judge()
 
     def _show_what_matters(self) -> None:
-        for row in self.query(FieldRow):
-            asked = self.asked[row.field.key]
-            row.become(asked.field_in(self.values) or asked.foreign)
-            row.display = asked.matters_in(self.values)
+        for key, row in self.rows.items():
+            asked = self.edited.asked[key]
+            row.become(asked.field_in(self.edited.values) or asked.foreign)
+            row.display = asked.matters_in(self.edited.values)
 
-    def text(self) -> str:
-        """The scenario as TOML: what is said in the form, and what it came with."""
-        from engine.scenario import toml as toml_text
-
-        tree = {name: value for name, value in self.values.items() if value != {}}
-        return toml_text.write(tree)
-
-    def _judge(self) -> None:
+    def judge(self) -> None:
         """Ask the engine; put each of its complaints beside its field."""
-        from engine.scenario.parse import parse
-
-        rows = {row.field.key: row for row in self.query(FieldRow)}
-        complaints: dict[str, str] = {}
-        others: list[str] = []
-        self.scenario = None
-        self.notes.clear()
-        # What nobody has written over since goes back; the engine takes it out again where it must.
-        back = {key: own for key, (said, own) in self.put_by.items() if fields.get(self.values, key) == said}
-        for key, own in back.items():
-            fields.put(self.values, key, own)
-        try:
-            folder = self.path.parent if self.path else None
-            self.scenario = parse(self.text(), where=self.scenario_name, folder=folder, say=self.notes.append)
-        except ScenarioError as error:
-            for mistake in error.mistakes:
-                key = next(
-                    (k for k in sorted(rows, key=len, reverse=True) if mistake.key == k or mistake.key.startswith((f"{k}.", f"{k}["))), ""
-                )
-                if key and key not in complaints:
-                    complaints[key] = mistake.what
-                    rows[key].display = True  # what has no meaning here but is set can only be put right where it is seen
-                else:
-                    others.append(f"{mistake.key}: {mistake.what}" if mistake.key else mistake.what)
-        except SubpopError as error:
-            others.append(str(error))
-        self._words(self.scenario, back)
-        for key, row in rows.items():
-            row.complain(complaints.get(key, ""))
-        self._say(complaints, others)
+        self.judged = self.edited.judge()
+        for key in self.judged.words:
+            self._set(self.rows[key])
+        for key in self.judged.complaints:
+            self.rows[key].display = True  # what has no meaning here but is set can only be put right where it is seen
         self._remember()
+        self.say()
+        self.look()
+
+    def say(self) -> None:
+        """Say what is known by now."""
+        if not self.is_mounted or not self.is_attached:
+            return
+        verdict = self.verdict
+        for key, row in self.rows.items():
+            row.complain(verdict.wrong.get(key, ""))
+        self.query_one("#form-verdict", Lines).show([Text(verdict.line, style="bold")])
+        title = f"{self.edited.name}{' (changed)' if self.edited.changed else ''}"
+        self.query_one("#verdict-of-all", Detail).show(title, verdict.facts(self.edited))
+        self.show_help()
         self.refresh_bindings()
-
-    def _words(self, found: Scenario | None, back: Mapping[str, Any]) -> None:
-        """Title and claim as the engine leaves them: what is of another system goes, and comes back where the form is turned back."""
-        self.put_by.clear()
-        for key in WORDS if found is not None else ():
-            said, own = getattr(found, key), fields.get(self.values, key)
-            if said != own:
-                self.put_by[key] = (said, own)
-                fields.put(self.values, key, said)
-        for row in self.query(FieldRow):
-            if row.field.key in {*back, *self.put_by}:
-                self._set(row)
-
-    def _say(self, complaints: dict[str, str], others: list[str]) -> None:
-        facts = [Fact("", f"! {self.broken}", "warn")] if self.broken else []
-        if self.scenario is not None:
-            facts.append(Fact("", "✓ valid: ctrl+l launches it", "good"))
-            facts += [Fact("", f"! {note}", "warn") for note in (*filter(None, self.turned.values()), *self.notes)]
-            facts += self._data_facts(self.scenario)
-        else:
-            count = len(complaints) + len(others)
-            facts.append(Fact("", f"✗ {count} thing{'s' if count != 1 else ''} to put right", "bad"))
-            facts += [Fact("", f"{key}: {what}") for key, what in complaints.items()]
-            facts += [Fact("", what) for what in others]
-        first = next(fact for fact in facts if fact.value)
-        self.query_one("#form-verdict", Lines).show([Text(" · ".join([first.value, *others[:1]]), style="bold")])
-        facts.append(Fact("As TOML"))
-        facts += [Fact("", line, "code") for line in self.text().strip().splitlines()]
-        self.query_one(Detail).show(f"{self.scenario_name}{' (changed)' if self.changed else ''}", facts)
-
-    def _data_facts(self, found: Scenario) -> list[Fact]:
-        from engine import datasets
-        from engine.scenario import weights as weights_place
-        from engine.scenario.sections import NetworkKeys
-
-        try:
-            state = datasets.state(found.dataset, self.host.data_dir)
-        except RequestError as error:
-            return [Fact("Data", f"✗ {error}", "bad")]
-        facts = [Fact("Data", ("✓ " if state.here else "✗ ") + state.detail, "good" if state.here else "warn")]
-        model, folder = found.model, self.path.parent if self.path else None
-        if isinstance(model, NetworkKeys) and model.weights != weights_place.RANDOM:
-            held = weights_place.state(model.model_dump(), folder=folder)
-            facts.append(Fact("Weights", ("✓ " if held.here else "✗ ") + held.detail, "good" if held.here else "warn"))
-            if not held.here:
-                facts.append(Fact("", "Weights random starts from nothing, and says so beside every number", "quiet"))
-        return facts
-
-    # ---- remembering ----
+        self.say_to_columns()
 
     @property
-    def changed(self) -> bool:
-        return self.values != self._original_tree()
+    def scenario(self) -> Scenario | None:
+        """As the engine reads it, None where it makes no sense."""
+        return self.judged.scenario if hasattr(self, "judged") else None
 
-    def _original_tree(self) -> dict[str, Any]:
-        try:
-            return tomllib.loads(self.original)
-        except ValueError:
-            return {}
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict(self.judged, {**self.wrong_of_data, **self.judged.complaints}, self.others, self.looked, self.about_data)
+
+    # ---- the field in hand ----
+
+    @on(DescendantFocus)
+    def _on_another_field(self, event: DescendantFocus) -> None:
+        self.row = next((node for node in event.widget.ancestors if isinstance(node, FieldRow)), None)
+        self.show_help()
+
+    def show_help(self) -> None:
+        """The whole help of the field in hand."""
+        if self.row is None or not self.is_mounted:
+            return
+        field, wrong = self.row.field, self.row.wrong
+        chosen = next((choice.value for choice in self.row.query(Choice)), "")
+        self.query_one("#field-help", Detail).show(f"{field.label}  {field.key}", help_of(field, chosen, wrong))
+        self.query_one("#field-words", Static).update(help_line(field, chosen, wrong))
+
+    # ---- remembering ----
 
     def _remember(self) -> None:
         """Keep the draft as long as it differs from what it started from."""
         drafts = dict(self.host.settings.get("drafts", {}))
-        drafts.pop(self.scenario_name, None)
-        if self.changed:
-            drafts[self.scenario_name] = self.text()
+        drafts.pop(self.remembered_as, None)
+        if self.edited.changed:
+            drafts[self.remembered_as] = self.edited.text()
         self.host.settings.put("drafts", dict(list(drafts.items())[-DRAFTS:]))
 
     # ---- what can be done ----
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if not hasattr(self, "rows"):
+            return action == "back"
         if action in ("launch", "preview"):
-            return self.scenario is not None
-        return self.changed if action == "revert" else True
+            return self.verdict.good
+        if action == "columns":
+            return self.file.catalog is not None or self.file.reading
+        return self.edited.changed if action == "revert" else True
 
     def action_launch(self) -> None:
         from tui.dialogs.launch import LaunchDialog
@@ -265,58 +225,41 @@ class FormScreen(ModeScreen):
                 self.dismiss(None)
                 self.host.show_run(run_id)
 
-        self.host.push_screen(LaunchDialog(self.text(), self.run_called(), folder=self.path.parent if self.path else None), launched)
-
-    def run_called(self) -> str:
-        """What a run of it is called: after what the form was opened with, or after its data where it was turned to others."""
-        from engine.scenario import naming
-
-        return naming.run_name(self.scenario_name, self.original, tomllib.loads(self.text()))
+        edited = self.edited
+        said = "" if edited.changed else self.cost
+        dialog = LaunchDialog(edited.text(), edited.run_called(), cost=said, folder=edited.folder, groups=self.groups)
+        self.host.push_screen(dialog, launched)
 
     def action_preview(self) -> None:
-        self.host.preview(self.text(), self.run_called(), self.path.parent if self.path else None)
+        self.host.preview(self.edited.text(), self.edited.run_called(), self.edited.folder)
 
     def action_revert(self) -> None:
         """Back to what it was opened with."""
-        self.values = self._original_tree()
-        self.turned.clear()
-        self.put_aside.clear()
-        for row in self.query(FieldRow):
-            self._set(row)
-        self._show_what_matters()
-        self._judge()
+        self.edited.revert()
+        self.show_values()
 
     def action_save(self) -> None:
         from tui.dialogs.ask_path import AskPath
 
-        default = str(self.path) if self.path else f"{self.scenario_name}.toml"
+        edited = self.edited
+        default = str(edited.path or (edited.folder or Path()) / f"{edited.name}.toml")
 
         def named(path: str | None) -> None:
             if path:
-                self._save(Path(path).expanduser())
+                self._save(Path(path).expanduser().absolute())
 
         self.host.push_screen(AskPath("Save the scenario", "TOML file", default, must_exist=False), named)
 
     def _save(self, path: Path) -> None:
+        self.edited.move_to(path)
         try:
-            path.write_text(self.text(), encoding="utf-8")
+            path.write_text(self.edited.text(), encoding="utf-8")
         except OSError as error:
             self.notify(f"{path}: {error}", severity="error", timeout=10)
             return
-        self.path = path.absolute()
-        self.host.settings.put("scenario_path", str(self.path))
-        self.notify(f"saved to {self.path}; `subpop run {path}` runs it", timeout=6)
-
-    def action_section(self, by: int) -> None:
-        """To the first field of the next section, or of the one before."""
-        keys = [{one.key for one in members} for members in self.sections.values()]
-        here = self.focused.query_ancestor(FieldRow).field.key if self.focused else None
-        at = next((i for i, members in enumerate(keys) if here in members), 0)
-        to = keys[max(0, min(at + by, len(keys) - 1))]
-        for row in self.query(FieldRow):
-            if row.field.key in to and row.display:
-                row.focus_field()
-                return
+        self.host.settings.put("scenario_path", str(path))
+        self.notify(f"saved to {path}; `subpop run {path}` runs it", timeout=6)
+        self.show_values()
 
     def action_back(self) -> None:
         self.dismiss(None)

@@ -9,7 +9,7 @@ from textual import work
 from engine.rows import Column, TableSpec
 from tui.presenters import members
 from tui.screens.base import ModeScreen
-from tui.services.preview import PreviewProcess
+from tui.services.processes import PreviewProcess
 from tui.widgets.members_pane import MembersPane
 from tui.widgets.pictures.pane import PicturePane
 

@@ -109,11 +109,11 @@ class PaletteScreen(Dialog[Command]):
 
     def _of_runs(self) -> Iterator[tuple[str, str, str, Command]]:
         """What is done with runs, from wherever one is."""
-        from tui.screens import run_keep
+        from tui.screens import opening, run_keep
 
         host = self.host
         if host.store is not None:
-            yield run_keep.OPEN_BUNDLE[0].upper() + run_keep.OPEN_BUNDLE[1:], "", "", lambda: run_keep.open_bundle(host)
+            yield opening.WHAT[0].upper() + opening.WHAT[1:], "", "", lambda: opening.ask(host)
         if len(host.runs) > 1:
             yield "Compare runs", "", "", lambda: run_keep.compare(host, ())
             for other in host.runs:

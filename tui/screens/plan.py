@@ -53,9 +53,14 @@ class PlanScreen(ModeScreen):
 
     def action_reload(self) -> None:
         """Read the presets and the state of their data again."""
-        self.listed = {item.preset.name: item for item in presets.listed(self.host.data_dir)}
-        rows = [item.cells for item in self.listed.values()]
-        if self.table.model.rows:
+        self.listed = {item.preset.name: item for item in presets.listed(self.host.data_dir, self.host.settings.get("drafts", {}))}
+        spec, rows = presets.table_of(self.listed.values())
+        if spec is not self.table.spec:
+            at = self.table.cursor_key
+            self.table.setup(spec, self.table.model.view)
+            self.table.load(rows)
+            self.table.move_to(self.table.model.position.get(at or (), 0))
+        elif self.table.model.rows:
             self.table.apply({(row[0],): row for row in rows}, [(row[0],) for row in rows])
         else:
             self.table.load(rows)
@@ -84,7 +89,12 @@ class PlanScreen(ModeScreen):
             self.query_one(Detail).show("No preset", [Fact("", "nothing matches the filter; esc in it clears it")])
             return
         preset = item.preset
-        facts = [
+        facts = (
+            [Fact("", "✎ you changed it in the form: e goes on with that; enter launches the preset as it ships", "warn")]
+            if item.drafted
+            else []
+        )
+        facts += [
             Fact("", presets.remarks(preset.path), "quiet"),
             Fact("Data", ("✓ " if item.here else "✗ ") + item.detail, "good" if item.here else "warn"),
         ]
@@ -116,36 +126,17 @@ class PlanScreen(ModeScreen):
         if item := self.chosen:
             from tui.screens.form import FormScreen
 
-            self.host.push_screen(FormScreen(item.preset.path.read_text(encoding="utf-8"), item.preset.name))
+            text = item.preset.path.read_text(encoding="utf-8")
+            self.host.push_screen(FormScreen(text, item.preset.name, cost=item.preset.cost))
 
     def action_preview(self) -> None:
         if item := self.chosen:
             self.host.preview(item.preset.path.read_text(encoding="utf-8"), item.preset.name)
 
     def action_open(self) -> None:
-        from tui.dialogs.ask_path import AskPath
+        from tui.screens import opening
 
-        def opened(path: str | None) -> None:
-            if path:
-                self._open(path)
-
-        self.host.push_screen(
-            AskPath("Open a scenario", "TOML file", self.host.settings.get("scenario_path", "scenario.toml"), must_exist=True), opened
-        )
-
-    def _open(self, path: str) -> None:
-        from pathlib import Path
-
-        from tui.screens.form import FormScreen
-
-        file = Path(path).expanduser()
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            self.notify(f"{file}: {error}", severity="error", timeout=10)
-            return
-        self.host.settings.put("scenario_path", path)
-        self.host.push_screen(FormScreen(text, file.stem, path=file))
+        opening.ask(self.host)
 
     def action_fetch(self) -> None:
         if item := self.chosen:

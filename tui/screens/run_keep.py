@@ -12,20 +12,21 @@ from textual.binding import Binding
 from engine.printable import fault
 from engine.rows import RunRow
 from tui.dialogs.ask_path import AskPath, AskText
+from tui.screens import opening
 from tui.screens.base import ModeScreen
+from tui.screens.opening import WHAT
 
 if TYPE_CHECKING:
     from tui.session import Session
 
 SUFFIX = ".subpop"
-OPEN_BUNDLE = "open a run that somebody bundled"
 NOTE = 400  # characters
 KEEPING = (
     Binding("c", "compare", "Compare", tooltip="compare runs", id="run.compare"),
     Binding("E", "everything", "Report", tooltip="report and all tables to a folder", id="run.everything"),
     Binding("N", "note", "Note", show=False, tooltip="a note on the run", id="run.note"),
     Binding("B", "bundle", "Bundle", show=False, tooltip="the run as one file to hand on", id="run.bundle"),
-    Binding("o", "open_bundle", "Open", show=False, tooltip=OPEN_BUNDLE, id="run.open"),
+    Binding("o", "open", "Open", show=False, tooltip=WHAT, id="run.open"),
     Binding("R", "rename", "Rename", show=False, tooltip="rename the run", id="run.rename"),
     Binding("D", "delete", "Delete", show=False, tooltip="delete the run", id="run.delete"),
 )
@@ -57,7 +58,7 @@ class RunKeeping(ModeScreen):
             return run is not None and len(self.host.runs) > 1
         if action == "delete":
             return bool(run and not run.alive)
-        if action == "open_bundle":
+        if action == "open":
             return self.host.store is not None
         return run is not None if action in ("rename", "note", "bundle", "everything") else True
 
@@ -138,39 +139,8 @@ class RunKeeping(ModeScreen):
         asked = AskPath("The run as one file", "File", str(folder / f"{name}-{run.id}{SUFFIX}"), must_exist=False)
         self.host.push_screen(asked, written)
 
-    def action_open_bundle(self) -> None:
-        open_bundle(self.host)
-
-
-def open_bundle(host: Session) -> None:
-    """Ask for a bundle's file, take its run into the store, and show it in Runs."""
-
-    def take(path: Path) -> None:
-        from engine.store import Store
-        from engine.store.bundle import open_bundle as opened
-
-        try:
-            with Store.open(host.store_file) as store:
-                run_id = opened(store, path)
-        except Exception as error:  # whatever it is, it must be said here
-            said = str(error)
-            host.call_from_thread(lambda: host.notify(said, title="open a bundle", severity="error", timeout=10))
-        else:
-            host.call_from_thread(arrived, run_id)
-
-    def arrived(run_id: str) -> None:
-        host.show_run(run_id)
-        run = host.run_row(run_id)
-        host.notify(f"{run.name if run else run_id} is here", timeout=3)
-
-    def chosen(text: str | None) -> None:
-        if text:
-            path = Path(text.strip()).expanduser().absolute()
-            host.settings.put("bundle_folder", str(path.parent))
-            host.run_worker(lambda: take(path), thread=True, exit_on_error=False)
-
-    folder = host.settings.get("bundle_folder", "")
-    host.push_screen(AskPath("Open a run that somebody bundled", "File", f"{folder}/" if folder else "", must_exist=True), chosen)
+    def action_open(self) -> None:
+        opening.ask(self.host)
 
 
 def compare(host: Session, runs: Sequence[RunRow]) -> None:

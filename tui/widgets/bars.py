@@ -108,9 +108,12 @@ class Bar(Widget):
 
 
 class TopBar(Bar):
-    """The modes, numbered as their keys, and the state of the runs."""
+    """The modes, numbered as their keys, and the state of the runs. Where one types, digits are text: the keys are F2 to F5."""
 
     DEFAULT_CSS = "TopBar { dock: top; }"
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, lambda _: self.update())
 
     def pieces(self, width: int) -> tuple[Sequence[Sequence[Piece]], Sequence[Piece]]:
         app = self.app
@@ -119,12 +122,14 @@ class TopBar(Bar):
         word, style = app.at_work() if hasattr(app, "at_work") else ("", "")
         brief = {mode: BRIEF.get(title, title) for mode, title in titles.items()}
         alone = {mode: brief[mode][:7] if mode == here else "" for mode in titles}
+        typing = isinstance(self.screen.focused, Input)
         sign, count = word[:1], word.rpartition(" ")[2]
         short = f"{sign} {count}" if "/" in count else word  # of one run how far it is
         for names, said in ((titles, word), (brief, word), (brief, short), (alone, short), (alone, sign)):  # the first that fits
             left = [[Piece(" subpop ", "name")]]
             for number, (mode, name) in enumerate(names.items(), 1):
-                words = f" {number} {name} " if name else f" {number} "
+                key = f"F{number}" if typing and number > 1 else "" if typing else f"{number}"  # F1 is help
+                words = f" {key} {name} " if name and key else f" {name or key or number} "
                 left.append([Piece(words, "here" if mode == here else "", f"app.switch_mode('{mode}')")])
             right = [Piece(f"{said} ", style, "app.switch_mode('runs')")] if said else []
             if sum(cell_len(piece.text) for group in (*left, right) for piece in group) <= width:
@@ -137,7 +142,7 @@ class KeyBar(Bar):
 
     DEFAULT_CSS = "KeyBar { dock: bottom; }"
     ALWAYS = ("app.help", "app.palette", "app.quit")
-    LAST = "table.sort"  # told where there is room
+    LAST = ("table.sort", "form.next-section")  # told where there is room
 
     def on_mount(self) -> None:
         self.screen.bindings_updated_signal.subscribe(self, self._bindings_changed)
@@ -156,10 +161,12 @@ class KeyBar(Bar):
                 if known is None or (known[1].key.startswith(("ctrl", "tab")) and not binding.key.startswith("ctrl")):
                     best[binding.action] = (active.node, binding)
         own = [pair for pair in best.values() if pair[1].id not in self.ALWAYS]
-        own.sort(key=lambda pair: (pair[1].id == self.LAST, pair[1].action.startswith("app.")))
-        left = [[Piece(" ")], *(self._pair(node, binding) for node, binding in own)]
+        own.sort(key=lambda pair: (pair[1].id in self.LAST, pair[1].action.startswith("app.")))
+        needed = [self._pair(node, binding) for node, binding in own if binding.id not in self.LAST]
+        if typing and not self.screen.is_modal:
+            needed.append([Piece("F2–F5", "key"), Piece(" modes  ")])
+        left = [[Piece(" ")], *needed, *(self._pair(node, binding) for node, binding in own if binding.id in self.LAST)]
         always = {binding.id: (node, binding) for node, binding in best.values()}
-        needed = [self._pair(node, binding) for node, binding in own if binding.id != self.LAST]
         wide = 1 + sum(cell_len(piece.text) for group in needed for piece in group)
         kept: list[Piece] = []
         for mute in ((), ("app.palette",), self.ALWAYS):  # signs without words, so that more of what the screen itself can do is told

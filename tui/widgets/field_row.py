@@ -1,17 +1,20 @@
-"""One line of a form: label, field, and beside it its help or what is wrong with it."""
+"""One line of a form: label, field, and beside it the beginning of its help or what is wrong with it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.suggester import SuggestFromList
-from textual.widgets import Input
+from textual.message import Message
 
-from tui.presenters.form import Field, to_text
+from tui.presenters.fields import Field
 from tui.widgets.choice import Choice
+from tui.widgets.line import Complete, Line
 from tui.widgets.plain import Label, Static
-
-LIMIT = 1000  # characters of one field, however much is pasted
 
 
 class FieldRow(Horizontal):
@@ -21,36 +24,52 @@ class FieldRow(Horizontal):
     FieldRow > .field { width: 3fr; }
     FieldRow > .note { width: 2fr; height: 1; padding: 0 1; color: $foreground-muted; text-wrap: nowrap; text-overflow: ellipsis; }
     FieldRow:focus-within > .label { color: $foreground; text-style: bold; }
-    FieldRow:focus-within > .note { color: $foreground-muted; height: auto; text-wrap: wrap; }
     FieldRow.-wrong > .note { color: $text-error; height: auto; text-wrap: wrap; }
     FieldRow.-wrong > .label { color: $text-error; }
+    FieldRow.-wrong > Line { color: $text-error; }
     """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "list", "List", tooltip="All choices, each with a line", id="field.list")]
+
+    @dataclass
+    class Listed(Message):
+        """All that the field may say is to be shown."""
+
+        row: FieldRow
 
     def __init__(self, field: Field, value: str) -> None:
         super().__init__()
         self.field, self.value = field, value
-        self._said = ""
-
-    @property
-    def default(self) -> str:
-        return to_text(self.field.default, self.field.takes)
+        self.wrong = ""
+        self._complete: Complete | None = None
 
     def compose(self) -> ComposeResult:
         yield Label(self.field.label, classes="label")
         if self.field.takes == "choice":
-            choice = Choice(self.field.options, self.value or self.default or "?")
+            choice = Choice(self.field.options, self.value or self.field.default_text or "?")
             choice.add_class("field")
             yield choice
         else:
-            line = Input(
-                self.value, placeholder=self.default, max_length=LIMIT, compact=True, select_on_focus=False, suggester=self._known()
-            )
+            line = Line(self.value, self.field.default_text)
             line.add_class("field")
             yield line
         yield Static(self.field.help, classes="note")
 
-    def _known(self) -> SuggestFromList | None:
-        return SuggestFromList(self.field.suggests) if self.field.suggests else None
+    def on_mount(self) -> None:
+        self._completes()
+
+    def completes(self, complete: Complete | None) -> None:
+        """What else its text may become, beside what the field itself suggests."""
+        self._complete = complete
+        self._completes()
+
+    def _completes(self) -> None:
+        known, more = self.field.suggests, self._complete
+
+        async def complete(text: str) -> Sequence[str]:
+            return [*(name for name in known if name.startswith(text)), *(await more(text) if more else ())]
+
+        for line in self.query(Line):
+            line.completes(complete if known or more else None, listed=self.field.takes == "texts")
 
     def become(self, field: Field) -> None:
         """The same key as another kind has it: its label, help and default may be others."""
@@ -61,9 +80,10 @@ class FieldRow(Horizontal):
         for choice in self.query(Choice):
             choice.options = field.options
             choice.refresh()
-        for line in self.query(Input):
-            line.placeholder, line.suggester = self.default, self._known()
-        if not self._said:
+        for line in self.query(Line):
+            line.placeholder = field.default_text
+        self._completes()
+        if not self.wrong:
             self.query_one(".note", Static).update(field.help)
 
     def focus_field(self) -> None:
@@ -71,13 +91,23 @@ class FieldRow(Horizontal):
 
     def set_value(self, value: str) -> None:
         for choice in self.query(Choice):
-            choice.value = value or self.default or "?"
-        for line in self.query(Input):
+            choice.value = value or self.field.default_text or "?"
+        for line in self.query(Line):
             line.value = value
 
     def complain(self, what: str) -> None:
         """Say what is wrong with the field; "" where nothing is."""
-        if what != self._said:
-            self._said = what
+        if what != self.wrong:
+            self.wrong = what
             self.set_class(bool(what), "-wrong")
             self.query_one(".note", Static).update(f"✗ {what}" if what else self.field.help)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.field.takes == "choice" or self.field.names == "columns" if action == "list" else True
+
+    def action_list(self) -> None:
+        self.post_message(self.Listed(self))
+
+    def on_input_submitted(self) -> None:  # an Input has a use for enter of its own, which comes first
+        if self.check_action("list", ()):
+            self.action_list()

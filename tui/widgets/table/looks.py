@@ -75,8 +75,22 @@ WORST_COMPARED = (
     Look("other", hidden=True),
 )
 LOOKS: dict[str, tuple[Look, ...]] = {
+    "choices": (Look("choice", " ", pinned=True, max_width=30), Look("what", " ", flex=True, max_width=90)),
+    "columns": (
+        Look("name", "column", pinned=True, flex=True, min_width=10, max_width=26, share=0.25),
+        Look("read_as", "read as", max_width=11),
+        Look("used", "used as", max_width=10),
+        Look("matched", "group"),
+        Look("tells", "tells label"),
+        Look("leak", " "),
+        Look("missing", "missing"),
+        Look("different", "different"),
+        Look("example", "example", flex=True, min_width=10, max_width=24),
+        Look("why", "why", flex=True, min_width=12, max_width=60),
+    ),
     "presets": (
         Look("name", "preset", pinned=True, max_width=26),
+        Look("draft", "draft"),
         Look("data", "data"),
         Look("cost", "cost", flex=True, min_width=15, max_width=34),
         Look("reproduces", "reproduces", flex=True, min_width=12, max_width=34, share=0.32),

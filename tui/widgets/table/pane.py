@@ -55,6 +55,7 @@ class TablePane(Vertical):
     TablePane.-filtering > FilterInput { display: block; }
     TablePane:focus-within > .caption { color: $foreground; }
     """
+    TABLE: ClassVar[type[LiveTable]] = LiveTable
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="table.filter"),
         Binding("y", "copy", "Copy row", show=False, id="table.copy"),
@@ -66,7 +67,7 @@ class TablePane(Vertical):
     ) -> None:
         super().__init__(id=id)
         self.title = title
-        self.table = LiveTable(spec, view=view, markable=markable, empty=empty)
+        self.table = self.TABLE(spec, view=view, markable=markable, empty=empty)
         self.remark = ""
         self._said = ""
 

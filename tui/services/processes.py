@@ -1,4 +1,4 @@
-"""Talks to `python -m engine.preview.process`: one process beside the app that holds the data the app itself never loads."""
+"""Talks to processes of the engine beside the app, which hold the data that the app itself never loads: JSON lines in, JSON lines out."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 Answer = dict[str, Any]
 LINE_LIMIT = 32 * 2**20  # bytes; one answer is one line
 
 
-class PreviewProcess:
+class EngineProcess:
     """Started by the first question; `close` ends it (as does the end of the app: its input closes)."""
+
+    MODULE: ClassVar[str]
+    CALLED: ClassVar[str]  # as in "the engine's preview ended"
 
     def __init__(self, answered: Callable[[Answer], None]) -> None:
         self.answered = answered
@@ -48,7 +51,7 @@ class PreviewProcess:
                     self.answered(json.loads(line))
             said = (await tail).decode(errors="replace").strip().splitlines()
             if process is self.process:
-                self.answered({"error": f"the engine's preview ended: {said[-1] if said else 'no reason was given'}", "ended": True})
+                self.answered({"error": f"the engine's {self.CALLED} ended: {said[-1] if said else 'no reason was given'}", "ended": True})
         finally:
             tail.cancel()
 
@@ -59,7 +62,7 @@ class PreviewProcess:
             sys.executable,
             "-P",
             "-m",
-            "engine.preview.process",
+            self.MODULE,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -76,3 +79,15 @@ class PreviewProcess:
                 process.kill()
             if (transport := getattr(process, "_transport", None)) is not None:
                 transport.close()  # its pipes too: the loop may end before it hears of the process's end
+
+
+class PreviewProcess(EngineProcess):
+    """A scenario's or a run's subpopulations and their members; contact sheets; what is fetched."""
+
+    MODULE, CALLED = "engine.preview.process", "preview"
+
+
+class DraftingProcess(EngineProcess):
+    """A scenario for a file of one's own, and that file's columns."""
+
+    MODULE, CALLED = "engine.drafting.process", "reader of files"

@@ -1,0 +1,97 @@
+"""Before a run is started: how many victims it will train, roughly how long that takes here, and which runs it waits for."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine.rows import RunRow
+from engine.system.processes import host_name
+from tui.presenters import format as fmt
+
+if TYPE_CHECKING:
+    from engine.scenario.sections import Scenario
+
+ARMS = ("true_label", "label_flip")  # controls that are victims of their own
+SAME = ("dataset", "model", "compute")  # sections that decide how long a victim takes
+UNKNOWN = "not known before a run of it: its ETA stands in Runs"
+
+
+def most_subpopulations(scenario: Scenario, groups: int | None = None) -> int | None:
+    """How many subpopulations are attacked at most; None where only the data tell.
+
+    groups: how many combinations the features of FeatureMatch may have, where that is known.
+    """
+    from engine.scenario.sections import ClusterMatchSection
+
+    found = scenario.subpopulations
+    most = found.clusters if isinstance(found, ClusterMatchSection) else groups
+    chosen = 3 * found.select_count if found.select == "confidence" else found.select_count if found.select != "all" else None
+    limits = [limit for limit in (most, chosen, len(found.only) or None) if limit is not None]
+    return min(limits, default=None)
+
+
+def victims(scenario: Scenario, count: int | None) -> tuple[int | None, str]:
+    """How many victims at most, None where only the data tell; and that in words. count: of subpopulations, at most."""
+    trials, alphas = scenario.evaluation.trials, len(scenario.attack.alphas)
+    arms = 1 + sum(arm in scenario.evaluation.controls for arm in ARMS)
+    each = alphas * arms
+    kinds = " × ".join([fmt.plural(alphas, "alpha"), *([f"{arms} arms"] if arms > 1 else []), fmt.plural(trials, "trial")])
+    if count is None:
+        return None, f"{each * trials} for each subpopulation ({kinds}) + {trials} clean"
+    total = trials * (1 + each * count)
+    more = ", and those of the search" if scenario.evaluation.find is not None else ""
+    return total, f"up to {total:,}: {fmt.plural(count, 'subpopulation')} × {kinds} + {trials} clean{more}"
+
+
+def cost(scenario: Scenario, total: int | None, runs: Sequence[RunRow], said: str = "") -> str:
+    """Roughly how long: as long as a run of the same data and model took here, else what a preset says of itself (`said`)."""
+    from engine.scenario.identity import dump
+
+    mine = tomllib.loads(dump(scenario))
+    for run in runs:
+        rate = _seconds_each(run)
+        if total is not None and rate is not None and _alike(mine, run):
+            return f"about {fmt.duration(rate * total)} at most, by run {run.name} ({run.id})"
+    return said or UNKNOWN
+
+
+def _seconds_each(run: RunRow) -> float | None:
+    """Of one victim of a run, its start and discovery spread over them all."""
+    if run.state != "done" or run.parent or not run.victims_done or run.started_at is None or run.finished_at is None:
+        return None
+    return (run.finished_at - run.started_at) / run.victims_done
+
+
+def _alike(mine: Mapping[str, Any], run: RunRow) -> bool:
+    try:
+        theirs = tomllib.loads(run.scenario_toml)
+    except ValueError:
+        return False
+    attacks = [tree.get("attack", {}).get("kind") for tree in (mine, theirs)]
+    return attacks[0] == attacks[1] and all(_timed(mine, name) == _timed(theirs, name) for name in SAME)
+
+
+def _timed(tree: Mapping[str, Any], section: str) -> Any:
+    found = tree.get(section, {})
+    return {key: value for key, value in found.items() if key != "nice"} if isinstance(found, dict) else found
+
+
+def queue(device: str, runs: Sequence[RunRow], gpu: bool) -> str:
+    """Which runs on the same device of this machine go first. device: as the scenario asks for it; gpu: whether there is one."""
+    wanted = _sort(("cuda" if gpu else "cpu") if device == "auto" else device)
+    before = [run for run in reversed(runs) if run.alive and run.host == host_name() and _sort(run.device or wanted) == wanted]
+    if not before:
+        return "none: it starts at once"
+    return f"it waits for {' and '.join(_at_work(run) for run in before[:3])}" + (f" and {len(before) - 3} more" if len(before) > 3 else "")
+
+
+def _sort(device: str) -> str:
+    return "cuda" if "cuda" in device else "cpu"
+
+
+def _at_work(run: RunRow) -> str:
+    left = f", {fmt.duration(run.eta_s)} left" if run.eta_s is not None and run.state == "running" else ""
+    state = "" if run.state == "running" else f", {run.state}"
+    return f"{run.name} ({run.victims_done}/{run.victims_total or '?'}{left}{state})"
