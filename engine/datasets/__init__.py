@@ -43,9 +43,9 @@ def recounted(dataset: Dataset) -> Dataset:
 
 def state(section: DatasetSection | str, data_dir: Path) -> DataState:
     """Whether the data are here, without reading them. A kind alone will do, but says nothing of a `table`'s file."""
-    kind, given = (section, None) if isinstance(section, str) else (section.kind, section)
-    found: DataState = _module(kind).state(given, data_dir)
-    return found
+    kind, settings = (section, None) if isinstance(section, str) else (section.kind, section)
+    data_state: DataState = _module(kind).state(settings, data_dir)
+    return data_state
 
 
 def fetch(kind: str, data_dir: Path, progress: Progress | None = None, *, base_url: str | None = None) -> tuple[Path, ...]:

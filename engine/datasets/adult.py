@@ -130,21 +130,21 @@ def _features(categories: dict[str, list[object]]) -> tuple[tuple[str, ...], np.
 
 def _columns(categories: dict[str, list[object]]) -> tuple[ColumnAccount, ...]:
     """What becomes of each of the files' columns."""
-    found = []
+    accounts = []
     for name in COLUMNS:
         shown = name in ANNOTATIONS
         if name in NUMBERS:
-            found.append(ColumnAccount(name, "number", features=1))
+            accounts.append(ColumnAccount(name, "number", features=1))
         elif name in CATEGORIES:
             levels = len(categories[name])
-            found.append(ColumnAccount(name, "one_hot", features=levels - 1, levels=levels))
+            accounts.append(ColumnAccount(name, "one_hot", features=levels - 1, levels=levels))
         elif shown:
-            found.append(ColumnAccount(name, "annotation", why="not fed, as published"))
+            accounts.append(ColumnAccount(name, "annotation", why="not fed, as published"))
         elif name == "income":
-            found.append(ColumnAccount(name, "label", levels=len(CLASSES)))
+            accounts.append(ColumnAccount(name, "label", levels=len(CLASSES)))
         else:
-            found.append(ColumnAccount(name, "left_out", why="a weight of rows; not fed, as published"))
-    return tuple(found)
+            accounts.append(ColumnAccount(name, "left_out", why="a weight of rows; not fed, as published"))
+    return tuple(accounts)
 
 
 def _encode(frame: pd.DataFrame, categories: dict[str, list[object]]) -> np.ndarray:

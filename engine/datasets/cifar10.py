@@ -65,7 +65,7 @@ def load(section: Cifar10Section, seed: int, data_dir: Path, progress: Progress,
     if size != SIDE:
         deviations += (f"images brought to {size}×{size} (the paper's are {SIDE}×{SIDE})",)
     halves = [train[rows] for rows in split_by_fraction(y[train], (0.5, 0.5), seed)]
-    splits, said = cap_all([*halves, test], [y, y, y], section.rows, seed)
+    splits, subset = cap_all([*halves, test], [y, y, y], section.rows, seed)
     rows = rows_of(pictures, y, CLASSES, splits, {})
     return checked(
         Dataset(
@@ -76,7 +76,7 @@ def load(section: Cifar10Section, seed: int, data_dir: Path, progress: Progress,
                 "train and aux are stratified halves of the training images, test is the test images; no row is in two splits",
                 *pictures.notes,
             ),
-            deviations=(*deviations, *said),
+            deviations=(*deviations, *subset),
             facts=facts_of(pictures, CLASSES, ()),
         ),
         where=str(layout.path),
@@ -101,9 +101,9 @@ def found(data_dir: Path) -> Layout | None:
 def state(section: Cifar10Section | None, data_dir: Path) -> DataState:
     layout = found(data_dir)
     if layout is None or layout.kind == "archive":
-        told = fetching.state_of(SOURCES, data_dir)
-        also = "" if told.here else "; an image tree, train/<class>/ and test/<class>/, will do"
-        return DataState(told.here, told.detail + also, told.files)
+        archive = fetching.state_of(SOURCES, data_dir)
+        also = "" if archive.here else "; an image tree, train/<class>/ and test/<class>/, will do"
+        return DataState(archive.here, archive.detail + also, archive.files)
     if layout.kind == "unpacked" and (missing := missing_in(layout.path)):
         return DataState(False, f"{layout.path} lacks {', '.join(missing)}", tuple(layout.path / name for name in MD5))
     what = {"unpacked": "the unpacked archive", "packed tree": "an image tree, packed", "tree": "an image tree"}[layout.kind]

@@ -41,21 +41,21 @@ def load(section: ImageFolderSection, seed: int, data_dir: Path, progress: Progr
     from engine.datasets.pictures.sources import folder_of_pictures
 
     path = _path(section)
-    homes, told = split_folders(path)
+    homes, folder_notes = split_folders(path)
     source = folder_of_pictures(path, _naming(homes), within=tuple(homes) or ("",), deep=True)
     pictures = decoded("image_folder-split" if homes else "image_folder", source, section.image_size or SIZE, progress)
     classes, y = _classes(section, path, pictures, homes)
     splits, notes = _split(section, pictures, homes, y, seed)
-    notes = (*told, *notes)
+    notes = (*folder_notes, *notes)
     columns: dict[str, np.ndarray] = {}
     annotated: tuple[ColumnAccount, ...] = ()
     checksums = dict(pictures.checksums)
     if section.annotations_file is not None:
-        columns, checksum, said, annotated = read_annotations(
+        columns, checksum, annotation_notes, annotated = read_annotations(
             section.annotations_file.expanduser(), [readable(name) for name in pictures.names]
         )
         checksums[section.annotations_file.name] = checksum
-        notes += said
+        notes += annotation_notes
     splits, deviations = cap_all(splits, [y, y, y], section.rows, seed)
     absent = [
         f"no {split} rows of class {', '.join(classes[c] for c in gone)}"
@@ -91,7 +91,7 @@ def split_folders(path: Path) -> tuple[dict[str, str], list[str]]:
     """
     names = _folders(path)
     named = {name: split for name in names if (split := split_named(name))}
-    homes, said = held_out(named)
+    homes, notes = held_out(named)
     if "train" not in named.values() or not {"train", "test"} <= set(homes.values()):
         if named and len(named) == len(names):
             raise BadData(f"has the folders {', '.join(map(readable, names))}, which are no classes, and not both train and test",
@@ -102,7 +102,7 @@ def split_folders(path: Path) -> tuple[dict[str, str], list[str]]:
                       next="keep train, aux and test alone, or class folders alone")  # fmt: skip
     if len(set(homes.values())) < len(homes):
         raise BadData(f"has two folders for one split: {', '.join(homes)}", where=str(path), next="keep one of each")
-    return {_inner(path, name): split for name, split in homes.items()}, said
+    return {_inner(path, name): split for name, split in homes.items()}, notes
 
 
 def _folders(path: Path) -> list[str]:
@@ -149,9 +149,9 @@ def _classes(section: ImageFolderSection, path: Path, pictures: Pictures, homes:
     if not 2 <= len(classes) <= MOST_CLASSES:
         have = "no pictures in class folders" if not classes else f"pictures of {counted(len(classes), 'class')}"
         have = have.replace("classs", "classes") + (f" only ({classes[0]!r})" if len(classes) == 1 else "")
-        said = f"; {'; '.join(pictures.notes[:3])}" if pictures.notes else ""
+        skipped = f"; {'; '.join(pictures.notes[:3])}" if pictures.notes else ""
         raise BadData(
-            f"has {have}", where=str(path), next=f"it needs 2 to {MOST_CLASSES} folders, one a class, with pictures in each{said}"
+            f"has {have}", where=str(path), next=f"it needs 2 to {MOST_CLASSES} folders, one a class, with pictures in each{skipped}"
         )
     if section.positive is not None:
         if section.positive not in classes:
@@ -176,5 +176,5 @@ def _split(
     if "aux" in homes.values():
         return (train, aux, test), ("split by the folders train, aux and test",)
     train, aux, how = aux_of_train(train, y, section.split, seed)
-    said = how.replace("of train", "of the train folder's pictures")
-    return (train, aux, test), (f"no aux folder: {said}",)
+    division = how.replace("of train", "of the train folder's pictures")
+    return (train, aux, test), (f"no aux folder: {division}",)

@@ -53,12 +53,12 @@ def _prints(rows: Rows) -> np.ndarray:
         return np.fromiter((int.from_bytes(digest, "little") for digest in digests), np.uint64, len(rows.images))
     bits = np.ascontiguousarray(rows.x + np.float32(0)).view(np.uint32)  # + 0: no minus zero
     odd = np.random.default_rng(0).integers(1, 2**63, rows.x.shape[1], dtype=np.uint64) | np.uint64(1)
-    found = np.empty(len(bits), np.uint64)
+    hashes = np.empty(len(bits), np.uint64)
     for lo in range(0, len(bits), AT_ONCE):
         part = bits[lo : lo + AT_ONCE].astype(np.uint64)
         part ^= part >> np.uint64(7)
-        found[lo : lo + AT_ONCE] = (part * odd).sum(axis=1, dtype=np.uint64)
-    return found
+        hashes[lo : lo + AT_ONCE] = (part * odd).sum(axis=1, dtype=np.uint64)
+    return hashes
 
 
 def _with_labels(prints: np.ndarray, y: np.ndarray) -> np.ndarray:

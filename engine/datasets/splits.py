@@ -41,10 +41,10 @@ def held_out(named: dict[str, str]) -> tuple[dict[str, str], list[str]]:
     if not validation:
         return named, []
     kept = {word: split for word, split in named.items() if split != VALIDATION}
-    told = ", ".join(map(repr, validation))
+    words = ", ".join(map(repr, validation))
     if "test" in kept.values():
-        return kept, [f"{told}: left out, for there is a test set beside it"]
-    return {**kept, **dict.fromkeys(validation, "test")}, [f"{told} read as the test set, for there is no other"]
+        return kept, [f"{words}: left out, for there is a test set beside it"]
+    return {**kept, **dict.fromkeys(validation, "test")}, [f"{words} read as the test set, for there is no other"]
 
 
 def stratified_order(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -67,8 +67,10 @@ def split_by_fraction(y: np.ndarray, fractions: Sequence[float], seed: int) -> t
     import numpy as np
 
     if sum(fractions) > 1 + 1e-9:
-        said = " + ".join(f"{f:g}" for f in fractions)
-        raise RequestError(f"the shares add up to {sum(fractions):g}: {said}", where="dataset.split", next="make them add up to 1 or less")
+        shares = " + ".join(f"{f:g}" for f in fractions)
+        raise RequestError(
+            f"the shares add up to {sum(fractions):g}: {shares}", where="dataset.split", next="make them add up to 1 or less"
+        )
     order = stratified_order(y, generator(seed, "split"))
     ends = [round(float(end) * len(y)) for end in np.cumsum([0.0, *fractions])]
     return tuple(np.sort(order[start:end]) for start, end in pairwise(ends))
@@ -95,8 +97,8 @@ def cap_all(
 ) -> tuple[list[np.ndarray], tuple[str, ...]]:
     """Cap train, aux and test, each with the y that its positions point into; says what was left out (a deviation)."""
     capped = [cap(p, y, rows, seed, split) for p, y, split in zip(splits, ys, SPLITS, strict=True)]
-    said = [f"{len(c):,} of {len(p):,} {split} rows" for c, p, split in zip(capped, splits, SPLITS, strict=True) if len(c) < len(p)]
-    return capped, ((f"a subset of the data: {', '.join(said)}",) if said else ())
+    subsets = [f"{len(c):,} of {len(p):,} {split} rows" for c, p, split in zip(capped, splits, SPLITS, strict=True) if len(c) < len(p)]
+    return capped, ((f"a subset of the data: {', '.join(subsets)}",) if subsets else ())
 
 
 def standardise(train: np.ndarray, others: Sequence[np.ndarray], columns: np.ndarray) -> list[np.ndarray]:

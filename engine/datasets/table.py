@@ -59,8 +59,8 @@ def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, b
     check_names(section, raw)
     progress(f"reading {path.name}", 0.4)
     notes = [*raw.notes]
-    y, classes, said = labels_of(section, raw)
-    notes += said
+    y, classes, step_notes = labels_of(section, raw)
+    notes += step_notes
     spelling = spelling_of(raw.arrays, section.missing_words)
     chosen = _columns(section, raw, spelling, y >= 0)
     columns, shown = chosen.fed, chosen.shown
@@ -76,15 +76,15 @@ def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, b
                 "every row has a missing value", where=str(path), next='set dataset.missing = "keep", or drop the emptiest columns'
             )
     progress(f"splitting {path.name}", 0.7)
-    splits, said = split_rows(section, raw, usable, y, seed)
-    notes += said
+    splits, step_notes = split_rows(section, raw, usable, y, seed)
+    notes += step_notes
     train, aux, test = splits
     notes += absent(classes, y, splits)
     (train, aux, test), deviations = cap_all([train, aux, test], [y, y, y], section.rows, seed)
     if not len(train):
         raise BadData("no rows for train", where=str(path), next="give it a larger share in dataset.split, or more data")
-    features, said = fit(columns, train, section.max_categories, section.scale == "standard")
-    notes += said
+    features, step_notes = fit(columns, train, section.max_categories, section.scale == "standard")
+    notes += step_notes
     notes += [f"{f.column.name!r}: {counted(n, 'row')} of aux and test with a value that train lacks: none of its features is set"
               for f in features if (n := f.unseen(aux) + f.unseen(test))]  # fmt: skip
     names = tuple(name for feature in features for name in feature.names)
@@ -115,17 +115,17 @@ def state(section: TableSection | None, data_dir: Path) -> DataState:
 
 def _columns(section: TableSection, raw: RawTable, spelling: Spelling, labelled: np.ndarray) -> _Chosen:
     """Which columns serve as what, and what there is to say."""
-    uses, said = uses_of(section, raw, spelling, labelled)
+    uses, notes = uses_of(section, raw, spelling, labelled)
     readable = [(use, use.column) for use in uses if not isinstance(use.column, Unreadable)]
     fed = [column for use, column in readable if use.fed and not use.left_out]
     shown = [column for use, column in readable if use.shown and not use.left_out]
     left_out = dict.fromkeys(section.drop, "in dataset.drop") | {use.name: use.left_out for use in uses if use.left_out}
-    said += renamings(fed, section.max_categories)
+    notes += renamings(fed, section.max_categories)
     if not fed:
         raise BadData("no column is left to learn from", where=str(raw.path),
                       next="list some in dataset.numeric or dataset.categorical; left out: "
                       + (listed([f"{name!r} ({why})" for name, why in left_out.items()]) or "none"))  # fmt: skip
-    return _Chosen(fed, shown, left_out, said)
+    return _Chosen(fed, shown, left_out, notes)
 
 
 def _accounts(
@@ -141,24 +141,24 @@ def _accounts(
     fed = {feature.column.name: feature for feature in features}
     shown = {column.name: column for column in chosen.shown}
     score = {leak.name: leak.score for leak in leaks}
-    told = []
+    accounts = []
     for name in raw.names:
         missing = int(shown[name].missing[usable].sum()) if name in shown else 0
         levels = len(column.levels) if isinstance(column := shown.get(name), Words) else 0
         if name == section.label:
-            told.append(ColumnAccount(name, "label", levels=classes))
+            accounts.append(ColumnAccount(name, "label", levels=classes))
         elif name == section.split_column:
-            told.append(ColumnAccount(name, "split"))
+            accounts.append(ColumnAccount(name, "split"))
         elif name in fed:
             many = len(fed[name].names)
             use: Use = "number" if isinstance(fed[name].column, Numbers) else "one_hot"
             levels = len(fed[name].kept)
-            told.append(ColumnAccount(name, use, many, levels, missing, leak=score.get(name)))
+            accounts.append(ColumnAccount(name, use, many, levels, missing, leak=score.get(name)))
         elif name in shown:
-            told.append(ColumnAccount(name, "annotation", 0, levels, missing))
+            accounts.append(ColumnAccount(name, "annotation", 0, levels, missing))
         else:
-            told.append(ColumnAccount(name, "left_out", why=chosen.left_out.get(name, "")))
-    return tuple(told)
+            accounts.append(ColumnAccount(name, "left_out", why=chosen.left_out.get(name, "")))
+    return tuple(accounts)
 
 
 def _missing_note(section: TableSection, columns: Sequence[Numbers | Words], usable: np.ndarray) -> list[str]:
@@ -167,18 +167,18 @@ def _missing_note(section: TableSection, columns: Sequence[Numbers | Words], usa
     gaps: Mapping[str, int] = {column.name: int(column.missing[usable].sum()) for column in columns}
     counted = [f"{name} {n:,}" for name, n in gaps.items() if n]  # all of them: nobody can look up the eleven that "and 11 more" hides
     how = "numbers are filled with train's median and flagged, for categories it is a level"
-    said = [f"missing values ({', '.join(counted)} of {len(usable):,} rows): {how}"] if counted else []
+    notes = [f"missing values ({', '.join(counted)} of {len(usable):,} rows): {how}"] if counted else []
     words: dict[str, list[str]] = {}
     for column in columns:
         for word, n in column.gone.items():
             words.setdefault(word, []).append(f"{column.name} {n:,}")
-    told = [f"{shortened(word)!r} ({', '.join(where)})" for word, where in words.items()]
-    return said + ([f"words read as missing: {', '.join(told)}; dataset.missing_words takes others"] if told else [])
+    listing = [f"{shortened(word)!r} ({', '.join(where)})" for word, where in words.items()]
+    return notes + ([f"words read as missing: {', '.join(listing)}; dataset.missing_words takes others"] if listing else [])
 
 
 def _scale_note(columns: Sequence[Numbers | Words], train: np.ndarray) -> list[str]:
     import numpy as np
 
     wide = [c.name for c in columns if isinstance(c, Numbers) and bool((np.abs(c.values[train]) > 1_000).any())]
-    told = ", ".join(wide)
-    return [f'large numbers, unscaled ({told}): dataset.scale = "standard" usually trains better'] if wide else []
+    names = ", ".join(wide)
+    return [f'large numbers, unscaled ({names}): dataset.scale = "standard" usually trains better'] if wide else []

@@ -44,21 +44,21 @@ def load(section: TextTableSection, seed: int, data_dir: Path, progress: Progres
     raw = read_lines(path, encoding) if is_lines(path, encoding) else read(path, encoding)
     check_names(section, raw)
     progress(f"reading {path.name}", 0.5)
-    y, classes, said = labels_of(section, raw)
-    notes = [*raw.notes, *said]
-    texts, said = _texts(section.text, raw)
-    notes += said
+    y, classes, step_notes = labels_of(section, raw)
+    notes = [*raw.notes, *step_notes]
+    texts, step_notes = _texts(section.text, raw)
+    notes += step_notes
     usable = np.flatnonzero((y >= 0) & (texts != ""))
     if not len(usable):
         raise BadData("no row has both a text and a label", where=str(path), next="check dataset.text and dataset.label")
     if empty := int(((y >= 0) & (texts == "")).sum()):
         notes.append(f"no text: {empty:,} of {counted(raw.rows, 'row')}, left out")
-    splits, said = split_rows(section, raw, usable, y, seed)
-    notes += said
+    splits, step_notes = split_rows(section, raw, usable, y, seed)
+    notes += step_notes
     notes += absent(classes, y, splits)
     splits, deviations = cap_all(splits, [y, y, y], section.rows, seed)
-    columns, accounts, said = _columns(section, raw, texts, usable)
-    notes += said
+    columns, accounts, step_notes = _columns(section, raw, texts, usable)
+    notes += step_notes
     notes += long_texts(texts[usable], [f"row {row + 1:,}" for row in usable])
     progress(f"reading {path.name}", 1.0)
     train, aux, test = rows_of(texts, y, np.arange(raw.rows), splits, columns)
@@ -94,8 +94,8 @@ def _texts(name: str, raw: RawTable) -> tuple[np.ndarray, list[str]]:
         )
     texts = np.empty(raw.rows, object)
     texts[:] = ["" if value is None or not value.strip() else value for value in values]
-    said = f"{name!r}: not UTF-8, read with the bytes in question replaced: {counted(len(garbled), 'text')} ({some(garbled)})"
-    return texts, [said] if garbled else []
+    note = f"{name!r}: not UTF-8, read with the bytes in question replaced: {counted(len(garbled), 'text')} ({some(garbled)})"
+    return texts, [note] if garbled else []
 
 
 def _decoded(value: bytes, name: str, garbled: list[str]) -> str:
@@ -116,25 +116,25 @@ def _columns(
     import numpy as np
 
     annotations: list[Numbers | Words] = []
-    told: list[ColumnAccount] = []
-    said: list[str] = []
+    accounts: list[ColumnAccount] = []
+    notes: list[str] = []
     for name in section.annotations:
         column = read_column(name, array_of(raw, name), str(raw.path), spelling=Spelling(missing=section.missing_words))
         if isinstance(column, Unreadable):
             raise BadData(f"column {name!r} {column.why}", where=str(raw.path), next="take it out of dataset.annotations")
-        said += column.said
+        notes += column.said
         if isinstance(column, Words):
-            said += alike_notes(f"levels of {name!r}", level_counts(column.codes, column.levels))
+            notes += alike_notes(f"levels of {name!r}", level_counts(column.codes, column.levels))
         annotations.append(column)
         levels = len(column.levels) if isinstance(column, Words) else 0
-        told.append(ColumnAccount(name, "annotation", levels=levels, missing=int(column.missing[usable].sum())))
+        accounts.append(ColumnAccount(name, "annotation", levels=levels, missing=int(column.missing[usable].sum())))
     unread = idle(section, section.text, raw.names)
-    told += [ColumnAccount(name, "left_out", why="dataset.annotations takes columns to describe with or match on") for name in unread]
+    accounts += [ColumnAccount(name, "left_out", why="dataset.annotations takes columns to describe with or match on") for name in unread]
     if section.split_column is not None and section.split_column not in section.annotations:
-        told.append(ColumnAccount(section.split_column, "split"))
+        accounts.append(ColumnAccount(section.split_column, "split"))
     columns: dict[str, np.ndarray] = {}
     for name, values in facts(texts[usable]).items():  # levels are thirds of the rows that are used
         columns[name] = np.empty(raw.rows, values.dtype)
         columns[name][usable] = values
     frame = frame_of(annotations, np.arange(raw.rows))
-    return columns | {str(name): frame[name].to_numpy() for name in frame.columns}, told, said
+    return columns | {str(name): frame[name].to_numpy() for name in frame.columns}, accounts, notes

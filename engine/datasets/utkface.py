@@ -62,7 +62,7 @@ def load(section: UtkfaceSection, seed: int, data_dir: Path, progress: Progress,
     splits, deviations = _split(y, seed)
     if size != SIZE:
         deviations += (f"images brought to {size}×{size} (the paper's are {SIZE}×{SIZE})",)
-    splits, said = cap_all(splits, [y, y, y], section.rows, seed)
+    splits, subset = cap_all(splits, [y, y, y], section.rows, seed)
     columns = {"age": age, "race": np.array(RACES, dtype=object)[race]}
     rows = rows_of(pictures, y, CLASSES, splits, columns, label="gender")
     return checked(
@@ -75,7 +75,7 @@ def load(section: UtkfaceSection, seed: int, data_dir: Path, progress: Progress,
                 'race "Other" is, among others, Latino and Middle Eastern',
                 *pictures.notes,
             ),
-            deviations=(*deviations, *said),
+            deviations=(*deviations, *subset),
             facts=facts_of(pictures, CLASSES, (
                 ColumnAccount("age", "annotation", why="from the file's name"),
                 ColumnAccount("race", "annotation", levels=len(RACES), why="from the file's name"),

@@ -68,10 +68,10 @@ def checked_path(source: Source, data_dir: Path, progress: Progress = silent, ba
         return download(source, data_dir, progress, base_url)
     except OSError as error:
         raise BadData(f"cannot be looked at: {error.strerror}", where=str(path), next="check the folder's permissions") from error
-    found = md5_of(path)
-    if found != source.md5:
+    checksum = md5_of(path)
+    if checksum != source.md5:
         raise BadData(
-            f"MD5 is {found}, the official file's is {source.md5} ({path.stat().st_size:,} bytes for {source.size:,})",
+            f"MD5 is {checksum}, the official file's is {source.md5} ({path.stat().st_size:,} bytes for {source.size:,})",
             where=str(path),
             next=f"delete or move it and run `subpop data fetch {source.folder}`, or get it again from {source.page}",
         )
@@ -93,10 +93,10 @@ def download(source: Source, data_dir: Path, progress: Progress = silent, base_u
             raise _missing(source, path, url, _in_words(error)) from error
         except OSError as error:
             raise _missing(source, path, url, f"could not be written: {error.strerror or error}") from error
-        found, size = md5_of(part), part.stat().st_size
-        if found != source.md5:
+        checksum, size = md5_of(part), part.stat().st_size
+        if checksum != source.md5:
             raise BadData(
-                f"what came has MD5 {found} and {size:,} bytes; the official file has {source.md5} and {source.size:,}; it was not kept",
+                f"what came has MD5 {checksum} and {size:,} bytes; the official file has {source.md5} and {source.size:,}; it was not kept",
                 where=url,
                 next=f"try again, or get {source.name} from {source.page} and put it at {path}",
             )

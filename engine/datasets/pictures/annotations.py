@@ -52,30 +52,30 @@ def read_annotations(path: Path, names: Sequence[str]) -> tuple[dict[str, np.nda
         first = next(iter(row_of), "nothing")
         raise BadData(f"names none of the {len(names):,} pictures (it names {first!r}, they are called {names[0]!r})", where=str(path),
                       next=f"column {FILE!r} must hold paths below dataset.path")  # fmt: skip
-    said = [f"{path.name}: {note}" for note in raw.notes]
+    notes = [f"{path.name}: {note}" for note in raw.notes]
     if without := int((rows < 0).sum()):
-        said.append(f"{path.name}: no annotations for {without:,} of {counted(len(names), 'picture')}")
+        notes.append(f"{path.name}: no annotations for {without:,} of {counted(len(names), 'picture')}")
     if unused := len(row_of) - int((np.unique(rows) >= 0).sum()):
-        said.append(f"{path.name}: {counted(unused, 'row')} for pictures that are not here")
+        notes.append(f"{path.name}: {counted(unused, 'row')} for pictures that are not here")
     if twice:
-        said.append(f"{path.name}: {counted(twice, 'row')} for a picture already named; the first is used")
+        notes.append(f"{path.name}: {counted(twice, 'row')} for a picture already named; the first is used")
     columns: dict[str, np.ndarray] = {}
-    told: list[ColumnAccount] = []
+    accounts: list[ColumnAccount] = []
     for name, array in zip(raw.names, raw.arrays, strict=True):
         if name != FILE:
             values = read_column(name, array, str(path))
             if isinstance(values, Unreadable):
-                said.append(f"{path.name}: column {name!r} {values.why}, left out")
-                told.append(ColumnAccount(name, "left_out", why=values.why))
+                notes.append(f"{path.name}: column {name!r} {values.why}, left out")
+                accounts.append(ColumnAccount(name, "left_out", why=values.why))
                 continue
-            said += values.said
+            notes += values.said
             columns[name] = _spread(values, rows)
             gone = int((rows < 0).sum()) + int(values.missing[rows[rows >= 0]].sum())
             levels = len(values.levels) if isinstance(values, Words) else 0
-            told.append(ColumnAccount(name, "annotation", levels=levels, missing=gone, why=f"from {path.name}"))
+            accounts.append(ColumnAccount(name, "annotation", levels=levels, missing=gone, why=f"from {path.name}"))
     if not columns:
         raise BadData(f"has no column beside {FILE!r}", where=str(path), next="add one for each annotation")
-    return columns, f"sha256:{digest_of(path, 'sha256')}", tuple(said), tuple(told)
+    return columns, f"sha256:{digest_of(path, 'sha256')}", tuple(notes), tuple(accounts)
 
 
 def _spread(column: Numbers | Words, rows: np.ndarray) -> np.ndarray:

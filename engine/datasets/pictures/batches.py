@@ -91,16 +91,16 @@ def unpacked(folder: Path) -> tuple[OfficialBatches, tuple[str, ...]]:
     """The unpacked folder, its checksum that of all its batches, and the batches that are not the official ones (a deviation)."""
     if missing := missing_in(folder):
         raise BadData(f"lacks {', '.join(missing)}", where=str(folder), next="unpack the official archive again, or delete the folder")
-    found = {name: md5_of(folder / name) for name in MD5}
-    whole = md5("".join(found.values()).encode()).hexdigest()
-    return OfficialBatches(folder, f"md5:{whole} (of its batches' MD5)"), tuple(name for name in MD5 if found[name] != MD5[name])
+    checksums = {name: md5_of(folder / name) for name in MD5}
+    whole = md5("".join(checksums.values()).encode()).hexdigest()
+    return OfficialBatches(folder, f"md5:{whole} (of its batches' MD5)"), tuple(name for name in MD5 if checksums[name] != MD5[name])
 
 
 def _block(batch: str, data: bytes, size: int, done: float, where: str) -> Block:
     import numpy as np
 
-    told = read_batch(data, where)
-    pixels = np.frombuffer(told.pixels, np.uint8).reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)  # [pictures, 32, 32, 3]
+    content = read_batch(data, where)
+    pixels = np.frombuffer(content.pixels, np.uint8).reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)  # [pictures, 32, 32, 3]
     if size != SIDE:
         from PIL import Image
 
@@ -108,7 +108,7 @@ def _block(batch: str, data: bytes, size: int, done: float, where: str) -> Block
         resized = [np.asarray(Image.fromarray(each).resize(square, Image.Resampling.BICUBIC)) for each in np.ascontiguousarray(pixels)]
         pixels = np.stack(resized) if resized else np.empty((0, size, size, 3), np.uint8)
     pixels = np.ascontiguousarray(pixels)
-    named = enumerate(zip(told.labels, told.files, strict=True))
+    named = enumerate(zip(content.labels, content.files, strict=True))
     names = [f"{batch}/{place:05d}/{CLASSES[label]}/{file}" for place, (label, file) in named]
     return Block(names, pixels, measured(pixels), [], resized=len(names) if size != SIDE else 0, done=done)
 
@@ -128,8 +128,8 @@ class Batch:
 def read_batch(data: bytes, where: str) -> Batch:
     """What one batch file holds. BadData where it is not one."""
     try:
-        found = followed(data, where)
-        fields = {_text(key): value for key, value in found.items()}
+        unpickled = followed(data, where)
+        fields = {_text(key): value for key, value in unpickled.items()}
         pixels = fields["data"]
         pixels = pixels["bytes"] if isinstance(pixels, dict) else pixels
         labels = fields["labels"]

@@ -63,8 +63,8 @@ class _NotKept(Exception):
 def decoded(kind: str, source: Source, size: int, progress: Progress) -> Pictures:
     """The source's pictures, `size` pixels square. BadData where the source cannot be read; a cache that cannot be written is only said."""
     folder = cache_dir() / "decoded" / f"{kind}-{size}-{_key(kind, source, size)}"
-    if (found := _opened(folder, source)) is not None:
-        return found
+    if (cached := _opened(folder, source)) is not None:
+        return cached
     try:
         part = _new_part(folder)
         try:
@@ -74,8 +74,8 @@ def decoded(kind: str, source: Source, size: int, progress: Progress) -> Picture
             _keep(part, folder, about)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-        if (found := _opened(folder, source)) is not None:
-            return found
+        if (cached := _opened(folder, source)) is not None:
+            return cached
         raise _NotKept("it was gone at once")
     except _NotKept as error:
         note = f"decoded into memory, for this time only: {folder.parent} cannot be written to ({error})"
@@ -147,17 +147,17 @@ def _pictures(source: Source, about: dict[str, Any], pixels: np.ndarray, traits:
     names, size = about["names"], about["size"]
     order = np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
     square = f"{size}×{size}"
-    said = [*Leftovers(about["left"], about["left_names"]).notes(), *about.get("said", ())]
+    source_notes = [*Leftovers(about["left"], about["left_names"]).notes(), *about.get("said", ())]
     if about["resized"]:
         cut = f"; {counted(about['squeezed'], 'picture')} not square, squeezed" if about["squeezed"] else ""
-        said.append(f"resized to {square}: {about['resized']:,} of {counted(len(names), 'picture')}{cut}")
+        source_notes.append(f"resized to {square}: {about['resized']:,} of {counted(len(names), 'picture')}{cut}")
     return Pictures(
         names=tuple(names[place] for place in order),
         pixels=pixels.reshape(len(names), size, size, 3),
         order=order,
         traits=np.array(traits.reshape(len(names), len(WORDS))[order]),
         checksums={source.label: source.checksum or f"sha256:{about['content']}"},
-        notes=(*said, *notes),
+        notes=(*source_notes, *notes),
     )
 
 

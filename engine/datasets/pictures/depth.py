@@ -70,12 +70,12 @@ def scales_of(paths: Iterable[Path], formats: tuple[str, ...], most_pixels: int)
             ends[kind] = min(low, float(finite.min())), max(high, float(finite.max()))
             seen[kind] = seen.get(kind, 0) + 1
     scales = {kind: _scale(*of) for kind, of in ends.items()}
-    said = tuple(
+    notes = tuple(
         f"{counted(seen[kind], f'{kind} picture')} with values {ends[kind][0]:g} to {ends[kind][1]:g}: the range "
         f"{scale.low:g} to {scale.low + scale.width - (scale.width > 2):g} is brought to 0 to 255"
         for kind, scale in sorted(scales.items())
     )
-    return scales, said
+    return scales, notes
 
 
 def _scale(low: float, high: float) -> Scale:

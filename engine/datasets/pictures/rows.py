@@ -45,8 +45,8 @@ def rows_of(
 
 def facts_of(pictures: Pictures, classes: Sequence[str], columns: Sequence[ColumnAccount], label: str = "class") -> DataFacts:
     """What there is of each picture. columns: what `rows_of` was given, which come before the class."""
-    given = {column.name for column in columns}
+    taken = {column.name for column in columns}
     traits = (ColumnAccount(name, "annotation", levels=len(words), why="worked out from the pixels")
-              for name, words in WORDS.items() if name not in given)  # fmt: skip
-    told = (ColumnAccount("picture", "picture"), *columns, ColumnAccount(label, "label", levels=len(classes)), *traits)
-    return DataFacts((*told, ColumnAccount("file", "annotation")), len(pictures))
+              for name, words in WORDS.items() if name not in taken)  # fmt: skip
+    accounts = (ColumnAccount("picture", "picture"), *columns, ColumnAccount(label, "label", levels=len(classes)), *traits)
+    return DataFacts((*accounts, ColumnAccount("file", "annotation")), len(pictures))

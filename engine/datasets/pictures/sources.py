@@ -124,20 +124,20 @@ def folder_of_pictures(path: Path, naming: Naming, within: tuple[str, ...] = (""
         raise BadData(f"cannot be read: {error.strerror}", where=str(error.filename), next="check the folder's permissions") from error
 
     for start in within:
-        for here, folders, names in os.walk(path / start, followlinks=True, onerror=stop):
+        for parent, folders, names in os.walk(path / start, followlinks=True, onerror=stop):
             kept = []
             for folder in sorted(folders):
-                there = os.stat(os.path.join(here, folder))
-                if (there.st_dev, there.st_ino) not in seen and not folder.startswith("."):
-                    seen.add((there.st_dev, there.st_ino))
+                status = os.stat(os.path.join(parent, folder))
+                if (status.st_dev, status.st_ino) not in seen and not folder.startswith("."):
+                    seen.add((status.st_dev, status.st_ino))
                     kept.append(folder)
             folders[:] = kept
             for name in names:
-                file = Path(here) / name
+                file = Path(parent) / name
                 try:
-                    there = file.stat()
-                    size = there.st_size if stat.S_ISREG(there.st_mode) else NO_FILE
-                    files.append((file.relative_to(path).as_posix(), size, there.st_mtime_ns))
+                    status = file.stat()
+                    size = status.st_size if stat.S_ISREG(status.st_mode) else NO_FILE
+                    files.append((file.relative_to(path).as_posix(), size, status.st_mtime_ns))
                 except OSError:  # a link to nothing, or gone meanwhile: told when it is read
                     files.append((file.relative_to(path).as_posix(), 0, 0))
     return FolderOfPictures(path, naming, tuple(sorted(files)), deep)

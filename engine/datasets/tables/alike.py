@@ -50,13 +50,15 @@ def difference(one: str, other: str) -> str:
 def alike_notes(what: str, counts: Mapping[str, int]) -> list[str]:
     """That values of `what` ("classes", "levels of 'job'") are one word written in several ways, with their rows."""
     groups = alike(counts)
-    said = []
+    notes = []
     for words in groups[:EXAMPLES]:
-        told = " and ".join(f"{shortened(word)!r} ({counted(counts[word], 'row')})" for word in words)
-        said.append(f"{what} that differ by {difference(words[0], words[1])} alone, and are kept apart: {told}; make them one in the file")
+        spellings = " and ".join(f"{shortened(word)!r} ({counted(counts[word], 'row')})" for word in words)
+        notes.append(
+            f"{what} that differ by {difference(words[0], words[1])} alone, and are kept apart: {spellings}; make them one in the file"
+        )
     if len(groups) > EXAMPLES:
-        said.append(f"{what}: {len(groups) - EXAMPLES:,} more such groups")
-    return said
+        notes.append(f"{what}: {len(groups) - EXAMPLES:,} more such groups")
+    return notes
 
 
 def level_counts(codes: np.ndarray, levels: Sequence[str]) -> dict[str, int]:

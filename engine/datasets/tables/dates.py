@@ -16,38 +16,38 @@ PARTS = r"^(?P<first>[0-9]{1,2})(?P<sign>[-/.])(?P<second>[0-9]{1,2})[-/.](?P<ye
 LATEST_SHORT_YEAR = 68  # "68" is 2068, "69" is 1969, as in POSIX
 
 
-def days(name: str, found: Distinct) -> tuple[np.ndarray, list[str]]:
+def days(name: str, cells: Distinct) -> tuple[np.ndarray, list[str]]:
     """Days since 1970, float64 [rows], NaN for what is missing or no date; what there is to say."""
     import numpy as np
     import pandas as pd
     from pyarrow import compute
 
-    text = _two_digits(compute.replace_substring_regex(found.values, r"^([0-9]{4})[/.]([0-9]{1,2})[/.]([0-9]{1,2})", r"\1-\2-\3"))
+    text = _two_digits(compute.replace_substring_regex(cells.values, r"^([0-9]{4})[/.]([0-9]{1,2})[/.]([0-9]{1,2})", r"\1-\2-\3"))
     parts = compute.extract_regex(text, PARTS)
     year_last = compute.is_valid(parts)
-    said = [f"{name!r}: dates read as days since 1970"]
+    notes = [f"{name!r}: dates read as days since 1970"]
     if compute.any(year_last).as_py():
-        day_first, why = _order(found, parts)
+        day_first, why = _order(cells, parts)
         text = compute.if_else(year_last, _year_first(parts, day_first), text)
-        said[0] += f", the {'day' if day_first else 'month'} first ({why})"
+        notes[0] += f", the {'day' if day_first else 'month'} first ({why})"
     text = compute.if_else(compute.match_substring_regex(text, YEAR_FIRST), text, None)  # a 13th month would be read as a day
     parsed = pd.to_datetime(pd.Series(text.to_pylist(), dtype=object), errors="coerce", format="mixed", utc=True)
     since = parsed.dt.as_unit("us") - pd.Timestamp(0, tz="UTC").as_unit("us")  # microseconds reach the year 1
-    values = found.spread(since.dt.total_seconds().to_numpy(np.float64) / 86_400)
-    stray = np.isnan(values) & (found.codes >= 0)
+    values = cells.spread(since.dt.total_seconds().to_numpy(np.float64) / 86_400)
+    stray = np.isnan(values) & (cells.codes >= 0)
     if stray.any():
-        examples = list(dict.fromkeys(found.codes[stray].tolist()))[:3]
-        told = ", ".join(repr(shortened(found.values[code].as_py())) for code in examples)
-        said.append(f"{name!r}: not a date, and taken as missing: {counted(int(stray.sum()), 'value')} ({told})")
-    return values, said
+        examples = list(dict.fromkeys(cells.codes[stray].tolist()))[:3]
+        quoted = ", ".join(repr(shortened(cells.values[code].as_py())) for code in examples)
+        notes.append(f"{name!r}: not a date, and taken as missing: {counted(int(stray.sum()), 'value')} ({quoted})")
+    return values, notes
 
 
-def _order(found: Distinct, parts: Any) -> tuple[bool, str]:
+def _order(cells: Distinct, parts: Any) -> tuple[bool, str]:
     """Whether the day comes first throughout the column, and why that is believed."""
     from pyarrow import compute
 
     def rows(mask: Any) -> int:
-        return found.rows(compute.fill_null(mask, False))
+        return cells.rows(compute.fill_null(mask, False))
 
     first, second = (compute.cast(compute.struct_field(parts, name), "int64") for name in ("first", "second"))
     only_day_first = rows(compute.and_(compute.greater(first, 12), compute.less_equal(second, 12)))
@@ -56,7 +56,7 @@ def _order(found: Distinct, parts: Any) -> tuple[bool, str]:
         day_first = only_day_first >= only_month_first
         return day_first, f"as {max(only_day_first, only_month_first):,} of them can only be read"
     dots = rows(compute.equal(compute.struct_field(parts, "sign"), "."))
-    return (True, "as dates with dots are") if dots * 2 > found.present else (False, "which no value settles")
+    return (True, "as dates with dots are") if dots * 2 > cells.present else (False, "which no value settles")
 
 
 def _year_first(parts: Any, day_first: bool) -> Any:

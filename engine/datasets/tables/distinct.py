@@ -71,10 +71,10 @@ def distinct(text: Any) -> Distinct:
     return Distinct(coded.dictionary, codes, np.bincount(codes + 1, minlength=len(coded.dictionary) + 1)[1:])
 
 
-def trimmed(array: pa.ChunkedArray, own: Sequence[str] = (), *, label: bool = False) -> tuple[Any, dict[str, int]]:
+def trimmed(array: pa.ChunkedArray, missing_words: Sequence[str] = (), *, label: bool = False) -> tuple[Any, dict[str, int]]:
     """Trimmed text [rows], null where missing; the words that were read as missing, but for an empty cell, with their rows.
 
-    own: words that the scenario says mean missing, as they are written. label: only those, an empty cell and NaN do.
+    missing_words: words that the scenario says mean missing, as they are written. label: only those, an empty cell and NaN do.
     """
     import pyarrow as pa
     from pyarrow import compute
@@ -82,11 +82,11 @@ def trimmed(array: pa.ChunkedArray, own: Sequence[str] = (), *, label: bool = Fa
     text: Any = compute.utf8_trim_whitespace(array.cast(pa.large_string()))
     text = text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text
     if label:
-        gone = compute.is_in(text, value_set=pa.array([*UNLABELLED, *own], pa.large_string()))
+        gone = compute.is_in(text, value_set=pa.array([*UNLABELLED, *missing_words], pa.large_string()))
     else:
         gone = compute.is_in(compute.utf8_lower(text), value_set=pa.array(MISSING_WORDS, pa.large_string()))
-        if own:
-            gone = compute.or_(gone, compute.is_in(text, value_set=pa.array(own, pa.large_string())))
+        if missing_words:
+            gone = compute.or_(gone, compute.is_in(text, value_set=pa.array(missing_words, pa.large_string())))
     written = compute.filter(text, compute.and_(gone, compute.fill_null(compute.not_equal(text, ""), False)))
     words = {pair["values"]: pair["counts"] for pair in compute.value_counts(written).to_pylist() if pair["values"]}
     return compute.if_else(gone, pa.scalar(None, pa.large_string()), text), words

@@ -86,7 +86,7 @@ def fit(
 ) -> tuple[tuple[Feature, ...], list[str]]:
     """Features of the columns, learnt from the train rows (int [n]), and what there is to say of them."""
     features: list[Feature] = []
-    said: list[str] = []
+    notes: list[str] = []
     for column in columns:
         if isinstance(column, Numbers):
             features.append(_number(column, train, standard))
@@ -95,8 +95,8 @@ def fit(
             features.append(feature)
             if merged:
                 gone = counted(merged, "rare value")
-                said.append(f"{column.name!r}: {gone} merged into {OTHER!r}, the {max_categories - 1:,} most frequent kept")
-    return tuple(features), said
+                notes.append(f"{column.name!r}: {gone} merged into {OTHER!r}, the {max_categories - 1:,} most frequent kept")
+    return tuple(features), notes
 
 
 def encode(features: Sequence[Feature], rows: np.ndarray) -> np.ndarray:

@@ -79,10 +79,10 @@ def read(path: Path, encoding: str | None = None) -> RawTable:
 def _csv(path: Path, zipped: bool, encoding: str | None) -> RawTable:
     text = _examine(path, zipped, encoding)
     layout = layout_of(path, text.head)
-    table, said = _table(path, zipped, text, layout)
+    table, table_notes = _table(path, zipped, text, layout)
     names, repeated, notes = _unique_names(layout.header)
     table = table.slice(1)  # its first row is the header
-    if text.odd_quotes and not said and table.num_rows and "\n" in str(table.column(len(names) - 1)[-1].as_py()):
+    if text.odd_quotes and not table_notes and table.num_rows and "\n" in str(table.column(len(names) - 1)[-1].as_py()):
         raise BadData(
             f'a quote (") that opens in row {table.num_rows + 1:,} is never closed (the header is row 1)',
             where=str(path),
@@ -91,7 +91,7 @@ def _csv(path: Path, zipped: bool, encoding: str | None) -> RawTable:
     if not table.num_rows:
         raise BadData("there is a header row and no row of data", where=str(path), next="add rows, or choose another file")
     notes += refuse_header_of_data(path, layout.header, [column.slice(0, SAMPLE).to_pylist() for column in table.columns])
-    return RawTable(path, names, tuple(table.columns), table.num_rows, repeated, (*text.notes, *layout.notes, *said, *notes))
+    return RawTable(path, names, tuple(table.columns), table.num_rows, repeated, (*text.notes, *layout.notes, *table_notes, *notes))
 
 
 def _table(path: Path, zipped: bool, text: _Text, layout: Layout) -> tuple[pa.Table, tuple[str, ...]]:
@@ -122,11 +122,11 @@ def _spanning(table: pa.Table) -> int:
     """How many records hold a line break."""
     from pyarrow import compute
 
-    there = None
+    any_break = None
     for column in table.columns:
         breaks = compute.match_substring_regex(column, "[\r\n]")
-        there = breaks if there is None else compute.or_(there, breaks)
-    return int(compute.sum(there).as_py() or 0)
+        any_break = breaks if any_break is None else compute.or_(any_break, breaks)
+    return int(compute.sum(any_break).as_py() or 0)
 
 
 def _refuse_stray_quotes(path: Path, zipped: bool, text: _Text, layout: Layout) -> None:
@@ -184,8 +184,8 @@ def _examine(path: Path, zipped: bool, encoding: str | None) -> _Text:
         breaks = -1 if returns else lines - 1 - (last == b"\n")
         return _Text("utf8", (), quotes, head.decode("utf-8-sig", "ignore"), breaks)
     encoding = "latin-1" if undefined else "cp1252"
-    said = f"not UTF-8 (line {bad_line:,}): read as {'Windows-1252' if encoding == 'cp1252' else 'Latin-1'}"
-    return _Text(encoding, (said,), quotes, head.decode(encoding))
+    note = f"not UTF-8 (line {bad_line:,}): read as {'Windows-1252' if encoding == 'cp1252' else 'Latin-1'}"
+    return _Text(encoding, (note,), quotes, head.decode(encoding))
 
 
 def _parse(path: Path, zipped: bool, text: _Text, layout: Layout, quotes: bool = True) -> pa.Table:
@@ -260,10 +260,10 @@ def _parquet(path: Path) -> RawTable:
 
 def _unique_names(header: Sequence[str]) -> tuple[tuple[str, ...], dict[str, int], tuple[str, ...]]:
     """Trimmed, none empty, none twice: a repeated "a" becomes "a", "a (2)". Says what was renamed."""
-    given = [name.strip() or f"column {i}" for i, name in enumerate(header, 1)]
-    count = Counter(given)
-    taken, seen, names = set(given), Counter[str](), []
-    for name in given:
+    stripped = [name.strip() or f"column {i}" for i, name in enumerate(header, 1)]
+    count = Counter(stripped)
+    taken, seen, names = set(stripped), Counter[str](), []
+    for name in stripped:
         seen[name] += 1
         unique, number = name, seen[name]
         while seen[name] > 1 and unique in taken:

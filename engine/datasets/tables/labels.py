@@ -47,20 +47,20 @@ def labels_of(section: ColumnKeys, raw: RawTable) -> tuple[np.ndarray, tuple[str
     place = np.array([*(classes.index(v) for v in shown), -1], np.int64)
     y = place[column.codes]
     unlabelled = int(column.missing.sum())
-    said = [f"no label: {unlabelled:,} of {counted(raw.rows, 'row')}, left out"] if unlabelled else []
-    return y, tuple(classes), said + class_notes(y, classes)
+    notes = [f"no label: {unlabelled:,} of {counted(raw.rows, 'row')}, left out"] if unlabelled else []
+    return y, tuple(classes), notes + class_notes(y, classes)
 
 
 def class_notes(y: np.ndarray, classes: list[str]) -> list[str]:
     """What is odd about classes: words that often stand for "no label", one class in several spellings, several classes in one cell."""
     counts = level_counts(y, classes)
-    said = [
+    notes = [
         f"{name!r} is a class like any other ({counted(counts.get(name, 0), 'row')}): in a label column only an empty cell or NaN is "
         f"no label (dataset.missing_words = [{name!r}] makes it none)"
         for name in classes
         if name.lower() in MISSING_WORDS
     ]
-    return [*said, *alike_notes("classes", counts), *_several_in_one(counts)]
+    return [*notes, *alike_notes("classes", counts), *_several_in_one(counts)]
 
 
 def _refuse_measurement(label: str, column: Words, numbers: bool, where: str) -> None:
@@ -102,8 +102,8 @@ def _several_in_one(counts: dict[str, int]) -> list[str]:
     if not joined:
         return []
     rows = sum(counts[name] for name in joined)
-    told = ", ".join(repr(shortened(name)) for name in joined[:3])
-    return [f"{counted(rows, 'row')} of several classes at once ({told}): each combination is a class of its own; keep one class a row"]
+    examples = ", ".join(repr(shortened(name)) for name in joined[:3])
+    return [f"{counted(rows, 'row')} of several classes at once ({examples}): each combination is a class of its own; keep one class a row"]
 
 
 def is_number(text: str) -> bool:

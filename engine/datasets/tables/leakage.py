@@ -104,12 +104,12 @@ def _bins(column: Numbers | Words, rows: np.ndarray) -> tuple[np.ndarray, list[s
         place[-1] = len(kept) + 1
         return place[codes], [*(repr(shortened(column.levels[k])) for k in kept), "", "missing"]
     values = column.values[rows]
-    there = values[~np.isnan(values)]
-    distinct = np.unique(there)
+    present = values[~np.isnan(values)]
+    distinct = np.unique(present)
     if len(distinct) <= MOST_BINS:
         names = [f"{v:g}" if v == 0 or len(distinct) <= MOST_CODES else "" for v in distinct]
         return np.where(np.isnan(values), len(distinct), np.searchsorted(distinct, values)), [*names, "missing"]
-    edges = np.unique(np.quantile(there, np.linspace(0, 1, max(2, min(MOST_BINS, len(there) // 10)))[1:-1]))
+    edges = np.unique(np.quantile(present, np.linspace(0, 1, max(2, min(MOST_BINS, len(present) // 10)))[1:-1]))
     bins = np.where(np.isnan(values), len(edges) + 2, np.searchsorted(edges, values, side="right"))
     return np.where(values == 0, len(edges) + 1, bins), [*[""] * (len(edges) + 1), "0", "missing"]
 
@@ -140,12 +140,12 @@ def _given_away(bins: np.ndarray, shown: Sequence[str], y: np.ndarray, names: Se
     for i, name in enumerate(shown):
         if name in ("0", "missing") and count[i].any():
             groups[f"where it is not {name}"] = whole - count[i]
-    best, told = 0.0, ""
+    best, description = 0.0, ""
     for what, inside in groups.items():
         c = int(inside.argmax())
         wrong, rows, base = inside.sum() - inside[c], inside.sum(), whole[c] / whole.sum()
         odds, before = (wrong + 0.5) / (inside[c] + 0.5), (1 - base) / base
         covered = inside[c] / whole[c]
         if rows >= LEAST_OF_VALUE and covered >= COVERS and covered > best and odds * BETTER <= before:
-            best, told = covered, f"{what}, {inside[c] / rows:.1%} are {names[c]!r}, {covered:.0%} of that class"
-    return told
+            best, description = covered, f"{what}, {inside[c] / rows:.1%} are {names[c]!r}, {covered:.0%} of that class"
+    return description

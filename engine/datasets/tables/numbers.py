@@ -45,108 +45,108 @@ class _Read:
     form: str = "number"
 
 
-def numbers_in(name: str, found: Distinct, at_least: float, decimal: str | None = None) -> tuple[np.ndarray, list[str], str] | None:
+def numbers_in(name: str, cells: Distinct, at_least: float, decimal: str | None = None) -> tuple[np.ndarray, list[str], str] | None:
     """float64 [rows], NaN where missing, what was done to read them, and their form; None where too few of the values are numbers.
 
     at_least: what share must be. decimal: the file's decimal mark, which settles "1.206" where the column's other values do not.
     """
     from pyarrow import compute
 
-    plain: Any = compute.replace_substring_regex(found.values, "^[−–]", "-")
+    plain: Any = compute.replace_substring_regex(cells.values, "^[−–]", "-")
     for _ in range(2):  # each pass takes every other separator
         plain = compute.replace_substring_regex(plain, GROUP_SPACE, r"\1\2")
-    doubtful = found.among(MISSING_BESIDE_NUMBERS)
-    wanted = found.present - (found.rows(doubtful) if at_least else 0)
+    doubtful = cells.among(MISSING_BESIDE_NUMBERS)
+    wanted = cells.present - (cells.rows(doubtful) if at_least else 0)
     bare = compute.replace_substring_regex(plain, "^[+-]", "")
     read = None
-    if at_least and found.rows(compute.match_substring_regex(plain, MAYBE)) < max(1, at_least * wanted):
+    if at_least and cells.rows(compute.match_substring_regex(plain, MAYBE)) < max(1, at_least * wanted):
         return None
-    if _count(found, bare) >= max(1, at_least * wanted):
-        read = _undecorated(name, found, plain, bare, decimal)
-    elif (written := _written(name, found, plain, decimal)) is not None and found.rows(written.fits) >= at_least * wanted:
+    if _count(cells, bare) >= max(1, at_least * wanted):
+        read = _undecorated(name, cells, plain, bare, decimal)
+    elif (written := _written(name, cells, plain, decimal)) is not None and cells.rows(written.fits) >= at_least * wanted:
         read = written
-    if read is None or not found.rows(read.fits) or found.rows(read.fits) < (LEAST if at_least else 0.0) * found.present:
+    if read is None or not cells.rows(read.fits) or cells.rows(read.fits) < (LEAST if at_least else 0.0) * cells.present:
         return None
     stray = compute.invert(read.fits)
-    said = read.said
-    if strays := found.rows(stray):
-        examples = [shortened(value) for value in compute.filter(found.values, stray).slice(0, 3).to_pylist()]
-        said.append(f"{name!r}: not a number, and taken as missing: {counted(strays, 'value')} ({', '.join(map(repr, examples))})")
-    return found.spread(read.values), said, read.form
+    notes = read.said
+    if strays := cells.rows(stray):
+        examples = [shortened(value) for value in compute.filter(cells.values, stray).slice(0, 3).to_pylist()]
+        notes.append(f"{name!r}: not a number, and taken as missing: {counted(strays, 'value')} ({', '.join(map(repr, examples))})")
+    return cells.spread(read.values), notes, read.form
 
 
-def decimal_of(found: Distinct) -> str | None:
+def decimal_of(cells: Distinct) -> str | None:
     """The decimal mark that the column's own numbers can only have: "," or "."; None where it has none or is not numbers."""
     from pyarrow import compute
 
-    plain: Any = found.values
+    plain: Any = cells.values
     for _ in range(2):
         plain = compute.replace_substring_regex(plain, GROUP_SPACE, r"\1\2")
     number = pieces(plain, WRITTEN).number
     english, european = (compute.match_substring_regex(number, pattern) for pattern in (ENGLISH, EUROPEAN))
-    if found.rows(compute.or_(english, european)) < MOSTLY * max(1, found.present):
+    if cells.rows(compute.or_(english, european)) < MOSTLY * max(1, cells.present):
         return None
-    return _mark(found, english, european, number)
+    return _mark(cells, english, european, number)
 
 
-def _count(found: Distinct, bare: Any) -> int:
+def _count(cells: Distinct, bare: Any) -> int:
     """In how many rows stands nothing but a number."""
     from pyarrow import compute
 
-    return max(found.rows(compute.match_substring_regex(bare, pattern)) for pattern in (ENGLISH, EUROPEAN))
+    return max(cells.rows(compute.match_substring_regex(bare, pattern)) for pattern in (ENGLISH, EUROPEAN))
 
 
-def _mark(found: Distinct, english: Any, european: Any, number: Any) -> str | None:
+def _mark(cells: Distinct, english: Any, european: Any, number: Any) -> str | None:
     """The decimal mark that more of the values need: "3,14" and "1.234,5" need a comma, "3.14" a point, "1.206" either. A zero before
     three digits ("0.206") is no thousand."""
     from pyarrow import compute
 
     zero_point = compute.match_substring_regex(number, r"^0\.[0-9]{3}$")
     zero_comma = compute.match_substring_regex(number, r"^0,[0-9]{3}$")
-    comma = found.rows(compute.or_(compute.and_not(european, english), zero_comma))
-    point = found.rows(compute.or_(compute.and_not(compute.and_(english, compute.match_substring(number, ".")), european), zero_point))
-    grouped = found.rows(compute.and_not(compute.and_(english, compute.match_substring(number, ",")), european))  # "1,234,567.5"
+    comma = cells.rows(compute.or_(compute.and_not(european, english), zero_comma))
+    point = cells.rows(compute.or_(compute.and_not(compute.and_(english, compute.match_substring(number, ".")), european), zero_point))
+    grouped = cells.rows(compute.and_not(compute.and_(english, compute.match_substring(number, ",")), european))  # "1,234,567.5"
     return None if not (comma or point or grouped) else "," if comma > max(point, grouped) else "."
 
 
-def _undecorated(name: str, found: Distinct, plain: Any, bare: Any, decimal: str | None) -> _Read:
-    fits, values, said = _parsed(name, found, bare, decimal)
+def _undecorated(name: str, cells: Distinct, plain: Any, bare: Any, decimal: str | None) -> _Read:
+    fits, values, notes = _parsed(name, cells, bare, decimal)
     import numpy as np
     from pyarrow import compute
 
     negative = compute.starts_with(plain, "-").to_numpy(zero_copy_only=False)
-    return _Read(fits, np.where(negative, -values, values), said)
+    return _Read(fits, np.where(negative, -values, values), notes)
 
 
-def _parsed(name: str, found: Distinct, number: Any, decimal: str | None) -> tuple[Any, np.ndarray, list[str]]:
+def _parsed(name: str, cells: Distinct, number: Any, decimal: str | None) -> tuple[Any, np.ndarray, list[str]]:
     """Unsigned numbers by one decimal mark: which fit, float64 [distinct], and what there is to say."""
     import pyarrow as pa
     from pyarrow import compute
 
     english, european = (compute.match_substring_regex(number, pattern) for pattern in (ENGLISH, EUROPEAN))
-    own = _mark(found, english, european, number)
-    comma = (own or decimal) == ","
+    mark = _mark(cells, english, european, number)
+    comma = (mark or decimal) == ","
     fits = european if comma else english
-    said = []
+    notes = []
     if comma:
-        dots = found.rows(compute.and_(fits, compute.match_substring(number, ".")))
+        dots = cells.rows(compute.and_(fits, compute.match_substring(number, ".")))
         number = compute.replace_substring(compute.replace_substring(number, ".", ""), ",", ".")
-        if own:
-            said.append(f"{name!r}: read with decimal commas")
+        if mark:
+            notes.append(f"{name!r}: read with decimal commas")
         elif dots:
-            said.append(f"{name!r}: dots in {counted(dots, 'value')} read as thousands separators, for other columns have decimal commas")
+            notes.append(f"{name!r}: dots in {counted(dots, 'value')} read as thousands separators, for other columns have decimal commas")
     else:
-        grouped = found.rows(compute.and_(fits, compute.match_substring(number, ",")))
+        grouped = cells.rows(compute.and_(fits, compute.match_substring(number, ",")))
         number = compute.replace_substring(number, ",", "")
         if grouped:
-            said.append(f"{name!r}: commas in {counted(grouped, 'value')} read as thousands separators")
-        if decimal == "," and own == ".":
-            said.append(f"{name!r}: read with decimal points, though other columns of the file have decimal commas")
+            notes.append(f"{name!r}: commas in {counted(grouped, 'value')} read as thousands separators")
+        if decimal == "," and mark == ".":
+            notes.append(f"{name!r}: read with decimal points, though other columns of the file have decimal commas")
     numbers = compute.cast(compute.if_else(fits, number, pa.scalar(None, number.type)), pa.float64())
-    return fits, numbers.to_numpy(zero_copy_only=False), said
+    return fits, numbers.to_numpy(zero_copy_only=False), notes
 
 
-def _written(name: str, found: Distinct, plain: Any, decimal: str | None) -> _Read | None:
+def _written(name: str, cells: Distinct, plain: Any, decimal: str | None) -> _Read | None:
     """Money, per cent, units, brackets; None where the values have several currencies. Of several units the most frequent counts."""
     import numpy as np
     import pyarrow as pa
@@ -154,25 +154,25 @@ def _written(name: str, found: Distinct, plain: Any, decimal: str | None) -> _Re
     parts = pieces(plain, WRITTEN)
     bracketed = parts.of["open"] == "("
     brackets = bracketed[parts.shape]
-    fits, values, said = _parsed(name, found, parts.number, decimal)
+    fits, values, notes = _parsed(name, cells, parts.number, decimal)
     use = fits.to_numpy(zero_copy_only=False) & (parts.fits & (bracketed == (parts.of["close"] == ")")))[parts.shape]
     currency = np.where(parts.of["before"] != "", parts.of["before"], parts.of["after"])
     unit, of_shape = np.unique([_plain_unit(text) for text in parts.of["unit"]], return_inverse=True)
     currencies = sorted(set(currency[parts.shape[use]]) - {""})
     if len(currencies) > 1:
         return None
-    kept, factor, told, form = _one_unit(unit.tolist(), of_shape[parts.shape], use, found.count)
+    kept, factor, unit_note, form = _one_unit(unit.tolist(), of_shape[parts.shape], use, cells.count)
     values = values * factor
     use &= kept
     signs = zip(parts.of["sign"], parts.of["inner"], parts.of["trail"], strict=True)
     minus = np.array(["-" in "".join(each) for each in signs], bool)
     values = np.where((minus | bracketed)[parts.shape], -values, values)
     if currencies:
-        said.insert(0, f"{name!r}: read as money ({currencies[0]})")
-    said += [f"{name!r}: {told}"] if told else []
-    if rows := int(found.count[brackets & use].sum()):
-        said.append(f"{name!r}: brackets around {counted(rows, 'value')} read as a minus")
-    return _Read(pa.array(use), np.where(use, values, np.nan), said, "money" if currencies else form)
+        notes.insert(0, f"{name!r}: read as money ({currencies[0]})")
+    notes += [f"{name!r}: {unit_note}"] if unit_note else []
+    if rows := int(cells.count[brackets & use].sum()):
+        notes.append(f"{name!r}: brackets around {counted(rows, 'value')} read as a minus")
+    return _Read(pa.array(use), np.where(use, values, np.nan), notes, "money" if currencies else form)
 
 
 def _one_unit(units: Sequence[str], unit: np.ndarray, use: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray, str, str]:

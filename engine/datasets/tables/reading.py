@@ -116,32 +116,32 @@ def _from_text(name: str, text: Any, where: str, forced: str | None, spelling: S
 
     if forced == "category":
         return _words(name, distinct(text), gone=gone)
-    said: list[str] = []
+    notes: list[str] = []
     coded = False
     if forced is None:
-        coded, said = _coded(name, text)
+        coded, notes = _coded(name, text)
     pointed = spelling.decimal == "," and compute.any(compute.match_substring(text, ".")).as_py()
     if not coded and not pointed and text.null_count < len(text):
         try:  # the common case: nothing but numbers (a failing cast is slow, so a few rows go first)
             compute.cast(text.slice(0, 1000), pa.float64())
             values, more = _without(compute.cast(text, pa.float64()).to_numpy(zero_copy_only=False), spelling.missing)
-            return _finite(name, values, said, {**gone, **more})
+            return _finite(name, values, notes, {**gone, **more})
         except pa.ArrowInvalid:
             pass
-    found = distinct(text)
-    dated = found.share(dates.DATE)
+    cells = distinct(text)
+    dated = cells.share(dates.DATE)
     if forced == "number" and dated >= 0.5:
-        return _finite(name, *dates.days(name, found), gone, "date")
-    numbers = None if coded or dated >= MOSTLY else numbers_in(name, found, MOSTLY if forced is None else 0.0, spelling.decimal)
+        return _finite(name, *dates.days(name, cells), gone, "date")
+    numbers = None if coded or dated >= MOSTLY else numbers_in(name, cells, MOSTLY if forced is None else 0.0, spelling.decimal)
     if numbers is not None:
         values, more = _without(numbers[0], spelling.missing)
-        return _finite(name, values, said + numbers[1], {**gone, **more}, numbers[2])
+        return _finite(name, values, notes + numbers[1], {**gone, **more}, numbers[2])
     if forced == "number":
-        example = found.values[0].as_py() if len(found.values) else ""
+        example = cells.values[0].as_py() if len(cells.values) else ""
         raise BadData(
             f"column {name!r} is to be numbers and has none (for instance {example!r})", where=where, next="take it out of dataset.numeric"
         )
-    return _words(name, found, dates=dated >= MOSTLY, gone=gone)
+    return _words(name, cells, dates=dated >= MOSTLY, gone=gone)
 
 
 def _coded(name: str, text: Any) -> tuple[bool, list[str]]:
@@ -180,23 +180,23 @@ def _without(values: np.ndarray, words: Sequence[str]) -> tuple[np.ndarray, dict
     return values, gone
 
 
-def _words(name: str, found: Distinct, dates: bool = False, gone: dict[str, int] | None = None) -> Words:
+def _words(name: str, cells: Distinct, dates: bool = False, gone: dict[str, int] | None = None) -> Words:
     import numpy as np
     from pyarrow import compute
 
-    order = compute.sort_indices(found.values).to_numpy()
+    order = compute.sort_indices(cells.values).to_numpy()
     rank = np.full(len(order) + 1, -1, np.int32)  # the last is for missing
     rank[order] = np.arange(len(order), dtype=np.int32)
-    return Words(name, rank[found.codes], tuple(compute.take(found.values, order).to_pylist()), dates=dates, gone=gone or {})
+    return Words(name, rank[cells.codes], tuple(compute.take(cells.values, order).to_pylist()), dates=dates, gone=gone or {})
 
 
-def _finite(name: str, values: np.ndarray, said: Sequence[str], gone: dict[str, int] | None = None, form: str = "number") -> Numbers:
+def _finite(name: str, values: np.ndarray, notes: Sequence[str], gone: dict[str, int] | None = None, form: str = "number") -> Numbers:
     """Infinite and unrepresentable numbers become missing, aloud."""
     import numpy as np
 
     with np.errstate(invalid="ignore"):
         beyond = np.abs(values) > LARGEST
     if beyond.any():
-        said = (*said, f"{name!r}: infinite or too large, and taken as missing: {counted(int(beyond.sum()), 'value')}")
+        notes = (*notes, f"{name!r}: infinite or too large, and taken as missing: {counted(int(beyond.sum()), 'value')}")
         values = np.where(beyond, np.nan, values)
-    return Numbers(name, np.asarray(values, np.float64), tuple(said), gone=gone or {}, form=form)
+    return Numbers(name, np.asarray(values, np.float64), tuple(notes), gone=gone or {}, form=form)

@@ -107,8 +107,8 @@ def split_rows(section: ColumnKeys, raw: RawTable, usable: np.ndarray, y: np.nda
         more = f" and {len(strange) - 5} other words" if len(strange) > 5 else ""
         raise BadData(f"the split column {section.split_column!r} says {', '.join(strange[:5])}{more}", where=str(raw.path),
                       next="each row must say train, aux or test")  # fmt: skip
-    named, said = held_out(named)
-    said.insert(0, f"split by the column {section.split_column!r}")
+    named, notes = held_out(named)
+    notes.insert(0, f"split by the column {section.split_column!r}")
     says = np.array([SPLITS.index(named[word]) if word in named else -1 for word in column.levels])[column.codes[usable]]
     splits = [usable[says == i] for i in range(3)]
     for split, rows in zip(SPLITS, splits, strict=True):
@@ -117,19 +117,19 @@ def split_rows(section: ColumnKeys, raw: RawTable, usable: np.ndarray, y: np.nda
                           next="each of train and test needs rows; or take dataset.split_column out")  # fmt: skip
     if not len(splits[1]):
         splits[0], splits[1], how = aux_of_train(splits[0], y, section.split, seed)
-        said.append(f"no aux rows: {how}")
-    return splits, said
+        notes.append(f"no aux rows: {how}")
+    return splits, notes
 
 
 def absent(classes: Sequence[str], y: np.ndarray, splits: Sequence[np.ndarray]) -> list[str]:
     """Of which classes a split has no row. splits: positions into y of train, aux and test."""
     import numpy as np
 
-    said = []
+    notes = []
     for split, rows in zip(SPLITS, splits, strict=True):
         if gone := [classes[c] for c in np.setdiff1d(np.arange(len(classes)), y[rows])]:
-            said.append(f"no {split} rows of class {', '.join(map(repr, gone[:5]))}{' and others' if len(gone) > 5 else ''}")
-    return said
+            notes.append(f"no {split} rows of class {', '.join(map(repr, gone[:5]))}{' and others' if len(gone) > 5 else ''}")
+    return notes
 
 
 def frame_of(columns: Sequence[Numbers | Words], rows: np.ndarray) -> pd.DataFrame:

@@ -29,12 +29,12 @@ SENTINELS = frozenset({-1, *(sign * int(digit * n) for sign in (-1, 1) for digit
 def copies(columns: Sequence[Numbers | Words]) -> dict[str, str]:
     """Name of a column -> name of an earlier one that holds the very same values."""
     first: dict[bytes, str] = {}
-    found = {}
+    copy_of = {}
     for column in columns:
         known = first.setdefault(_digest(column), column.name)
         if known != column.name:
-            found[column.name] = known
-    return found
+            copy_of[column.name] = known
+    return copy_of
 
 
 def renamings(columns: Sequence[Numbers | Words], most_levels: int) -> list[str]:
@@ -42,7 +42,7 @@ def renamings(columns: Sequence[Numbers | Words], most_levels: int) -> list[str]
     import numpy as np
 
     first: dict[bytes, str] = {}
-    said = []
+    notes = []
     for column in columns:
         codes = column.codes if isinstance(column, Words) else np.where(column.missing, np.nan, column.values)
         if len(np.unique(codes[:BEGINNING])) > most_levels:
@@ -54,10 +54,10 @@ def renamings(columns: Sequence[Numbers | Words], most_levels: int) -> list[str]
         order[np.argsort(at)] = np.arange(len(at), dtype=np.int32)  # levels numbered as they first appear
         known = first.setdefault(order[inverse].tobytes(), column.name)
         if known != column.name:
-            said.append(
+            notes.append(
                 f"{column.name!r} says the same as {known!r} in other words, and both are fed: dataset.drop = [{column.name!r}] leaves one"
             )
-    return said
+    return notes
 
 
 def _digest(column: Numbers | Words) -> bytes:
@@ -78,7 +78,7 @@ def entity_notes(raw: RawTable, known: Sequence[str | None], splits: Sequence[np
     import numpy as np
 
     train, _, test = splits
-    said = []
+    notes = []
     for name, array in zip(raw.names, raw.arrays, strict=True):
         named = ENTITY.search(name)
         if name in known or not (named or STRICT_ID.search(name)):
@@ -88,20 +88,20 @@ def entity_notes(raw: RawTable, known: Sequence[str | None], splits: Sequence[np
             continue
         values = column.codes.astype(np.float64) if isinstance(column, Words) else column.values
         values = np.where(column.missing, np.nan, values)
-        there = values[np.concatenate(splits)]
-        there = there[~np.isnan(there)]
-        different = len(np.unique(there))
-        if different < 2 or different > 0.95 * len(there) or (not named and different <= FEW_ENTITIES):
+        present = values[np.concatenate(splits)]
+        present = present[~np.isnan(present)]
+        different = len(np.unique(present))
+        if different < 2 or different > 0.95 * len(present) or (not named and different <= FEW_ENTITIES):
             continue
         inside = values[test][~np.isnan(values[test])]
         both = int(np.isin(inside, values[train]).sum())
         if both:
-            said.append(
-                f"{name!r} repeats ({counted(different, 'value')} in {counted(len(there), 'row')}): {both:,} of "
+            notes.append(
+                f"{name!r} repeats ({counted(different, 'value')} in {counted(len(present), 'row')}): {both:,} of "
                 f"{counted(len(test), 'test row')} belong to one that train has rows of too, which makes test easier than the world; "
                 "a dataset.split_column of your own keeps them apart"
             )
-    return said
+    return notes
 
 
 def _texts(array: object) -> bool:
@@ -113,17 +113,17 @@ def _texts(array: object) -> bool:
 
 def sentinel_notes(columns: Sequence[Numbers | Words], rows: np.ndarray) -> list[str]:
     """Numbers that stand for a missing value, as -999 does: they repeat, and lie far from the rest of their column. rows: int [n]."""
-    said = []
+    notes = []
     for column in columns:
         if isinstance(column, Numbers):
-            found = [f"{value:g} in {counted(n, 'row')}" for value, n in sentinels(column.values[rows])]
-            if found:
-                words = ", ".join(f'"{item.split()[0]}"' for item in found)
-                said.append(
-                    f"{column.name!r}: {listed(found)}, far from the rest: does it mean missing? it is read as a number; "
+            suspected = [f"{value:g} in {counted(n, 'row')}" for value, n in sentinels(column.values[rows])]
+            if suspected:
+                words = ", ".join(f'"{item.split()[0]}"' for item in suspected)
+                notes.append(
+                    f"{column.name!r}: {listed(suspected)}, far from the rest: does it mean missing? it is read as a number; "
                     f"dataset.missing_words = [{words}] makes it missing"
                 )
-    return said
+    return notes
 
 
 def sentinels(values: np.ndarray) -> list[tuple[float, int]]:
@@ -131,21 +131,21 @@ def sentinels(values: np.ndarray) -> list[tuple[float, int]]:
     import numpy as np
 
     distinct, count = np.unique(values[~np.isnan(values)], return_counts=True)
-    found: list[tuple[float, int]] = []
+    outliers: list[tuple[float, int]] = []
     low, high = 0, len(distinct)
     while high - low > 5:
         rest_low, rest_high = distinct[low + 1], distinct[high - 1]
         if _stands_out(distinct[low], count[low], rest_low, rest_high, count[low:high].sum()):
-            found.append((float(distinct[low]), int(count[low])))
+            outliers.append((float(distinct[low]), int(count[low])))
             low += 1
             continue
         rest_low, rest_high = distinct[low], distinct[high - 2]
         if _stands_out(distinct[high - 1], count[high - 1], rest_low, rest_high, count[low:high].sum()):
-            found.append((float(distinct[high - 1]), int(count[high - 1])))
+            outliers.append((float(distinct[high - 1]), int(count[high - 1])))
             high -= 1
             continue
         break
-    return found
+    return outliers
 
 
 def _stands_out(value: float, rows: int, rest_low: float, rest_high: float, of: int) -> bool:

@@ -44,34 +44,34 @@ def uses_of(
 
     labelled: bool [rows], those that have a label. An annotation that is also forced to a type is fed as well.
     """
-    found: list[Used] = []
-    said: list[str] = []
+    uses: list[Used] = []
+    notes: list[str] = []
     for name, array in zip(raw.names, raw.arrays, strict=True):
         special = name in (section.label, section.split_column) and name not in section.annotations
         if special or name in section.drop:
             continue
-        asked = asked_of(section, name)
-        column = read(name, array, str(raw.path), asked, spelling)
+        forced = asked_of(section, name)
+        column = read(name, array, str(raw.path), forced, spelling)
         if isinstance(column, Unreadable):
-            found.append(Used(column, left_out=column.why))
+            uses.append(Used(column, left_out=column.why))
             continue
-        said += column.said
+        notes += column.said
         if isinstance(column, Words) and len(column.levels) <= MOST_LEVELS:
-            said += alike_notes(f"levels of {name!r}", level_counts(column.codes, column.levels))
+            notes += alike_notes(f"levels of {name!r}", level_counts(column.codes, column.levels))
         annotated = name in section.annotations
-        if asked is None and not annotated and (why := why_left_out(_only(column, labelled), section.max_categories)):
-            found.append(Used(column, left_out=why))
+        if forced is None and not annotated and (why := why_left_out(_only(column, labelled), section.max_categories)):
+            uses.append(Used(column, left_out=why))
             continue
-        fed = asked is not None or not annotated
-        found.append(Used(column, fed=fed, shown=True))
-        if fed and asked is None and isinstance(column, Numbers) and rises(column.values):
-            said.append(f"{name!r} rises from row to row: does it number them? it is fed; dataset.drop = [{name!r}] leaves it out")
-    shown = [each.column for each in found if each.shown and not isinstance(each.column, Unreadable)]
+        fed = forced is not None or not annotated
+        uses.append(Used(column, fed=fed, shown=True))
+        if fed and forced is None and isinstance(column, Numbers) and rises(column.values):
+            notes.append(f"{name!r} rises from row to row: does it number them? it is fed; dataset.drop = [{name!r}] leaves it out")
+    shown = [each.column for each in uses if each.shown and not isinstance(each.column, Unreadable)]
     same = {name: of for name, of in copies(shown).items() if name not in (*section.numeric, *section.categorical, *section.annotations)}
     return [
         Used(each.column, left_out=f"the same as {same[each.name]!r} in every row") if each.shown and each.name in same else each
-        for each in found
-    ], said
+        for each in uses
+    ], notes
 
 
 def asked_of(section: TableSection, name: str) -> str | None:

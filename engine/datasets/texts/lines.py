@@ -69,23 +69,23 @@ def read_lines(path: Path, encoding: str | None = None) -> RawTable:
     for column in columns.values():
         column += [None] * (rows - len(column))
     arrays = tuple(pa.chunked_array([pa.array(column, pa.large_string())]) for column in columns.values())
-    said = (f"not UTF-8, read with the bytes in question replaced: {counted(garbled, 'line')}",) if garbled else ()
-    return RawTable(path, tuple(columns), arrays, rows, {}, said)
+    notes = (f"not UTF-8, read with the bytes in question replaced: {counted(garbled, 'line')}",) if garbled else ()
+    return RawTable(path, tuple(columns), arrays, rows, {}, notes)
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        found = json.loads(line)
+        parsed = json.loads(line)
     except (ValueError, RecursionError) as error:
         why = error.msg if isinstance(error, json.JSONDecodeError) else "it is nested too deep"
         raise BadData(
             f"line {number:,} is not JSON: {why} ({shortened(line)!r})", where=str(path), next="each line must be one JSON object"
         ) from error
-    if not isinstance(found, dict):
+    if not isinstance(parsed, dict):
         raise BadData(
             f"line {number:,} holds {shortened(line)!r}, which is no object", where=str(path), next='each line must be as {"text": "..."}'
         )
-    return found
+    return parsed
 
 
 def _text(value: Any) -> str | None:

@@ -83,14 +83,14 @@ def _reviews(path: Path, table: pa.Table, checksum: str) -> Reviews:
         )
     about = json.loads(table.schema.metadata[b"about"])
     fields = [NAME.fullmatch(name) for name in names]
-    found = [match.groups() for match in fields if match is not None]
-    assert len(found) == len(names)
+    parts = [match.groups() for match in fields if match is not None]
+    assert len(parts) == len(names)
     return Reviews(
         names,
         table["text"].to_numpy(),
-        np.array([CLASS_OF[kind] for _, kind, _, _ in found], np.int64),
-        np.array([int(rating) for *_, rating in found], np.int64),
-        np.array([split == "test" for split, *_ in found]),
+        np.array([CLASS_OF[kind] for _, kind, _, _ in parts], np.int64),
+        np.array([int(rating) for *_, rating in parts], np.int64),
+        np.array([split == "test" for split, *_ in parts]),
         tuple(about["notes"]),
         checksum or about["content"],
     )
@@ -130,10 +130,10 @@ def _read(path: Path, files: list[tuple[str, int, int]], progress: Progress) -> 
     content = md5()
     for name, text in ordered:
         content.update(f"{name}\0{len(text)}\0{text}".encode())
-    said = list(left.notes())
+    notes = list(left.notes())
     if replaced:
-        said.append(f"not UTF-8, read with the bytes in question replaced: {counted(len(replaced), 'review')} ({some(sorted(replaced))})")
-    about = json.dumps({"notes": said, "content": f"md5:{content.hexdigest()}"}).encode()
+        notes.append(f"not UTF-8, read with the bytes in question replaced: {counted(len(replaced), 'review')} ({some(sorted(replaced))})")
+    about = json.dumps({"notes": notes, "content": f"md5:{content.hexdigest()}"}).encode()
     arrays = [pa.array([pair[i] for pair in ordered], pa.large_string()) for i in (0, 1)]
     return pa.Table.from_arrays(
         arrays, schema=pa.schema([("name", pa.large_string()), ("text", pa.large_string())], metadata={"about": about})
@@ -162,19 +162,19 @@ def _wanted(member: str, left: Leftovers) -> bool:
 
 def _files(path: Path) -> list[tuple[str, int, int]]:
     """(path below the folder, bytes, mtime in ns) of all that lies two levels down, sorted. BadData where it cannot be looked at."""
-    found = []
+    files = []
     try:
         for split in ("train", "test"):
             for folder in os.scandir(path / split) if (path / split).is_dir() else ():
                 if folder.is_dir() and folder.name != "unsup":
                     for file in os.scandir(folder.path):
                         stat = file.stat()
-                        found.append((f"{split}/{folder.name}/{file.name}", stat.st_size, stat.st_mtime_ns))
+                        files.append((f"{split}/{folder.name}/{file.name}", stat.st_size, stat.st_mtime_ns))
     except OSError as error:
         raise BadData(
             f"cannot be read: {error.strerror}", where=str(error.filename or path), next="check the folder's permissions"
         ) from error
-    return sorted(found)
+    return sorted(files)
 
 
 def _folder_members(path: Path, files: list[tuple[str, int, int]], left: Leftovers) -> Iterator[tuple[str, bytes, float]]:

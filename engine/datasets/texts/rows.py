@@ -46,10 +46,10 @@ def rows_of(
 
 def facts_of(text: str, label: str, classes: int, columns: Sequence[ColumnAccount], source_rows: int) -> DataFacts:
     """What became of the columns of texts and of labels, of the others given, and what is worked out beside them."""
-    given = {column.name for column in columns}
+    taken = {column.name for column in columns}
     worked_out = (("words", 0), ("length", len(LENGTHS)))
     derived = (ColumnAccount(name, "annotation", levels=levels, why="worked out from the text")
-               for name, levels in worked_out if name not in given)  # fmt: skip
+               for name, levels in worked_out if name not in taken)  # fmt: skip
     return DataFacts((ColumnAccount(text, "text"), ColumnAccount(label, "label", levels=classes), *columns, *derived), source_rows)
 
 
