@@ -160,14 +160,14 @@ def _features(p: FeatureMatchSection) -> Iterator[Problem]:
             yield ((at, "bins", name),), "must rise: each cut above the one before it"
 
 
-def _layer(layer: str, own: ModelSection) -> Iterator[Problem]:
+def _layer(layer: str, model: ModelSection) -> Iterator[Problem]:
     """Only where clusters are formed: what the adversary's own model has to form them in."""
-    if own.kind is not None and layer not in own.LAYERS:
-        named = ", ".join(f'"{name}"' for name in own.LAYERS)
-        near = nearest(layer, own.LAYERS)
+    if model.kind is not None and layer not in model.LAYERS:
+        named = ", ".join(f'"{name}"' for name in model.LAYERS)
+        near = nearest(layer, model.LAYERS)
         yield (
             (("subpopulations", "layer"), ("subpopulations", "kind"), ("model", "kind")),
-            f'is "{layer}", which kind "{own.kind}" does not have; use {named}{f"; did you mean {near!r}?" if near else ""}',
+            f'is "{layer}", which kind "{model.kind}" does not have; use {named}{f"; did you mean {near!r}?" if near else ""}',
         )
 
 
@@ -179,15 +179,15 @@ def _attack(s: Scenario) -> Iterator[Problem]:
     elif not _rising(a.alphas):
         yield (at,), "must rise, each rate once: [0.5, 1, 2]"
     if isinstance(a, GradientSection) and s.dataset.kind is not None:
-        own = s.adversary.model or s.model
+        model = s.adversary.model or s.model
         if s.dataset.HOLDS != "pictures":
             what = f'is "gradient", which moves pixels; dataset "{s.dataset.kind}" has no images: use "label_flip" or "influence"'
             yield (("attack", "kind"), ("dataset", "kind")), what
-        elif own.READS[0] != "pictures":
-            what = f'is "gradient", which needs an adversary\'s model that reads images; "{own.kind}" does not: use "conv" or "vgg"'
+        elif model.READS[0] != "pictures":
+            what = f'is "gradient", which needs an adversary\'s model that reads images; "{model.kind}" does not: use "conv" or "vgg"'
             yield (("attack", "kind"), ("model", "kind"), ("adversary", "model", "kind")), what
-    if isinstance(a, InfluenceSection) and isinstance(own := s.adversary.model or s.model, EstimatorKeys):
-        what = f'is "influence", which needs an adversary\'s model with gradients; "{own.kind}" has none: use "label_flip", '
+    if isinstance(a, InfluenceSection) and isinstance(model := s.adversary.model or s.model, EstimatorKeys):
+        what = f'is "influence", which needs an adversary\'s model with gradients; "{model.kind}" has none: use "label_flip", '
         what += 'or give [adversary.model] a kind that has, as "mlp"'
         yield (("attack", "kind"), ("model", "kind"), ("adversary", "model", "kind")), what
     yield from _optimised(s)
@@ -210,13 +210,13 @@ def _optimised(s: Scenario) -> Iterator[Problem]:
     """What the keys of optimised points and their control rest on."""
     a, layer, kind = s.attack, ("attack", "layer"), ("attack", "kind")
     if isinstance(a, GradientSection) and a.layer != "last":
-        own: Path = ("model",) if s.adversary.model is None else ("adversary", "model")
+        path: Path = ("model",) if s.adversary.model is None else ("adversary", "model")
         if a.objective == "cosine":
             what = 'is "cosine", which is for the last layer alone: use objective = "inner", or layer = "last"'
             yield (("attack", "objective"), layer, kind), what
         if last_layer_alone(s.adversary.model or s.model):
             what = f'is "{a.layer}"; with tune = "last_layer" no other is trained: use layer = "last"'
-            yield (layer, (*own, "tune"), kind), what
+            yield (layer, (*path, "tune"), kind), what
     if "label_flip" in s.evaluation.controls and a.kind == "label_flip":
         what = 'names "label_flip", which is the attack itself: take it out, or use attack.kind = "gradient" or "influence"'
         yield (("evaluation", "controls"), kind), what

@@ -30,20 +30,20 @@ def text_of(name_or_path: str | Path) -> tuple[str, Path, str]:
     return name, path, _read(path, name)
 
 
-def _read(path: Path, given: str) -> str:
-    """given: the path as it was typed: "./runs" is no command."""
+def _read(path: Path, typed: str) -> str:
+    """typed: the path as it was typed: "./runs" is no command."""
     where = str(path)
     try:
         if path.is_dir():
             raise RequestError(
-                "is a folder, not a scenario", where=where, next=f"give the .toml file inside it; of a folder of pictures {_made_of(given)}"
+                "is a folder, not a scenario", where=where, next=f"give the .toml file inside it; of a folder of pictures {_made_of(typed)}"
             )
         if path.exists() and not path.is_file():
             raise RequestError("is not a regular file", where=where, next="give a .toml file")
         with path.open("rb") as file:
             data = file.read(LARGEST_BYTES + 1)
         if path.name.lower().removesuffix(".gz").endswith(TABLES) or data.startswith(MAGIC):
-            raise RequestError("is a table, not a scenario", where=where, next=_made_of(given))
+            raise RequestError("is a table, not a scenario", where=where, next=_made_of(typed))
     except FileNotFoundError:
         raise RequestError("there is no such file", where=where, next="check the path, or see `subpop presets` for what ships") from None
     except OSError as error:
@@ -52,7 +52,7 @@ def _read(path: Path, given: str) -> str:
         raise RequestError("is not a file name", where=repr(where), next="check the path") from None
     if len(data) > LARGEST_BYTES:
         what = f"is larger than {LARGEST_BYTES:,} bytes, so it is no scenario"
-        raise RequestError(what, where=where, next=f"give the .toml file; of a table {_made_of(given)}")
+        raise RequestError(what, where=where, next=f"give the .toml file; of a table {_made_of(typed)}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -60,7 +60,7 @@ def _read(path: Path, given: str) -> str:
         raise ScenarioError([Mistake("", "is not UTF-8 text; save the file as UTF-8", line)], where=where) from None
 
 
-def _made_of(given: str) -> str:
+def _made_of(typed: str) -> str:
     """How a scenario is made of a file of one's own."""
-    name = shlex.quote(given)
+    name = shlex.quote(typed)
     return f"`subpop init {name} > mine.toml` makes one, and `subpop {name}` opens the app with it"

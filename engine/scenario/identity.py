@@ -92,13 +92,13 @@ MOVES_NO_TARGET = ("title", "reproduces", "smoke", "smoked", "seed", "compute", 
 
 def changed_keys(scenario: Scenario) -> tuple[str, ...]:
     """The keys in which a scenario that claims to reproduce something differs from the preset that does; empty where it claims nothing."""
-    found: list[tuple[str, ...]] = []
+    differences: list[tuple[str, ...]] = []
     for name in presets() if scenario.reproduces is not None else ():
         preset = load(name, smoke=scenario.smoked)
         if preset.reproduces == scenario.reproduces:
-            mine, theirs = _leaves(scenario), _leaves(preset)
-            found.append(tuple(key for key in mine if mine[key] != theirs.get(key)))
-    return min(found, key=len, default=())
+            leaves, preset_leaves = _leaves(scenario), _leaves(preset)
+            differences.append(tuple(key for key in leaves if leaves[key] != preset_leaves.get(key)))
+    return min(differences, key=len, default=())
 
 
 def _leaves(scenario: Scenario) -> dict[str, Any]:

@@ -50,15 +50,15 @@ def foreign(at: Path, tree: Tree, kind: object, before: object = None) -> tuple[
 
 def without(tree: Tree, dropped: Mapping[Path, tuple[str, ...]]) -> dict[str, Any]:
     """A copy of the tree without these keys of its sections."""
-    found = {name: {**value} if isinstance(value, dict) else value for name, value in tree.items()}
+    tree_left = {name: {**value} if isinstance(value, dict) else value for name, value in tree.items()}
     for at, keys in dropped.items():
-        section: Any = found
+        section: Any = tree_left
         for part in at:
             section[part] = {**section[part]}
             section = section[part]
         for key in keys:
             del section[key]
-    return found
+    return tree_left
 
 
 def section_at(tree: object, at: Path) -> Mapping[str, Any] | None:
@@ -92,12 +92,12 @@ def shared(some: Kinds) -> set[str]:
 
 def of_any_kind(at: Path, section: Tree) -> Iterator[Mapping[str, Any]]:
     """What is wrong with a section whose own kind is none: keys that no kind has, and values that no kind that has the key takes."""
-    kinds, said = unions()[at], section.get("kind")
-    near = nearest(said, kinds) if isinstance(said, str) else None
-    told = {kind: _errors(kinds[kind], {**section, "kind": kind}) for kind in sorted(kinds, key=lambda kind: kind != near)}
+    kinds, named = unions()[at], section.get("kind")
+    near = nearest(named, kinds) if isinstance(named, str) else None
+    errors = {kind: _errors(kinds[kind], {**section, "kind": kind}) for kind in sorted(kinds, key=lambda kind: kind != near)}
     for key in section:
-        judges = [kind for kind in told if key in kinds[kind].model_fields] or [*told][:1]
-        wrong = [[error for error in told[kind] if error["loc"][0] == key] for kind in judges]
+        judges = [kind for kind in errors if key in kinds[kind].model_fields] or [*errors][:1]
+        wrong = [[error for error in errors[kind] if error["loc"][0] == key] for kind in judges]
         if key != "kind" and all(wrong):
             yield from ({**error, "loc": (*at, judges[0], *error["loc"])} for error in wrong[0])
 

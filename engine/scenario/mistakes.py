@@ -19,30 +19,30 @@ _COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}
 
 def explain(errors: Iterable[Mapping[str, Any]], raw: Mapping[str, object], schema: Mapping[str, Any]) -> Found:
     """One message per key out of pydantic's errors; `schema` is the JSON schema of the model that was validated."""
-    found: Found = {}
+    messages: Found = {}
     for error in errors:
         loc = _untagged(tuple(error["loc"]), schema)
         path, value = _trim((*loc, "kind") if error["type"].startswith("union_tag") else loc, raw)
         if error["type"] == "too_short" and value:  # none of its items is right, which is told of each
             continue
         if error["type"] == "extra_forbidden":
-            found.setdefault(path, unknown(path, schema, raw))
+            messages.setdefault(path, unknown(path, schema, raw))
         elif error["type"] == "union_tag_not_found" or (error["type"] == "missing" and not isinstance(value, list | tuple)):
             missing = (*path, (*loc, "kind")[len(path)])
-            found.setdefault(missing, _missing(missing, schema, raw))
+            messages.setdefault(missing, _missing(missing, schema, raw))
         else:
-            found.setdefault(path, wrong(value, _at(path, schema, raw), schema))
-    return found
+            messages.setdefault(path, wrong(value, _at(path, schema, raw), schema))
+    return messages
 
 
 def wrong(value: object, expected: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     """ "is 0; expected a whole number of at least 1", with the nearest word where one of a few was expected."""
     if isinstance(value, float) and not math.isfinite(value):
         return f"is {value}; expected a finite number"
-    said = f"is {show(value)}; expected {words(expected, schema)}"
+    message = f"is {show(value)}; expected {words(expected, schema)}"
     choices = _choices(expected)
     near = nearest(value, [word for word in choices if isinstance(word, str)]) if isinstance(value, str) else None
-    return f"{said}; did you mean {show(near)}?" if near else said
+    return f"{message}; did you mean {show(near)}?" if near else message
 
 
 def words(expected: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
@@ -89,16 +89,16 @@ def show(value: object) -> str:
 
 def strange_text(raw: object, path: Path = ()) -> Found:
     """Control characters and broken Unicode in any string: they would spoil a terminal or a file later."""
-    found: Found = {}
+    messages: Found = {}
     if isinstance(raw, Mapping):
         for name, value in raw.items():
-            found |= strange_text(value, (*path, name))
+            messages |= strange_text(value, (*path, name))
     elif isinstance(raw, list):
         for i, value in enumerate(raw):
-            found |= strange_text(value, (*path, i))
+            messages |= strange_text(value, (*path, i))
     elif isinstance(raw, str) and (bad := re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", raw)):
-        found[path] = f"has the character U+{ord(bad[0]):04X} in it, which is not text; take it out"
-    return found
+        messages[path] = f"has the character U+{ord(bad[0]):04X} in it, which is not text; take it out"
+    return messages
 
 
 def name_key(path: Path) -> tuple[str, str]:
@@ -108,10 +108,10 @@ def name_key(path: Path) -> tuple[str, str]:
     return (dotted if len(dotted) <= 80 else dotted[:77] + "..."), item
 
 
-def tell(found: Found, lines: Mapping[Path, int], overridden: Sequence[Path] = ()) -> list[Mistake]:
+def tell(messages: Found, lines: Mapping[Path, int], overridden: Sequence[Path] = ()) -> list[Mistake]:
     """Mistakes in the order of the text: each with its line, or with `--set` where that is where it was said."""
     mistakes = []
-    for path, what in found.items():
+    for path, what in messages.items():
         key, item = name_key(path)
         if any(path[: len(o)] == o for o in overridden):
             mistakes.append(Mistake(key, f"{item}{what} (given on the command line)"))
@@ -167,7 +167,7 @@ def _at(path: Path, schema: Mapping[str, Any], raw: object = None) -> Mapping[st
     node: Mapping[str, Any] = schema
     for part in path:
         node = _resolve(node, schema)
-        said = raw.get("kind") if isinstance(raw, Mapping) else None
+        kind = raw.get("kind") if isinstance(raw, Mapping) else None
         raw = raw.get(part) if isinstance(raw, Mapping) else None
         if isinstance(part, int):
             prefix = node.get("prefixItems", ())
@@ -177,8 +177,8 @@ def _at(path: Path, schema: Mapping[str, Any], raw: object = None) -> Mapping[st
         if kinds and part == "kind":
             node = {"type": "string", "enum": list(kinds)}
             continue
-        own = kinds.get(said, {}) if isinstance(said, str) else {}
-        having = [each for each in (own, *kinds.values()) if part in each.get("properties", {})]
+        chosen = kinds.get(kind, {}) if isinstance(kind, str) else {}
+        having = [each for each in (chosen, *kinds.values()) if part in each.get("properties", {})]
         node = having[0] if having else node
         rest = node.get("additionalProperties")
         node = node.get("properties", {}).get(part) or (rest if isinstance(rest, dict) else {})
@@ -212,14 +212,14 @@ def unknown(path: Path, schema: Mapping[str, Any], raw: object = None) -> str:
     """That there is no such key, or that its section's kind (as `raw` says) has no use for it; with the nearest that there is, the kinds
     that have it, or the section it belongs in."""
     name, kinds = str(path[-1]), kinds_of(_at(path[:-1], schema), schema)
-    said = _section(raw, path[:-1]).get("kind")
-    own = kinds.get(said) if isinstance(said, str) else None
+    kind = _section(raw, path[:-1]).get("kind")
+    chosen = kinds.get(kind) if isinstance(kind, str) else None
     every = list(dict.fromkeys(key for each in kinds.values() for key in each["properties"]))
-    known = list((own or _at(path[:-1], schema)).get("properties", {})) or every
+    known = list((chosen or _at(path[:-1], schema)).get("properties", {})) or every
     near = nearest(name, known)
-    if own is not None and (having := _having(name, kinds)):
+    if chosen is not None and (having := _having(name, kinds)):
         hint = f"did you mean {near!r}?" if near else "take it out"
-        return f'has no meaning for kind "{said}": it is a key of {having}; {hint}'
+        return f'has no meaning for kind "{kind}": it is a key of {having}; {hint}'
     where = f"in [{name_key(path[:-1])[0]}]" if path[:-1] else "at the top level"
     if near:
         return f"there is no such key {where}; did you mean {near!r}?"

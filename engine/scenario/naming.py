@@ -48,9 +48,9 @@ def corrected(tree: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     if not changes:
         return {}, ""
     was = f'"{claim}"' if "reproduces" in changes else f'"{title}"'
-    said = f"this is not what {was} is of ({_differs(system, of_paper.measured if 'reproduces' in changes and of_paper else others)})"
+    note = f"this is not what {was} is of ({_differs(system, of_paper.measured if 'reproduces' in changes and of_paper else others)})"
     cleared = [f"the title is now {changes['title']!r}"] if "title" in changes else []
-    return changes, "; ".join([said, *(["reproduces is taken out"] if "reproduces" in changes else []), *cleared])
+    return changes, "; ".join([note, *(["reproduces is taken out"] if "reproduces" in changes else []), *cleared])
 
 
 def title_of(tree: Mapping[str, Any]) -> str:
@@ -60,18 +60,18 @@ def title_of(tree: Mapping[str, Any]) -> str:
     return f"{_data(tree)[: LONGEST // 2]} {system.model}, {matcher}, {attack}"[:LONGEST]
 
 
-def run_name(given: str, before: str, tree: Mapping[str, Any]) -> str:
-    """What a run is called where nobody says: after its preset or file (`given`), or after its data where it is another system than that.
+def run_name(source: str, before: str, tree: Mapping[str, Any]) -> str:
+    """What a run is called where nobody says: after its preset or file (`source`), or after its data where it is another system than that.
 
     before: the text that the scenario was made from, as TOML; tree: its keys as it is run.
     """
     try:
         was: Mapping[str, Any] = tomllib.loads(before)
     except ValueError:
-        return name_of(given)
+        return name_of(source)
     was_path, path = (_path(each) for each in (was, tree))
     if System.of(was).is_that(System.of(tree)) and (was_path is None or path is None or Path(was_path).name == Path(path).name):
-        return name_of(given)
+        return name_of(source)
     system = System.of(tree)
     data = Path(path).stem if path else system.dataset
     return name_of(f"{data[:24]}-{system.model}-{system.matcher.replace('_', '')}")
@@ -80,23 +80,23 @@ def run_name(given: str, before: str, tree: Mapping[str, Any]) -> str:
 @cache
 def _titles() -> dict[str, tuple[System, ...]]:
     """Title of each preset -> the systems of the presets that bear it."""
-    found: dict[str, tuple[System, ...]] = {}
+    titles: dict[str, tuple[System, ...]] = {}
     for path in presets().values():
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
         title = _folded(str(tree.get("title", "")))
-        found[title] = (*found.get(title, ()), System.of(tree))
-    return found
+        titles[title] = (*titles.get(title, ()), System.of(tree))
+    return titles
 
 
 def _folded(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _names(title: str, system: str, own: System) -> bool:
+def _names(title: str, system: str, measured: System) -> bool:
     """Whether a title names the paper's system, or its dataset where the scenario has another."""
     title, words = _folded(title), _folded(system)
     dataset = words if words == _folded(DATA["adult"]) else words.partition(" ")[0]
-    return words in title or (dataset in title and dataset != _folded(DATA.get(own.dataset, "")))
+    return words in title or (dataset in title and dataset != _folded(DATA.get(measured.dataset, "")))
 
 
 def _data(tree: Mapping[str, Any]) -> str:
@@ -121,9 +121,9 @@ _KEYS = {
 }
 
 
-def _differs(mine: System, theirs: tuple[System, ...]) -> str:
+def _differs(system: System, others: tuple[System, ...]) -> str:
     """In which keys: "dataset.kind = breast_cancer, there adult"; a depth or an encoder that one of them lacks is no difference."""
-    nearest = min(theirs, key=lambda each: sum(getattr(each, name) != getattr(mine, name) for name in _KEYS))
-    apart = [name for name in _KEYS if (getattr(mine, name) or None) and (getattr(nearest, name) or None)]
-    apart = [name for name in apart if getattr(mine, name) != getattr(nearest, name)]
-    return ", ".join(f"{_KEYS[name]} = {getattr(mine, name)}, there {getattr(nearest, name)}" for name in apart)
+    nearest = min(others, key=lambda each: sum(getattr(each, name) != getattr(system, name) for name in _KEYS))
+    apart = [name for name in _KEYS if (getattr(system, name) or None) and (getattr(nearest, name) or None)]
+    apart = [name for name in apart if getattr(system, name) != getattr(nearest, name)]
+    return ", ".join(f"{_KEYS[name]} = {getattr(system, name)}, there {getattr(nearest, name)}" for name in apart)

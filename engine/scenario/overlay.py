@@ -37,10 +37,10 @@ def has(tree: object, path: Keys) -> bool:
     """Whether the tree has that place; a list in it may be shorter than the list that lies over it."""
     for part in path:
         if isinstance(tree, dict):
-            there = part in tree
+            present = part in tree
         else:
-            there = isinstance(tree, list) and isinstance(part, int) and part < len(tree)
-        if not there:
+            present = isinstance(tree, list) and isinstance(part, int) and part < len(tree)
+        if not present:
             return False
         tree = tree[part]  # type: ignore[index]
     return True
@@ -52,8 +52,8 @@ def has(tree: object, path: Keys) -> bool:
 def of_own_kinds(raw: dict[str, Any]) -> dict[str, Any]:
     """A stored tree without the keys that a section's kind does not have; in its [smoke] too."""
     over = raw.get("smoke")
-    own = kinds.without(raw, {at: kinds.foreign(at, raw, kinds.kind_at(at, raw)) for at in kinds.unions() if kinds.section_at(raw, at)})
-    return {**own, "smoke": kinds.without(over, foreign(over, own))} if isinstance(over, dict) else own
+    cleaned = kinds.without(raw, {at: kinds.foreign(at, raw, kinds.kind_at(at, raw)) for at in kinds.unions() if kinds.section_at(raw, at)})
+    return {**cleaned, "smoke": kinds.without(over, foreign(over, cleaned))} if isinstance(over, dict) else cleaned
 
 
 def foreign(over: Mapping[str, Any], raw: Mapping[str, Any]) -> Dropped:
@@ -64,15 +64,15 @@ def foreign(over: Mapping[str, Any], raw: Mapping[str, Any]) -> Dropped:
 
 def laid_over(raw: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """The tree with [smoke] laid over it; where that has another kind, the old kind's keys go."""
-    said = {(*at, "kind"): kind for at in kinds.unions() if (kind := (kinds.section_at(over, at) or {}).get("kind")) is not None}
-    return _merge(kinds.without(raw, changed(raw, said)), over)
+    new_kinds = {(*at, "kind"): kind for at in kinds.unions() if (kind := (kinds.section_at(over, at) or {}).get("kind")) is not None}
+    return _merge(kinds.without(raw, changed(raw, new_kinds)), over)
 
 
-def changed(raw: Mapping[str, Any], given: Mapping[Keys, object], kept: Sequence[Keys] = ()) -> Dropped:
-    """Section -> its keys that go with its old kind, where `given` has another for it. kept: keys that were given beside it."""
+def changed(raw: Mapping[str, Any], overrides: Mapping[Keys, object], kept: Sequence[Keys] = ()) -> Dropped:
+    """Section -> its keys that go with its old kind, where `overrides` has another for it. kept: keys that were given beside it."""
     dropped: Dropped = {}
     for at in kinds.unions():
-        before, kind = kinds.kind_at(at, raw), given.get((*at, "kind"))
+        before, kind = kinds.kind_at(at, raw), overrides.get((*at, "kind"))
         keys = kinds.foreign(at, raw, kind, before) if kind is not None and kind != before else ()
         if keys := tuple(key for key in keys if (*at, key) not in kept):
             dropped[at] = keys
@@ -81,8 +81,8 @@ def changed(raw: Mapping[str, Any], given: Mapping[Keys, object], kept: Sequence
 
 def in_words(dropped: Dropped, raw: Mapping[str, Any]) -> str:
     """Which keys went with their kind, in words."""
-    told = []
+    sentences = []
     for at, keys in dropped.items():
         section = mistakes.name_key(at)[0]
-        told.append(f'{section}.kind is now "{kinds.kind_at(at, raw)}", which has no {", ".join(keys)}: taken out of [{section}]')
-    return "; ".join(told)
+        sentences.append(f'{section}.kind is now "{kinds.kind_at(at, raw)}", which has no {", ".join(keys)}: taken out of [{section}]')
+    return "; ".join(sentences)

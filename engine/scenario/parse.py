@@ -53,7 +53,7 @@ def parse(
     lines = toml_text.locate(text)
     _anchor(raw, folder)
     keys = schema()
-    found: Found = {}
+    messages: Found = {}
     bad_overrides: list[Mistake] = []
     late: list[tuple[Keys, object]] = []
     overridden: list[Keys] = []
@@ -80,11 +80,11 @@ def parse(
 
     over = raw.pop("smoke", {})
     if not isinstance(over, dict):
-        found[("smoke",)] = f"is {mistakes.show(over)}; expected a section of keys to override"
+        messages[("smoke",)] = f"is {mistakes.show(over)}; expected a section of keys to override"
         over = {}
     for name in NOT_IN_SMOKE:
         if name in over:
-            found[("smoke", name)] = "cannot be set by [smoke]; take it out"
+            messages[("smoke", name)] = "cannot be set by [smoke]; take it out"
             over = {k: v for k, v in over.items() if k != name}
     small = overlay.laid_over(raw, over)
     if smoke and over:
@@ -97,19 +97,19 @@ def parse(
         overlay.put(small if smoke and over else raw, path, value)
 
     plain, wrong = _validate(raw, keys)
-    found |= wrong
+    messages |= wrong
     small_scenario, small_wrong = _validate(small, keys)
     for path, what in small_wrong.items():
         inside = overlay.has(over, path) and not any(path[: len(o)] == o for o in overridden)
         if smoke and any(path[: len(o)] == o for o in overridden):
-            found[path] = what
+            messages[path] = what
         elif inside or path not in wrong:
-            found[("smoke", *path) if inside else ("smoke",)] = what if inside else f"leads to: {mistakes.name_key(path)[0]} {what}"
-    if smoke and not over and not raw.get("smoked") and ("smoke",) not in found:
-        found[("smoke",)] = "the scenario has no [smoke] section, so --smoke has nothing to apply; add one or leave --smoke out"
-    told = mistakes.tell(found, lines, overridden) + bad_overrides
-    if told:
-        raise ScenarioError(told, where=where)
+            messages[("smoke", *path) if inside else ("smoke",)] = what if inside else f"leads to: {mistakes.name_key(path)[0]} {what}"
+    if smoke and not over and not raw.get("smoked") and ("smoke",) not in messages:
+        messages[("smoke",)] = "the scenario has no [smoke] section, so --smoke has nothing to apply; add one or leave --smoke out"
+    problems = mistakes.tell(messages, lines, overridden) + bad_overrides
+    if problems:
+        raise ScenarioError(problems, where=where)
     gone = overlay.in_words(turned, small if smoke and over else raw)
     if smoke and over:
         return _called(small_scenario.model_copy(update={"smoked": True}), gone, say)  # type: ignore[union-attr]
@@ -158,18 +158,18 @@ def schema() -> dict[str, Any]:
 def _validate(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[Scenario | None, Found]:
     """The scenario of a raw tree, or what is wrong with it: what each key takes, and what must hold between keys."""
     raw = _defaults(kinds.with_kinds(raw))
-    found = mistakes.strange_text(raw)
+    messages = mistakes.strange_text(raw)
     scenario: Scenario | None = None
     try:
         scenario = Scenario.model_validate(_tuples(raw), strict=True)
         view: Scenario = scenario
     except ValidationError as error:
-        found = mistakes.explain(_errors(error, _tuples(raw)), raw, schema) | found
-        view = cast("Scenario", _view(Scenario, raw, found))
+        messages = mistakes.explain(_errors(error, _tuples(raw)), raw, schema) | messages
+        view = cast("Scenario", _view(Scenario, raw, messages))
     for keys, what in checks.check(view):
-        if not any(_touches(key, bad) for key in keys for bad in found):
-            found[keys[0]] = what
-    return scenario, found
+        if not any(_touches(key, bad) for key in keys for bad in messages):
+            messages[keys[0]] = what
+    return scenario, messages
 
 
 def _errors(error: ValidationError, tree: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -204,8 +204,8 @@ def _toml(text: str, where: str) -> dict[str, Any]:
             raise RecursionError
         return tree
     except tomllib.TOMLDecodeError as error:
-        said = re.fullmatch(r"(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)", str(error), re.DOTALL)
-        what, line = (said[1], int(said[2]) if said[2] else text.count("\n") + 1) if said else (str(error), None)
+        match = re.fullmatch(r"(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)", str(error), re.DOTALL)
+        what, line = (match[1], int(match[2]) if match[2] else text.count("\n") + 1) if match else (str(error), None)
         raise ScenarioError([Mistake("", f"is not TOML: {_lower(what)}", line)], where=where) from None
     except RecursionError:
         raise ScenarioError([Mistake("", "is nested too deeply to be a scenario")], where=where) from None
@@ -294,7 +294,7 @@ def _section_at(tree: object, at: Keys) -> dict[str, Any]:
     return tree if isinstance(tree, dict) else {}
 
 
-def _view(model: type[BaseModel], raw: Mapping[str, Any], found: Found, at: Keys = ()) -> BaseModel:
+def _view(model: type[BaseModel], raw: Mapping[str, Any], messages: Found, at: Keys = ()) -> BaseModel:
     """What can be checked of a scenario with mistakes in it: its good keys, and defaults (None where there is none) for the rest.
 
     A section is of its own class where its kind is one, else of what all kinds of the section have.
@@ -305,8 +305,8 @@ def _view(model: type[BaseModel], raw: Mapping[str, Any], found: Found, at: Keys
         default = None if field.is_required() else field.default
         section = kinds.class_at(path, raw) if path in kinds.unions() else plain if _is_section(plain) else None
         if section is not None and (field.is_required() or default is not None or isinstance(tree.get(name), dict)):
-            values[name] = _view(section, raw, found, path)
-        elif name in tree and not any(_touches(path, bad) for bad in found):
+            values[name] = _view(section, raw, messages, path)
+        elif name in tree and not any(_touches(path, bad) for bad in messages):
             values[name] = tree[name]
         else:
             values[name] = default

@@ -33,8 +33,8 @@ class Preset:
 
 def presets() -> dict[str, Path]:
     """Name -> file of every preset, the default first. In a wheel they lie in the package, in a checkout beside it."""
-    here = Path(__file__).resolve().parent.parent
-    for folder in (here / "_presets", here.parent / "presets"):
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "_presets", package.parent / "presets"):
         files = sorted(folder.glob("*.toml"), key=lambda file: (file.stem != FIRST, file.stem))
         if files:
             return {file.stem: file for file in files}

@@ -24,11 +24,11 @@ def check_target(rule: str, classes: Sequence[str], known: Known | None = None) 
     if rule not in (*RULES, *classes):
         raise UnknownName("class or rule", rule, (*RULES, *classes), next="(in attack.target_label)")
     if known is not None and rule not in RULES and not known[classes.index(rule)]:
-        there = [name for name, has in zip(classes, known, strict=True) if has]
+        present = [name for name, has in zip(classes, known, strict=True) if has]
         raise RequestError(
             f"train has no row of class {rule!r}, or too few for a clean victim to know it (attack.target_min_rows)",
             where="attack.target_label",
-            next=f"use one of {', '.join((*RULES, *there[:10]))}{' …' if len(there) > 10 else ''}, or correct the data's labels",
+            next=f"use one of {', '.join((*RULES, *present[:10]))}{' …' if len(present) > 10 else ''}, or correct the data's labels",
         )
 
 

@@ -58,9 +58,9 @@ def state(model: Mapping[str, Any], *, folder: Path | None = None) -> WeightsSta
     if weights == RANDOM:
         return WeightsState(True, "random weights are drawn, never fetched")
     if weights == HUB:
-        there = hub_dir() / f"models--{(name or '').replace('/', '--')}"
-        whole = any(there.glob("snapshots/*/*.safetensors")) if name else False
-        return WeightsState(True, f"at {there}") if whole else WeightsState(False, f"{name} is missing (in {hub_dir()})")
+        cache = hub_dir() / f"models--{(name or '').replace('/', '--')}"
+        whole = any(cache.glob("snapshots/*/*.safetensors")) if name else False
+        return WeightsState(True, f"at {cache}") if whole else WeightsState(False, f"{name} is missing (in {hub_dir()})")
     if kind == "bert":
         place = (folder or Path()) / Path(weights).expanduser()
         return WeightsState(True, f"at {place}") if place.is_dir() else WeightsState(False, f"there is no folder {place}")
@@ -71,8 +71,12 @@ def state(model: Mapping[str, Any], *, folder: Path | None = None) -> WeightsSta
         file = checkpoint_dir() / VGG[model.get("depth", 16)]
         return WeightsState(True, f"at {file}") if file.is_file() else WeightsState(False, f"{file.name} is missing (in {file.parent})")
     architecture = model.get("architecture")
-    found = _checkpoints(architecture or "")
-    return WeightsState(True, f"at {found[0]}") if found else WeightsState(False, f"{architecture} is missing (in {checkpoint_dir()})")
+    checkpoints = _checkpoints(architecture or "")
+    return (
+        WeightsState(True, f"at {checkpoints[0]}")
+        if checkpoints
+        else WeightsState(False, f"{architecture} is missing (in {checkpoint_dir()})")
+    )
 
 
 def _checkpoints(architecture: str) -> list[Path]:
