@@ -36,8 +36,8 @@ def heads_of(spec: TableSpec) -> tuple[Head, ...]:
     heads = tuple(head for head in HEADS.get(spec.name, ()) if set(head.of) <= names)
     if not heads:
         return tuple(_plain(column) for column in spec.columns)
-    own = {column.name for column in (SPECS.get(spec.name) or COMPARED[spec.name]).columns}
-    return (*(_plain(column) for column in spec.columns if column.name not in own), *heads)
+    standard = {column.name for column in (SPECS.get(spec.name) or COMPARED[spec.name]).columns}
+    return (*(_plain(column) for column in spec.columns if column.name not in standard), *heads)
 
 
 def document(spec: TableSpec, rows: Iterable[Row]) -> Document:
@@ -46,9 +46,9 @@ def document(spec: TableSpec, rows: Iterable[Row]) -> Document:
     heads = heads_of(spec)
     places = [tuple(at[name] for name in head.of) for head in heads]
     cells = [tuple(head.form(*(row[i] for i in of)) for head, of in zip(heads, places, strict=True)) for row in rows]
-    said = [i for i, head in enumerate(heads) if not cells or head.of[0] in spec.key or any(row[i] != NOTHING for row in cells)]
-    same = [i for i in said if heads[i].left and len(cells) > 1 and len({row[i] for row in cells}) == 1]
-    kept = [i for i in said if i not in same]
+    filled = [i for i, head in enumerate(heads) if not cells or head.of[0] in spec.key or any(row[i] != NOTHING for row in cells)]
+    same = [i for i in filled if heads[i].left and len(cells) > 1 and len({row[i] for row in cells}) == 1]
+    kept = [i for i in filled if i not in same]
     return Document(
         heads=tuple(heads[i].text for i in kept),
         left=tuple(heads[i].left for i in kept),
@@ -61,8 +61,8 @@ def _sources(rows: Sequence[Row], at: Mapping[str, int]) -> tuple[tuple[str, str
     """Where the paper's values stand and how sure their reading is, once each."""
     if "published_as" not in at:
         return ()
-    told = dict.fromkeys(str(row[at["published_as"]]).partition("; rerun")[0] for row in rows if row[at["published_as"]])
-    return (("paper", "; ".join(told)),) if told else ()
+    sources = dict.fromkeys(str(row[at["published_as"]]).partition("; rerun")[0] for row in rows if row[at["published_as"]])
+    return (("paper", "; ".join(sources)),) if sources else ()
 
 
 def _plain(column: Column) -> Head:

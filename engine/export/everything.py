@@ -44,8 +44,8 @@ def export_all(
     RequestError where nothing can be exported yet, or the folder cannot be written.
     """
     runs = [store.run(run_id) for run_id in dict.fromkeys(run_ids)]
-    there = [set(store.tables(run.id)) for run in runs]
-    for run, tables in zip(runs, there, strict=True):
+    table_names = [set(store.tables(run.id)) for run in runs]
+    for run, tables in zip(runs, table_names, strict=True):
         if not tables:
             raise RequestError(
                 f"it has no tables yet ({run.state}, {run.victims_done} of {run.victims_total} victims)",
@@ -65,28 +65,28 @@ def export_all(
             spec, rows, provenance = prepared(store, [run.id for run in runs], name)
             kept = rows if name == "predictions" else tuple(rows)
         except RequestError:  # this run has none: it is not annotated, or has no optimised attack
-            if name in set.intersection(*there):
+            if name in set.intersection(*table_names):
                 raise
             continue
         if name == "groups":
             groups = _by_run(spec, kept, runs)
         written += _write_table(folder, spec, provenance, kept, also, full)
-    held = _compared(store, runs, set.intersection(*there))
+    held = _compared(store, runs, set.intersection(*table_names))
     for spec, kept, notes in held.values():
         written += _write_table(folder, spec, provenance_together(store, runs, spec.name, notes), kept, also, full)
     if progress:
         progress("drawing plots", 0.9)
     plots, shown = export_plots(store, runs, folder)
     written += plots
-    said = report(store, runs, shown, groups) + _chapter(held)
-    texts = {"report.md": said, "report.html": page(said, runs[0].title, folder)}
+    markdown = report(store, runs, shown, groups) + _chapter(held)
+    texts = {"report.md": markdown, "report.html": page(markdown, runs[0].title, folder)}
     for run in runs:
         head = "" if len(runs) == 1 else f"{run.id}-"
         texts[f"{head}scenario.toml"] = run.scenario_toml
-        told = {"run": run.id, "title": run.title, "scenario": run.scenario_hash, "deviations": list(run.deviations)}
+        run_facts = {"run": run.id, "title": run.title, "scenario": run.scenario_hash, "deviations": list(run.deviations)}
         account = store.account(run.id)
         about = {ABOUT: NOT_STORED if account is None else account.as_json()}
-        stored = {**told, "state": run.state, **store.provenance(run.id), **about}
+        stored = {**run_facts, "state": run.state, **store.provenance(run.id), **about}
         texts[f"{head}provenance.json"] = json.dumps(stored, ensure_ascii=False, indent=1) + "\n"
     for name, text in texts.items():
         path = folder / name

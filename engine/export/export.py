@@ -82,29 +82,29 @@ def prepared(
         return spec, rows, provenance_of(runs[0], store.provenance(runs[0].id), table, shown)
     if only is not None:
         raise RequestError("rows are chosen of one run at a time", where=table, next="export the runs one by one")
-    told = provenance_together(store, runs, table)
+    provenance = provenance_together(store, runs, table)
     if table == "matchers":
         made = export_together.matchers(store, runs)
-        return made.spec, made.rows, told
+        return made.spec, made.rows, provenance
     parts = [(run, *_rows(store, run, table, None, choice)[:2]) for run in runs]
     spec, rows = export_together.together(parts)
-    return spec, rows, told
+    return spec, rows, provenance
 
 
 def provenance_together(store: Source, runs: Sequence[RunRow], table: str, notes: Sequence[str] = ()) -> dict[str, str]:
     """What stands in an export of several runs: each run's own keys behind its id, and what must be known of them together."""
-    told = {"table": table, "runs": "; ".join(run.id for run in runs)}
+    merged = {"table": table, "runs": "; ".join(run.id for run in runs)}
     for run in runs:
-        own = provenance_of(run, store.provenance(run.id), table)
-        told |= {f"{run.id}.{key}": value for key, value in own.items() if key not in ("table", "run")}
-    told |= {"notes": "; ".join(notes)} if notes else {}
-    told |= {"deviations": said} if (said := "; ".join(f"{run.id}: {d}" for run in runs for d in run.deviations)) else {}
-    return told
+        of_run = provenance_of(run, store.provenance(run.id), table)
+        merged |= {f"{run.id}.{key}": value for key, value in of_run.items() if key not in ("table", "run")}
+    merged |= {"notes": "; ".join(notes)} if notes else {}
+    merged |= {"deviations": deviations} if (deviations := "; ".join(f"{run.id}: {d}" for run in runs for d in run.deviations)) else {}
+    return merged
 
 
 def provenance_of(run: RunRow, stored: Mapping[str, Any], table: str, shown: str = "") -> dict[str, str]:
     """What stands in every export: the run, its scenario, what it is not, and whence its rows came. Flat, dotted keys, in stable order."""
-    told = {
+    entries = {
         "table": table,
         "run": run.id,
         "title": run.title,
@@ -119,28 +119,28 @@ def provenance_of(run: RunRow, stored: Mapping[str, Any], table: str, shown: str
         "statistics": str(run.statistics),
         "reading": versions.reading_in_words(run.reading),
     }
-    return {key: value for key, value in told.items() if value}
+    return {key: value for key, value in entries.items() if value}
 
 
 def predictions(store: Source, run_id: str) -> Iterator[Row]:
     """Every victim's predicted class for every test row, one row at a time. Raises RequestError before the run's discovery."""
-    found = store.discovery(run_id)
-    if found is None:
+    discovery = store.discovery(run_id)
+    if discovery is None:
         raise RequestError("its subpopulations are not known yet", where=f"run {run_id}", next="wait for its discovery, or resume it")
-    classes = found.classes
-    true = [classes[c] for c in found.y_test.tolist()]
-    own = [None if s < 0 else s for s in found.membership.test.tolist()]
-    return _prediction_rows(store.victims(run_id), classes, own, true)
+    classes = discovery.classes
+    true = [classes[c] for c in discovery.y_test.tolist()]
+    memberships = [None if s < 0 else s for s in discovery.membership.test.tolist()]
+    return _prediction_rows(store.victims(run_id), classes, memberships, true)
 
 
 def _prediction_rows(
-    victims: Iterable[VictimResult], classes: Sequence[str], own: Sequence[int | None], true: Sequence[str]
+    victims: Iterable[VictimResult], classes: Sequence[str], memberships: Sequence[int | None], true: Sequence[str]
 ) -> Iterator[Row]:
     for victim in victims:
         s = victim.spec
         head = (s.index, s.trial, s.arm, s.subpopulation, s.alpha)
-        for row, given in enumerate(victim.predictions.tolist()):
-            yield (*head, row, own[row], true[row], classes[given])
+        for row, predicted in enumerate(victim.predictions.tolist()):
+            yield (*head, row, memberships[row], true[row], classes[predicted])
 
 
 def _rows(store: Source, run: RunRow, name: str, only: Sequence[Key] | None, choice: Choice | None) -> tuple[TableSpec, Iterable[Row], str]:
@@ -152,8 +152,8 @@ def _rows(store: Source, run: RunRow, name: str, only: Sequence[Key] | None, cho
             return SPECS[name], predictions(store, run.id), ""
         made = export_together.groups(store, run, choice) if name == "groups" else export_together.matchers(store, [run])
         return made.spec, made.rows, ""
-    if name not in (there := store.tables(run.id)):
-        if there and name in OPTIONAL:
+    if name not in (available := store.tables(run.id)):
+        if available and name in OPTIONAL:
             what, then = _ABSENT[name]
             raise RequestError(f"it has no `{name}`: that {what}", where=f"run {run.id}", next=then)
         raise RequestError(

@@ -39,8 +39,8 @@ def write_csv(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO
         for chunk in _chunks(rows):
             columns: list[Iterable[object]] = list(zip(*chunk, strict=True))
             for place, change in special:
-                told = {cell: change(cell) for cell in set(columns[place])}  # few differ
-                columns[place] = [told[cell] for cell in columns[place]]
+                changed = {cell: change(cell) for cell in set(columns[place])}  # few differ
+                columns[place] = [changed[cell] for cell in columns[place]]
             writer.writerows(zip(*columns, strict=True))
 
 
@@ -61,12 +61,12 @@ def write_md(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO)
     if spec.name == "predictions":  # millions of rows, which are not held at once
         write_full_md(spec, provenance, rows, out)
         return
-    told = document(spec, rows)
+    doc = document(spec, rows)
     with _Text(out) as text:
         text.write(f"{_md(caption(spec, provenance))}\n\n")
-        _md_table(text, told.heads, told.left, told.rows)
+        _md_table(text, doc.heads, doc.left, doc.rows)
         text.write("\n")
-        for key, value in (*told.always, *short(provenance)):
+        for key, value in (*doc.always, *short(provenance)):
             text.write(f"- {_md(key)}: {_md(_one_line(value))}\n")
 
 
@@ -94,16 +94,16 @@ def write_tex(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO
     if spec.name == "predictions":
         write_full_tex(spec, provenance, rows, out)
         return
-    told = document(spec, rows)
-    widest = [max((len(row[i]) for row in told.rows), default=0) for i in range(len(told.heads))]
-    wrapped = [left and width > WRAPPED for left, width in zip(told.left, widest, strict=True)]
-    long = len(told.rows) > PAGE
+    doc = document(spec, rows)
+    widest = [max((len(row[i]) for row in doc.rows), default=0) for i in range(len(doc.heads))]
+    wrapped = [left and width > WRAPPED for left, width in zip(doc.left, widest, strict=True)]
+    long = len(doc.rows) > PAGE
     share = (0.25 if long else 0.5) / max(sum(wrapped), 1)  # of the line: what the columns of long texts have
     ragged = f">{{\\raggedright\\arraybackslash}}p{{{share:.2f}\\linewidth}}"
-    columns = "".join(ragged if wrap else "l" if left else "r" for wrap, left in zip(wrapped, told.left, strict=True))
+    columns = "".join(ragged if wrap else "l" if left else "r" for wrap, left in zip(wrapped, doc.left, strict=True))
     name = spec.name.replace("_", "-")
     title = f"\\caption{{{_tex(caption(spec, provenance))}}}\\label{{tab:{name}}}"
-    head = f"\\toprule\n{_tex_row(told.heads)}\\midrule\n"
+    head = f"\\toprule\n{_tex_row(doc.heads)}\\midrule\n"
     with _Text(out) as text:
         for key, value in short(provenance):
             text.write(f"% {key}: {_one_line(value)}\n")
@@ -114,13 +114,13 @@ def write_tex(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO
             text.write("% \\usepackage{array,booktabs,graphicx}\n\\begin{table}\n\\centering\n")
             text.write(f"{title}\n\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n")
             text.write(f"\\begin{{tabular}}{{{columns}}}\n{head}")
-        for row in told.rows:
+        for row in doc.rows:
             text.write(_tex_row(row))
         text.write("\\bottomrule\n")
         deviations = provenance.get("deviations")
-        for word, cell in (*told.always, *((("not the paper's", deviations),) if deviations else ())):
+        for word, cell in (*doc.always, *((("not the paper's", deviations),) if deviations else ())):
             line = f"\\footnotesize {_tex(word)}: {_tex(_one_line(cell))}"
-            text.write(f"\\multicolumn{{{len(told.heads)}}}{{p{{\\linewidth}}}}{{{line}}} \\\\\n")
+            text.write(f"\\multicolumn{{{len(doc.heads)}}}{{p{{\\linewidth}}}}{{{line}}} \\\\\n")
         text.write("\\end{longtable}}\n" if long else "\\end{tabular}}\n\\end{table}\n")
 
 
@@ -150,8 +150,8 @@ def write_parquet(spec: TableSpec, provenance: Provenance, rows: Rows, out: Bina
     import pyarrow.parquet as pq
 
     types = {"text": pa.string(), "int": pa.int64(), "fraction": pa.float64(), "float": pa.float64(), "bool": pa.bool_()}
-    told = {"provenance": json.dumps(dict(provenance), ensure_ascii=False), "table": spec.name}
-    schema = pa.schema([(column.name, types[column.kind]) for column in spec.columns], metadata=told)
+    metadata = {"provenance": json.dumps(dict(provenance), ensure_ascii=False), "table": spec.name}
+    schema = pa.schema([(column.name, types[column.kind]) for column in spec.columns], metadata=metadata)
     with pq.ParquetWriter(pa.PythonFile(_Counted(out), mode="w"), schema) as writer:
         for chunk in _chunks(rows):
             columns = zip(*chunk, strict=True)

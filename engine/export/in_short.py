@@ -63,13 +63,13 @@ def _against_whom(run: RunRow) -> Iterator[str]:
 
 
 def _who(run: RunRow, damage: Records, worst: Records, alpha: float) -> Iterator[str]:
-    told = next((row for row in worst if row["k"] == NAMED), None)
+    worst_row = next((row for row in worst if row["k"] == NAMED), None)
     attacked = len(damage)
     judged = [row for row in damage if row["vulnerable"] is not None]
     vulnerable = sum(row["vulnerable"] for row in judged)
     yield f"**Who is at risk**, at poison rate {alpha:g} (as many poison rows as {alpha:g} times the subpopulation's own):"
     yield ""
-    picked = [int(index) for index in str((told or {}).get("chosen_corrected") or "").split()]
+    picked = [int(index) for index in str((worst_row or {}).get("chosen_corrected") or "").split()]
     rows = {row["subpopulation"]: row for row in damage}
     named = [rows[index] for index in picked if index in rows] or sorted(damage, key=lambda row: -(row["damage"] or 0))[:NAMED]
     for row in named[:NAMED]:
@@ -82,14 +82,14 @@ def _who(run: RunRow, damage: Records, worst: Records, alpha: float) -> Iterator
             f"poison, {fraction(row['poisoned_accuracy'])} with it (of {count(row['test_rows'])} test rows; {sure})."
         )
     yield ""
-    if told and told["corrected"] is not None:
+    if worst_row and worst_row["corrected"] is not None:
         yield (
             "These look worst, and what looks worst is partly the unluckiest. Whoever picks five targets in advance, from past trials, can "
-            f"count on {with_interval(told['corrected'], told['low'], told['high'])} (corrected, 95 %)."
+            f"count on {with_interval(worst_row['corrected'], worst_row['low'], worst_row['high'])} (corrected, 95 %)."
         )
     counts = [f"{attacked} subpopulations were attacked"]
-    if told and told.get("eligible") is not None:
-        counts.append(f"{told['eligible']} of them have enough test rows to be picked for a corrected value (eligible)")
+    if worst_row and worst_row.get("eligible") is not None:
+        counts.append(f"{worst_row['eligible']} of them have enough test rows to be picked for a corrected value (eligible)")
     if judged:
         sure = "poison aimed at them does damage, and more than poison aimed at others"
         counts.append(f"{vulnerable} of {len(judged)} are vulnerable: {sure}")
@@ -161,9 +161,9 @@ def _who_else(collateral: Records, groups: Records, alpha: float) -> Iterator[st
 def _next(run: RunRow, damage: Records, worst: Records, alpha: float) -> Iterator[str]:
     yield "**What next.**"
     trials = max((row["trials"] for row in damage), default=0)
-    told = next((row for row in worst if row["alpha"] == alpha and row["k"] == NAMED), None)
-    wide = told is not None and told["low"] is not None and told["high"] - told["low"] > WIDE
-    picked = ",".join(str((told or {}).get("chosen_corrected") or "").split()[:NAMED])
+    worst_row = next((row for row in worst if row["alpha"] == alpha and row["k"] == NAMED), None)
+    wide = worst_row is not None and worst_row["low"] is not None and worst_row["high"] - worst_row["low"] > WIDE
+    picked = ",".join(str((worst_row or {}).get("chosen_corrected") or "").split()[:NAMED])
     if trials < SURE_TRIALS or wide:
         how = f": `subpop again {run.id} --only {picked} --fresh` measures the worst in trials that nobody has looked at" if picked else ""
         yield f"- More trials, for {trials} leave much open{how}."

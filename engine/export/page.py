@@ -33,7 +33,7 @@ def page(markdown: str, title: str, folder: Path) -> str:
     from markdown_it import MarkdownIt
 
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
-    body = _IMAGE.sub(lambda found: _figure(folder, found[1] or found[3], found[2] or found[4] or ""), body)
+    body = _IMAGE.sub(lambda match: _figure(folder, match[1] or match[3], match[2] or match[4] or ""), body)
     meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     head = f"{meta}<title>{escape(clean(title))}</title><style>{STYLE}</style>"
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}</body></html>\n'
@@ -46,5 +46,5 @@ def _figure(folder: Path, name: str, words: str) -> str:
     drawn = path.read_text(encoding="utf-8")
     drawn = drawn[drawn.index("<svg") :]
     # ids of several drawings in one page must differ, or one's clip paths and markers would be taken for another's
-    drawn = re.sub(r'(\bid="|url\(#|href="#)', lambda found: f"{found[1]}{name}-", drawn)
+    drawn = re.sub(r'(\bid="|url\(#|href="#)', lambda match: f"{match[1]}{name}-", drawn)
     return f"<figure>{drawn}<figcaption>{words}</figcaption></figure>"

@@ -96,20 +96,20 @@ def _measured(run: RunRow, provenance: Mapping[str, Any], subpopulations: Record
     )
     if run.parent:
         yield f"Those attacked were chosen by looking at run {run.parent}: they are no sample of all, and their worst not the worst of all."
-    told = [f"{key} {provenance[key]}" for key in ("device", "precision", "seed", "trials", "first trial", "code") if key in provenance]
-    if told:
-        yield "Made with " + ", ".join(told) + "."
+    facts = [f"{key} {provenance[key]}" for key in ("device", "precision", "seed", "trials", "first trial", "code") if key in provenance]
+    if facts:
+        yield "Made with " + ", ".join(facts) + "."
 
 
 def _vulnerable(run: RunRow, damage: Records, worst: Records) -> Iterator[str]:
     for alpha in sorted({row["alpha"] for row in damage}):
-        own = [row for row in damage if row["alpha"] == alpha and row["damage"] is not None]
-        told = [row for row in own if row["vulnerable"] is not None]
-        hit = [row for row in told if row["vulnerable"]]
-        if told:
+        measured = [row for row in damage if row["alpha"] == alpha and row["damage"] is not None]
+        tested = [row for row in measured if row["vulnerable"] is not None]
+        hit = [row for row in tested if row["vulnerable"]]
+        if tested:
             cost = [row["poison_share"] for row in hit if row["poison_share"] is not None]
             paid = f", for {min(cost):.2%} to {max(cost):.2%} of the training rows each" if cost else ""
-            yield f"- At alpha {alpha:g}, {len(hit)} of {len(told)} attacked subpopulations are vulnerable (q = 0.05){paid}."
+            yield f"- At alpha {alpha:g}, {len(hit)} of {len(tested)} attacked subpopulations are vulnerable (q = 0.05){paid}."
         else:
             yield f"- At alpha {alpha:g}, vulnerability is withheld: it needs three trials."
     if judged := [row for row in damage if row["vulnerable"] is not None]:
@@ -132,12 +132,12 @@ def _vulnerable(run: RunRow, damage: Records, worst: Records) -> Iterator[str]:
 
 def _table(name: str, rows: Records) -> Iterator[str]:
     """A table as its document has it."""
-    told = document(SPECS[name], [tuple(row.get(column.name) for column in SPECS[name].columns) for row in rows])
-    yield "| " + " | ".join(map(_text, told.heads)) + " |"
-    yield "| " + " | ".join("---" if left else "---:" for left in told.left) + " |"
-    for row in told.rows:
+    doc = document(SPECS[name], [tuple(row.get(column.name) for column in SPECS[name].columns) for row in rows])
+    yield "| " + " | ".join(map(_text, doc.heads)) + " |"
+    yield "| " + " | ".join("---" if left else "---:" for left in doc.left) + " |"
+    for row in doc.rows:
         yield "| " + " | ".join(map(_text, row)) + " |"
-    for head, cell in told.always:
+    for head, cell in doc.always:
         yield f"{_text(head)}: {_text(cell)}."
 
 
@@ -151,9 +151,9 @@ def _eligible(run: RunRow, worst: Records, damage: Records) -> Iterator[str]:
     out = {int(part.split(" ")[0]): part for part in last["left_out"].rstrip(")").split(") ") if part}
     if out:
         rows = {row["subpopulation"]: row for row in damage if row["subpopulation"] in out}
-        told = sorted(rows.values(), key=lambda row: (-row["test_rows"], row["subpopulation"]))
-        named = "; ".join(f"{row['subpopulation']} {_text(row['description'])} ({row['test_rows']})" for row in told[:LEFT_OUT])
-        more = f"; and {len(told) - LEFT_OUT} more" if len(told) > LEFT_OUT else ""
+        ordered = sorted(rows.values(), key=lambda row: (-row["test_rows"], row["subpopulation"]))
+        named = "; ".join(f"{row['subpopulation']} {_text(row['description'])} ({row['test_rows']})" for row in ordered[:LEFT_OUT])
+        more = f"; and {len(ordered) - LEFT_OUT} more" if len(ordered) > LEFT_OUT else ""
         yield f"Left out, with fewer than {_enough(run)} test rows or none in a fold (test rows): {named}{more}."
 
 
@@ -163,23 +163,23 @@ def _reruns(run: RunRow) -> Iterator[str]:
         tree = tomllib.loads(run.scenario_toml)
     except tomllib.TOMLDecodeError:
         return
-    found = paper.published(tree.get("reproduces"), paper.System.of(tree))
-    if found is not None and found.reruns:
-        sources = "; ".join(f"({at}) {each.source}" for at, each in enumerate(found.reruns, 1))
-        yield f"Rerun: what the released protocol gave others, in this order, and not the paper's numbers: {sources}. {found.reruns_say}."
+    record = paper.published(tree.get("reproduces"), paper.System.of(tree))
+    if record is not None and record.reruns:
+        sources = "; ".join(f"({at}) {each.source}" for at, each in enumerate(record.reruns, 1))
+        yield f"Rerun: what the released protocol gave others, in this order, and not the paper's numbers: {sources}. {record.reruns_say}."
 
 
 def _how_judged(rows: Records) -> str:
     alone = [row for row in rows if row.get("p_from") != "off_target"]  # a run of an older version says nothing
-    told = "Vulnerable: poison aimed at it does damage"
+    sentence = "Vulnerable: poison aimed at it does damage"
     if len(alone) < len(rows):
-        told += ", and more than as much aimed at others did in the same trials"
+        sentence += ", and more than as much aimed at others did in the same trials"
     if not alone:
-        return told + "."
+        return sentence + "."
     if len(alone) == len(rows):
-        return told + "; judged by the damages of its own trials alone (a moderated t), for lack of victims aimed at others."
+        return sentence + "; judged by the damages of its own trials alone (a moderated t), for lack of victims aimed at others."
     few = ", ".join(f"{row['subpopulation']} (alpha {row['alpha']:g})" for row in alone)
-    return told + f"; judged by the damages of its own trials alone (a moderated t), for lack of victims aimed at others: {few}."
+    return sentence + f"; judged by the damages of its own trials alone (a moderated t), for lack of victims aimed at others: {few}."
 
 
 def reproduces(run: RunRow) -> bool:
@@ -218,8 +218,8 @@ def _dose(rows: Records, enough: int) -> Iterator[str]:
         between = f", interval {row['interval']}" if row["interval"] else ""
         fresh = f"; fresh trials there: {_f(row['fresh_damage'])}" if row["fresh_damage"] is not None else ""
         share = f" ({row['poison_share']:.2%} of train)" if row["poison_share"] is not None else ""
-        said = f"{_text(row['description'])}: {row['points']} points{share}, alpha {row['needed']}{between}{fresh}"
-        yield f"- {said}; of {row['test_rows']} test rows"
+        sentence = f"{_text(row['description'])}: {row['points']} points{share}, alpha {row['needed']}{between}{fresh}"
+        yield f"- {sentence}; of {row['test_rows']} test rows"
 
 
 def _spread(rows: Records) -> Iterator[str]:

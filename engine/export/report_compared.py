@@ -36,20 +36,22 @@ def chapter(compare: tuple[Row, ...], worst: tuple[Row, ...], notes: tuple[str, 
 
 
 def _matched(rows: Records) -> Iterator[str]:
-    told = [row for row in rows if row["difference"] is not None]
-    if not told:
+    paired = [row for row in rows if row["difference"] is not None]
+    if not paired:
         yield "No subpopulation's damage can be set beside its own: see above."
         return
-    for alpha in sorted({row["alpha"] for row in told}):
-        own = [row for row in told if row["alpha"] == alpha]
-        tested = [row for row in own if row["differs"] is not None]
-        mean = sum(row["difference"] for row in own) / len(own)
-        said = f"- At alpha {alpha:g}, {len(own)} subpopulations are in both: damage differs by {mean:+z.3f} on average"
+    for alpha in sorted({row["alpha"] for row in paired}):
+        at_alpha = [row for row in paired if row["alpha"] == alpha]
+        tested = [row for row in at_alpha if row["differs"] is not None]
+        mean = sum(row["difference"] for row in at_alpha) / len(at_alpha)
+        sentence = f"- At alpha {alpha:g}, {len(at_alpha)} subpopulations are in both: damage differs by {mean:+z.3f} on average"
         if tested:
             more, less = (sum(row["differs"] and sign * row["difference"] > 0 for row in tested) for sign in (1, -1))
-            said += f"; of {len(tested)} with three matched trials or more, {more} are damaged more and {less} less, at q = 0.05"
-        yield said + "."
-    differ = sorted((row for row in told if row["differs"]), key=lambda row: (-abs(row["difference"]), row["alpha"], row["subpopulation"]))
+            sentence += f"; of {len(tested)} with three matched trials or more, {more} are damaged more and {less} less, at q = 0.05"
+        yield sentence + "."
+    differ = sorted(
+        (row for row in paired if row["differs"]), key=lambda row: (-abs(row["difference"]), row["alpha"], row["subpopulation"])
+    )
     for row in differ[:MOST]:
         yield (
             f"- {_text(row['description'])}, alpha {row['alpha']:g}: {_f(row['baseline_damage'])} → {_f(row['other_damage'])}, difference "

@@ -24,10 +24,10 @@ def groups(store: Source, run: RunRow, choice: Choice | None = None) -> Table:
     from engine.tables import groups as tables_groups
     from engine.tables.world import Facts
 
-    found = store.discovery(run.id)
-    if found is None:
+    discovery = store.discovery(run.id)
+    if discovery is None:
         raise RequestError("its subpopulations are not known yet", where=f"run {run.id}", next="wait for its discovery, or resume it")
-    return tables_groups.groups(Facts.of(scenario_of(run)), found, store.victims(run.id), choice or tables_groups.Choice())
+    return tables_groups.groups(Facts.of(scenario_of(run)), discovery, store.victims(run.id), choice or tables_groups.Choice())
 
 
 def matchers(store: Source, runs: Sequence[RunRow]) -> Table:
@@ -53,8 +53,8 @@ def together(parts: Iterable[tuple[RunRow, TableSpec, Iterable[Row]]]) -> tuple[
 
     def rows() -> Iterator[Row]:
         names = [column.name for column in spec.columns]
-        for run, own, each in parts:
-            at = {column.name: place for place, column in enumerate(own.columns)}
+        for run, own_spec, each in parts:
+            at = {column.name: place for place, column in enumerate(own_spec.columns)}
             places = [at.get(name) for name in names]
             head = (system_of(run), run.id)
             for row in each:

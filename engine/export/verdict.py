@@ -29,13 +29,13 @@ def verdict(store: TableSource, run: RunRow, max_damage: float, *, k: int = 1, a
     if run.state != "done":
         raise RequestError(f"it is {run.state}, so it cannot be judged", where=f"run {run.id}", next=f"wait, or: subpop resume {run.id}")
     worst, damage = (store.table(run.id, name).records() for name in ("worst", "damage"))
-    there = {row["alpha"] for row in damage}
-    if missing := [alpha for alpha in alphas if alpha not in there]:
-        known = ", ".join(f"{alpha:g}" for alpha in sorted(there))
+    measured = {row["alpha"] for row in damage}
+    if missing := [alpha for alpha in alphas if alpha not in measured]:
+        known = ", ".join(f"{alpha:g}" for alpha in sorted(measured))
         raise RequestError(f"it has no alpha {missing[0]:g}", where="--alpha", next=f"it has {known}")
     if k not in (known_k := sorted({row["k"] for row in worst})):
         raise RequestError(f"there is no worst {k}", where="--k", next=f"use one of {', '.join(map(str, known_k))}")
-    wanted = set(alphas) or there
+    wanted = set(alphas) or measured
     if not any(row["vulnerable"] is not None for row in damage if row["alpha"] in wanted):
         raise RequestError(
             "it cannot be judged: that needs three trials", where=f"run {run.id}", next="run it with --set evaluation.trials=3 or more"
@@ -52,9 +52,9 @@ def verdict(store: TableSource, run: RunRow, max_damage: float, *, k: int = 1, a
     for row in damage:
         if row["alpha"] not in wanted or not row["vulnerable"] or row["damage"] <= max_damage:
             continue
-        said = f"alpha {row['alpha']:g}: subpopulation {row['subpopulation']} ({row['description']}) loses {row['damage']:.3f}"
+        sentence = f"alpha {row['alpha']:g}: subpopulation {row['subpopulation']} ({row['description']}) loses {row['damage']:.3f}"
         if row["low"] is not None and row["low"] > max_damage:
-            reasons.append(f"{said}, at least {row['low']:.3f}, above {max_damage:g}")
+            reasons.append(f"{sentence}, at least {row['low']:.3f}, above {max_damage:g}")
         else:
-            remarks.append(f"{said}, which may be chance (from {row['low']:.3f})")
+            remarks.append(f"{sentence}, which may be chance (from {row['low']:.3f})")
     return Verdict(not reasons, tuple(reasons), tuple(remarks))
