@@ -40,25 +40,27 @@ def under(path: str, text: str, folder: Path, opener: Opener) -> Catalog:
         tree = tomllib.loads(text)
     except ValueError:
         tree = {}
-    given = tree.get("dataset")
-    section, wrong = section_of(given if isinstance(given, dict) else {}, folder / Path(path).expanduser())
+    dataset = tree.get("dataset")
+    section, wrong = section_of(dataset if isinstance(dataset, dict) else {}, folder / Path(path).expanduser())
     matched = tree.get("subpopulations", {})
     features = matched.get("features", ()) if isinstance(matched, dict) else ()
     return catalog(path, section, opener, wrong, tuple(each for each in features if isinstance(each, str)))
 
 
-def section_of(given: Mapping[str, Any], path: Path) -> tuple[TableSection | TextTableSection, list[str]]:
+def section_of(dataset: Mapping[str, Any], path: Path) -> tuple[TableSection | TextTableSection, list[str]]:
     """The dataset's section as far as its keys are right, under another path; what is wrong with the others."""
     from pydantic import ValidationError
 
     from engine.scenario.sections import TableSection, TextTableSection
 
-    kind = TextTableSection if given.get("kind") == "text_table" else TableSection
+    kind = TextTableSection if dataset.get("kind") == "text_table" else TableSection
     needed = {"label": NO_LABEL} | ({"text": NO_LABEL} if kind is TextTableSection else {})
-    keys = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    keys = {name: tuple(value) if isinstance(value, list) else value for name, value in dataset.items()}
     keys = {name: value for name, value in keys.items() if not (name in needed and value == NO_LABEL)}
     wrong = (
-        [f"dataset.kind is {given['kind']!r}, and the file is a table"] if given.get("kind", "table") not in ("table", "text_table") else []
+        [f"dataset.kind is {dataset['kind']!r}, and the file is a table"]
+        if dataset.get("kind", "table") not in ("table", "text_table")
+        else []
     )
     keys |= {"kind": kind.model_fields["kind"].default, "path": path}
     lacking = {name: value for name, value in needed.items() if name not in keys}
@@ -94,19 +96,19 @@ def catalog(
     classes: tuple[str, ...] = ()
     if section.label != NO_LABEL:
         try:
-            y, classes, said = labels_of(section, raw)
-            notes += said
+            y, classes, step_notes = labels_of(section, raw)
+            notes += step_notes
         except BadData as error:
             faults.append(f"{error.what}; {error.next}")
     opener.judged = None
     if isinstance(section, TableSection):
-        section, uses, said, more = _uses(section, raw, opener, y >= 0)
+        section, uses, step_notes, more = _uses(section, raw, opener, y >= 0)
         faults += more
         fed = [use.column for use in uses if use.fed and not isinstance(use.column, Unreadable)]
         usable = np.flatnonzero(y >= 0)
         if section.missing == "drop" and fed:
             usable = usable[~np.logical_or.reduce([column.missing[usable] for column in fed])]
-        notes += [*said, *renamings(fed, section.max_categories), *sentinel_notes(fed, usable)]
+        notes += [*step_notes, *renamings(fed, section.max_categories), *sentinel_notes(fed, usable)]
         if not fed:
             faults.append("no column is left to learn from")
         if classes:
@@ -166,8 +168,8 @@ def _uses(
             section = section.model_copy(
                 update={key: tuple(each for each in getattr(section, key) if each != name) for key in ("numeric", "categorical")}
             )
-    uses, said = uses_of(section, raw, spelling, labelled, opener.read)
-    return section, uses, said, faults
+    uses, notes = uses_of(section, raw, spelling, labelled, opener.read)
+    return section, uses, notes, faults
 
 
 def _look(section: Any, raw: RawTable, opener: Opener, name: str, used: Used | None, matched: Sequence[str]) -> ColumnLook:

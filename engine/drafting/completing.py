@@ -21,11 +21,11 @@ def complete(prefix: str, folder: Path) -> list[str]:
     if prefix == "~":
         return ["~/"]
     try:
-        there = folder / Path(typed or ".").expanduser()
-        with os.scandir(there) as entries:
-            found = [entry for _, entry in zip(range(MOST_LOOKED_AT), entries, strict=False) if _goes_on(entry.name, start)]
-        folders = [f"{typed}{entry.name}/" for entry in found if _is_folder(entry)]
-        files = [f"{typed}{entry.name}" for entry in found if not _is_folder(entry) and may_be_read(Path(entry.path))]
+        directory = folder / Path(typed or ".").expanduser()
+        with os.scandir(directory) as entries:
+            matching = [entry for _, entry in zip(range(MOST_LOOKED_AT), entries, strict=False) if _goes_on(entry.name, start)]
+        folders = [f"{typed}{entry.name}/" for entry in matching if _is_folder(entry)]
+        files = [f"{typed}{entry.name}" for entry in matching if not _is_folder(entry) and may_be_read(Path(entry.path))]
     except (OSError, ValueError, RuntimeError):  # no such folder, no such user's home, a character no name may have
         return []
     return [*sorted(folders, key=str.casefold), *sorted(files, key=str.casefold)][:MOST]

@@ -22,23 +22,23 @@ def round_cuts(values: np.ndarray, groups: int = GROUPS) -> tuple[float, ...]:
     """
     import numpy as np
 
-    there = values[~np.isnan(values)]
-    if len(there) > LOOKED_AT:
-        there = there[:: len(there) // LOOKED_AT]
-    there = np.sort(there)
-    if len(there) < 20 or there[0] == there[-1]:
+    present = values[~np.isnan(values)]
+    if len(present) > LOOKED_AT:
+        present = present[:: len(present) // LOOKED_AT]
+    present = np.sort(present)
+    if len(present) < 20 or present[0] == present[-1]:
         return ()
-    if len(np.unique(there[:: max(1, len(there) // 1000)])) < LEAST_VALUES and len(np.unique(there)) < LEAST_VALUES:
+    if len(np.unique(present[:: max(1, len(present) // 1000)])) < LEAST_VALUES and len(np.unique(present)) < LEAST_VALUES:
         return ()
-    found: list[float] = []
+    chosen: list[float] = []
     for k in range(1, groups):
-        low, high = (float(np.quantile(there, k / groups + off)) for off in (-SLACK, SLACK))
-        found.append(roundest(low, high, float(np.quantile(there, k / groups))))
+        low, high = (float(np.quantile(present, k / groups + off)) for off in (-SLACK, SLACK))
+        chosen.append(roundest(low, high, float(np.quantile(present, k / groups))))
     cuts: list[float] = []
     before = 0
-    for cut in sorted(set(found)):
-        at = int(np.searchsorted(there, cut))
-        if at - before >= LEAST_SHARE * len(there) and len(there) - at >= LEAST_SHARE * len(there):
+    for cut in sorted(set(chosen)):
+        at = int(np.searchsorted(present, cut))
+        if at - before >= LEAST_SHARE * len(present) and len(present) - at >= LEAST_SHARE * len(present):
             cuts.append(cut)
             before = at
     return tuple(cuts)

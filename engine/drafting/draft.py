@@ -24,18 +24,18 @@ def draft(
     will lie. leaks: work out, too, how well each column alone tells the label, and say which is suspected (nothing is left out for it).
     Raises MissingData, BadData for what no scenario can be made of, UnknownName for a label that is not there, RequestError for a TOML.
     """
-    given = str(path)
-    place = (folder or Path()) / Path(given).expanduser()
+    typed = str(path)
+    place = (folder or Path()) / Path(typed).expanduser()
     sort = sniffing.sniff(place)
     if sort == "scenario":
-        raise RequestError("is a scenario already", where=given, next=f"subpop run {given}")
-    shown = str(Path(given).expanduser()) if given.startswith("~") else given
+        raise RequestError("is a scenario already", where=typed, next=f"subpop run {typed}")
+    shown = str(Path(typed).expanduser()) if typed.startswith("~") else typed
     title, name = title_of(place), run_name_of(place)
     from engine.drafting import pictures, tabular
 
     if sort == "pictures":
         if label is not None:
-            raise RequestError("pictures have no label column: their folders are the classes", where=given, next="take --label out")
+            raise RequestError("pictures have no label column: their folders are the classes", where=typed, next="take --label out")
         return pictures.draft(place, shown, title, name)
     return tabular.draft(place, shown, title, name, label, opener or Opener(), leaks)
 

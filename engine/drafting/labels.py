@@ -66,8 +66,8 @@ def guess(raw: RawTable, columns: Mapping[str, Numbers | Words | Unreadable], *,
     best, second = (rated[0] if rated else None), (rated[1].points if len(rated) > 1 else 0)
     if best is not None and (best.points >= SURE or (best.points >= LIKELY and best.points - second >= AHEAD)):
         others = [repr(each.name) for each in rated[1:] if each.points >= SURE]
-        told = f"; others that could be: {listed(others, 4)}" if others else ""
-        return Guess(best.name, f"{candidates[0].why}{told}", candidates)
+        rivals = f"; others that could be: {listed(others, 4)}" if others else ""
+        return Guess(best.name, f"{candidates[0].why}{rivals}", candidates)
     if not rated:
         return Guess(None, f"no column has 2 to {MOST_CLASSES} classes that could be told apart", ())
     return Guess(None, "no column is called as a label is, and several could be one", candidates)
@@ -81,7 +81,7 @@ def require(name: str, raw: RawTable) -> str:
 
 
 def _rated(raw: RawTable, columns: Mapping[str, Numbers | Words | Unreadable], beside_text: bool) -> list[Rated]:
-    found = []
+    rated = []
     for place, name in enumerate(raw.names):
         column = columns.get(name)
         if not isinstance(column, Numbers | Words) or name in raw.repeated or INDEX_NAME.search(name):
@@ -95,8 +95,8 @@ def _rated(raw: RawTable, columns: Mapping[str, Numbers | Words | Unreadable], b
             points, why = points + 30, [*why, "the last column"]
         elif place == 0 and not isinstance(column, Numbers):
             points, why = points + 15, [*why, "the first column"]
-        found.append(Rated(name, points + (35 if beside_text else 0), " and ".join(why) or "few values", classes))
-    return found
+        rated.append(Rated(name, points + (35 if beside_text else 0), " and ".join(why) or "few values", classes))
+    return rated
 
 
 def _classes(column: Numbers | Words) -> int | None:
@@ -109,11 +109,11 @@ def _classes(column: Numbers | Words) -> int | None:
             return None
         classes = len(column.levels) + len(column.gone)  # in a label "none" and "NA" are classes
         return classes if 2 <= classes <= MOST_CLASSES else None
-    there = column.values[~column.missing]
-    distinct = np.unique(there[:20_000])
+    present = column.values[~column.missing]
+    distinct = np.unique(present[:20_000])
     if len(distinct) > MOST_CLASSES:
         return None
-    distinct = np.unique(there)
+    distinct = np.unique(present)
     decimals = bool((distinct % 1 != 0).any())
     if not 2 <= len(distinct) <= (MOST_NUMBERS if decimals else MOST_CLASSES) or gaps > WORST_GAPS or column.form not in ("number",):
         return None
@@ -145,10 +145,10 @@ def _points(name: str, column: Numbers | Words, classes: int) -> tuple[int, list
     elif classes <= FEW:
         points += 10
     if isinstance(column, Numbers):
-        there = column.values[~column.missing]
-        if classes > NUMBERS_AS_CLASSES or (there % 1 != 0).any():
+        present = column.values[~column.missing]
+        if classes > NUMBERS_AS_CLASSES or (present % 1 != 0).any():
             points -= 50
-        elif classes > 2 and not bool((np.diff(np.unique(there)) == 1).all()):
+        elif classes > 2 and not bool((np.diff(np.unique(present)) == 1).all()):
             points -= 20
     elif classes > 3 * FEW:
         points -= 30
@@ -163,7 +163,7 @@ def same_as(label: Words, columns: Sequence[Numbers | Words]) -> list[str]:
     """Columns that are the label in other words: one value for each class, in every row that has a label."""
     import numpy as np
 
-    found = []
+    names = []
     rows = np.flatnonzero(~label.missing)
     y = label.codes[rows]
     for column in columns:
@@ -174,5 +174,5 @@ def same_as(label: Words, columns: Sequence[Numbers | Words]) -> list[str]:
         if 2 <= len(distinct) <= MOST_CLASSES and len(np.unique(y.astype(np.int64) * len(distinct) + codes)) == len(distinct) == len(
             np.unique(y)
         ):
-            found.append(column.name)
-    return found
+            names.append(column.name)
+    return names

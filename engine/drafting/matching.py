@@ -103,8 +103,8 @@ def _ground(column: Numbers | Words, rows: np.ndarray) -> Ground | None:
     if gone.mean() > MOST_MISSING:
         return None
     words = " ".join(re.sub(r"([a-z])([A-Z])", r"\1 \2", column.name).lower().replace("_", " ").replace("-", " ").replace(".", " ").split())
-    found = WHO.search(words)
-    about, named = found[0].partition(" ")[0] if found else "", found is not None
+    match = WHO.search(words)
+    about, named = match[0].partition(" ")[0] if match else "", match is not None
     cuts: tuple[float, ...] = ()
     if isinstance(column, Words):
         if column.dates:
@@ -113,8 +113,8 @@ def _ground(column: Numbers | Words, rows: np.ndarray) -> Ground | None:
         if not 2 <= levels <= MOST_LEVELS:
             return None
     else:
-        there = column.values[rows][~gone]
-        distinct = np.unique(there)
+        present = column.values[rows][~gone]
+        distinct = np.unique(present)
         if 2 <= len(distinct) <= MOST_NUMBERS and not (distinct % 1).any():
             codes = np.where(gone, 0, np.searchsorted(distinct, column.values[rows]) + 1)
         elif BANDED.search(words):

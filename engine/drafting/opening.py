@@ -41,8 +41,8 @@ class Opener:
 
     def open(self, path: Path, encoding: str | None = None) -> RawTable:
         """As the loader reads it. MissingData, BadData."""
-        there = path.stat() if path.exists() else None
-        stamp = (str(path.absolute()), encoding, *((there.st_mtime_ns, there.st_size, there.st_ino) if there else ()))
+        status = path.stat() if path.exists() else None
+        stamp = (str(path.absolute()), encoding, *((status.st_mtime_ns, status.st_size, status.st_ino) if status else ()))
         if self.raw is None or stamp != self.stamp:
             self.raw, self.judged = None, None
             for known in (self.columns, self.spellings, self.looks):
@@ -51,11 +51,11 @@ class Opener:
             self.stamp = stamp
         return self.raw
 
-    def read(self, name: str, array: Any, where: str, asked: str | None, spelling: Spelling) -> Numbers | Words | Unreadable:
+    def read(self, name: str, array: Any, where: str, forced: str | None, spelling: Spelling) -> Numbers | Words | Unreadable:
         """As `read_column`, once for each way of reading."""
-        key = (name, asked, spelling)
+        key = (name, forced, spelling)
         if key not in self.columns:
-            self.columns[key] = read_column(name, array, where, asked, spelling)
+            self.columns[key] = read_column(name, array, where, forced, spelling)
         return self.columns[key]
 
     def spelling(self, missing: tuple[str, ...] = ()) -> Spelling:

@@ -24,7 +24,7 @@ ROWS = 2_000  # of a split that a draft uses
 
 def draft(place: Path, shown: str, title: str, name: str) -> Draft:
     """See `draft.draft`."""
-    homes, said = split_folders(place)
+    homes, notes = split_folders(place)
     count: Counter[str] = Counter()
     sample: list[Path] = []
     for home in homes or ("",):
@@ -86,18 +86,18 @@ def draft(place: Path, shown: str, title: str, name: str) -> Draft:
             ],
         ),
     ]  # fmt: skip
-    told = listed([f"{each} {n:,}" for each, n in classes.items()])
-    head = [f"{counted(total, 'picture')} of {len(classes)} classes in {Path(shown).name}: {told}",
+    listing = listed([f"{each} {n:,}" for each, n in classes.items()])
+    head = [f"{counted(total, 'picture')} of {len(classes)} classes in {Path(shown).name}: {listing}",
             "Made from the folder alone. Look first: subpop discover THIS; the whole way on a sliver: subpop run THIS --smoke"]  # fmt: skip
     why = f"the {len(classes)} folders are the classes" if not homes else f"the folders in {listed(list(homes))} are the classes"
     seen = Pictures(tuple(classes.items()), sizes, tuple(homes))
-    return Draft(shown, "image_folder", title, name, document(head, title, parts), None, why, notes=tuple(said), pictures=seen)
+    return Draft(shown, "image_folder", title, name, document(head, title, parts), None, why, notes=tuple(notes), pictures=seen)
 
 
 def _pictures(folder: Path) -> list[Path]:
     return sorted(
-        Path(here) / name
-        for here, _, names in os.walk(folder)
+        Path(parent) / name
+        for parent, _, names in os.walk(folder)
         for name in names
         if name.lower().endswith(PICTURES) and not name.startswith(".")
     )
@@ -107,16 +107,16 @@ def _sizes(files: list[Path]) -> tuple[int, str]:
     """The usual shorter side, and all sizes in words, of a sample of the files."""
     from PIL import Image
 
-    found = []
+    sizes = []
     for file in files[:: max(1, len(files) // SAMPLE)][:SAMPLE]:
         try:
             with Image.open(file) as picture:
-                found.append(picture.size)
+                sizes.append(picture.size)
         except Exception:  # told by the loader, with its name
             continue
-    if not found:
+    if not sizes:
         return 64, "of a size that could not be read"
-    found.sort(key=lambda size: size[0] * size[1])
-    least, most = found[0], found[-1]
+    sizes.sort(key=lambda size: size[0] * size[1])
+    least, most = sizes[0], sizes[-1]
     words = f"{least[0]}×{least[1]}" + ("" if least == most else f" to {most[0]}×{most[1]}")
-    return min(found[len(found) // 2]), words
+    return min(sizes[len(sizes) // 2]), words

@@ -107,12 +107,12 @@ class Drafting:
 
     def _leaks(self, named: dict[str, Any]) -> None:
         """How well each column that the last catalogue feeds alone tells the label, unless another question waits by then."""
-        found: dict[str, list[object]] = {}
+        leaks: dict[str, list[object]] = {}
         for name, leak in self.opener.leaks():
             if not self.idle():
                 return
-            found[name] = [round(leak.score, 4), leak.called, leak.why]
-        self.say({**named, "leaks": found})
+            leaks[name] = [round(leak.score, 4), leak.called, leak.why]
+        self.say({**named, "leaks": leaks})
 
 
 def main() -> None:

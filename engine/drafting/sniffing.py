@@ -73,13 +73,13 @@ def _require_pictures(path: Path) -> None:
             return
     except OSError as error:
         raise BadData(f"cannot be read: {error.strerror}", where=str(path), next="check the folder's permissions") from error
-    here = sorted(entry.name for entry in os.scandir(path) if entry.is_file())
-    tables = [name for name in here if may_be_read(Path(name))]
+    file_names = sorted(entry.name for entry in os.scandir(path) if entry.is_file())
+    tables = [name for name in file_names if may_be_read(Path(name))]
     if tables:
         raise BadData(
             "this is a folder, and it has no folders of pictures", where=str(path), next=f"give one file of it, as {path / tables[0]}"
         )
-    if any(name.lower().endswith(PICTURES) for name in here):
+    if any(name.lower().endswith(PICTURES) for name in file_names):
         raise BadData(
             "its pictures are in no folder of their class", where=str(path), next="put those of each class into a folder that is called so"
         )

@@ -65,9 +65,9 @@ def draft(place: Path, shown: str, title: str, name: str, label: str | None, ope
     notes = [*_notes(seen, raw, columns, chosen, place), *seen.notes]
     suspected = []
     if leaks and chosen is not None and text is None:
-        found = dict(opener.leaks())
-        seen = seen.with_leaks(found)
-        suspected = _leak_words(found)
+        scores = dict(opener.leaks())
+        seen = seen.with_leaks(scores)
+        suspected = _leak_words(scores)
         notes = [*suspected, *notes]
     ids = [each.name for each in seen.columns if each.use == "left out"]
     parts = [_dataset(kind, shown, chosen, text, split, guess, why, matched, size, seen, suspected, ids)]
@@ -95,24 +95,24 @@ def _matched(seen: Catalog, columns: Columns, y: np.ndarray, classes: Sequence[s
     free = [each.name for each in seen.columns if each.use == "feature" or (seen.kind == "text_table" and each.use == "left out")]
     open_to = [column for name in free if isinstance(column := columns[name], Numbers | Words)]
     small = [column for column in open_to if isinstance(column, Numbers) or len(column.levels) <= 50]
-    told = {leak.name for leak in leaks_of(small, y, classes, usable)} if classes else set()
+    leaking = {leak.name for leak in leaks_of(small, y, classes, usable)} if classes else set()
     aux = size.aux / max(1, len(usable))
-    return matching([column for column in small if column.name not in told], usable, aux, least_rows(size.aux))
+    return matching([column for column in small if column.name not in leaking], usable, aux, least_rows(size.aux))
 
 
 def _notes(seen: Catalog, raw: RawTable, columns: Columns, label: str | None, place: Path) -> list[str]:
     """What is left out and why, every column of it; which columns are the label in other words."""
-    said = (
+    notes = (
         [f"left out: {', '.join(f'{each.name!r} ({each.why})' for each in gone)}"]
         if (gone := [c for c in seen.columns if c.use == "left out"])
         else []
     )
     if label is not None and seen.kind == "table":
-        own = read_label(label, array_of(raw, label), str(place))
+        label_column = read_label(label, array_of(raw, label), str(place))
         fed = [column for each in seen.columns if each.use == "feature" and isinstance(column := columns[each.name], Numbers | Words)]
-        said += [f"{name!r} says the same as the label {label!r} in every row: dataset.drop = [{name!r}] leaves it out"
-                 for name in labels.same_as(own, fed)]  # fmt: skip
-    return said
+        notes += [f"{name!r} says the same as the label {label!r} in every row: dataset.drop = [{name!r}] leaves it out"
+                 for name in labels.same_as(label_column, fed)]  # fmt: skip
+    return notes
 
 
 def _leak_words(leaks: Mapping[str, Leak]) -> list[str]:

@@ -28,13 +28,15 @@ MODEL_ROWS = 2_000  # of train that a draft uses: an encoder takes its time
 
 def text_column(raw: RawTable, columns: dict[str, Numbers | Words | Unreadable], label: str | None) -> str | None:
     """The one column of free text, where there is one and little else to learn from; None for any other table."""
-    found = [(name, words) for name, column in columns.items() if name != label and isinstance(column, Words) and (words := _words(column))]
-    sure = [name for name, _ in found if CALLED_TEXT.fullmatch(name.lower())]
-    found = [(name, words) for name, words in found if words >= LEAST_WORDS or name in sure]
+    candidates = [
+        (name, words) for name, column in columns.items() if name != label and isinstance(column, Words) and (words := _words(column))
+    ]
+    sure = [name for name, _ in candidates if CALLED_TEXT.fullmatch(name.lower())]
+    candidates = [(name, words) for name, words in candidates if words >= LEAST_WORDS or name in sure]
     if len(sure) == 1:
         text = sure[0]
-    elif len(found) == 1:
-        text = found[0][0]
+    elif len(candidates) == 1:
+        text = candidates[0][0]
     else:
         return None
     others = [column for name, column in columns.items() if name not in (text, label) and isinstance(column, Numbers | Words)]
