@@ -81,35 +81,39 @@ def describe(dataset: Dataset, of_aux: np.ndarray, clusters: int) -> tuple[str, 
     order = generator(0, "describe").permutation(len(of_aux))
 
     def words(cluster: int, fewest: int, most: int, digits: int = 3) -> str:
-        mine = of_aux[order] == cluster
-        others = order[~mine][:OTHER_ROWS]
-        crowd = Crowd(order[mine][:CLUSTER_ROWS], others, others)
+        inside = of_aux[order] == cluster
+        others = order[~inside][:OTHER_ROWS]
+        crowd = Crowd(order[inside][:CLUSTER_ROWS], others, others)
         return in_words(traits, twice, settled, crowd, fewest, most, classes_first=pictures, digits=digits)
 
-    said = [words(cluster, FEWEST, MOST) for cluster in range(clusters)]
+    descriptions = [words(cluster, FEWEST, MOST) for cluster in range(clusters)]
     for digits in DIGITS:  # 1234.3 and 1234.4 read alike until more digits are said
-        closer = {cluster: words(cluster, FEWEST, MOST, digits) for cluster in range(clusters) if said.count(said[cluster]) > 1}
-        told = list(closer.values())
-        said = [closer[cluster] if told.count(closer.get(cluster, "")) == 1 else text for cluster, text in enumerate(said)]
+        closer = {
+            cluster: words(cluster, FEWEST, MOST, digits) for cluster in range(clusters) if descriptions.count(descriptions[cluster]) > 1
+        }
+        closer_texts = list(closer.values())
+        descriptions = [
+            closer[cluster] if closer_texts.count(closer.get(cluster, "")) == 1 else text for cluster, text in enumerate(descriptions)
+        ]
     for more in (MOST, MOST + 1, MOST + 2):
-        longer = {cluster: words(cluster, more, more) for cluster in range(clusters) if said.count(said[cluster]) > 1}
-        said = [longer.get(cluster, text) for cluster, text in enumerate(said)]
-    return numbered(said)
+        longer = {cluster: words(cluster, more, more) for cluster in range(clusters) if descriptions.count(descriptions[cluster]) > 1}
+        descriptions = [longer.get(cluster, text) for cluster, text in enumerate(descriptions)]
+    return numbered(descriptions)
 
 
-def numbered(said: list[str]) -> tuple[str, ...]:
+def numbered(texts: list[str]) -> tuple[str, ...]:
     """Equal descriptions told apart by "(1)", "(2)", ... in the order of their indices."""
-    count = Counter(said)
+    count = Counter(texts)
     taken = {text for text, n in count.items() if n == 1}
-    found, of = [], Counter[str]()
-    for text in said:
+    unique, of = [], Counter[str]()
+    for text in texts:
         name = text
         while count[text] > 1 and (name == text or name in taken):
             of[text] += 1
             name = f"{text} ({of[text]})"
         taken.add(name)
-        found.append(name)
-    return tuple(found)
+        unique.append(name)
+    return tuple(unique)
 
 
 def in_words(
@@ -127,25 +131,25 @@ def in_words(
 
     The cluster keeps all its rows from one condition to the next: each is said of the cluster, not of what the ones before it left of it.
     """
-    said: list[str] = []
+    conditions: list[str] = []
     left = list(range(len(traits)))
     if classes_first:
         assert traits[0].codes is not None
         words, named = class_mix(traits[0], crowd.ours)
-        said.append(words)
+        conditions.append(words)
         left = [other for other in left[1:] if not settled(0, other)]
         crowd = Crowd(crowd.ours, crowd.rest[np.isin(traits[0].codes[crowd.rest], named)], crowd.others)
-    while left and len(said) < most:
-        found = [(best, place) for place in left if (best := strongest(traits[place], twice, crowd, digits)) is not None]
-        if not found:
+    while left and len(conditions) < most:
+        candidates = [(best, place) for place in left if (best := strongest(traits[place], twice, crowd, digits)) is not None]
+        if not candidates:
             break
-        best, place = max(found, key=lambda pair: pair[0].nats)
-        if best.nats < (WORTH if len(said) >= fewest else HARDLY):
+        best, place = max(candidates, key=lambda pair: pair[0].nats)
+        if best.nats < (WORTH if len(conditions) >= fewest else HARDLY):
             break
-        said.append(best.words)
+        conditions.append(best.words)
         left = [other for other in left if other != place and not settled(place, other)]
         crowd = Crowd(crowd.ours, crowd.rest[best.holds], crowd.others)
-    return ", ".join(said) if said else "much like the whole"
+    return ", ".join(conditions) if conditions else "much like the whole"
 
 
 def class_mix(classes: Trait, ours: np.ndarray) -> tuple[str, list[int]]:
@@ -168,8 +172,8 @@ def class_mix(classes: Trait, ours: np.ndarray) -> tuple[str, list[int]]:
 
 def strongest(trait: Trait, twice: frozenset[str], crowd: Crowd, digits: int = 3) -> Condition | None:
     """The condition on one column that diverges most; None where none holds for enough of the cluster and for less of the rest."""
-    found = _ranges(trait, crowd, digits) if trait.values is not None else _levels(trait, twice, crowd)
-    return max(found, key=lambda condition: condition.nats, default=None)
+    conditions = _ranges(trait, crowd, digits) if trait.values is not None else _levels(trait, twice, crowd)
+    return max(conditions, key=lambda condition: condition.nats, default=None)
 
 
 def _levels(trait: Trait, twice: frozenset[str], crowd: Crowd) -> list[Condition]:
@@ -194,20 +198,20 @@ def _ranges(trait: Trait, crowd: Crowd, digits: int) -> list[Condition]:
     """Ranges that hold nine tenths of the cluster's rows, or all of them."""
     assert trait.values is not None
     ours = trait.values[crowd.ours]
-    there = ours[~np.isnan(ours)]
-    if len(there) < SUPPORT * len(ours):
+    present = ours[~np.isnan(ours)]
+    if len(present) < SUPPORT * len(ours):
         return _condition(f"{trait.name} {levels.MISSING}", trait.values, crowd, np.isnan)
     least, greatest = trait.ends
-    found = []
+    conditions = []
     for low_share, high_share in ((0.0, 0.9), (0.1, 1.0), (0.05, 0.95), (0.0, 1.0)):
-        low = float(np.quantile(there, low_share, method="lower"))
-        high = float(np.quantile(there, high_share, method="higher"))
+        low = float(np.quantile(present, low_share, method="lower"))
+        high = float(np.quantile(present, high_share, method="higher"))
         if low == least and high == greatest:
             continue
         open_below, open_above = low == least and low < high, high == greatest and low < high
         words = f"{trait.name} {levels.span(None if open_below else low, None if open_above else high, digits)}"
-        found += _condition(words, trait.values, crowd, partial(_within, low, high))
-    return found
+        conditions += _condition(words, trait.values, crowd, partial(_within, low, high))
+    return conditions
 
 
 def _within(low: float, high: float, values: np.ndarray) -> np.ndarray:
@@ -223,10 +227,10 @@ def _condition(words: str, column: np.ndarray, crowd: Crowd, holds: Callable[[np
     """
     ours, rest, others = (holds(column[rows]) for rows in (crowd.ours, crowd.rest, crowd.others))
     elsewhere = (rest.sum() + REST_PRIOR * (others.sum() + 0.5) / (len(others) + 1)) / (len(rest) + REST_PRIOR)
-    here = (ours.sum() + CLUSTER_PRIOR * elsewhere) / (len(ours) + CLUSTER_PRIOR)
-    if ours.mean() < SUPPORT or here <= elsewhere or elsewhere >= 1:
+    inside = (ours.sum() + CLUSTER_PRIOR * elsewhere) / (len(ours) + CLUSTER_PRIOR)
+    if ours.mean() < SUPPORT or inside <= elsewhere or elsewhere >= 1:
         return []
-    nats = here * np.log(here / elsewhere) + (1 - here) * np.log((1 - here) / (1 - elsewhere))
+    nats = inside * np.log(inside / elsewhere) + (1 - inside) * np.log((1 - inside) / (1 - elsewhere))
     return [Condition(words, rest, float(nats))]
 
 
@@ -255,6 +259,6 @@ def _between(trait: Trait, of_row: np.ndarray) -> float:
     """The share of a column's variance that lies between clusters; for levels, that of their codes."""
     raw = trait.codes if trait.values is None else trait.values
     assert raw is not None
-    there = ~np.isnan(raw)
-    values = raw[there].astype(np.float64)
-    return twins.between(values - values.mean(), of_row[there])
+    present = ~np.isnan(raw)
+    values = raw[present].astype(np.float64)
+    return twins.between(values - values.mean(), of_row[present])

@@ -77,8 +77,8 @@ def text(column: pd.Series) -> np.ndarray:
 
 def integral(values: np.ndarray) -> bool:
     """Whether every number that is there is whole."""
-    there = values[np.isfinite(values)]
-    return bool((there == np.floor(there)).all())
+    finite = values[np.isfinite(values)]
+    return bool((finite == np.floor(finite)).all())
 
 
 def number(value: float, digits: int = 3) -> str:

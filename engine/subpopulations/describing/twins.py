@@ -12,20 +12,21 @@ ROWS = 5_000  # looked at
 Column = tuple[np.ndarray, bool]  # [rows], float64 with NaN missing or int64 codes from 0; whether it is of numbers
 
 
-def settles(said: Column, other: Column) -> bool:
-    """Whether `other` is (nearly) a function of `said`.
+def settles(column: Column, other: Column) -> bool:
+    """Whether `other` is (nearly) a function of `column`.
 
     Two of numbers: |rank correlation|; one of each: the share of the ranks' variance between levels; two of levels: the share of the
-    other's entropy that `said` removes (Theil's U), which means nothing, and so is not asked, where `said` has a level for every few rows.
+    other's entropy that `column` removes (Theil's U). That means nothing where `column` has a level for every few rows, and is not asked
+    there.
     """
-    keep = np.ones(len(said[0]), dtype=bool)
-    for values, is_number in (said, other):
+    keep = np.ones(len(column[0]), dtype=bool)
+    for values, is_number in (column, other):
         if is_number:
             keep &= ~np.isnan(values)
     keep = np.flatnonzero(keep)[:ROWS]
     if len(keep) < 2:
         return False
-    (a, a_number), (b, b_number) = ((values[keep], is_number) for values, is_number in (said, other))
+    (a, a_number), (b, b_number) = ((values[keep], is_number) for values, is_number in (column, other))
     if a_number and b_number:
         a, b = _ranks(a), _ranks(b)
         spread = float(np.sqrt((a**2).sum() * (b**2).sum()))
@@ -33,17 +34,17 @@ def settles(said: Column, other: Column) -> bool:
     levels, numbers = (b, a) if a_number else (a, b)
     if a_number or b_number:
         return _few(levels) and between(_ranks(numbers), levels) >= SETTLED["variance"]
-    return _few(levels) and _information(said=a, other=b) >= SETTLED["information"]
+    return _few(levels) and _information(column=a, other=b) >= SETTLED["information"]
 
 
 def memory(columns: list[Column]) -> Callable[[int, int], bool]:
     """`settles` by position in `columns`, each pair worked out once."""
     known: dict[tuple[int, int], bool] = {}
 
-    def ask(said: int, other: int) -> bool:
-        if (said, other) not in known:
-            known[said, other] = settles(columns[said], columns[other])
-        return known[said, other]
+    def ask(column: int, other: int) -> bool:
+        if (column, other) not in known:
+            known[column, other] = settles(columns[column], columns[other])
+        return known[column, other]
 
     return ask
 
@@ -65,11 +66,11 @@ def between(centred: np.ndarray, codes: np.ndarray) -> float:
     return float((sums**2 / np.maximum(sizes, 1)).sum() / max(float((centred**2).sum()), 1e-300))
 
 
-def _information(said: np.ndarray, other: np.ndarray) -> float:
-    """Theil's U: 1 - H(other | said) / H(other); 0 where `other` is constant."""
+def _information(column: np.ndarray, other: np.ndarray) -> float:
+    """Theil's U: 1 - H(other | column) / H(other); 0 where `other` is constant."""
     whole = _entropy(np.bincount(other))
-    joint = _entropy(np.bincount(said * (int(other.max()) + 1) + other))
-    return 1 - (joint - _entropy(np.bincount(said))) / whole if whole > 0 else 0.0
+    joint = _entropy(np.bincount(column * (int(other.max()) + 1) + other))
+    return 1 - (joint - _entropy(np.bincount(column))) / whole if whole > 0 else 0.0
 
 
 def _entropy(counts: np.ndarray) -> float:

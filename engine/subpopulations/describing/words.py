@@ -42,10 +42,10 @@ def describe_texts(dataset: Dataset, of_aux: np.ndarray, clusters: int) -> tuple
     def said(cluster: int, count: int) -> str:
         return f"{mixes[cluster]}: {', '.join(words[cluster][:count])}" if words[cluster] else f"{mixes[cluster]}, much like the whole"
 
-    found = [said(cluster, SAID) for cluster in range(clusters)]
+    descriptions = [said(cluster, SAID) for cluster in range(clusters)]
     for count in range(SAID + 1, MOST + 1):
-        found = [said(cluster, count) if found.count(text) > 1 else text for cluster, text in enumerate(found)]
-    return numbered(found)
+        descriptions = [said(cluster, count) if descriptions.count(text) > 1 else text for cluster, text in enumerate(descriptions)]
+    return numbered(descriptions)
 
 
 def _mix(classes: Trait, ours: np.ndarray) -> str:
@@ -105,14 +105,14 @@ def _strongest(vocabulary: np.ndarray, count_W: np.ndarray, total_W: np.ndarray,
     here_W = (count_W + PRIOR * elsewhere_W) / (size + PRIOR)
     least = max(LEAST_SHARE * size, 2 if size > 3 else 1)
     score_W = np.where((count_W >= least) & (here_W >= LIFT * elsewhere_W), here_W * idf_W * np.log(here_W / elsewhere_W), 0.0)
-    found: list[str] = []
+    chosen: list[str] = []
     for place in np.argsort(-score_W, kind="stable")[: 4 * MOST]:
         word = str(vocabulary[place])
-        if score_W[place] <= 0 or len(found) == MOST:
+        if score_W[place] <= 0 or len(chosen) == MOST:
             break
-        if not any(_same(word, other) for other in found):
-            found.append(word)
-    return found
+        if not any(_same(word, other) for other in chosen):
+            chosen.append(word)
+    return chosen
 
 
 def _same(one: str, other: str) -> bool:
