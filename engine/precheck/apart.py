@@ -24,8 +24,8 @@ def check_apart(scenario: Scenario, data_dir: Path) -> None:
     """As `precheck.check_here`, in a child process. A child that fails by itself refuses nothing."""
     from engine.scenario.identity import dump
 
-    here = str(Path(__file__).resolve().parent.parent.parent)
-    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    root = str(Path(__file__).resolve().parent.parent.parent)
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     question = json.dumps({"toml": dump(scenario), "data": str(data_dir)})
     try:
         child = subprocess.run(

@@ -173,21 +173,21 @@ def _folder(scenario: Scenario, section: ImageFolderSection) -> None:
     if homes and scenario.attack.target_label not in RULES:
         train = [within[home] for home, split in homes.items() if split == "train"]
         _target_in_train(scenario, classes, [sum(names.get(name, 0) for names in train) for name in classes])
-    given: Iterable[str] = ()
+    annotations: Iterable[str] = ()
     if section.annotations_file is not None:
-        given = _annotated(section.annotations_file.expanduser())
-    _features(scenario, [*given, "class", *WORDS, "file"])
+        annotations = _annotated(section.annotations_file.expanduser())
+    _features(scenario, [*annotations, "class", *WORDS, "file"])
 
 
 def _class_folders(path: Path) -> dict[str, int]:
     """Folder of a class -> files in it, however deep, of those that have some. Hidden ones are passed over."""
-    found = {}
+    counts = {}
     for name in sorted(_names(path)):
         if not name.startswith(".") and (path / name).is_dir():
             files = sum(not file.startswith(".") for _, _, names in os.walk(path / name, followlinks=True) for file in names)
             if files:
-                found[name] = files
-    return found
+                counts[name] = files
+    return counts
 
 
 def _annotated(path: Path) -> list[str]:

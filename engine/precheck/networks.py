@@ -24,31 +24,31 @@ CONV_WIDTHS = (32, 32, 64, 64, 128, 128, 256)  # of `conv` below its last convol
 
 def vgg(depth: int) -> dict[str, tuple[int, ...]]:
     """The convolutional part of a VGG, as torchvision names it: "features.0.weight" -> (64, 3, 3, 3)."""
-    found: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     at, below = 0, 3
     for many, width in zip(VGG_BLOCKS[depth], VGG_WIDTHS, strict=True):
         for _ in range(many):
-            found[f"features.{at}.weight"], found[f"features.{at}.bias"] = (width, below, 3, 3), (width,)
+            shapes[f"features.{at}.weight"], shapes[f"features.{at}.bias"] = (width, below, 3, 3), (width,)
             at, below = at + 2, width  # a rectifier after each
         at += 1  # a pool
-    return found
+    return shapes
 
 
 def conv() -> dict[str, tuple[int, ...]]:
     """`conv` but for its last convolution, of which the classes decide."""
-    found: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     below = 3
     for number, width in enumerate(CONV_WIDTHS, 1):
-        found[f"features.conv{number}.weight"], found[f"features.conv{number}.bias"] = (width, below, 3, 3), (width,)
+        shapes[f"features.conv{number}.weight"], shapes[f"features.conv{number}.bias"] = (width, below, 3, 3), (width,)
         below = width
-    return found
+    return shapes
 
 
 def looks_like(shapes: Shapes) -> tuple[str, str] | None:
     """(what a file's tensors are of, the keys that say so): ("VGG11", "model.depth = 11"); None where nobody knows."""
     for depth in VGG_BLOCKS:
-        own = {name: shape for name, shape in shapes.items() if re.fullmatch(r"features\.\d+\.(weight|bias)", name)}
-        if own == vgg(depth):
+        convolutional = {name: shape for name, shape in shapes.items() if re.fullmatch(r"features\.\d+\.(weight|bias)", name)}
+        if convolutional == vgg(depth):
             return f"VGG{depth}", f'model.kind = "vgg", model.depth = {depth}'
     if shapes.get("features.conv1.weight") == (CONV_WIDTHS[0], 3, 3, 3):
         return "conv", 'model.kind = "conv"'
@@ -66,7 +66,7 @@ def looks_like(shapes: Shapes) -> tuple[str, str] | None:
 
 def _blocks(shapes: Shapes) -> Iterator[int]:
     for layer in range(1, 5):
-        yield len({found[1] for name in shapes if (found := re.match(rf"layer{layer}\.(\d+)\.conv1\.weight$", name))})
+        yield len({match[1] for name in shapes if (match := re.match(rf"layer{layer}\.(\d+)\.conv1\.weight$", name))})
 
 
 @cache
@@ -87,6 +87,6 @@ def _registered(file: Path) -> Iterator[str]:
     except (OSError, UnicodeDecodeError):
         return
     for part in parts:
-        given = re.match(r'(?:name=)?"(\w+)"', part)
-        if (found := given or re.search(r"^def (\w+)\(", part, re.MULTILINE)) is not None:
-            yield found[1]
+        named = re.match(r'(?:name=)?"(\w+)"', part)
+        if (match := named or re.search(r"^def (\w+)\(", part, re.MULTILINE)) is not None:
+            yield match[1]

@@ -70,9 +70,9 @@ def _safetensors(file: IO[bytes], size: int, where: str) -> Shapes:
     if len(head) < 8 or not 2 <= (length := struct.unpack("<Q", head)[0]) <= min(LARGEST_HEADER, size - 8):
         raise damaged
     try:
-        told = json.loads(file.read(length))
-        shapes = {name: tuple(map(int, entry["shape"])) for name, entry in told.items() if name != "__metadata__"}
-        end = max((int(entry["data_offsets"][1]) for name, entry in told.items() if name != "__metadata__"), default=0)
+        header = json.loads(file.read(length))
+        shapes = {name: tuple(map(int, entry["shape"])) for name, entry in header.items() if name != "__metadata__"}
+        end = max((int(entry["data_offsets"][1]) for name, entry in header.items() if name != "__metadata__"), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged from error
     if 8 + length + end != size:
@@ -193,12 +193,12 @@ def _made(called: object, arguments: Any) -> object:
     raise Cannot
 
 
-def _tensors(told: object, where: str) -> Shapes:
+def _tensors(content: object, where: str) -> Shapes:
     """The shapes by name, out of whatever dict they are kept in."""
     for key in WRAPPERS:
-        if isinstance(told, Mapping) and isinstance(told.get(key), Mapping):
-            told = told[key]
-    shapes = {str(name): t.shape for name, t in told.items() if isinstance(t, _Tensor)} if isinstance(told, Mapping) else {}
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    shapes = {str(name): t.shape for name, t in content.items() if isinstance(t, _Tensor)} if isinstance(content, Mapping) else {}
     if not shapes:
         raise BadData("holds no named tensors", where=where, next="save the model's state_dict()")
     return _bare(shapes)

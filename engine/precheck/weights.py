@@ -107,20 +107,20 @@ def _bert(section: BertSection) -> None:
     folder = Path(section.weights).expanduser()
     if not folder.is_dir():
         raise MissingData("there is no such folder", where=str(folder), next=f"check model.weights: a folder with {CONFIG} and {WHOLE}")
-    told = _config(folder / CONFIG)
+    config = _config(folder / CONFIG)
     shapes: Shapes = {}
     for file in _weight_files(folder):
         if not file.is_file():
             raise MissingData("there is no such file of weights", where=str(file), next="get the folder anew")
         shapes |= shapes_of(file) or {}
     words = next((shape for name, shape in shapes.items() if name.endswith("embeddings.word_embeddings.weight")), None)
-    said = (told.get("vocab_size"), told.get("hidden_size"))
-    if words is not None and told.get("model_type", "bert") == "bert" and None not in said and words != said:
-        what = f"does not fit its {CONFIG}: its table of tokens is {_x(words)}, for {said[0]} x {said[1]}"
+    expected = (config.get("vocab_size"), config.get("hidden_size"))
+    if words is not None and config.get("model_type", "bert") == "bert" and None not in expected and words != expected:
+        what = f"does not fit its {CONFIG}: its table of tokens is {_x(words)}, for {expected[0]} x {expected[1]}"
         raise BadData(what, where=str(folder / WHOLE), next="get both files anew, from one place")
-    layers = {int(found[1]) for name in shapes if (found := re.search(r"encoder\.layer\.(\d+)\.", name))}
-    many = told.get("num_hidden_layers")
-    if told.get("model_type", "bert") == "bert" and isinstance(many, int) and many > 0 and not set(range(many)) <= layers:
+    layers = {int(match[1]) for name in shapes if (match := re.search(r"encoder\.layer\.(\d+)\.", name))}
+    many = config.get("num_hidden_layers")
+    if config.get("model_type", "bert") == "bert" and isinstance(many, int) and many > 0 and not set(range(many)) <= layers:
         what = f"holds {len(layers)} layers of an encoder where its {CONFIG} asks for {many}"
         raise BadData(what, where=str(folder), next="give the weights of a BERT encoder, with the config.json that belongs to them")
 
@@ -128,16 +128,16 @@ def _bert(section: BertSection) -> None:
 def _config(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
-            told = json.loads(file.read(LARGEST_CONFIG))
+            config = json.loads(file.read(LARGEST_CONFIG))
     except FileNotFoundError as error:
         raise MissingData(
             "there is no such file", where=str(path), next=f"check model.weights: a folder with {CONFIG} and {WHOLE}"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise BadData(f"cannot be read ({error})", where=str(path), next="get the file anew") from error
-    if not isinstance(told, dict):
+    if not isinstance(config, dict):
         raise BadData("is not a model's configuration", where=str(path), next="get the file anew")
-    return told
+    return config
 
 
 def _weight_files(folder: Path) -> list[Path]:
