@@ -224,8 +224,8 @@ def _other(error: Exception, words: Sequence[str]) -> int:
             1 if full else 2,
         )
     log = _log_bug(words)
-    said = " ".join(f"{type(error).__name__}: {error}".split())
-    return _fail(f"this is a bug in subpop ({said[:200]}); please report it with the details in {log}", 1)
+    detail = " ".join(f"{type(error).__name__}: {error}".split())
+    return _fail(f"this is a bug in subpop ({detail[:200]}); please report it with the details in {log}", 1)
 
 
 def _stands_somewhere() -> bool:

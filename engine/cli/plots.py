@@ -68,15 +68,15 @@ def plot(
         [row] = with_tables(opened, [run])
         if subpopulation:
             _check(subpopulation, opened.table(row.id, "dose") if "dose" in opened.tables(row.id) else None, row.id)
-        found = plots_of_run(opened, row, None if name is None else (name,), subpopulations=subpopulation or None)
-    if not found:
+        drawn = plots_of_run(opened, row, None if name is None else (name,), subpopulations=subpopulation or None)
+    if not drawn:
         raise RequestError(
             f"it has nothing to draw yet ({row.state}, {row.victims_done} of {row.victims_total} victims)",
             where=f"run {row.id}",
             next="wait for its first victims, or resume it",
         )
     if one_file and out is not None and name is not None:
-        write(found[name], out)
+        write(drawn[name], out)
         cli_text.note(f"wrote {out}")
         return
     folder = out or Path()
@@ -84,7 +84,7 @@ def plot(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RequestError(f"cannot be made: {error.strerror}", where=str(folder), next="give another folder") from error
-    for path in write_all(found, folder, f"{row.id}-"):
+    for path in write_all(drawn, folder, f"{row.id}-"):
         cli_text.note(f"wrote {path}")
 
 
@@ -93,5 +93,5 @@ def _check(chosen: list[int], doses, run_id: str) -> None:  # type: ignore[no-un
     known = {} if doses is None else {row[0] for row in doses.rows}
     if wrong := [index for index in chosen if index not in known]:
         near = ", ".join(map(str, sorted(known)[:12]))
-        said = f"it attacked {near}{', ...' if len(known) > 12 else ''}" if known else "wait for its first victims"
-        raise RequestError(f"run {run_id} did not attack subpopulation {wrong[0]}", where="--subpopulation", next=said)
+        hint = f"it attacked {near}{', ...' if len(known) > 12 else ''}" if known else "wait for its first victims"
+        raise RequestError(f"run {run_id} did not attack subpopulation {wrong[0]}", where="--subpopulation", next=hint)

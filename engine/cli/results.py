@@ -68,8 +68,8 @@ def compare(
         if format_ is None and (out is None or str(out) == "-"):
             notes: tuple[str, ...] = ()
             for name in TABLES if table is None else (table,):
-                spec, rows, said = comparing.MADE[name](opened, ids)
-                notes = tuple(dict.fromkeys((*notes, *said)))
+                spec, rows, pairing_notes = comparing.MADE[name](opened, ids)
+                notes = tuple(dict.fromkeys((*notes, *pairing_notes)))
                 _show(spec, rows)
             for each in notes:
                 cli_text.line(f"- {each}")
@@ -123,14 +123,14 @@ def check(
         raise RequestError(f"{max_damage:g} is not a fraction", where="--max-damage", next="give a number from 0 to 1, as 0.1")
     with _store(store) as opened:
         [row] = with_tables(opened, [run])
-        found = verdict(opened, row, max_damage, k=k, alphas=tuple(alpha or ()))
-    for reason in found.reasons:
+        outcome = verdict(opened, row, max_damage, k=k, alphas=tuple(alpha or ()))
+    for reason in outcome.reasons:
         cli_text.line(f"failed: {reason}")
-    for remark in found.remarks:
+    for remark in outcome.remarks:
         cli_text.note(f"note: {remark}")
     for deviation in row.deviations:
         cli_text.note(f"not the paper's: {deviation}")
-    if not found.passed:
+    if not outcome.passed:
         raise typer.Exit(FAILED)
     cli_text.line(f"passed: no damage above {max_damage:g} is shown by run {row.id}")
 
@@ -162,8 +162,8 @@ def open_(
         row = opened.run(run_id)
     cli_text.line(run_id)
     cli_text.note(f"run {run_id} ({row.name}, {row.state}) is here: subpop export {run_id} --table worst --format md")
-    if said := versions.other_schedule(row.schedule):
-        cli_text.note(f"note: {said}")
+    if difference := versions.other_schedule(row.schedule):
+        cli_text.note(f"note: {difference}")
 
 
 def rename(run: RunArgument, name: Annotated[str, typer.Argument(metavar="NAME")], store: StoreOption = None) -> None:

@@ -66,11 +66,11 @@ def run(
         follow(opened, row.id, stop_on_interrupt=True)
 
 
-def default_name(given: str, scenario: Scenario) -> str:
+def default_name(source: str, scenario: Scenario) -> str:
     """A run is named after its preset or file, or after its data where those are others."""
     from engine.scenario import files, naming
 
-    return naming.run_name(Path(given).stem, files.text_of(given)[2], scenario.model_dump())
+    return naming.run_name(Path(source).stem, files.text_of(source)[2], scenario.model_dump())
 
 
 def runs(store: StoreOption = None, json: JsonOption = False) -> None:
@@ -281,12 +281,12 @@ def _read(spec: TableSpec, rows: Iterable[tuple[object, ...]], provenance: Mappi
     """A table on a terminal: the columns of its document, and what must be known of the run."""
     from engine.export.documents import caption, document
 
-    told = document(spec, rows)
+    doc = document(spec, rows)
     cli_text.line(caption(spec, provenance))
-    away = cli_text.readable(told.heads, told.left, told.rows)
-    for key, value in (*told.always, *((key, provenance[key]) for key in ("deviations", "notes") if key in provenance)):
+    away = cli_text.readable(doc.heads, doc.left, doc.rows)
+    for key, value in (*doc.always, *((key, provenance[key]) for key in ("deviations", "notes") if key in provenance)):
         cli_text.line(f"{key}: {value}")
-    more = f"{', '.join(told.heads[-away:])}: on a wider terminal, or --format md; " if away else ""
+    more = f"{', '.join(doc.heads[-away:])}: on a wider terminal, or --format md; " if away else ""
     cli_text.note(f"{more}every column and digit: --format csv, or a pipe")
 
 
@@ -312,8 +312,8 @@ def _contact_sheet(run: str, table: str | None, out: Path | None, store: Path | 
         raise RequestError("a contact sheet is a PNG", where="--contact-sheet", next="give a file with -o")
     with opened_store(store) as opened, cli_text.progress() as report:
         row = opened.find(run)
-        found = opened.discovery(row.id, bulk=True)
-        count = contact_sheet.write(row, found, datasets.data_dir(data), out, progress=report)
+        discovery = opened.discovery(row.id, bulk=True)
+        count = contact_sheet.write(row, discovery, datasets.data_dir(data), out, progress=report)
     cli_text.note(f"wrote {out}: {count} subpopulations")
 
 

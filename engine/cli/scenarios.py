@@ -29,9 +29,9 @@ def presets(data: DataOption = None, json: JsonOption = False) -> None:
     for preset in catalog():
         try:
             state = datasets.state(preset.dataset, root)
-            here, detail = state.here, state.detail
+            data_here, detail = state.here, state.detail
         except RequestError as error:  # a kind this version cannot load
-            here, detail = False, error.what
+            data_here, detail = False, error.what
         rows.append(
             {
                 "name": preset.name,
@@ -40,7 +40,7 @@ def presets(data: DataOption = None, json: JsonOption = False) -> None:
                 "model": preset.model,
                 "subpopulations": preset.subpopulations,
                 "reproduces": preset.reproduces or None,
-                "data_here": here,
+                "data_here": data_here,
                 "data": detail,
                 "weights": preset.weights,
                 "weights_here": preset.weights_state.here,
@@ -96,12 +96,12 @@ def discover(
     from engine.pipeline import order as pipeline
 
     with cli_text.progress() as report:
-        found = pipeline.discover(loaded, root, device=plain_device(loaded), log=cli_text.note, progress=report, with_poison=False)
-    for deviation in pipeline.deviations(loaded, found.dataset):
-        if deviation not in found.dataset.deviations:  # those were said with the rest about the data
+        discovery = pipeline.discover(loaded, root, device=plain_device(loaded), log=cli_text.note, progress=report, with_poison=False)
+    for deviation in pipeline.deviations(loaded, discovery.dataset):
+        if deviation not in discovery.dataset.deviations:  # those were said with the rest about the data
             cli_text.note(f"not the paper's: {deviation}")
     if json:
-        cli_text.data(found.subpopulations)
+        cli_text.data(discovery.subpopulations)
         return
     columns = ("subpopulation", "train", "aux", "test", "confidence", "accuracy", "target", "attacked", "description")
     rows = [
@@ -116,7 +116,7 @@ def discover(
             "yes" if s.attacked else f"no: {s.reason}",
             s.description,
         )
-        for s in found.subpopulations
+        for s in discovery.subpopulations
     ]
     cli_text.table(columns, rows, right=columns[:6])
 
@@ -152,8 +152,8 @@ def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | Non
     from engine.scenario.parse import load
     from engine.system import devices
 
-    given = [*(overrides or ()), *([f"compute.device={device}"] if device is not None else [])]
-    scenario = load(name, given, smoke, cli_text.note)
+    settings = [*(overrides or ()), *([f"compute.device={device}"] if device is not None else [])]
+    scenario = load(name, settings, smoke, cli_text.note)
     if scenario.compute.device != "auto":
         devices.resolve(scenario.compute.device)  # a GPU that is not here is a wrong request, not a failed run
     root = datasets.data_dir(data)

@@ -39,10 +39,10 @@ def follow(store: Store, run_id: str, *, stop_on_interrupt: bool) -> None:
     """
     from engine.runs import start as runs_
 
-    told = Told()
+    reported = Told()
     with _view() as view:
         try:
-            row = _until_end(store, run_id, view, told)
+            row = _until_end(store, run_id, view, reported)
         except KeyboardInterrupt:
             if not stop_on_interrupt:
                 raise Interrupted(f"no longer watching; run {run_id} goes on", next=f"subpop watch {run_id}") from None
@@ -50,7 +50,7 @@ def follow(store: Store, run_id: str, *, stop_on_interrupt: bool) -> None:
             cli_text.note("")  # the terminal has put ^C there
             cli_text.note(f"stopping run {run_id} (Ctrl-C again leaves at once); go on later with: subpop resume {run_id}")
             try:
-                row = _until_end(store, run_id, view, told)
+                row = _until_end(store, run_id, view, reported)
             except KeyboardInterrupt:
                 raise Interrupted(f"left; run {run_id} will stop by itself", next=f"subpop resume {run_id} goes on") from None
     if row.state == "failed":
@@ -72,17 +72,17 @@ class Told:
     failure: LogRow | None = None
 
 
-def _until_end(store: Store, run_id: str, view: View, told: Told) -> RunRow:
+def _until_end(store: Store, run_id: str, view: View, reported: Told) -> RunRow:
     missed_at: float | None = None
     while True:
         row = store.run(run_id)
         view.state(row)
-        for entry in store.log_rows(run_id, told.last_log):
-            told.last_log = entry.id
-            if told.failure is not None:
-                view.log(replace(told.failure, message=told.failure.message.partition("\nTraceback")[0]))
-            told.failure = entry if entry.level == "error" else None
-            if told.failure is None:
+        for entry in store.log_rows(run_id, reported.last_log):
+            reported.last_log = entry.id
+            if reported.failure is not None:
+                view.log(replace(reported.failure, message=reported.failure.message.partition("\nTraceback")[0]))
+            reported.failure = entry if entry.level == "error" else None
+            if reported.failure is None:
                 view.log(entry)
         if row.state in ENDED:
             return row
@@ -123,14 +123,14 @@ def _worst(store: Store, run_id: str) -> str:
     row = min((row for row in rows if row["alpha"] == most), key=lambda row: abs(row["k"] - HEADLINE_K))
     many = row.get("as_published_k") or row["k"]  # there may be fewer than k, and fewer with enough test rows
     fewest = f" (on {row['fewest_test_rows']} test rows each, or more)" if row.get("fewest_test_rows") is not None else ""
-    said = f"worst {many} at alpha {most:g}: damage {row['as_published']:z.3f} as published{fewest}, "
+    sentence = f"worst {many} at alpha {most:g}: damage {row['as_published']:z.3f} as published{fewest}, "
     if row["corrected"] is None:
-        return said + (f"not corrected ({row['note']})" if row["note"] else "not corrected")
+        return sentence + (f"not corrected ({row['note']})" if row["note"] else "not corrected")
     between = f" ({row['low']:z.3f} to {row['high']:z.3f})" if row["low"] is not None and row["high"] is not None else ""
     used = row.get("k_used") or many
     if row.get("on_eligible") is not None:  # a table of an older version has none
-        said += f"{row['on_eligible']:z.3f} among the {row['eligible']} of {row['attacked']} with enough test rows, "
-    return f"{said}{row['corrected']:z.3f} corrected{between}{f', of the worst {used} with enough test rows' if used != many else ''}"
+        sentence += f"{row['on_eligible']:z.3f} among the {row['eligible']} of {row['attacked']} with enough test rows, "
+    return f"{sentence}{row['corrected']:z.3f} corrected{between}{f', of the worst {used} with enough test rows' if used != many else ''}"
 
 
 # ---- views ----------------------------------------------------------------------------------------------------------
