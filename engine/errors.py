@@ -111,5 +111,5 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     known = list(known)
     if same := [k for k in known if k.casefold() == name.casefold()]:
         return same[0]
-    found = get_close_matches(name, known, n=1, cutoff=0.6)
-    return found[0] if found else None
+    matches = get_close_matches(name, known, n=1, cutoff=0.6)
+    return matches[0] if matches else None

@@ -55,8 +55,8 @@ class Run:
         from engine.tables.columns import MADE_AT_EXPORT, SPECS
 
         with Store.open(self.store, create=False) as opened:
-            there = opened.tables(self.id)
-        return tuple(name for name in SPECS if name in there or name in MADE_AT_EXPORT)
+            stored = opened.tables(self.id)
+        return tuple(name for name in SPECS if name in stored or name in MADE_AT_EXPORT)
 
     def __getitem__(self, table: str) -> pd.DataFrame:
         return self.table(table)
@@ -93,9 +93,9 @@ class Run:
 
         if name not in PLOTS:
             raise UnknownName("plot", name, PLOTS)
-        if (found := self.plots(subpopulations).get(name)) is None:
+        if (drawing := self.plots(subpopulations).get(name)) is None:
             raise RequestError("it has nothing to draw yet", where=f"run {self.id}, {name}", next="wait for its first victims")
-        return figure(found)
+        return figure(drawing)
 
     def again(self, subpopulations: Sequence[int], *overrides: str, fresh: bool = False, name: str | None = None, wait: bool = True) -> Run:
         """Attack these alone in a new run, which reuses victims of this one: run.again([3, 17], "evaluation.trials=6")."""

@@ -41,8 +41,8 @@ class System:
         """Of a scenario's keys, as TOML or as `Scenario.model_dump` has them; what is not said stands at the grammar's default."""
 
         def section(name: str) -> Mapping[str, Any]:
-            found = tree.get(name)
-            return found if isinstance(found, Mapping) else {}
+            value = tree.get(name)
+            return value if isinstance(value, Mapping) else {}
 
         model = section("model")
         hub = model.get("weights") == "hub" and model.get("kind") == "bert"
@@ -123,8 +123,8 @@ def published(reproduces: str | None, system: System | None) -> Published | None
 
     system: what the scenario really runs. Nothing of the paper's ever stands beside another system, whatever the scenario says of itself.
     """
-    found = named(reproduces)
-    return found if found is not None and system is not None and any(map(system.is_that, found.measured)) else None
+    record = named(reproduces)
+    return record if record is not None and system is not None and any(map(system.is_that, record.measured)) else None
 
 
 def named(reproduces: str | None) -> Published | None:

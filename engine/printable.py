@@ -30,7 +30,7 @@ def clean_lines(text: str) -> list[str]:
 
 def escaped(text: str) -> str:
     """JSON text with such characters as `\\u001b`: for who parses it the same data, for a terminal harmless."""
-    return UNSAFE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)
+    return UNSAFE.sub(lambda match: match[0] if match[0] == "\n" else f"\\u{ord(match[0]):04x}", text)
 
 
 def is_bytes(text: str) -> bool:

@@ -134,13 +134,13 @@ LISTS: dict[str, Any] = {"splits": SplitAccount, "files": FileAccount, "columns"
 
 def of_json(values: Mapping[str, Any]) -> DataAccount:
     """The account that `as_json` gave. Fields that this version does not know are dropped. KeyError, TypeError: one is missing."""
-    told = _known(DataAccount, values)
+    fields = _known(DataAccount, values)
     for name, part in PARTS.items():
-        if told.get(name) is not None:
-            told[name] = _made(part, told[name])
+        if fields.get(name) is not None:
+            fields[name] = _made(part, fields[name])
     for name, part in LISTS.items():
-        told[name] = tuple(_made(part, entry) for entry in told[name])
-    made: DataAccount = _made(DataAccount, told)
+        fields[name] = tuple(_made(part, entry) for entry in fields[name])
+    made: DataAccount = _made(DataAccount, fields)
     return made
 
 

@@ -53,8 +53,8 @@ def notes(account: DataAccount) -> list[Line]:
 
 def counted_notes(account: DataAccount) -> str:
     """How much there is to read of it: "2 warnings and 5 notes on the data"; "" where there is nothing."""
-    told = [_counted(len(found), noun) for found, noun in ((warnings(account), "warning"), (notes(account), "note")) if found]
-    return f"{' and '.join(told)} on the data" if told else ""
+    counts = [_counted(len(group), noun) for group, noun in ((warnings(account), "warning"), (notes(account), "note")) if group]
+    return f"{' and '.join(counts)} on the data" if counts else ""
 
 
 # ---- sizes ----------------------------------------------------------------------------------------------------------
@@ -100,27 +100,27 @@ def base_rate(account: DataAccount) -> str:
 def _texts(account: DataAccount) -> str:
     texts = account.texts
     assert texts is not None
-    told = f"{texts.fewest_words:,} to {texts.most_words:,} words, the median {texts.median_words:,}"
-    told += f"; the longest {texts.most_characters:,} characters"
+    sentence = f"{texts.fewest_words:,} to {texts.most_words:,} words, the median {texts.median_words:,}"
+    sentence += f"; the longest {texts.most_characters:,} characters"
     if texts.length:
-        told += f"; the model reads {texts.length:,} tokens of each, which cuts (or just fits) {texts.cut:,} of {texts.texts:,}"
-    return told
+        sentence += f"; the model reads {texts.length:,} tokens of each, which cuts (or just fits) {texts.cut:,} of {texts.texts:,}"
+    return sentence
 
 
 def repeated_lines(repeated: Repeated | None, test_rows: int, word: str = "row") -> list[str]:
     """What stands in two splits, where anything does: it tests memory, not the model."""
     if repeated is None:
         return []
-    told = []
+    lines = []
     if repeated.test_in_train:
         more = f", {repeated.relabelled:,} of them with another label there" if repeated.relabelled else ""
-        told.append(f"the same {repeated.what} in train: {_counted(repeated.test_in_train, f'test {word}')} of {test_rows:,}{more}")
+        lines.append(f"the same {repeated.what} in train: {_counted(repeated.test_in_train, f'test {word}')} of {test_rows:,}{more}")
     if repeated.aux_in_train or repeated.test_in_aux:
-        told.append(
+        lines.append(
             f"the same {repeated.what} as one of train: {_counted(repeated.aux_in_train, f'aux {word}')}; as one of aux: "
             f"{_counted(repeated.test_in_aux, f'test {word}')}"
         )
-    return told
+    return lines
 
 
 # ---- columns --------------------------------------------------------------------------------------------------------
@@ -129,24 +129,24 @@ def repeated_lines(repeated: Repeated | None, test_rows: int, word: str = "row")
 def by_use(account: DataAccount) -> Iterator[Line]:
     """Columns by what became of them, each named, however many."""
     for use, words in USES.items():
-        found = [column for column in account.columns if column.use == use]
-        if found:
-            told = ", ".join(repr(column.name) + (f" ({more})" if (more := details(column)) else "") for column in found)
-            yield Line(words if len(found) == 1 else f"{words} ({len(found):,})", told)
+        columns = [column for column in account.columns if column.use == use]
+        if columns:
+            names = ", ".join(repr(column.name) + (f" ({more})" if (more := details(column)) else "") for column in columns)
+            yield Line(words if len(columns) == 1 else f"{words} ({len(columns):,})", names)
 
 
 def details(column: ColumnAccount) -> str:
     """What is to be said of one column beside its use; "" where that is all."""
-    told = [column.why] if column.why else []
+    parts = [column.why] if column.why else []
     if column.levels:
-        told.append(_counted(column.levels, "level"))
+        parts.append(_counted(column.levels, "level"))
     if column.features > 1 or (column.use == "one_hot" and column.features != column.levels):
-        told.append(_counted(column.features, "feature"))
+        parts.append(_counted(column.features, "feature"))
     if column.missing:
-        told.append(f"missing in {_counted(column.missing, 'row')}")
+        parts.append(f"missing in {_counted(column.missing, 'row')}")
     if column.leak is not None:
-        told.append(f"LABEL LEAKAGE? balanced accuracy alone {column.leak:.2f}")
-    return ", ".join(told)
+        parts.append(f"LABEL LEAKAGE? balanced accuracy alone {column.leak:.2f}")
+    return ", ".join(parts)
 
 
 def column_rows(account: DataAccount) -> list[tuple[str, str, str]]:

@@ -120,17 +120,17 @@ class LastLayerStack:
         a_BNW = a_VHRW[:, :, :shared].permute(2, 0, 1, 3).reshape(shared, victims * heads, width)
         clean, z_BNW = self._attend(rows.x_BTW, rows.real_BT, a_BNW, rows.kept)
         sum_BN = None if clean.kept_GNT is None else clean.kept_GNT.sum(-1)
-        own, z_VHRW, sum_VHR = None, z_BNW.view(shared, victims, heads, width).permute(1, 2, 0, 3), None
+        attended, z_VHRW, sum_VHR = None, z_BNW.view(shared, victims, heads, width).permute(1, 2, 0, 3), None
         if sum_BN is not None:
             sum_VHR = sum_BN.view(shared, victims, heads).permute(1, 2, 0)
         if (poison := rows.poison) is not None:
             victim_Q, row_Q = poison.victim_Q, poison.place_Q + shared
-            own, z_QHW = self._attend(poison.x_QTW, poison.real_QT, a_VHRW[victim_Q, :, row_Q], poison.kept)
+            attended, z_QHW = self._attend(poison.x_QTW, poison.real_QT, a_VHRW[victim_Q, :, row_Q], poison.kept)
             z_VHRW = torch.cat([z_VHRW, z_VHRW.new_zeros(victims, heads, poison.places, width)], 2)
             z_VHRW[victim_Q, :, row_Q] = z_QHW
-            if sum_VHR is not None and own.kept_GNT is not None:
+            if sum_VHR is not None and attended.kept_GNT is not None:
                 sum_VHR = torch.cat([sum_VHR, sum_VHR.new_zeros(victims, heads, poison.places)], 2)
-                sum_VHR[victim_Q, :, row_Q] = own.kept_GNT.sum(-1)
+                sum_VHR[victim_Q, :, row_Q] = attended.kept_GNT.sum(-1)
         # values, of the weighted sums of states
         z_VHRW = z_VHRW.contiguous()
         bias_VH1D = self.tensors[VALUE + 1].view(victims, heads, 1, -1)
@@ -147,7 +147,7 @@ class LastLayerStack:
         last_VRW = hidden_VRW if rows.kept is None else self._drop(hidden_VRW.clone(), rows, 2)
         logits_VRO = self._dense(len(self.tensors) - 2, last_VRW)
         done = _Pass(
-            clean, own, first_VRW, q_VHRD, z_VHRW, sum_VHR, context_VRW, norm_1, inner_VRI, act_VRI, norm_2, pooled_VRW, last_VRW
+            clean, attended, first_VRW, q_VHRD, z_VHRW, sum_VHR, context_VRW, norm_1, inner_VRI, act_VRI, norm_2, pooled_VRW, last_VRW
         )  # fmt: skip
         return done, logits_VRO
 

@@ -96,7 +96,7 @@ class AutoEncoder(SoftmaxModel):
     @contextlib.contextmanager
     def _reading(self, note: Callable[[Tensor], None]) -> Iterator[None]:
         """Within it, note is given what the classifier reads."""
-        hook = self._made.module.get_submodule(self._made.classifier).register_forward_pre_hook(lambda _, given: note(given[0]))
+        hook = self._made.module.get_submodule(self._made.classifier).register_forward_pre_hook(lambda _, inputs: note(inputs[0]))
         try:
             yield
         finally:

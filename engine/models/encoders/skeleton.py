@@ -217,13 +217,13 @@ def _watched(made: Skeleton, config: Any, tokens_BT: Tensor, classes: int) -> di
     ]
     try:
         with torch.no_grad():
-            found = module(**made.inputs(tokens_BT), output_hidden_states=True)
+            outputs = module(**made.inputs(tokens_BT), output_hidden_states=True)
     finally:
         for hook in hooks:
             hook.remove()
-    logits = found.logits
-    makers = [n for n, (given, out) in linears.items() if given.dim() == 2 and out.shape == logits.shape and out.equal(logits)]
-    states = found.hidden_states
+    logits = outputs.logits
+    makers = [n for n, (fed, out) in linears.items() if fed.dim() == 2 and out.shape == logits.shape and out.equal(logits)]
+    states = outputs.hidden_states
     width = int(states[-1].shape[-1]) if states else 0
     flat = bool(states) and len(states) > 1 and tuple(states[-2].shape) == (*tokens_BT.shape, width)
     other, longer = tokens_BT.clone(), torch.cat([tokens_BT, torch.full_like(tokens_BT[:, :1], -1)], 1)
