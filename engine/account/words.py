@@ -136,7 +136,7 @@ def by_use(account: DataAccount) -> Iterator[Line]:
 
 
 def details(column: ColumnAccount) -> str:
-    """What is to be said of one column beside its use; "" where that is all."""
+    """What one column holds beside its use, in words; "" where there is nothing to add."""
     parts = [column.why] if column.why else []
     if column.levels:
         parts.append(_counted(column.levels, "level"))

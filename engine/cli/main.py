@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None, *, open_app: Callable[[Path | N
     open_app: what runs where no command is given, or a file in its place; it stands above this package and so is handed down.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if sys.stdout is None:  # started with its output closed: what is said goes nowhere
+    if sys.stdout is None:  # started with its output closed: what is printed goes nowhere
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

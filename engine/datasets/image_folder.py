@@ -85,7 +85,7 @@ def _path(section: ImageFolderSection) -> Path:
 
 
 def split_folders(path: Path) -> tuple[dict[str, str], list[str]]:
-    """Folder (below `path`) -> split, where the folder has train and test folders; empty where its folders are classes. What is to be said.
+    """Folder (below `path`) -> split, where the folder has train and test folders; empty where its folders are classes. Notes.
 
     Validation is the test set where there is no other, and left out beside one. A split's folder may hold one folder of its own name.
     """

@@ -36,7 +36,7 @@ def split_named(word: str) -> str | None:
 
 
 def held_out(named: dict[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Words and their splits, with validation settled: it is test where there is no other, and left out beside one. What is said of it."""
+    """Words and their splits, with validation settled: it is test where there is no other, and left out beside one. Notes on it."""
     validation = [word for word, split in named.items() if split == VALIDATION]
     if not validation:
         return named, []
@@ -77,7 +77,7 @@ def split_by_fraction(y: np.ndarray, fractions: Sequence[float], seed: int) -> t
 
 
 def aux_of_train(train: np.ndarray, y: np.ndarray, fractions: Sequence[float], seed: int) -> tuple[np.ndarray, np.ndarray, str]:
-    """Train divided into train and aux by their fractions, stratified by y[train]: int [rows] each, and what is to be said."""
+    """Train divided into train and aux by their fractions, stratified by y[train]: int [rows] each, and how, in words."""
     share = fractions[0] / (fractions[0] + fractions[1])
     kept, aux = (train[rows] for rows in split_by_fraction(y[train], (share, 1 - share), seed))
     return kept, aux, f"aux is {1 - share:.0%} of train, stratified"

@@ -1,4 +1,4 @@
-"""One's own table, CSV, JSON Lines or Parquet: a label column, the rest found by type. What was done to it is said, in notes."""
+"""One's own table, CSV, JSON Lines or Parquet: a label column, the rest found by type. The notes say how it was read."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def state(section: TableSection | None, data_dir: Path) -> DataState:
 
 
 def _columns(section: TableSection, raw: RawTable, spelling: Spelling, labelled: np.ndarray) -> _Chosen:
-    """Which columns serve as what, and what there is to say."""
+    """Which columns serve as what, and notes."""
     uses, notes = uses_of(section, raw, spelling, labelled)
     readable = [(use, use.column) for use in uses if not isinstance(use.column, Unreadable)]
     fed = [column for use, column in readable if use.fed and not use.left_out]

@@ -1,4 +1,4 @@
-"""One's own texts in a CSV, JSON Lines or Parquet file: a column of texts, a column of labels. What was done to it is said, in notes."""
+"""One's own texts in a CSV, JSON Lines or Parquet file: a column of texts, a column of labels. The notes say how it was read."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def state(section: TextTableSection | None, data_dir: Path) -> DataState:
 
 
 def _texts(name: str, raw: RawTable) -> tuple[np.ndarray, list[str]]:
-    """The texts as they are, object [rows], "" where there is none; what is to be said. BadData where the column holds something else."""
+    """The texts as they are, object [rows], "" where there is none; notes. BadData where the column holds something else."""
     import numpy as np
     import pyarrow as pa
 
@@ -111,7 +111,7 @@ def _columns(
 ) -> tuple[dict[str, np.ndarray], list[ColumnAccount], list[str]]:
     """Frame columns [rows of the file]: annotations, and facts about the texts where no annotation has their name.
 
-    Beside them what became of every column but text and label, and what is to be said.
+    Beside them what became of every column but text and label, and notes.
     """
     import numpy as np
 
@@ -122,7 +122,7 @@ def _columns(
         column = read_column(name, array_of(raw, name), str(raw.path), spelling=Spelling(missing=section.missing_words))
         if isinstance(column, Unreadable):
             raise BadData(f"column {name!r} {column.why}", where=str(raw.path), next="take it out of dataset.annotations")
-        notes += column.said
+        notes += column.notes
         if isinstance(column, Words):
             notes += alike_notes(f"levels of {name!r}", level_counts(column.codes, column.levels))
         annotations.append(column)

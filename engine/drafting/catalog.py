@@ -32,7 +32,7 @@ FORMATS = {"csv": "csv", "parquet": "parquet", "json lines": "json lines"}
 
 
 def under(path: str, text: str, folder: Path, opener: Opener) -> Catalog:
-    """The file's columns under a scenario, whose TOML may be half right: what is wrong in its [dataset] is told, and the rest holds.
+    """The file's columns under a scenario, whose TOML may be half right: what is wrong in its [dataset] is listed, and the rest holds.
 
     MissingData, BadData where the file cannot be read at all. folder: what a relative path is seen from.
     """
@@ -157,7 +157,7 @@ def _check_others(section: Any, raw: RawTable) -> None:
 def _uses(
     section: TableSection, raw: RawTable, opener: Opener, labelled: np.ndarray
 ) -> tuple[TableSection, list[Used], list[str], list[str]]:
-    """The loader's judgement; a column that cannot be what it is forced to be is told, and judged as if it were not."""
+    """The loader's judgement; a column that cannot be what it is forced to be is reported, and judged as if it were not."""
     spelling = opener.spelling(section.missing_words)
     faults = []
     for name in (*section.numeric, *section.categorical):

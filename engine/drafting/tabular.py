@@ -1,4 +1,4 @@
-"""The draft of a table, or of a table of texts: label, what is matched on, what is told before it is run."""
+"""The draft of a table, or of a table of texts: label, columns to match on, notes before it is run."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from engine.rows import RunRow
 
 Records = list[dict[str, Any]]
 NAMED = 5
-LEVELS = (0.1, 0.2)  # damages of which the price is told
+LEVELS = (0.1, 0.2)  # damages whose price in points is given
 SURE_TRIALS = 10
 WIDE = 0.2  # of an interval: more trials would tell more
 FEW = 30  # test rows: of a smaller subpopulation one row more or less makes a damage of .03, and it is named as the cheapest last

@@ -14,7 +14,7 @@ Records = list[dict[str, Any]]
 
 
 def chapter(compare: tuple[Row, ...], worst: tuple[Row, ...], notes: tuple[str, ...]) -> Iterator[str]:
-    """Lines of Markdown from the rows of `compare` and of `compare_worst`, and from what is said of both."""
+    """Lines of Markdown from the rows of `compare` and of `compare_worst`, and from the notes on both."""
     pairs, worsts = records(COMPARISONS["compare"], compare), records(COMPARISONS["compare_worst"], worst)
     yield "## The runs compared"
     yield ""

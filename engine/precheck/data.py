@@ -50,7 +50,7 @@ def check(scenario: Scenario, data_dir: Path) -> None:
 
 
 def _is_there(section: ColumnKeys | ImageFolderSection, data_dir: Path) -> None:
-    """A file or folder of one's own. What is no file is told as that, what is not there with the nearest name in its folder."""
+    """A file or folder of one's own. The error says if it is no file, or names the nearest name in its folder."""
     from engine.datasets.tables.formats import is_pipe_or_device
 
     path = section.path.expanduser()

@@ -23,7 +23,7 @@ def explain(errors: Iterable[Mapping[str, Any]], raw: Mapping[str, object], sche
     for error in errors:
         loc = _untagged(tuple(error["loc"]), schema)
         path, value = _trim((*loc, "kind") if error["type"].startswith("union_tag") else loc, raw)
-        if error["type"] == "too_short" and value:  # none of its items is right, which is told of each
+        if error["type"] == "too_short" and value:  # none of its items is right, and each has an error of its own
             continue
         if error["type"] == "extra_forbidden":
             messages.setdefault(path, unknown(path, schema, raw))

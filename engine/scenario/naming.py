@@ -61,7 +61,7 @@ def title_of(tree: Mapping[str, Any]) -> str:
 
 
 def run_name(source: str, before: str, tree: Mapping[str, Any]) -> str:
-    """What a run is called where nobody says: after its preset or file (`source`), or after its data where it is another system than that.
+    """The name of a run that was given none: after its preset or file (`source`), or after its data where it is another system than that.
 
     before: the text that the scenario was made from, as TOML; tree: its keys as it is run.
     """

@@ -60,7 +60,7 @@ class Parts:
 
 
 def not_finite(rows: int, about: str = "") -> RequestError:
-    """What is said of so many rows that no cluster can be formed of."""
+    """The error about rows that no cluster can be formed of."""
     return RequestError(
         f"{about}{rows:,} rows have features that are not finite numbers",
         where="subpopulations",

@@ -86,7 +86,7 @@ FEW_ROWS = "an interval needs two test rows"
 class Both:
     """Two runs whose subpopulations are matched. at, others_at: indices of the one and of the other, place by place.
 
-    told      paired differences of those at `places` of the match, or None where no trial can be matched; why: then, in words
+    paired    paired differences of those at `places` of the match, or None where no trial can be matched; why: then, in words
     """
 
     baseline: str
@@ -95,9 +95,9 @@ class Both:
     two: Figures
     at: tuple[int, ...]
     others_at: tuple[int, ...]
-    told: Between | None
+    paired: Between | None
     why: Mapping[int, str]  # place -> why it is not paired
-    places: tuple[int, ...]  # those that are, in the order of `told`
+    places: tuple[int, ...]  # those that are, in the order of `paired`
     same: bool  # nothing differs that moves a victim
 
 
@@ -151,15 +151,15 @@ def _pair(both: Both, alpha: float, place: int) -> dict[str, Any]:
     missing = [name for name, side in zip(("other", "baseline"), sides, strict=True) if side[3] is None]
     if missing:
         return row | {"note": ONE_HAS_IT.format(missing[0])}
-    if both.told is not None and place in both.places:
-        at = both.told.alphas.index(alpha), both.places.index(place)
-        if matched := int(both.told.trials_AM[at]):
-            row |= {"matched": matched, "difference": cell(both.told.difference_AM[at])}
-            if both.same and both.told.alike_AM[at]:  # no estimate, so no interval: it is 0
+    if both.paired is not None and place in both.places:
+        at = both.paired.alphas.index(alpha), both.places.index(place)
+        if matched := int(both.paired.trials_AM[at]):
+            row |= {"matched": matched, "difference": cell(both.paired.difference_AM[at])}
+            if both.same and both.paired.alike_AM[at]:  # no estimate, so no interval: it is 0
                 return row | {"note": SAME}
-            low, high = cell(both.told.low_AM[at]), cell(both.told.high_AM[at])
+            low, high = cell(both.paired.low_AM[at]), cell(both.paired.high_AM[at])
             note = None if low is not None else FEW_TRIALS if matched < 2 else FEW_ROWS
-            return row | {"low": low, "high": high, "p": cell(both.told.p_AM[at]), "note": note}
+            return row | {"low": low, "high": high, "p": cell(both.paired.p_AM[at]), "note": note}
     difference, low, high = mover(sides[1][:3], sides[0][:3])
     why = both.why.get(place, NO_TRIAL) if sides[0][3] and sides[1][3] else None  # nothing to pair yet
     return row | {"matched": 0, "difference": difference, "low": low, "high": high, "note": why}

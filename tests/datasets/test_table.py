@@ -268,7 +268,7 @@ def test_a_few_stray_words_are_missing_and_many_make_it_words() -> None:
     few = column(*map(str, range(98)), "n.a.", "unknown")
     assert isinstance(few, Numbers)
     assert few.missing.sum() == 2
-    assert "2 values ('n.a.', 'unknown')" in few.said[0]
+    assert "2 values ('n.a.', 'unknown')" in few.notes[0]
     many = column("1", "2", "a", "b")
     assert isinstance(many, Words)
     assert many.levels == ("1", "2", "a", "b")
@@ -289,7 +289,7 @@ def test_dates_as_numbers_are_days() -> None:
     days = column("1970-01-02", "0001-01-01", "1970-01-01T12:00", "soon", None, "1969-12-31", forced="number")
     assert isinstance(days, Numbers)
     assert np.array_equal(days.values, [1, -719162, 0.5, np.nan, np.nan, -1], equal_nan=True)
-    assert "not a date, and taken as missing: 1 value" in days.said[1]
+    assert "not a date, and taken as missing: 1 value" in days.notes[1]
 
 
 # ---- Parquet --------------------------------------------------------------------------------------------------------

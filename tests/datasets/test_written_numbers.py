@@ -50,7 +50,7 @@ def test_money_per_cent_units_and_signs(written: tuple[str, ...], numbers: list[
     found = read(*written)
     assert isinstance(found, Numbers)
     assert np.allclose(found.values, numbers)
-    assert said in "\n".join(found.said)
+    assert said in "\n".join(found.notes)
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_one_order_of_day_and_month_for_a_column(written: tuple[str, ...], days:
     assert isinstance(found, Numbers)
     wanted = [(pd.Timestamp(day) - pd.Timestamp(0)).total_seconds() / 86_400 for day in days]
     assert np.allclose(found.values, wanted)
-    assert said in found.said[0]
+    assert said in found.notes[0]
 
 
 def test_a_date_of_the_other_order_is_missing_and_said_never_turned_round() -> None:
     found = read("25.01.2021", "13.02.2021", "01.13.2021", "02.03.2021", "2021-13-01", forced="number")
     assert isinstance(found, Numbers)
     assert np.isnan(found.values).tolist() == [False, False, True, False, True]
-    assert "not a date, and taken as missing: 2 values ('01.13.2021', '2021-13-01')" in found.said[1]
+    assert "not a date, and taken as missing: 2 values ('01.13.2021', '2021-13-01')" in found.notes[1]
 
 
 @pytest.mark.parametrize("word", ["NuLL", "unknown", "-", "n.a.", "N/A", "#DIV/0!", "Not available", "\\N", "<NA>", "--"])
@@ -166,7 +166,7 @@ def test_a_code_is_a_column_padded_to_one_width(name: str, written: list[str], c
     assert isinstance(found, Words if code else Numbers)
     if isinstance(found, Numbers):
         assert found.values.tolist() == [float(v) for v in written]
-        assert "dataset.categorical keeps codes" in found.said[0]
+        assert "dataset.categorical keeps codes" in found.notes[0]
 
 
 def test_missing_in_a_column_that_is_cut_is_a_group(tmp_path: Path) -> None:

@@ -25,11 +25,11 @@ def readable(name: str) -> str:
 
 @dataclass
 class Leftovers:
-    """Files that are not used: reason -> how many, and the first names. said: what there is to say of those that are."""
+    """Files that are not used: reason -> how many, and the first names. used: notes on those that are."""
 
     count: dict[str, int] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
-    said: tuple[str, ...] = ()
+    used: tuple[str, ...] = ()
 
     def add(self, why: str, name: str) -> None:
         self.count[why] = self.count.get(why, 0) + 1

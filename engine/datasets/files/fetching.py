@@ -1,7 +1,7 @@
 """Files of official archives: found, checked against their checksum, downloaded where the network allows.
 
 A download is written beside its place under another name and moved there only once its checksum is right, so that a file
-under its own name is whole. What cannot be had is said with its name, where to get it and where to put it.
+under its own name is whole. The error for a file that cannot be had names it, where to get it and where to put it.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ FILE = "file"
 
 
 def read_annotations(path: Path, names: Sequence[str]) -> tuple[dict[str, np.ndarray], str, tuple[str, ...], tuple[ColumnAccount, ...]]:
-    """Column name -> values [pictures]; the file's checksum; what is to be said; what became of each column.
+    """Column name -> values [pictures]; the file's checksum; notes; what became of each column.
 
     names: the pictures' paths below their folder.
 
@@ -68,7 +68,7 @@ def read_annotations(path: Path, names: Sequence[str]) -> tuple[dict[str, np.nda
                 notes.append(f"{path.name}: column {name!r} {values.why}, left out")
                 accounts.append(ColumnAccount(name, "left_out", why=values.why))
                 continue
-            notes += values.said
+            notes += values.notes
             columns[name] = _spread(values, rows)
             gone = int((rows < 0).sum()) + int(values.missing[rows[rows >= 0]].sum())
             levels = len(values.levels) if isinstance(values, Words) else 0

@@ -111,7 +111,7 @@ def _spool(source: Source, size: int, progress: Progress, pixels: Any, traits: A
     content = sha256()
     for name, digest in sorted(digests):
         content.update(f"{name}\0".encode(errors="surrogateescape") + digest)
-    return {"names": names, "size": size, "left": left.count, "left_names": left.names, "said": left.said, "content": content.hexdigest(),
+    return {"names": names, "size": size, "left": left.count, "left_names": left.names, "said": left.used, "content": content.hexdigest(),
             "resized": resized, "squeezed": squeezed}  # fmt: skip
 
 

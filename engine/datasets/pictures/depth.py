@@ -47,7 +47,7 @@ Scales = dict[str, Scale]
 
 
 def scales_of(paths: Iterable[Path], formats: tuple[str, ...], most_pixels: int) -> tuple[Scales, tuple[str, ...]]:
-    """The scale of each deep kind among the picture files, and what is to be said. Files that cannot be read are passed over."""
+    """The scale of each deep kind among the picture files, and notes. Files that cannot be read are passed over."""
     import numpy as np
     from PIL import Image as Images
 

@@ -100,7 +100,7 @@ class FolderOfPictures:
         scales: Scales = {}
         if self.deep:
             paths = (self.path / path for path, size, _ in self.files if 0 <= size <= MOST_BYTES)
-            scales, left.said = scales_of(paths, FORMATS, MOST_PIXELS)
+            scales, left.used = scales_of(paths, FORMATS, MOST_PIXELS)
         return decode(self._members(left), size, left, scales)
 
     def _members(self, left: Leftovers) -> Iterator[Member]:

@@ -33,14 +33,14 @@ MOST_PERSONS = 20  # different names of persons that may still be categories
 
 @dataclass(frozen=True)
 class Numbers:
-    """A column of numbers: float64 [rows], NaN where missing. said: what was done to read it so; gone: words read as missing -> rows.
+    """A column of numbers: float64 [rows], NaN where missing. notes: what was done to read it so; gone: words read as missing -> rows.
 
     form: how the file writes them: "number", "money", "per cent", "date", "duration", or their unit ("months").
     """
 
     name: str
     values: np.ndarray
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     gone: Mapping[str, int] = field(default_factory=dict)
     form: str = "number"
 
@@ -58,7 +58,7 @@ class Words:
     name: str
     codes: np.ndarray
     levels: tuple[str, ...]
-    said: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     dates: bool = False
     gone: Mapping[str, int] = field(default_factory=dict)
 

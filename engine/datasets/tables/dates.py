@@ -17,7 +17,7 @@ LATEST_SHORT_YEAR = 68  # "68" is 2068, "69" is 1969, as in POSIX
 
 
 def days(name: str, cells: Distinct) -> tuple[np.ndarray, list[str]]:
-    """Days since 1970, float64 [rows], NaN for what is missing or no date; what there is to say."""
+    """Days since 1970, float64 [rows], NaN for what is missing or no date; notes."""
     import numpy as np
     import pandas as pd
     from pyarrow import compute

@@ -84,7 +84,7 @@ Feature = NumberFeature | WordFeature
 def fit(
     columns: Sequence[Numbers | Words], train: np.ndarray, max_categories: int, standard: bool
 ) -> tuple[tuple[Feature, ...], list[str]]:
-    """Features of the columns, learnt from the train rows (int [n]), and what there is to say of them."""
+    """Features of the columns, learnt from the train rows (int [n]), and notes on them."""
     features: list[Feature] = []
     notes: list[str] = []
     for column in columns:

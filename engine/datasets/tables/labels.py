@@ -1,4 +1,4 @@
-"""The label column of one's own file into classes; what is odd about them is said."""
+"""The label column of one's own file into classes, with notes on what is odd about them."""
 
 from __future__ import annotations
 

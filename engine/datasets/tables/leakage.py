@@ -68,7 +68,7 @@ def scores_of(columns: Sequence[Numbers | Words], y: np.ndarray, classes: Sequen
 
 
 def leak_notes(leaks: Sequence[Leak]) -> list[str]:
-    """One line a column, to be said loudly, with the way to leave it out."""
+    """One warning a column, with the key that leaves it out."""
     return [
         f"LABEL LEAKAGE? {leak.name!r} alone tells the label with balanced accuracy {leak.score:.2f} on held-out rows"
         f"{f' ({leak.why})' if leak.why else ''}: is it known only after the outcome? dataset.drop = [{leak.name!r}] leaves it out"

@@ -37,11 +37,11 @@ TIMES = {"": 1.0, "k": 1e3, "tsd": 1e3, "m": 1e6, "mn": 1e6, "mio": 1e6, "b": 1e
 
 @dataclass
 class _Read:
-    """What the distinct values come to. fits: Arrow truths [distinct]; values: float64 [distinct]; said, form: how they were read."""
+    """What the distinct values come to. fits: Arrow truths [distinct]; values: float64 [distinct]; notes, form: how they were read."""
 
     fits: Any
     values: np.ndarray
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     form: str = "number"
 
 
@@ -68,7 +68,7 @@ def numbers_in(name: str, cells: Distinct, at_least: float, decimal: str | None 
     if read is None or not cells.rows(read.fits) or cells.rows(read.fits) < (LEAST if at_least else 0.0) * cells.present:
         return None
     stray = compute.invert(read.fits)
-    notes = read.said
+    notes = read.notes
     if strays := cells.rows(stray):
         examples = [shortened(value) for value in compute.filter(cells.values, stray).slice(0, 3).to_pylist()]
         notes.append(f"{name!r}: not a number, and taken as missing: {counted(strays, 'value')} ({', '.join(map(repr, examples))})")
@@ -119,7 +119,7 @@ def _undecorated(name: str, cells: Distinct, plain: Any, bare: Any, decimal: str
 
 
 def _parsed(name: str, cells: Distinct, number: Any, decimal: str | None) -> tuple[Any, np.ndarray, list[str]]:
-    """Unsigned numbers by one decimal mark: which fit, float64 [distinct], and what there is to say."""
+    """Unsigned numbers by one decimal mark: which fit, float64 [distinct], and notes."""
     import pyarrow as pa
     from pyarrow import compute
 

@@ -145,7 +145,7 @@ def _from_text(name: str, text: Any, where: str, forced: str | None, spelling: S
 
 
 def _coded(name: str, text: Any) -> tuple[bool, list[str]]:
-    """Whether the digits of a column are codes, padded with zeros to one width, and what there is to say where only few are padded."""
+    """Whether the digits of a column are codes, padded with zeros to one width, and a note where only few are padded."""
     from pyarrow import compute
 
     zeros = compute.filter(text, compute.fill_null(compute.starts_with(text, "0"), False))  # far fewer than all, mostly

@@ -40,7 +40,7 @@ class Used:
 def uses_of(
     section: TableSection, raw: RawTable, spelling: Spelling, labelled: np.ndarray, read: Read = read_column
 ) -> tuple[list[Used], list[str]]:
-    """Every column but those whose role the scenario settles (label, split, drop), in the file's order; what there is to say.
+    """Every column but those whose role the scenario settles (label, split, drop), in the file's order; notes.
 
     labelled: bool [rows], those that have a label. An annotation that is also forced to a type is fed as well.
     """
@@ -55,7 +55,7 @@ def uses_of(
         if isinstance(column, Unreadable):
             uses.append(Used(column, left_out=column.why))
             continue
-        notes += column.said
+        notes += column.notes
         if isinstance(column, Words) and len(column.levels) <= MOST_LEVELS:
             notes += alike_notes(f"levels of {name!r}", level_counts(column.codes, column.levels))
         annotated = name in section.annotations

@@ -100,7 +100,7 @@ def _reviews(path: Path, table: pa.Table, checksum: str) -> Reviews:
 
 
 def _read(path: Path, files: list[tuple[str, int, int]], progress: Progress) -> pa.Table:
-    """name and text of every review, sorted; what is to be said and a checksum of the content in the schema's metadata."""
+    """name and text of every review, sorted; notes and a checksum of the content in the schema's metadata."""
     import pyarrow as pa
 
     left = Leftovers()

@@ -54,7 +54,7 @@ def facts_of(text: str, label: str, classes: int, columns: Sequence[ColumnAccoun
 
 
 def long_texts(texts: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
-    """What is to be said of texts of which any model reads only the beginning; `names` are what to call each."""
+    """Notes on texts of which any model reads only the beginning; `names` are what to call each."""
     long = [name for name, text in zip(names, texts, strict=True) if len(text) > LONG]
     return (
         (f"longer than {LONG:,} characters, of which a model reads the beginning: {counted(len(long), 'text')} ({some(long)})",)

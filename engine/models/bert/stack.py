@@ -38,7 +38,7 @@ class _Pass:
     """What the backward pass needs of the forward one. R rows a victim: the clean ones, then its poison's places."""
 
     clean: _Attended
-    own: _Attended | None
+    poison: _Attended | None
     first_VRW: Tensor  # [CLS] states
     q_VHRD: Tensor
     z_VHRW: Tensor  # weighted sums of states
@@ -244,10 +244,10 @@ class LastLayerStack:
         d_sum_BN = None if d_sum_VHR is None else d_sum_VHR[:, :, :shared].permute(2, 0, 1).reshape(shared, victims * heads)
         da_BNW = _attend_back(done.clean, dz_BNW, d_sum_BN)
         da_VHRW = da_BNW.view(shared, victims, heads, width).permute(1, 2, 0, 3)
-        if done.own is not None and (poison := rows.poison) is not None:
+        if done.poison is not None and (poison := rows.poison) is not None:
             at = (poison.victim_Q, slice(None), poison.place_Q + shared)
             da_VHRW = torch.cat([da_VHRW, da_VHRW.new_zeros(victims, heads, poison.places, width)], 2)
-            da_VHRW[at] = _attend_back(done.own, dz_VHRW[at], None if d_sum_VHR is None else d_sum_VHR[at])
+            da_VHRW[at] = _attend_back(done.poison, dz_VHRW[at], None if d_sum_VHR is None else d_sum_VHR[at])
         # the keys' weights (their biases have no gradient: softmax cancels them) and the queries
         da_NRW = da_VHRW.contiguous().flatten(0, 1)
         torch.bmm(done.q_VHRD.flatten(0, 1).transpose(1, 2), da_NRW, out=self.grads[KEY].view(victims * heads, -1, width))

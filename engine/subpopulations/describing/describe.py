@@ -87,7 +87,7 @@ def describe(dataset: Dataset, of_aux: np.ndarray, clusters: int) -> tuple[str, 
         return in_words(traits, twice, settled, crowd, fewest, most, classes_first=pictures, digits=digits)
 
     descriptions = [words(cluster, FEWEST, MOST) for cluster in range(clusters)]
-    for digits in DIGITS:  # 1234.3 and 1234.4 read alike until more digits are said
+    for digits in DIGITS:  # 1234.3 and 1234.4 read alike until more digits are written
         closer = {
             cluster: words(cluster, FEWEST, MOST, digits) for cluster in range(clusters) if descriptions.count(descriptions[cluster]) > 1
         }
@@ -129,7 +129,7 @@ def in_words(
     """The conditions that tell the cluster from the rest, strongest first. classes_first: the first trait is the class, said before them.
     digits: of numbers that are not whole.
 
-    The cluster keeps all its rows from one condition to the next: each is said of the cluster, not of what the ones before it left of it.
+    The cluster keeps all its rows from one condition to the next: each describes all of it, not the rows that those before it left.
     """
     conditions: list[str] = []
     left = list(range(len(traits)))
