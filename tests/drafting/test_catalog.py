@@ -40,10 +40,11 @@ def agrees(seen: Catalog, leaks: set[str], loaded: Dataset) -> None:
         assert [n for _, n in seen.classes] == np.bincount(y, minlength=len(loaded.classes)).tolist()
     called = {match[1] for text in loaded.deviations if (match := re.match(r"LABEL LEAKAGE\? '(.+?)' alone", text))}
     assert leaks == called
-    told = " ".join(loaded.notes)
+    left_out = {each.name: each.why for each in loaded.facts.columns if each.use == "left_out"}
+    assert left_out.keys() == {each.name for each in seen.columns if each.use == "left out"}
     for each in seen.columns:
-        if each.use == "left out" and each.why != "in dataset.drop":
-            assert each.why.split(";")[0] in told or "more" in told or loaded.kind == "text_table", (each.name, each.why)
+        if each.use == "left out" and loaded.kind == "table":
+            assert each.why.split(";")[0] in left_out[each.name], (each.name, each.why)
 
 
 def _of(column: str, feature: str) -> bool:

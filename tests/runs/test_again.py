@@ -281,7 +281,7 @@ def test_another_model_is_trained_anew(store: Store) -> None:
 
 def test_another_target_label_reuses_the_clean_victims_alone(store: Store) -> None:
     parent = parent_run(store)
-    child, fake = carried_out(store, parent, [1], "attack.target_label=no")
+    child, fake = carried_out(store, parent, [1], "attack.target_label=least_likely")
     assert all(spec.arm == "poisoned" for spec in trained(fake))
     assert f"of run {parent} the clean victims alone are reused: another attack makes other poison" in said(store, child)
     assert "reused 3 victims" in said(store, child)

@@ -133,10 +133,10 @@ def published_trial(world: World, trial: int) -> Trial:
     inits = [own_init(model, seed, trial, v) for v in range(len(poison))]
     order = partial(own_order, seed, trial)
     cpu = torch.device("cpu")
-    if isinstance(model, models.Mlp):
+    if isinstance(model, Mlp):
         params = [t.params for t in train_published(model, inits, data, poison, recipe, order)]
         return Trial.of(world, trial, list(predict(model, params, found.dataset.test.x, cpu, torch.float32)))
-    assert isinstance(model, models.Network)
+    assert isinstance(model, Network)
     predictions = []
     for v, job in enumerate(poison):
         fit: Trained = train_published_pictures(model, inits[v], data, job, recipe, order, seed=seed, trial=trial, victim=v)
