@@ -144,6 +144,10 @@ class SubpopApp(Session):
         self.theme = names[(at + 1) % len(names)]
         self.notify(f"theme {self.theme}", timeout=2)
 
+    def action_help_quit(self) -> None:
+        """ctrl+c, which Textual answers with markup of its own."""
+        self.notify("q leaves, ctrl+q where one types; runs go on", timeout=4)
+
     async def action_quit(self) -> None:
         self.exit(0)
 

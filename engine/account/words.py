@@ -140,7 +140,7 @@ def details(column: ColumnAccount) -> str:
     parts = [column.why] if column.why else []
     if column.levels:
         parts.append(_counted(column.levels, "level"))
-    if column.features > 1 or (column.use == "one_hot" and column.features != column.levels):
+    if column.features != (column.levels if column.use == "one_hot" else min(column.features, 1)):
         parts.append(_counted(column.features, "feature"))
     if column.missing:
         parts.append(f"missing in {_counted(column.missing, 'row')}")

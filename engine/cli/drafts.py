@@ -44,6 +44,7 @@ def columns(file: FileArgument, label: LabelOption = None, json: JsonOption = Fa
     As `subpop init FILE` would use them. different: values that are told apart. Below a column why it is left out, or that it alone tells
     the label, which is suspicious. --json has the whole: levels, cuts, and for each column how well it alone tells the label.
     """
+    from engine.datasets.wording import counted
     from engine.drafting.draft import draft
     from engine.drafting.looks import as_json
     from engine.errors import RequestError
@@ -55,7 +56,7 @@ def columns(file: FileArgument, label: LabelOption = None, json: JsonOption = Fa
     if json:
         cli_text.data({**as_json(seen), "label": made.label, "label_why": made.label_why, "candidates": made.candidates})
         return
-    cli_text.line(f"{Path(file).name}: {seen.rows:,} rows, {len(seen.columns)} columns, read as {seen.format}")
+    cli_text.line(f"{Path(file).name}: {counted(seen.rows, 'row')}, {counted(len(seen.columns), 'column')}, read as {seen.format}")
     cli_text.line(label_line(made))
     print_columns(seen)
     for note in made.notes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from engine.drafting import sniffing
 from engine.drafting.looks import Draft
 from engine.drafting.opening import Opener
-from engine.errors import RequestError
+from engine.errors import MissingData, RequestError, nearest
 from engine.printable import name_of
 
 SIGNS = re.compile(r"[\s_.+-]+")
@@ -26,6 +27,7 @@ def draft(
     """
     typed = str(path)
     place = (folder or Path()) / Path(typed).expanduser()
+    _require(place, typed)
     sort = sniffing.sniff(place)
     if sort == "scenario":
         raise RequestError("is a scenario already", where=typed, next=f"subpop run {typed}")
@@ -38,6 +40,24 @@ def draft(
             raise RequestError("pictures have no label column: their folders are the classes", where=typed, next="take --label out")
         return pictures.draft(place, shown, title, name)
     return tabular.draft(place, shown, title, name, label, opener or Opener(), leaks)
+
+
+def _require(place: Path, given: str) -> None:
+    """MissingData, with the nearest name of the folder, where there is nothing at the place; what cannot be looked at is told later."""
+    try:
+        place.stat()
+    except FileNotFoundError as error:
+        try:
+            beside = nearest(place.name, (each for each in os.listdir(place.parent) if not each.startswith(".")))
+        except OSError:
+            beside = None
+        if beside == place.name:
+            raise MissingData("is a link to a file that is not there", where=given, next="give the file itself") from error
+        advice = f"did you mean {os.path.join(os.path.dirname(given), beside)!r}?" if beside else "check the path"
+        looked_from = "" if place.is_absolute() else f" (looked for from {Path.cwd()})"
+        raise MissingData(f"there is no such file{looked_from}", where=given, next=advice) from error
+    except (OSError, ValueError):
+        return
 
 
 def title_of(path: Path) -> str:

@@ -17,6 +17,7 @@ from engine.drafting.words import Key, Part, document
 from engine.errors import BadData
 
 MOST_CLASSES = 256
+DEEPEST = 8  # folders in folders that are looked into for the classes
 SAMPLE = 60  # pictures of which the size is looked at
 SIDES = (32, 64, 96, 128)
 ROWS = 2_000  # of a split that a draft uses
@@ -36,7 +37,9 @@ def draft(place: Path, shown: str, title: str, name: str) -> Draft:
     classes = {name: rows for name, rows in sorted(count.items()) if rows}
     if not 2 <= len(classes) <= MOST_CLASSES:
         have = f"pictures of one class only ({next(iter(classes))!r})" if len(classes) == 1 else f"{len(classes)} folders with pictures"
-        raise BadData(f"has {have}", where=shown, next=f"it needs 2 to {MOST_CLASSES} folders, one a class, with pictures in each")
+        below = None if homes else _classes_below(place)
+        inside = f"; those in {Path(shown) / below} may be the classes: give that folder" if below else ""
+        raise BadData(f"has {have}", where=shown, next=f"it needs 2 to {MOST_CLASSES} folders, one a class, with pictures in each{inside}")
     total = sum(classes.values())
     train = int(total * SPLIT[0])
     rows = ROWS if train > ROWS else None
@@ -94,13 +97,29 @@ def draft(place: Path, shown: str, title: str, name: str) -> Draft:
     return Draft(shown, "image_folder", title, name, document(head, title, parts), None, why, notes=tuple(notes), pictures=seen)
 
 
+def _classes_below(place: Path) -> Path | None:
+    """The folder, seen from the place, that has several folders with pictures where all above it hold one folder each, as archives do."""
+    at = place
+    for _ in range(DEEPEST):
+        folders = [each for each in at.iterdir() if each.is_dir() and not each.name.startswith(".")]
+        if len(folders) != 1:
+            return at.relative_to(place) if at != place and sum(bool(_pictures(each)) for each in folders) > 1 else None
+        at = folders[0]
+    return None
+
+
 def _pictures(folder: Path) -> list[Path]:
     return sorted(
         Path(parent) / name
-        for parent, _, names in os.walk(folder)
+        for parent, _, names in os.walk(folder, onerror=_refuse)
         for name in names
         if name.lower().endswith(PICTURES) and not name.startswith(".")
     )
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be looked into would be a class that is not there; the loader refuses it as well."""
+    raise BadData(f"cannot be read: {error.strerror}", where=str(error.filename), next="check the folder's permissions") from error
 
 
 def _sizes(files: list[Path]) -> tuple[int, str]:

@@ -69,6 +69,21 @@ def test_kinds_of_leaks() -> None:
     assert told["event"].score == pytest.approx(0.925, abs=0.02)
 
 
+def test_a_small_file_with_few_of_a_class_is_judged_too() -> None:
+    """Sixteen positives of 500: an amount that each of them has and nobody else is said, and one of most of them; one of nine is not."""
+    rng = np.random.default_rng(2)
+    y = np.zeros(500, np.int64)
+    y[rng.choice(500, 16, replace=False)] = 1
+    recovered = np.where(y == 1, rng.integers(10, 900, 500), 0)
+    most = np.where((y == 1) & (np.cumsum(y) <= 10), recovered, 0)
+    few = np.where((y == 1) & (np.cumsum(y) <= 9), recovered, 0)
+    columns = [numbers("recovered", recovered), numbers("most", most), numbers("few", few), words("team", rng.choice(list("abcdef"), 500))]
+    assert {leak.name for leak in found_in(columns, y)} == {"recovered", "most"}
+    [told] = found_in([numbers("recovered", recovered)], y)
+    assert told.score == 1, "each amount stands in one row: they are judged as a range"
+    assert told.why == "where it is not 0, 100.0% are 'c1', 100% of that class"
+
+
 def test_a_rare_class_is_judged_by_its_own_size() -> None:
     """Of 5 % positives: a zero that says "no" in 99 % of rows is no news; what belongs to positives alone is."""
     rng, y = outcomes(20_000, 0.05)

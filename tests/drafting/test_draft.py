@@ -277,6 +277,10 @@ def refused() -> dict[str, tuple[Callable[[Path], object], str]]:
         ),
         "one class": (lambda path: _one_class(path), "pictures of one class only"),
         "lines no objects": (lambda path: path.write_text('{"a": 1}\n3\n'), "line 2 holds '3', which is no object"),
+        "nearly the name": (lambda path: (path.parent / "mine2").touch(), "mine2'?"),
+        "a link to nothing": (lambda path: path.symlink_to("gone"), "is a link to a file that is not there"),
+        "links in a circle": (lambda path: path.symlink_to(path.name), "its links lead in a circle"),
+        "an archive's folder": (lambda path: own_files.faces(path / "a" / "b", 2), "a/b may be the classes: give that folder"),
         "a JSON array": (lambda path: path.write_text('[{"a": 1}]\n'), "this is a JSON array"),
         "zero bytes": (lambda path: path.write_bytes(b"a,b\n\0\0,1\n1,2\n"), "this is not text"),
         "a picture": (lambda path: path.with_suffix(".png").write_bytes(b"\x89PNG\r\n"), "there is no such file"),
@@ -307,6 +311,28 @@ def test_what_no_scenario_can_be_made_of_is_refused_in_words(what: str, tmp_path
         draft(path)
     assert told in str(error.value)
     assert error.value.next
+
+
+def test_an_array_printed_over_lines_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('[\n  {"a": 1},\n  {"a": 2}\n]\n')
+    with pytest.raises(BadData, match="this is a JSON array, not JSON Lines"):
+        draft(tmp_path / "a.jsonl")
+
+
+def test_a_class_that_cannot_be_looked_into_is_not_taken_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of one class of three refuses; root may look into all, so the refusal is the system's call's."""
+    for kind in ("cat", "dog", "fox"):
+        own_files.faces(tmp_path / "x" / kind, 2)
+    look = os.scandir
+
+    def refuse(path: str | os.PathLike[str]) -> object:
+        if Path(path).name == "fox":
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(BadData, match="fox: cannot be read: Permission denied"):
+        draft(tmp_path / "x")
 
 
 def test_a_toml_is_a_scenario_already(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ from joblib import Parallel, delayed
 from scipy import stats
 from sklearn.neural_network import MLPClassifier
 
-from engine.models import build as models
+from engine.models.dense.mlp import Mlp
+from engine.models.networks.network import Network
 from engine.pipeline import order as pipeline
 from engine.pipeline.order import Discovery
 from engine.rows import StackPlan, Subpopulation, VictimSpec

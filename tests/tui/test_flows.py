@@ -353,7 +353,7 @@ async def test_discovery_is_shown_as_it_comes_and_a_failure_in_words(app: Subpop
         screen._answered({"progress": ["confidence, fold 3 of 5", 0.48]})
         assert "48 %  confidence, fold 3 of 5" in screen.query_one("#subject", Lines).lines[-1].plain
         found = [{**vars(s), "class_mix": dict(s.class_mix)} for s in worlds.subpopulations(12)]
-        screen._answered({"found": found, "deviations": ["a sliver"]})
+        screen._answered({"found": found, "deviations": ["a sliver"], "about": worlds.ABOUT})
         await settled(pilot)
         assert len(table(app, "subpopulations").model.rows) == 12
         assert "a sliver" in screen.query_one("#subject", Lines).lines[1].plain

@@ -15,6 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from engine import versions
+from engine.account.data import ColumnAccount, DataAccount, FileAccount, SplitAccount
 from engine.rows import Membership, Subpopulation, Table, class_mix_words
 from engine.store import Store
 from engine.system.processes import identity
@@ -33,6 +35,16 @@ kind = "mlp"
 [subpopulations]
 kind = "cluster_match"
 """
+
+ABOUT = DataAccount(
+    "adult",
+    ("<=50K", ">50K"),
+    tuple(SplitAccount(name, 100, (76, 24)) for name in ("train", "aux", "test")),
+    (FileAccount("adult.data", "md5:5d7c39d7b8804f071cdd1f2a7c460872"),),
+    57,
+    (ColumnAccount("age", "number", 1), ColumnAccount("race", "one_hot", 5, 5), ColumnAccount("income", "label", levels=2)),
+    versions.READING,
+).as_json()  # what the process that holds the data says of them
 
 
 def describe(index: int) -> str:

@@ -45,14 +45,18 @@ class PlanScreen(ModeScreen):
         self.listed: dict[str, presets.Listed] = {}
         self.table = self.query_one(LiveTable)
         self.table.focus()
-        self.call_after_refresh(self.action_reload)
+        self.call_after_refresh(self._list)
 
     def on_screen_resume(self) -> None:
         if self.is_mounted and getattr(self, "listed", None):
-            self.action_reload()
+            self._list()
 
     def action_reload(self) -> None:
-        """Read the presets and the state of their data again."""
+        """Read the presets and the state of their data again, and say so: what is read may look as it did."""
+        self._list()
+        self.notify("presets and their data looked at again", timeout=2)
+
+    def _list(self) -> None:
         self.listed = {item.preset.name: item for item in presets.listed(self.host.data_dir, self.host.settings.get("drafts", {}))}
         spec, rows = presets.table_of(self.listed.values())
         if spec is not self.table.spec:
@@ -142,7 +146,7 @@ class PlanScreen(ModeScreen):
         if item := self.chosen:
             from tui.dialogs.fetch import FetchDialog
 
-            self.host.push_screen(FetchDialog(item.preset.dataset), lambda _: self.action_reload())
+            self.host.push_screen(FetchDialog(item.preset.dataset), lambda _: self._list())
 
 
 def weights_fact(preset: Preset) -> Fact:

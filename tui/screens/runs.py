@@ -217,6 +217,7 @@ class RunsScreen(RunActions):
         for feed in self.feeds:
             feed.frozen = frozen
         self.query_one("#damage", TablePane).title = "Damage (held, z goes on)" if frozen else "Damage"
+        self.notify("the tables are held as they are; z goes on" if frozen else "the tables follow the run again", timeout=2)
         self._follow()
 
     def action_other_run(self, by: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import gzip
 import stat
 import zlib
@@ -74,7 +75,8 @@ def _first_bytes(path: Path) -> bytes:
     except IsADirectoryError as error:
         raise BadData("this is a folder", where=str(path), next="set dataset.path to one CSV or Parquet file") from error
     except OSError as error:
-        raise BadData(f"cannot be read: {error.strerror}", where=str(path), next="check the file's permissions") from error
+        advice = "its links lead in a circle; give the file itself" if error.errno == errno.ELOOP else "check the file's permissions"
+        raise BadData(f"cannot be read: {error.strerror}", where=str(path), next=advice) from error
     if not start:
         raise BadData("the file is empty", where=str(path), next="it needs a header row and rows of data")
     return start

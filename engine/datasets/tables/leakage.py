@@ -27,6 +27,7 @@ MOST_LEVELS = 1_000
 BETTER = 50.0  # a value belongs to a class where the odds against it are this many times smaller than they are without the value
 COVERS = 0.5  # and it covers so much of the class
 LEAST_OF_VALUE = 20  # rows
+LEAST_OF_PURE = LEAST_OF_CLASS  # rows that will do where each is of the one class: a file of 500 rows may have 16 positives
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,9 @@ def _bins(column: Numbers | Words, rows: np.ndarray) -> tuple[np.ndarray, list[s
         return place[codes], [*(repr(shortened(column.levels[k])) for k in kept), "", "missing"]
     values = column.values[rows]
     present = values[~np.isnan(values)]
-    distinct = np.unique(present)
-    if len(distinct) <= MOST_BINS:
+    distinct, rows_of = np.unique(present, return_counts=True)
+    # Values of fewer rows than folds are in no other fold: where most are such, as amounts in a small file, ranges tell more.
+    if len(distinct) <= MOST_BINS and (rows_of < FOLDS).sum() <= MOST_CODES:
         names = [f"{v:g}" if v == 0 or len(distinct) <= MOST_CODES else "" for v in distinct]
         return np.where(np.isnan(values), len(distinct), np.searchsorted(distinct, values)), [*names, "missing"]
     edges = np.unique(np.quantile(present, np.linspace(0, 1, max(2, min(MOST_BINS, len(present) // 10)))[1:-1]))
@@ -146,6 +148,6 @@ def _given_away(bins: np.ndarray, shown: Sequence[str], y: np.ndarray, names: Se
         wrong, rows, base = inside.sum() - inside[c], inside.sum(), whole[c] / whole.sum()
         odds, before = (wrong + 0.5) / (inside[c] + 0.5), (1 - base) / base
         covered = inside[c] / whole[c]
-        if rows >= LEAST_OF_VALUE and covered >= COVERS and covered > best and odds * BETTER <= before:
+        if rows >= (LEAST_OF_VALUE if wrong else LEAST_OF_PURE) and covered >= COVERS and covered > best and odds * BETTER <= before:
             best, description = covered, f"{what}, {inside[c] / rows:.1%} are {names[c]!r}, {covered:.0%} of that class"
     return description

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import zlib
 from pathlib import Path
 from typing import IO, Any, cast
@@ -17,6 +18,7 @@ from engine.errors import BadData
 ENDINGS = (".jsonl", ".ndjson", ".jsonlines", ".jsonl.gz", ".ndjson.gz")
 BOM = b"\xef\xbb\xbf"
 MOST_COLUMNS = 10_000
+ARRAY = re.compile(r"\s*\[\s*([\[{]|$)")  # of objects or of rows, or the bracket alone, as it is printed over lines
 
 
 def is_lines(path: Path, encoding: str | None = None) -> bool:
@@ -74,6 +76,8 @@ def read_lines(path: Path, encoding: str | None = None) -> RawTable:
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+    if number == 1 and ARRAY.match(line):
+        raise BadData("this is a JSON array, not JSON Lines", where=str(path), next="write one object a line, or export it as CSV")
     try:
         parsed = json.loads(line)
     except (ValueError, RecursionError) as error:
