@@ -25,7 +25,7 @@ def text_of(name_or_path: str | Path) -> tuple[str, Path, str]:
         exists = path.exists()
     except (OSError, ValueError):  # too long, or a character no file name may have
         exists = False
-    if not exists and not name.endswith(".toml") and "/" not in name:
+    if not exists and not name.lower().removesuffix(".gz").endswith((".toml", *TABLES)) and "/" not in name:
         raise UnknownName("preset", name[:80], known, next="(a scenario of your own is given as a path that ends in .toml)")
     return name, path, _read(path, name)
 
