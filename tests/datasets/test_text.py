@@ -412,7 +412,7 @@ REFUSED: dict[str, tuple[str, str | bytes, dict[str, object], str]] = {
     "one class": ("mine.csv", opinions().assign(y="x").to_csv(), {}, "has one class only ('x')"),
     "broken JSON": ("mine.jsonl", '{"text": "a", "y": 1}\n{"text": ', {}, "line 2 is not JSON"),
     "no object": ("mine.jsonl", '{"text": "a", "y": 1}\n[1, 2]', {}, "line 2 holds '[1, 2]', which is no object"),
-    "deep": ("mine.jsonl", "[" * 100_000, {}, "line 1 is not JSON"),
+    "deep": ("mine.jsonl", "[" * 100_000, {}, "a JSON array, not JSON Lines"),
     "empty lines": ("mine.jsonl", "\n\n", {}, "there is no row in it"),
     "cut gzip": ("mine.jsonl.gz", gzip.compress(b'{"text": "a", "y": 1}\n' * 1000)[:40], {}, "cannot be read"),
     "a workbook": ("mine.csv", b"PK\x03\x04....", {}, "an Excel workbook"),
