@@ -23,6 +23,7 @@ class Dialog(Leaving[Result], ModalScreen[Result]):
     """A box over a mode, with the keys that do something in it underneath."""
 
     def compose(self) -> ComposeResult:
+        self.take_size_classes()
         with Box(classes="dialog"):
             yield from self.body()
             yield KeyBar()

@@ -21,6 +21,7 @@ class ModeScreen(Leaving[None]):
     AUTO_FOCUS = ""
 
     def compose(self) -> ComposeResult:
+        self.take_size_classes()
         yield TopBar()
         yield from self.body()
         yield KeyBar()

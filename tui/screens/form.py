@@ -89,7 +89,8 @@ class FormScreen(FormJumps, ModeScreen):
                     yield Static(section, classes="section")
                     for one in members:
                         own = one.field_in(values) or one.foreign
-                        yield FieldRow(own, fields.to_text(self.edited.get(one.key), own.takes))
+                        text = fields.to_text(self.edited.get(one.key), own.takes)
+                        yield FieldRow(own, text, shown=one.matters_in(values))
             with VerticalScroll(classes="beside", can_focus=False):
                 yield Detail(id="field-help")
                 yield Detail(id="verdict-of-all")
@@ -144,7 +145,7 @@ class FormScreen(FormJumps, ModeScreen):
         for key, row in self.rows.items():
             asked = self.edited.asked[key]
             row.become(asked.field_in(self.edited.values) or asked.foreign)
-            row.display = asked.matters_in(self.edited.values)
+            row.appear(asked.matters_in(self.edited.values))
 
     def judge(self) -> None:
         """Ask the engine; put each of its complaints beside its field."""
@@ -152,7 +153,7 @@ class FormScreen(FormJumps, ModeScreen):
         for key in self.judged.words:
             self._set(self.rows[key])
         for key in self.judged.complaints:
-            self.rows[key].display = True  # what has no meaning here but is set can only be put right where it is seen
+            self.rows[key].appear(True)  # what has no meaning here but is set can only be put right where it is seen
         self._remember()
         self.say()
         self.look()
