@@ -102,8 +102,8 @@ def state(section: Cifar10Section | None, data_dir: Path) -> DataState:
     layout = found(data_dir)
     if layout is None or layout.kind == "archive":
         archive = fetching.state_of(SOURCES, data_dir)
-        also = "" if archive.here else "; an image tree, train/<class>/ and test/<class>/, will do"
-        return DataState(archive.here, archive.detail + also, archive.files)
+        also = "" if archive.present else "; an image tree, train/<class>/ and test/<class>/, will do"
+        return DataState(archive.present, archive.detail + also, archive.files)
     if layout.kind == "unpacked" and (missing := missing_in(layout.path)):
         return DataState(False, f"{layout.path} lacks {', '.join(missing)}", tuple(layout.path / name for name in MD5))
     what = {"unpacked": "the unpacked archive", "packed tree": "an image tree, packed", "tree": "an image tree"}[layout.kind]

@@ -60,7 +60,7 @@ class Trial:
     """Test rows of one subpopulation that the victims of a trial got right: the clean one, the one aimed at it, those aimed elsewhere."""
 
     clean: int
-    own: int
+    aimed: int
     others: np.ndarray
 
 
@@ -87,10 +87,10 @@ def least_p(trials: Sequence[Trial]) -> float:
 
 def by_chance(trials: Sequence[Trial]) -> float:
     """How often the victims aimed at the subpopulation would come out as they did, were it by chance which of them these are."""
-    broken = sum(each.own for each in trials)
-    elsewhere = at_most(broken, [_one(np.append(each.others, each.own)) for each in trials])
+    broken = sum(each.aimed for each in trials)
+    elsewhere = at_most(broken, [_one(np.append(each.others, each.aimed)) for each in trials])
     nothing = at_most(
-        broken - sum(each.clean for each in trials), [_two(np.append(each.others, (each.own, each.clean))) for each in trials]
+        broken - sum(each.clean for each in trials), [_two(np.append(each.others, (each.aimed, each.clean))) for each in trials]
     )
     return max(elsewhere, nothing)
 

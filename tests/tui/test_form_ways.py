@@ -97,7 +97,7 @@ async def test_a_kind_is_chosen_from_a_list_that_says_what_each_is_and_the_run_i
         await until(pilot, lambda: isinstance(app.screen, ChooseDialog))
         shown = app.screen.query_one(LiveTable)
         assert shown.cursor_key == ("digits",)
-        assert "nothing to download" in str(app.screen.query_one(".said", Static).render())
+        assert "nothing to download" in str(app.screen.query_one(".message", Static).render())
         assert [row[0] for row in shown.model.visible_rows()] == list(unions()[("dataset",)])
         await settled(pilot, *"tumour")
         await until(pilot, lambda: shown.cursor_key == ("breast_cancer",))

@@ -58,11 +58,11 @@ class AgainDialog(StartDialog):
         with Horizontal(classes="row"):
             yield Label("Count", classes="label")
             yield Choice((FRESH, ALL), FRESH, id="fresh")
-        yield Static(WHY, classes="said")
+        yield Static(WHY, classes="message")
         with Horizontal(classes="row"):
             yield Label("Name", classes="label")
             yield Input(self._called(), max_length=60, compact=True, select_on_focus=False, id="name")
-        yield Static("", id="verdict", classes="said")
+        yield Static("", id="verdict", classes="message")
 
     def _which(self) -> str:
         if len(self.subpopulations) == 1:
@@ -78,13 +78,13 @@ class AgainDialog(StartDialog):
         self.head("Attack again")
         self.query_one("#trials", Input).focus()
         try:
-            own = scenario_of(self.run)
+            run_scenario = scenario_of(self.run)
         except SubpopError as error:
             self._say(f"✗ {error}", good=False)
             return
         with self.prevent(Input.Changed):
-            self.query_one("#trials", Input).value = str(own.evaluation.trials)
-            self.query_one("#alphas", Input).value = ", ".join(f"{alpha:g}" for alpha in own.attack.alphas)
+            self.query_one("#trials", Input).value = str(run_scenario.evaluation.trials)
+            self.query_one("#alphas", Input).value = ", ".join(f"{alpha:g}" for alpha in run_scenario.attack.alphas)
         self.check()
 
     # ---- judged by the engine ----
@@ -115,36 +115,36 @@ class AgainDialog(StartDialog):
             return
         good = True
         try:
-            found = again.scenario_of(store, self.run.id, self.subpopulations, overrides, fresh=fresh)
-            state = datasets.state(found.dataset, store.data_dir(self.run.id) or self.host.data_dir)
+            scenario = again.scenario_of(store, self.run.id, self.subpopulations, overrides, fresh=fresh)
+            state = datasets.state(scenario.dataset, store.data_dir(self.run.id) or self.host.data_dir)
             if self.trained is None:
                 done, plan = store.stacks_done(self.run.id), store.plan(self.run.id) or ()
                 self.trained = tuple(spec for stack in plan if stack.index in done for spec in stack.victims)
-            if state.here:
-                said = self._what(found, self.trained)
+            if state.present:
+                message = self._what(scenario, self.trained)
             else:
-                said, good = f"✗ its data are not here: {state.detail}", False
+                message, good = f"✗ its data are not here: {state.detail}", False
         except Exception as error:  # whatever it is, it must be said here
-            found, said, good = None, f"✗ {error}", False
+            scenario, message, good = None, f"✗ {error}", False
         if not worker.is_cancelled and self.is_running:
-            self.app.call_from_thread(self._judged, found if good else None, said)
+            self.app.call_from_thread(self._judged, scenario if good else None, message)
 
-    def _what(self, found: Scenario, trained: Sequence[VictimSpec]) -> str:
+    def _what(self, scenario: Scenario, trained: Sequence[VictimSpec]) -> str:
         """What would be run, and what it costs."""
-        evaluation, price = found.evaluation, cost(found, self.subpopulations, trained)
+        evaluation, price = scenario.evaluation, cost(scenario, self.subpopulations, trained)
         numbers = evaluation.trial_numbers
         which = f"trial {numbers[0]}" if len(numbers) == 1 else f"trials {numbers[0]} to {numbers[-1]}"
-        alphas = ", ".join(f"{alpha:g}" for alpha in found.attack.alphas)
+        alphas = ", ".join(f"{alpha:g}" for alpha in scenario.attack.alphas)
         trains = f"{fmt.plural(price.to_train, 'victim')} to train" if price.to_train else "nothing to train"
         kept = f", {price.kept:,} taken over from {self.run.id}" if price.kept else ""
         kept += "" if price.to_train else ": ask for more trials, other alphas, or fresh trials"
         whom = fmt.plural(len(self.subpopulations), "subpopulation")
-        return f"✓ {found.attack.kind} on {whom}, alpha {alphas}, {which}\n{trains}{kept}"
+        return f"✓ {scenario.attack.kind} on {whom}, alpha {alphas}, {which}\n{trains}{kept}"
 
-    def _judged(self, found: Scenario | None, said: str) -> None:
+    def _judged(self, scenario: Scenario | None, message: str) -> None:
         if not self.starting:
-            self.scenario = found
-            self._say(said, good=found is not None)
+            self.scenario = scenario
+            self._say(message, good=scenario is not None)
 
     # ---- what can be done ----
 

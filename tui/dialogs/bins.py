@@ -36,7 +36,7 @@ class BinsDialog(Dialog[tuple[float, ...]]):
         with Horizontal(classes="row"):
             yield Label("Cut at", classes="label")
             yield Input(catalogue.cuts_text(self.cuts), placeholder="30, 45, 60", max_length=400, compact=True, select_on_focus=False)
-        yield Static("", id="groups", classes="said")
+        yield Static("", id="groups", classes="message")
 
     def on_mount(self) -> None:
         self.head(f"Groups of {self.column.name}")
@@ -51,9 +51,9 @@ class BinsDialog(Dialog[tuple[float, ...]]):
 
     def _say(self, text: str) -> None:
         cuts, wrong = catalogue.cuts_read(text)
-        said = self.query_one("#groups", Static)
-        said.update(f"✗ {wrong}" if wrong else catalogue.groups_text(cuts))
-        said.set_class(bool(wrong), "bad")
+        groups_line = self.query_one("#groups", Static)
+        groups_line.update(f"✗ {wrong}" if wrong else catalogue.groups_text(cuts))
+        groups_line.set_class(bool(wrong), "bad")
 
     def action_accept(self) -> None:
         cuts, wrong = catalogue.cuts_read(self.query_one(Input).value)

@@ -43,9 +43,9 @@ class EverythingDialog(WritingDialog):
             yield Input(str(self._default()), max_length=1000, compact=True)
         ids = " ".join(run.id for run in self.runs)
         what = "the report in words, every table as CSV, Parquet, Markdown and LaTeX, the plots, scenario and provenance"
-        yield Static(f"{what}: what `subpop export {ids} --table all -o FOLDER` writes", classes="said")
+        yield Static(f"{what}: what `subpop export {ids} --table all -o FOLDER` writes", classes="message")
         yield Lines(id="bar")
-        yield Static("", id="outcome", classes="said")
+        yield Static("", id="outcome", classes="message")
 
     def _default(self) -> Path:
         folder, name = self.folder_and_name(self.runs[0])

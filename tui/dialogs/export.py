@@ -47,8 +47,8 @@ class ExportDialog(WritingDialog):
         with Horizontal(classes="row"):
             yield Label("File", classes="label")
             yield Input(str(self._default(last)), max_length=1000, compact=True)
-        yield Static(self._what(), classes="said")
-        yield Static("", id="outcome", classes="said")
+        yield Static(self._what(), classes="message")
+        yield Static("", id="outcome", classes="message")
 
     def _what(self) -> str:
         if self.table == "predictions":

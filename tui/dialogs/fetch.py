@@ -31,7 +31,7 @@ class FetchDialog(Dialog[bool]):
 
     def body(self) -> ComposeResult:
         yield Lines(id="bar")
-        yield Static("", id="outcome", classes="said")
+        yield Static("", id="outcome", classes="message")
 
     def on_mount(self) -> None:
         self.head(f"Get the data of {self.kind}")

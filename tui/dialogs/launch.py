@@ -56,7 +56,7 @@ class LaunchDialog(StartDialog):
         self.text, self.run_name, self.cost, self.only, self.folder = text, name_of(name), cost, tuple(only), folder
         self.stored, self.groups = stored, groups
         self.notes: list[str] = []  # of the engine's, of what the scenario calls itself
-        self.said: Callable[[], str] | None = None  # the verdict, which may change as runs go on
+        self.verdict: Callable[[], str] | None = None  # the verdict, which may change as runs go on
 
     def body(self) -> ComposeResult:
         if not self.only:
@@ -71,7 +71,7 @@ class LaunchDialog(StartDialog):
         with Horizontal(classes="row"):
             yield Label("Name", classes="label")
             yield Input(self.run_name, max_length=60, compact=True, select_on_focus=False)
-        yield Static("", id="verdict", classes="said")
+        yield Static("", id="verdict", classes="message")
 
     def on_mount(self) -> None:
         self.head(f"Launch {self.run_name}")
@@ -88,10 +88,10 @@ class LaunchDialog(StartDialog):
         overrides = [f"compute.device={device}"]
         if self.only:
             overrides.append(f"subpopulations.only={list(self.only)}")
-        self.scenario = self.said = None
+        self.scenario = self.verdict = None
         self.notes.clear()
         try:
-            found = parse(
+            scenario = parse(
                 self.text,
                 where=self.run_name,
                 overrides=overrides,
@@ -104,62 +104,62 @@ class LaunchDialog(StartDialog):
             self._say(f"✗ {error}", good=False)
             return
         self._say("looking for its data…", good=True)
-        self._look(found, extent)
+        self._look(scenario, extent)
 
     @work(thread=True, exclusive=True, group="places", exit_on_error=False)
-    def _look(self, found: Scenario, extent: str) -> None:
+    def _look(self, scenario: Scenario, extent: str) -> None:
         worker = get_current_worker()
         try:
-            there = places.places_of(found, self.host.data_dir, self.folder)
+            located = places.places_of(scenario, self.host.data_dir, self.folder)
         except Exception as error:  # whatever it is, it must be said here
-            there = places.Places(places.Here(False, str(error)), None)
-        total, counted = launching.victims(found, launching.most_subpopulations(found, self.groups))
-        said = self.cost if extent == WHOLE and not self.only else ""
-        price = f"victims  {counted}\ntakes    {launching.cost(found, total, self.host.runs, said)}"
+            located = places.Places(places.Presence(False, str(error)), None)
+        total, counted = launching.victims(scenario, launching.most_subpopulations(scenario, self.groups))
+        preset_cost = self.cost if extent == WHOLE and not self.only else ""
+        price = f"victims  {counted}\ntakes    {launching.cost(scenario, total, self.host.runs, preset_cost)}"
         if not worker.is_cancelled and self.is_running:
-            self.app.call_from_thread(self._looked, found, extent, there, price)
+            self.app.call_from_thread(self._looked, scenario, extent, located, price)
 
-    def _looked(self, found: Scenario, extent: str, there: places.Places, price: str) -> None:
+    def _looked(self, scenario: Scenario, extent: str, located: places.Places, price: str) -> None:
         if self.starting:
             return
-        if not there.data.here:
-            self._say(f"✗ its data are not here: {there.data.detail}\n{self._way_to_data(found)}", good=False)
+        if not located.data.present:
+            self._say(f"✗ its data are not here: {located.data.detail}\n{self._way_to_data(scenario)}", good=False)
             return
-        self.scenario, self.said = found, lambda: self._what(found, extent, there, price)
-        self._say(self.said(), good=True)
+        self.scenario, self.verdict = scenario, lambda: self._what(scenario, extent, located, price)
+        self._say(self.verdict(), good=True)
 
-    def _way_to_data(self, found: Scenario) -> str:
+    def _way_to_data(self, scenario: Scenario) -> str:
         from engine.scenario.sections import FileKeys
 
-        return "esc, then put its path right" if isinstance(found.dataset, FileKeys) else "esc, then d in the plan gets them"
+        return "esc, then put its path right" if isinstance(scenario.dataset, FileKeys) else "esc, then d in the plan gets them"
 
     def on_store_moved(self) -> None:
         """The queue may be another."""
-        if self.said is not None and self.scenario is not None and not self.starting:
-            self._say(self.said(), good=True)
+        if self.verdict is not None and self.scenario is not None and not self.starting:
+            self._say(self.verdict(), good=True)
 
-    def _what(self, found: Scenario, extent: str, there: places.Places, price: str) -> str:
+    def _what(self, scenario: Scenario, extent: str, located: places.Places, price: str) -> str:
         whom = f"{fmt.plural(len(self.only), 'marked subpopulation')}" if self.only else "all chosen subpopulations"
-        alphas = ", ".join(f"{alpha:g}" for alpha in found.attack.alphas)
-        lines = [f"✓ {found.attack.kind} on {whom}, alpha {alphas}, {fmt.plural(found.evaluation.trials, 'trial')}"]
-        lines += [price, f"queue    {launching.queue(found.device, self.host.runs, devices.has_gpu())}"]
+        alphas = ", ".join(f"{alpha:g}" for alpha in scenario.attack.alphas)
+        lines = [f"✓ {scenario.attack.kind} on {whom}, alpha {alphas}, {fmt.plural(scenario.evaluation.trials, 'trial')}"]
+        lines += [price, f"queue    {launching.queue(scenario.device, self.host.runs, devices.has_gpu())}"]
         if extent == SMOKE:
             lines.append("! smoke: the same way on a sliver of the data, for trying it out; its numbers mean little")
         lines += [f"! {fmt.clean(note)}" for note in self.notes]
-        if there.weights is not None and not there.weights.here:
+        if located.weights is not None and not located.weights.present:
             lines.append(
-                f"! its weights are not here: {there.weights.detail}. They are fetched where the network allows; else e, Weights random"
+                f"! its weights are not here: {located.weights.detail}. They are fetched where the network allows; else e, Weights random"
             )
         lines.append("It goes on when the app is closed.")
         return "\n".join(lines)
 
     def action_launch(self) -> None:
-        found, store = self.scenario, self.host.store
-        if found is None or store is None or self.starting:
+        scenario, store = self.scenario, self.host.store
+        if scenario is None or store is None or self.starting:
             return
         from engine.runs import start as engine_run
 
         device = self.query_one("#device", Choice).value
         self.host.settings.put("device", device)
         name, data_dir = self.query_one(Input).value.strip() or self.run_name, self.host.given_data_dir
-        self.start(lambda: engine_run.start(store, found, name=name, data_dir=data_dir))
+        self.start(lambda: engine_run.start(store, scenario, name=name, data_dir=data_dir))

@@ -38,7 +38,7 @@ class OpenFile(Dialog[str]):
         with Horizontal(classes="row"):
             yield Label("File", classes="label")
             yield Line(self.value, "~/data/loans.csv")
-        yield Static(WHAT, classes="said")
+        yield Static(WHAT, classes="message")
         yield Static("", classes="bad")
 
     def on_mount(self) -> None:

@@ -55,9 +55,9 @@ class ReadingDialog(Dialog[Draft]):
             self.dismiss(draft)
             return
         self.failed = True
-        said = self.query_one("#reading", Static)
-        said.update(f"✗ {self.file.error}")
-        said.add_class("bad")
+        reading_line = self.query_one("#reading", Static)
+        reading_line.update(f"✗ {self.file.error}")
+        reading_line.add_class("bad")
 
     def action_cancel(self) -> None:
         self.dismiss(None)

@@ -24,9 +24,9 @@ class StartDialog(Dialog[str]):
     scenario: Scenario | None = None
     starting = False
 
-    def _say(self, said: str, *, good: bool) -> None:
+    def _say(self, message: str, *, good: bool) -> None:
         verdict = self.query_one("#verdict", Static)
-        verdict.update(said)
+        verdict.update(message)
         verdict.set_class(not good, "bad")
         self.refresh_bindings()
 
@@ -51,12 +51,12 @@ class StartDialog(Dialog[str]):
         else:
             host.call_from_thread(self._started, run)
 
-    def _failed(self, said: str) -> None:
+    def _failed(self, message: str) -> None:
         self.starting = False
         if self.is_attached:
-            self._say(said, good=False)
+            self._say(message, good=False)
         else:
-            self.host.notify(said, severity="error", timeout=10)
+            self.host.notify(message, severity="error", timeout=10)
 
     def _started(self, run: RunRow) -> None:
         if self.host.screen is self:

@@ -30,16 +30,16 @@ def victims_of(scenario: Scenario, subpopulations: Sequence[int]) -> set[Key]:
     """Every victim that a run of these subpopulations has: of each trial a clean one, and each alpha's by every arm."""
     evaluation = scenario.evaluation
     arms = ["poisoned", *(arm for arm in ("true_label", "label_flip") if arm in evaluation.controls)]
-    found: set[Key] = {(trial, "clean", None, None) for trial in evaluation.trial_numbers}
+    victims: set[Key] = {(trial, "clean", None, None) for trial in evaluation.trial_numbers}
     for trial in evaluation.trial_numbers:
-        found |= {(trial, arm, s, alpha) for s in subpopulations for alpha in scenario.attack.alphas for arm in arms}
-    return found
+        victims |= {(trial, arm, s, alpha) for s in subpopulations for alpha in scenario.attack.alphas for arm in arms}
+    return victims
 
 
 def cost(scenario: Scenario, subpopulations: Sequence[int], trained: Iterable[VictimSpec]) -> Cost:
     """trained: the victims that the run has committed. An optimised attack's points are its run's own, so only clean ones are kept then."""
     wanted = victims_of(scenario, subpopulations)
-    there = {(spec.trial, spec.arm, spec.subpopulation, spec.alpha) for spec in trained}
+    committed = {(spec.trial, spec.arm, spec.subpopulation, spec.alpha) for spec in trained}
     if scenario.attack.kind != "label_flip":
-        there = {key for key in there if key[1] == "clean"}
-    return Cost(len(wanted), len(wanted & there))
+        committed = {key for key in committed if key[1] == "clean"}
+    return Cost(len(wanted), len(wanted & committed))

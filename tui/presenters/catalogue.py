@@ -13,7 +13,7 @@ from engine.rows import Column, TableSpec
 from tui.presenters import format as fmt
 from tui.presenters import tree
 from tui.presenters.edited import Edited
-from tui.presenters.form import Asked
+from tui.presenters.form import Question
 
 SPEC = TableSpec(
     "columns",
@@ -183,18 +183,18 @@ def cuts_text(cuts: Any) -> str:
 
 def cuts_read(text: str) -> tuple[tuple[float, ...], str]:
     """The cuts that a person wrote, as "30, 45, 60", and what is wrong with them ("" nothing)."""
-    found: list[float] = []
+    cuts: list[float] = []
     for part in text.replace(";", ",").replace("[", "").replace("]", "").split(","):
         for word in part.split():
             try:
-                found.append(float(word))
+                cuts.append(float(word))
             except ValueError:
                 return (), f"{word!r} is not a number; as an example 30, 45, 60"
-    if any(later <= earlier for earlier, later in pairwise(found)):
+    if any(later <= earlier for earlier, later in pairwise(cuts)):
         return (), "each cut must be larger than the one before it"
-    if not all(abs(each) < float("inf") for each in found):
+    if not all(abs(each) < float("inf") for each in cuts):
         return (), "a cut must be a number with an end"
-    return tuple(found), ""
+    return tuple(cuts), ""
 
 
 def groups_text(cuts: tuple[float, ...]) -> str:
@@ -208,20 +208,20 @@ def groups_text(cuts: tuple[float, ...]) -> str:
 # ---- what is wrong --------------------------------------------------------------------------------------------------
 
 
-def unknown_columns(values: tree.Tree, asked: Mapping[str, Asked], catalog: Catalog) -> dict[str, str]:
+def unknown_columns(values: tree.Tree, questions: Mapping[str, Question], catalog: Catalog) -> dict[str, str]:
     """Key of a field -> which column that it names the file has not, with the nearest that it has."""
     names = [column.name for column in catalog.columns]
-    found = {}
-    for key, one in asked.items():
+    complaints = {}
+    for key, one in questions.items():
         field = one.field_in(values)
         if field is None or field.names != "columns":
             continue
         value = tree.get(values, key)
-        said = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-        if lacking := [name for name in said if isinstance(name, str) and name not in names]:
+        columns_named = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        if lacking := [name for name in columns_named if isinstance(name, str) and name not in names]:
             near = nearest(lacking[0], names)
-            found[key] = f"the file has no column {lacking[0]!r}" + (f"; did you mean {near!r}?" if near else "")
-    return found
+            complaints[key] = f"the file has no column {lacking[0]!r}" + (f"; did you mean {near!r}?" if near else "")
+    return complaints
 
 
 def groups(values: tree.Tree, catalog: Catalog) -> int | None:
@@ -239,13 +239,13 @@ def groups(values: tree.Tree, catalog: Catalog) -> int | None:
 
 
 def _listed(values: tree.Tree, key: str) -> list[str]:
-    said = tree.get(values, key)
-    return list(said) if isinstance(said, list) else []
+    value = tree.get(values, key)
+    return list(value) if isinstance(value, list) else []
 
 
 def _bins(values: tree.Tree) -> dict[str, Any]:
-    said = tree.get(values, BINS)
-    return {name: cuts for name, cuts in said.items() if isinstance(cuts, list)} if isinstance(said, dict) else {}
+    value = tree.get(values, BINS)
+    return {name: cuts for name, cuts in value.items() if isinstance(cuts, list)} if isinstance(value, dict) else {}
 
 
 def _add(edited: Edited, key: str, name: str) -> None:
@@ -253,13 +253,13 @@ def _add(edited: Edited, key: str, name: str) -> None:
 
 
 def _remove(edited: Edited, key: str, name: str) -> None:
-    said = _listed(edited.values, key)
-    if name in said:
-        edited.say(key, [each for each in said if each != name] or None)
+    listed = _listed(edited.values, key)
+    if name in listed:
+        edited.say(key, [each for each in listed if each != name] or None)
 
 
 def _set_bins(edited: Edited, name: str, cuts: tuple[float, ...]) -> None:
-    rest = {each: [*said] for each, said in _bins(edited.values).items() if each != name}
+    rest = {each: [*existing] for each, existing in _bins(edited.values).items() if each != name}
     edited.say(BINS, {**rest, **({name: [*cuts]} if cuts else {})} or None)
 
 
@@ -267,8 +267,8 @@ def _forget(edited: Edited, name: str, *, matched: bool) -> None:
     """Take a column out of every list. matched: of the features too."""
     for key in LISTS:
         _remove(edited, key, name)
-    if matched and name in (said := _listed(edited.values, FEATURES)):
+    if matched and name in (features := _listed(edited.values, FEATURES)):
         _remove(edited, FEATURES, name)
         _set_bins(edited, name, ())
-        if len(said) == 1:
+        if len(features) == 1:
             edited.say("subpopulations.kind", "cluster_match")

@@ -49,12 +49,12 @@ def compare(path: Path, run_ids: Sequence[str]) -> Comparison:
         rebuild(store, run_ids)
         for name in COMPARISONS:
             try:
-                _, made, said = MADE[name](store, run_ids)
+                _, made, table_notes = MADE[name](store, run_ids)
             except SubpopError as error:
                 trouble[name] = str(error)
             else:
                 rows[name] = made
-                notes += said
+                notes += table_notes
     return Comparison(tuple(run_ids), rows, tuple(dict.fromkeys(notes)), trouble)
 
 
@@ -73,7 +73,7 @@ def counted(run: RunRow) -> str:
     return "done" if run.state == "done" else f"{run_words.state_word(run)}, {run.victims_done:,}/{run.victims_total or '?'}"
 
 
-def told(notes: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_notes(notes: Sequence[str]) -> tuple[list[str], list[str]]:
     """(what differs and what cannot be paired, deviations): the notes of a comparison by what they are about."""
     about = [note for note in notes if " against " in note.partition(":")[0]]
     return about, [note for note in notes if note not in about]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import ScenarioError, SubpopError
 from tui.presenters import tree
-from tui.presenters.form import Asked, turned
+from tui.presenters.form import Question, turned
 from tui.presenters.tree import Tree
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Edited:
 
     original: str
     name: str
-    asked: Mapping[str, Asked]
+    questions: Mapping[str, Question]
     path: Path | None = None
     home: Path | None = None
     values: Tree = field(default_factory=dict)
@@ -102,9 +102,9 @@ class Edited:
         """It is that file's from here on; relative paths name what they named before."""
         if (folder := self.folder) is not None and folder != path.parent:
             for key in PATHS:
-                said = self.get(key)
-                if isinstance(said, str) and said and not Path(said).expanduser().is_absolute():
-                    tree.put(self.values, key, str((folder / said).absolute()))
+                path_text = self.get(key)
+                if isinstance(path_text, str) and path_text and not Path(path_text).expanduser().is_absolute():
+                    tree.put(self.values, key, str((folder / path_text).absolute()))
         self.path = path
 
     # ---- changing ----
@@ -121,11 +121,11 @@ class Edited:
 
     def _turn(self, key: str, kind: str | None) -> Collection[str]:
         """Another kind of a section (None: no such section). What the new kind has no use for goes; what went from it before is back."""
-        unsaid = self.asked[key].first.default or ""
+        unsaid = self.questions[key].first.default or ""
         was = str(self.get(key) or unsaid)
         if was == str(kind or unsaid):
             return ()
-        gone = turned(self.values, key, kind, self.asked)
+        gone = turned(self.values, key, kind, self.questions)
         back = self.put_aside.pop((key, kind or ""), {})
         self.put_aside[key, was] = gone
         for each, value in back.items():
@@ -143,9 +143,9 @@ class Edited:
         from engine.scenario.parse import parse
 
         # What nobody has written over since goes back; it is taken out again where it must.
-        back = {key: own for key, (said, own) in self.put_by.items() if self.get(key) == said}
-        for key, own in back.items():
-            tree.put(self.values, key, own)
+        back = {key: previous for key, (corrected, previous) in self.put_by.items() if self.get(key) == corrected}
+        for key, previous in back.items():
+            tree.put(self.values, key, previous)
         why = self._rename()
         notes: list[str] = []
         complaints: dict[str, str] = {}
@@ -162,8 +162,8 @@ class Edited:
                     others.append(f"{mistake.key}: {mistake.what}" if mistake.key else mistake.what)
         except SubpopError as error:
             others.append(str(error))
-        said = [*filter(None, self.turned.values()), *filter(None, [why]), *notes]
-        return Judgement(scenario, complaints, tuple(others), tuple(said), frozenset({*back, *self.put_by}))
+        remarks = [*filter(None, self.turned.values()), *filter(None, [why]), *notes]
+        return Judgement(scenario, complaints, tuple(others), tuple(remarks), frozenset({*back, *self.put_by}))
 
     def _rename(self) -> str:
         """Title and claim of another system, or of other data, go, whether the rest makes sense or not. Why, in words."""
@@ -178,11 +178,11 @@ class Edited:
             if began.get("reproduces") and self.get("reproduces") == began["reproduces"]:
                 changes["reproduces"] = None
             why = f"the data are others than {self.name}'s: {' and '.join(changes)} went with them" if changes else ""
-        for key, said in changes.items():
-            own = self.get(key)
-            if said != own:
-                self.put_by[key] = (said, own)
-                tree.put(self.values, key, said)
+        for key, corrected in changes.items():
+            previous = self.get(key)
+            if corrected != previous:
+                self.put_by[key] = (corrected, previous)
+                tree.put(self.values, key, corrected)
         return why
 
     @staticmethod
@@ -191,5 +191,5 @@ class Edited:
 
     def _field_of(self, key: str) -> str:
         """The field that a mistake's key is of, the nearest above it; "" where it is of none."""
-        at = [each for each in self.asked if key == each or key.startswith((f"{each}.", f"{each}["))]
+        at = [each for each in self.questions if key == each or key.startswith((f"{each}.", f"{each}["))]
         return max(at, key=len, default="")

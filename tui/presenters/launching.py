@@ -25,10 +25,10 @@ def most_subpopulations(scenario: Scenario, groups: int | None = None) -> int | 
     """
     from engine.scenario.sections import ClusterMatchSection
 
-    found = scenario.subpopulations
-    most = found.clusters if isinstance(found, ClusterMatchSection) else groups
-    chosen = 3 * found.select_count if found.select == "confidence" else found.select_count if found.select != "all" else None
-    limits = [limit for limit in (most, chosen, len(found.only) or None) if limit is not None]
+    section = scenario.subpopulations
+    most = section.clusters if isinstance(section, ClusterMatchSection) else groups
+    chosen = 3 * section.select_count if section.select == "confidence" else section.select_count if section.select != "all" else None
+    limits = [limit for limit in (most, chosen, len(section.only) or None) if limit is not None]
     return min(limits, default=None)
 
 
@@ -45,16 +45,16 @@ def victims(scenario: Scenario, count: int | None) -> tuple[int | None, str]:
     return total, f"up to {total:,}: {fmt.plural(count, 'subpopulation')} × {kinds} + {trials} clean{more}"
 
 
-def cost(scenario: Scenario, total: int | None, runs: Sequence[RunRow], said: str = "") -> str:
+def cost(scenario: Scenario, total: int | None, runs: Sequence[RunRow], preset_cost: str = "") -> str:
     """Roughly how long: as long as a run of the same data and model took here, else what a preset says of itself (`said`)."""
     from engine.scenario.identity import dump
 
-    mine = tomllib.loads(dump(scenario))
+    scenario_tree = tomllib.loads(dump(scenario))
     for run in runs:
         rate = _seconds_each(run)
-        if total is not None and rate is not None and _alike(mine, run):
+        if total is not None and rate is not None and _alike(scenario_tree, run):
             return f"about {fmt.duration(rate * total)} at most, by run {run.name} ({run.id})"
-    return said or UNKNOWN
+    return preset_cost or UNKNOWN
 
 
 def _seconds_each(run: RunRow) -> float | None:
@@ -64,18 +64,18 @@ def _seconds_each(run: RunRow) -> float | None:
     return (run.finished_at - run.started_at) / run.victims_done
 
 
-def _alike(mine: Mapping[str, Any], run: RunRow) -> bool:
+def _alike(scenario_tree: Mapping[str, Any], run: RunRow) -> bool:
     try:
-        theirs = tomllib.loads(run.scenario_toml)
+        run_tree = tomllib.loads(run.scenario_toml)
     except ValueError:
         return False
-    attacks = [tree.get("attack", {}).get("kind") for tree in (mine, theirs)]
-    return attacks[0] == attacks[1] and all(_timed(mine, name) == _timed(theirs, name) for name in SAME)
+    attacks = [tree.get("attack", {}).get("kind") for tree in (scenario_tree, run_tree)]
+    return attacks[0] == attacks[1] and all(_timed(scenario_tree, name) == _timed(run_tree, name) for name in SAME)
 
 
 def _timed(tree: Mapping[str, Any], section: str) -> Any:
-    found = tree.get(section, {})
-    return {key: value for key, value in found.items() if key != "nice"} if isinstance(found, dict) else found
+    section_keys = tree.get(section, {})
+    return {key: value for key, value in section_keys.items() if key != "nice"} if isinstance(section_keys, dict) else section_keys
 
 
 def queue(device: str, runs: Sequence[RunRow], gpu: bool) -> str:

@@ -55,7 +55,7 @@ class CompareScreen(ModeScreen):
 
     def on_mount(self) -> None:
         self.pane = self.query_one("#compared", TablePane)
-        self.found = Comparison(())
+        self.compared = Comparison(())
         self.stamp: tuple[object, ...] | None = None  # of what is shown, or being made
         self.made_at = -AGAIN_S  # monotonic
         self.busy = False
@@ -85,14 +85,14 @@ class CompareScreen(ModeScreen):
     @property
     def runs_shown(self) -> list[RunRow]:
         """The baseline first; those that are gone left out."""
-        found = (self.host.run_row(run_id) for run_id in self.ids)
-        return [run for run in found if run is not None]
+        rows = (self.host.run_row(run_id) for run_id in self.ids)
+        return [run for run in rows if run is not None]
 
     def _take(self) -> None:
         """Bring the comparison up to date where its runs moved; what is shown stays until the new one is there."""
         runs, store = self.runs_shown, self.host.store
         if len(runs) < 2 or store is None:
-            self.stamp, self.found = None, Comparison(())
+            self.stamp, self.compared = None, Comparison(())
             self._show()
             return
         try:
@@ -102,7 +102,7 @@ class CompareScreen(ModeScreen):
             return
         ids = tuple(run.id for run in runs)
         moved = stamp != self.stamp
-        soon = monotonic() - self.made_at < AGAIN_S and ids == self.found.run_ids
+        soon = monotonic() - self.made_at < AGAIN_S and ids == self.compared.run_ids
         if moved and not soon and not self.busy:
             self.stamp, self.made_at, self.busy = stamp, monotonic(), True
             self._make(ids)
@@ -111,17 +111,17 @@ class CompareScreen(ModeScreen):
     @work(thread=True, group="compare", exit_on_error=False)
     def _make(self, ids: tuple[str, ...]) -> None:
         try:
-            found = comparison.compare(self.host.store_file, ids)
+            compared = comparison.compare(self.host.store_file, ids)
         except Exception as error:  # whatever it is, it must be said here
-            found = Comparison(ids, trouble=dict.fromkeys(COMPARISONS, str(error)))
-        self.app.call_from_thread(self._made, found)
+            compared = Comparison(ids, trouble=dict.fromkeys(COMPARISONS, str(error)))
+        self.app.call_from_thread(self._made, compared)
 
-    def _made(self, found: Comparison) -> None:
+    def _made(self, compared: Comparison) -> None:
         self.busy = False
         if not self.is_attached:
             return
-        if found.run_ids == tuple(run.id for run in self.runs_shown):
-            self.found = found
+        if compared.run_ids == tuple(run.id for run in self.runs_shown):
+            self.compared = compared
             self._show()
         else:  # other runs were chosen meanwhile
             self._take()
@@ -132,16 +132,16 @@ class CompareScreen(ModeScreen):
         if spec.name != self.pane.table.spec.name:
             self.pane.setup(name, spec, self.host.settings.view(spec.name))
         self.pane.title = {"compare": "Damage, other minus baseline", "compare_worst": "Worst k, each run's own"}[name]
-        ready = self.found.run_ids == tuple(run.id for run in runs) and bool(runs)
+        ready = self.compared.run_ids == tuple(run.id for run in runs) and bool(runs)
         if len(runs) < 2:
             self.pane.say_empty(NOTHING_CHOSEN)
         elif not ready:
             self.pane.say_empty("counting the two runs' victims…" if len(runs) == 2 else "counting the runs' victims…")
         else:
-            none = next((note for note in self.found.notes if "no subpopulation can be matched" in note), "nothing to compare yet")
-            self.pane.say_empty(self.found.trouble.get(name, none))
+            none = next((note for note in self.compared.notes if "no subpopulation can be matched" in note), "nothing to compare yet")
+            self.pane.say_empty(self.compared.trouble.get(name, none))
         model = self.pane.table.model
-        rows = {model.key_of(row): row for row in (self.found.rows.get(name, ()) if ready else ())}
+        rows = {model.key_of(row): row for row in (self.compared.rows.get(name, ()) if ready else ())}
         gone = {key: None for key in model.rows if key not in rows}
         self.pane.table.apply({**rows, **gone}, list(rows))
         self.pane.caption()
@@ -155,7 +155,7 @@ class CompareScreen(ModeScreen):
             self.query_one(TabLine).show("Compare", "", (), "")
             notes.show([])
             return
-        about, deviations = comparison.told(self.found.notes)
+        about, deviations = comparison.split_notes(self.compared.notes)
         which = deviations[0] if len(deviations) == 1 else f"{fmt.plural(len(deviations), 'deviation')}, i tells them"
         warning = f"! not the published setting: {which}" if deviations else ""
         self.query_one(TabLine).show(comparison.title(runs, comparison.counted), warning, tuple(COMPARISONS), self.name_shown)
@@ -221,7 +221,7 @@ class CompareScreen(ModeScreen):
     def action_notes(self) -> None:
         from tui.dialogs.reader import Reader
 
-        about, deviations = comparison.told(self.found.notes)
+        about, deviations = comparison.split_notes(self.compared.notes)
         names = [f"{'baseline' if not at else 'other':9}{run.name} ({run.id})" for at, run in enumerate(self.runs_shown)]
         text = [*names, "", *(f"- {note}" for note in (*about, *deviations))]
         self.host.push_screen(Reader("What differs, and what cannot be paired", "\n".join(fmt.clean(line, 2000) for line in text)))
@@ -231,7 +231,7 @@ class CompareScreen(ModeScreen):
 
         runs: Sequence[RunRow] = self.runs_shown
         if len(runs) > 1:
-            rows = len(self.found.rows.get(self.name_shown, ()))
+            rows = len(self.compared.rows.get(self.name_shown, ()))
             self.host.push_screen(ExportDialog(runs[0], self.name_shown, None, rows, others=runs[1:]))
 
     def action_everything(self) -> None:

@@ -71,8 +71,8 @@ class FormScreen(FormJumps, ModeScreen):
         from engine.scenario.parse import schema
 
         self.sections = form.sections(schema())
-        asked = {one.key: one for members in self.sections.values() for one in members}
-        self.edited = Edited(text, name, asked, path=path, home=home)
+        questions = {one.key: one for members in self.sections.values() for one in members}
+        self.edited = Edited(text, name, questions, path=path, home=home)
         self.cost, self.drafted = cost, drafted
         self.start_with(file or FileColumns())
         self.timer: Timer | None = None
@@ -88,8 +88,8 @@ class FormScreen(FormJumps, ModeScreen):
                 for section, members in self.sections.items():
                     yield Static(section, classes="section")
                     for one in members:
-                        own = one.field_in(values) or one.foreign
-                        yield FieldRow(own, fields.to_text(self.edited.get(one.key), own.takes))
+                        shown_field = one.field_in(values) or one.foreign
+                        yield FieldRow(shown_field, fields.to_text(self.edited.get(one.key), shown_field.takes))
             with VerticalScroll(classes="beside", can_focus=False):
                 yield Detail(id="field-help")
                 yield Detail(id="verdict-of-all")
@@ -108,8 +108,8 @@ class FormScreen(FormJumps, ModeScreen):
     @property
     def remembered_as(self) -> str:
         """Under which name its draft is kept: a preset's, a scenario's file, or the file of data that it was made for."""
-        own = self.edited.path or (Path(self.drafted.path) if self.drafted else None)
-        return str(own.absolute()) if own else self.edited.name
+        path = self.edited.path or (Path(self.drafted.path) if self.drafted else None)
+        return str(path.absolute()) if path else self.edited.name
 
     # ---- from fields to a scenario ----
 
@@ -142,9 +142,9 @@ class FormScreen(FormJumps, ModeScreen):
 
     def _show_what_matters(self) -> None:
         for key, row in self.rows.items():
-            asked = self.edited.asked[key]
-            row.become(asked.field_in(self.edited.values) or asked.foreign)
-            row.display = asked.matters_in(self.edited.values)
+            question = self.edited.questions[key]
+            row.become(question.field_in(self.edited.values) or question.foreign)
+            row.display = question.matters_in(self.edited.values)
 
     def judge(self) -> None:
         """Ask the engine; put each of its complaints beside its field."""
@@ -226,8 +226,8 @@ class FormScreen(FormJumps, ModeScreen):
                 self.host.show_run(run_id)
 
         edited = self.edited
-        said = "" if edited.changed else self.cost
-        dialog = LaunchDialog(edited.text(), edited.run_called(), cost=said, folder=edited.folder, groups=self.groups)
+        preset_cost = "" if edited.changed else self.cost
+        dialog = LaunchDialog(edited.text(), edited.run_called(), cost=preset_cost, folder=edited.folder, groups=self.groups)
         self.host.push_screen(dialog, launched)
 
     def action_preview(self) -> None:

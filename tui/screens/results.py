@@ -183,8 +183,8 @@ class ResultsScreen(RunKeeping):
 
     def _can(self, action: str) -> bool:
         """Whether there is a row to show, a subpopulation to open, or some to attack again."""
-        here, about = bool(self.pane.table.model.shown), self.under_cursor is not None
-        return {"row": here, "only_row": here and not about, "open": about, "again": about or bool(self.marked)}[action]
+        has_rows, about = bool(self.pane.table.model.shown), self.under_cursor is not None
+        return {"row": has_rows, "only_row": has_rows and not about, "open": about, "again": about or bool(self.marked)}[action]
 
     def action_plots(self) -> None:
         from tui.screens.plots import open_plots
