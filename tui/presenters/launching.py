@@ -46,7 +46,7 @@ def victims(scenario: Scenario, count: int | None) -> tuple[int | None, str]:
 
 
 def cost(scenario: Scenario, total: int | None, runs: Sequence[RunRow], preset_cost: str = "") -> str:
-    """Roughly how long: as long as a run of the same data and model took here, else what a preset says of itself (`said`)."""
+    """Roughly how long: as long as a run of the same data and model took here, else what a preset says of itself (`preset_cost`)."""
     from engine.scenario.identity import dump
 
     scenario_tree = tomllib.loads(dump(scenario))
