@@ -7,14 +7,13 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.widgets import Input
 
 from engine.drafting.looks import ColumnLook
-from tui.dialogs.base import Dialog
+from tui.dialogs.base import Dialog, row
 from tui.presenters import catalogue
 from tui.presenters import format as fmt
-from tui.widgets.plain import Label, Static
+from tui.widgets.plain import Static
 
 
 class BinsDialog(Dialog[tuple[float, ...]]):
@@ -33,9 +32,9 @@ class BinsDialog(Dialog[tuple[float, ...]]):
         if self.column.span is not None:
             low, median, high = (fmt.cell(value) for value in self.column.span)
             yield Static(f"min {low}   median {median}   max {high}")
-        with Horizontal(classes="row"):
-            yield Label("Cut at", classes="label")
-            yield Input(catalogue.cuts_text(self.cuts), placeholder="30, 45, 60", max_length=400, compact=True, select_on_focus=False)
+        yield row(
+            "Cut at", Input(catalogue.cuts_text(self.cuts), placeholder="30, 45, 60", max_length=400, compact=True, select_on_focus=False)
+        )
         yield Static("", id="groups", classes="message")
 
     def on_mount(self) -> None:

@@ -9,15 +9,14 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.widgets import Input
 from textual.worker import get_current_worker
 
-from tui.dialogs.base import Dialog
+from tui.dialogs.base import Dialog, row
 from tui.services import places
 from tui.services.file_columns import FileColumns
 from tui.widgets.line import Line
-from tui.widgets.plain import Label, Static
+from tui.widgets.plain import Static
 
 WHAT = "a table (CSV, TSV, Parquet, JSON Lines), texts, a folder of pictures, a scenario (TOML), or a bundled run"
 
@@ -35,9 +34,7 @@ class OpenFile(Dialog[str]):
         self.value, self.file = value, FileColumns()
 
     def body(self) -> ComposeResult:
-        with Horizontal(classes="row"):
-            yield Label("File", classes="label")
-            yield Line(self.value, "~/data/loans.csv")
+        yield row("File", Line(self.value, "~/data/loans.csv"))
         yield Static(WHAT, classes="message")
         yield Static("", classes="bad")
 

@@ -1,28 +1,133 @@
-"""What the dialogs that start a run share: a verdict, and an engine started off the screen's thread."""
+"""The dialog that starts a run: fields, the engine's verdict on what they make, and an engine started off the screen's thread."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Input
+from textual.worker import get_current_worker
 
+from engine.errors import SubpopError
 from engine.rows import RunRow
-from tui.dialogs.base import Dialog
+from tui.dialogs.base import Dialog, row
+from tui.widgets.choice import Choice
 from tui.widgets.plain import Static
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
+    from engine.store import Store
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """scenario: what would be run; None: what the fields say cannot be. words: why, or what it costs, worked out anew as runs go on."""
+
+    scenario: Scenario | None
+    words: Callable[[], str]
+
+
+def refused(why: object) -> Verdict:
+    return Verdict(None, lambda: f"✗ {why}")
 
 
 class StartDialog(Dialog[str]):
     """Gives the run's id, or None; Session.show_run takes it. Closed while the engine starts, how that went is said all the same.
 
-    The screen has a Static `#verdict`, and an action `launch`, offered where there is a scenario.
+    heading: in the border. run_name: what the run is called unless the person calls it something else.
     """
 
-    scenario: Scenario | None = None
-    starting = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "launch", "Launch", id="launch.go", priority=True),
+        Binding("tab,down", "app.focus_next", "Next field", id="launch.field"),
+        Binding("shift+tab,up", "app.focus_previous", "Field before", show=False, id="launch.field-before"),
+        Binding("escape", "cancel", "Cancel", id="launch.cancel"),
+    ]
+
+    def __init__(self, heading: str, run_name: str) -> None:
+        super().__init__()
+        self.heading, self.run_name = heading, run_name
+        self.verdict: Verdict | None = None
+        self.starting = False
+
+    # ---- what a dialog of this kind says of itself ----
+
+    def fields(self) -> ComposeResult:
+        raise NotImplementedError
+
+    def fill(self) -> None:
+        """Put values into the fields that take some work to know. SubpopErrors are shown."""
+
+    def question(self) -> Callable[[], Verdict]:
+        """Read the fields, on the screen's thread; what is returned asks the engine, off it. Whatever that raises is shown."""
+        raise NotImplementedError
+
+    def starter(self, store: Store, scenario: Scenario, name: str) -> Callable[[], RunRow]:
+        """Read what else the start needs, on the screen's thread; what is returned starts the run, off it."""
+        raise NotImplementedError
+
+    # ---- the fields ----
+
+    def body(self) -> ComposeResult:
+        yield from self.fields()
+        yield row("Name", Input(self.run_name, max_length=60, compact=True, select_on_focus=False, id="name"))
+        yield Static("", id="verdict", classes="message")
+
+    def on_mount(self) -> None:
+        self.head(self.heading)
+        self.query("Choice, Input").first().focus()
+        try:
+            with self.prevent(Input.Changed):
+                self.fill()
+        except SubpopError as error:
+            self._say(f"✗ {error}", good=False)
+            return
+        self.check()
+
+    # ---- judged by the engine ----
+
+    @on(Choice.Changed)
+    @on(Input.Changed)
+    def _changed(self, event: Choice.Changed | Input.Changed) -> None:
+        if event.control.id != "name":
+            self.check()
+
+    def check(self) -> None:
+        """Ask the engine what it would be, off the screen's thread: it looks at files and at the store."""
+        if self.verdict is None:
+            self._say("looking for its data…", good=True)
+        self.verdict = None
+        self.refresh_bindings()
+        self._check(self.question())
+
+    @work(thread=True, exclusive=True, group="check", exit_on_error=False)
+    def _check(self, ask: Callable[[], Verdict]) -> None:
+        worker = get_current_worker()
+        try:
+            verdict = ask()
+        except Exception as error:  # whatever it is, it must be said here
+            verdict = refused(str(error))
+        if not worker.is_cancelled and self.is_running:
+            self.app.call_from_thread(self._judged, verdict)
+
+    def _judged(self, verdict: Verdict) -> None:
+        if not self.starting:
+            self.verdict = verdict
+            self._say(verdict.words(), good=verdict.scenario is not None)
+
+    def on_store_moved(self) -> None:
+        """The queue may be another."""
+        if self.verdict is not None and self.scenario is not None and not self.starting:
+            self._say(self.verdict.words(), good=True)
+
+    @property
+    def scenario(self) -> Scenario | None:
+        """What would be run; None where it cannot be, or while that is found out."""
+        return self.verdict.scenario if self.verdict is not None else None
 
     def _say(self, message: str, *, good: bool) -> None:
         verdict = self.query_one("#verdict", Static)
@@ -30,11 +135,19 @@ class StartDialog(Dialog[str]):
         verdict.set_class(not good, "bad")
         self.refresh_bindings()
 
+    # ---- what can be done ----
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return self.scenario is not None and not self.starting if action == "launch" else True
 
     def action_cancel(self) -> None:
         self.dismiss(None)
+
+    def action_launch(self) -> None:
+        scenario, store = self.scenario, self.host.store
+        if scenario is None or store is None or self.starting:
+            return
+        self.start(self.starter(store, scenario, self.query_one("#name", Input).value.strip() or self.run_name))
 
     def start(self, call: Callable[[], RunRow]) -> None:
         self.starting = True

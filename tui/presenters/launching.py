@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from engine.rows import RunRow
+from engine.rows import RunRow, VictimSpec
 from engine.system.processes import host_name
 from tui.presenters import format as fmt
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
 
+Key = tuple[int, str, int | None, float | None]  # trial, arm, subpopulation, alpha
 ARMS = ("true_label", "label_flip")  # controls that are victims of their own
 SAME = ("dataset", "model", "compute")  # sections that decide how long a victim takes
 UNKNOWN = "not known before a run of it: its ETA stands in Runs"
@@ -32,10 +35,15 @@ def most_subpopulations(scenario: Scenario, groups: int | None = None) -> int | 
     return min(limits, default=None)
 
 
+def arms_of(scenario: Scenario) -> tuple[str, ...]:
+    """Those that have a victim for each subpopulation and alpha."""
+    return ("poisoned", *(arm for arm in ARMS if arm in scenario.evaluation.controls))
+
+
 def victims(scenario: Scenario, count: int | None) -> tuple[int | None, str]:
     """How many victims at most, None where only the data tell; and that in words. count: of subpopulations, at most."""
     trials, alphas = scenario.evaluation.trials, len(scenario.attack.alphas)
-    arms = 1 + sum(arm in scenario.evaluation.controls for arm in ARMS)
+    arms = len(arms_of(scenario))
     each = alphas * arms
     kinds = " × ".join([fmt.plural(alphas, "alpha"), *([f"{arms} arms"] if arms > 1 else []), fmt.plural(trials, "trial")])
     if count is None:
@@ -43,6 +51,35 @@ def victims(scenario: Scenario, count: int | None) -> tuple[int | None, str]:
     total = trials * (1 + each * count)
     more = ", and those of the search" if scenario.evaluation.find is not None else ""
     return total, f"up to {total:,}: {fmt.plural(count, 'subpopulation')} × {kinds} + {trials} clean{more}"
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """Victims of a run that attacks some subpopulations again: all, and those of them that are taken over from the run before."""
+
+    total: int
+    kept: int
+
+    @property
+    def to_train(self) -> int:
+        return self.total - self.kept
+
+
+def reuse(scenario: Scenario, subpopulations: Sequence[int], trained: Iterable[VictimSpec]) -> Reuse:
+    """trained: what the run before has committed. An optimised attack's points are its run's own, so only clean victims are kept then."""
+    trials = scenario.evaluation.trial_numbers
+    wanted: set[Key] = {(trial, "clean", None, None) for trial in trials}
+    wanted |= set(product(trials, arms_of(scenario), subpopulations, scenario.attack.alphas))
+    committed = {(spec.trial, spec.arm, spec.subpopulation, spec.alpha) for spec in trained}
+    if scenario.attack.kind != "label_flip":
+        committed = {key for key in committed if key[1] == "clean"}
+    return Reuse(len(wanted), len(wanted & committed))
+
+
+def headline(scenario: Scenario, whom: str, trials: str) -> str:
+    """What would be run, in a line. whom: the subpopulations; trials: how many, or which."""
+    alphas = ", ".join(f"{alpha:g}" for alpha in scenario.attack.alphas)
+    return f"✓ {scenario.attack.kind} on {whom}, alpha {alphas}, {trials}"
 
 
 def cost(scenario: Scenario, total: int | None, runs: Sequence[RunRow], preset_cost: str = "") -> str:
