@@ -143,6 +143,14 @@ class Session(OrderlyApp):
         """Make this the run that Runs and Results show."""
         self.chosen_run, self.run_wanted = run_id, True
 
+    def choose_other_run(self, by: int) -> bool:
+        """The run so many places further in the list, round its end. False where there is none to go from."""
+        ids, run = [run.id for run in self.runs], self.run_chosen
+        if run is None or run.id not in ids:
+            return False
+        self.choose_run(ids[(ids.index(run.id) + by) % len(ids)])
+        return True
+
     def show_run(self, run_id: str | None) -> None:
         """Go and look at a run: what a dialog that started one gives (None: it was closed)."""
         if run_id:

@@ -212,11 +212,10 @@ class CompareScreen(ModeScreen):
     @on(LiveTable.Chosen)
     def action_row(self) -> None:
         """All that the table says of the row under the cursor."""
-        table = self.pane.table
-        if table.cursor_key is not None:
-            from tui.dialogs.row import RowDialog
+        from tui.dialogs.row import row_under_cursor
 
-            self.host.push_screen(RowDialog(table.spec, table.model.rows[table.cursor_key], list(table.model.rows.values())))
+        if dialog := row_under_cursor(self.pane.table):
+            self.host.push_screen(dialog)
 
     def action_notes(self) -> None:
         from tui.dialogs.reader import Reader

@@ -194,10 +194,7 @@ class PlotsScreen(ModeScreen):
         self._draw()
 
     def action_other_run(self, by: int) -> None:
-        ids = [run.id for run in self.host.runs]
-        run = self.run_shown
-        if run is not None and ids:
-            self.host.choose_run(ids[(ids.index(run.id) + by) % len(ids)])
+        if self.host.choose_other_run(by):
             self._take()
 
     def action_notes(self) -> None:
