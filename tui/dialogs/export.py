@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
+from engine.export import FORMATS
 from engine.rows import RunRow
 from tui.dialogs.base import row
 from tui.dialogs.writing import WritingDialog
@@ -18,8 +19,6 @@ from tui.presenters import format as fmt
 from tui.services.processes import PreviewProcess
 from tui.widgets.choice import Choice
 from tui.widgets.plain import Static
-
-FORMATS = ("csv", "parquet", "json", "md", "tex")
 
 
 class ExportDialog(WritingDialog):

@@ -31,7 +31,6 @@ SPEC = TableSpec(
     ),
     ("name",),
 )
-NUMBERS = ("number", "money", "per cent", "months", "duration", "yes/no")  # of which an identifier may be one too
 USELESS = ("empty", "unreadable")  # can only be left out
 FORCED = ("identifier", "free text", "constant")  # left out by the loader unless they are forced to a type
 LISTS = ("dataset.annotations", "dataset.drop", "dataset.numeric", "dataset.categorical")

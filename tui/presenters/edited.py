@@ -16,7 +16,6 @@ from tui.presenters.tree import Tree
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
 
-WORDS = ("title", "reproduces")
 PATHS = ("dataset.path", "dataset.annotations_file")
 
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -125,9 +124,3 @@ def _today(name: str) -> str:
     for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
         name = name.replace(old, new)
     return name
-
-
-def said(source: EncoderSource) -> dict[str, Any]:
-    """The settings of a source's config.json."""
-    settings: dict[str, Any] = json.loads(source.settings)
-    return settings

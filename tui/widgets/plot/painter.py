@@ -90,9 +90,6 @@ class Painter:
             body.append([*((char, "tick") for char in f"{words:>{left}}"), edge, *cells, BLANK])
         return body
 
-    def _xticks(self, canvas: Canvas) -> list[Tick]:
-        return self.x.ticks(canvas.width)
-
     def _axis_line(self, canvas: Canvas) -> list[Cell]:
         line: list[Cell] = [BLANK] * (self.left - 1) + [("└", "axis")] + [("─", "axis")] * canvas.width + [BLANK]
         for value, _ in self.x.ticks(canvas.width):
