@@ -64,15 +64,15 @@ class CompareScreen(ModeScreen):
 
     def on_screen_resume(self) -> None:
         super().on_screen_resume()
-        if hasattr(self, "found"):
+        if hasattr(self, "compared"):
             self._take()
 
     def on_store_moved(self, event: StoreMoved) -> None:
-        if hasattr(self, "found"):
+        if hasattr(self, "compared"):
             self._take()
 
     def on_resize(self) -> None:
-        if hasattr(self, "found"):
+        if hasattr(self, "compared"):
             self.call_after_refresh(self._head)
 
     # ---- what is shown ----
