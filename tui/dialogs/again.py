@@ -11,7 +11,7 @@ from textual.widgets import Input
 from engine.printable import name_of
 from engine.rows import RunRow, VictimSpec
 from tui.dialogs.base import row
-from tui.dialogs.starting import StartDialog, Verdict, refused
+from tui.dialogs.starting import StartDialog, StartVerdict, refused
 from tui.presenters import desk as desk_rows
 from tui.presenters import format as fmt
 from tui.presenters import launching
@@ -30,7 +30,7 @@ WHY = (
 
 
 class AgainDialog(StartDialog):
-    """Starts a run of `subpopulations` of a run. about: what they are, where it is one."""
+    """Starts a run that attacks `subpopulations` of `run` again. about: the description of the subpopulation, where it is one alone."""
 
     def __init__(self, run: RunRow, subpopulations: Sequence[int], about: str = "") -> None:
         super().__init__("Attack again", name_of(f"{run.name.removesuffix(' again')[:54]} again"))
@@ -63,11 +63,11 @@ class AgainDialog(StartDialog):
     def _fresh(self) -> bool:
         return self.query_one("#fresh", Choice).value == FRESH
 
-    def question(self) -> Callable[[], Verdict]:
+    def question(self) -> Callable[[], StartVerdict]:
         store, overrides, fresh = self.host.store, self._overrides(), self._fresh()
         return lambda: self._judge(store, overrides, fresh) if store is not None else refused("the store of runs is not open")
 
-    def _judge(self, store: Store, overrides: list[str], fresh: bool) -> Verdict:
+    def _judge(self, store: Store, overrides: list[str], fresh: bool) -> StartVerdict:
         from engine import datasets
         from engine.runs import again
 
@@ -79,7 +79,7 @@ class AgainDialog(StartDialog):
             done, plan = store.stacks_done(self.run.id), store.plan(self.run.id) or ()
             self.trained = tuple(spec for stack in plan if stack.index in done for spec in stack.victims)
         words = self._what(scenario, self.trained)
-        return Verdict(scenario, lambda: words)
+        return StartVerdict(scenario, lambda: words)
 
     def _what(self, scenario: Scenario, trained: Sequence[VictimSpec]) -> str:
         """What would be run, and what it costs."""

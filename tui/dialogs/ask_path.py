@@ -16,7 +16,7 @@ from tui.widgets.plain import Static
 
 
 class AskText(Dialog[str]):
-    """The text, or None where escaped."""
+    """Returns the text, or None after escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "accept", "OK", id="ask.accept", priority=True),
@@ -36,7 +36,7 @@ class AskText(Dialog[str]):
         self.query_one(Input).focus()
 
     def complaint(self, value: str) -> str:
-        """What is wrong with the text, or "" where it will do."""
+        """What is wrong with the text; "" where it is accepted."""
         return fault(value) if value.strip() else "something must be said here"
 
     @on(Input.Changed)

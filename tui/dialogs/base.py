@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 class Dialog(Leaving[Result], ModalScreen[Result]):
-    """A box over a mode, with the keys that do something in it underneath."""
+    """A box over a mode; its last line shows the keys that work in it."""
 
     def compose(self) -> ComposeResult:
         with Box(classes="dialog"):
@@ -30,7 +30,7 @@ class Dialog(Leaving[Result], ModalScreen[Result]):
             yield KeyBar()
 
     def head(self, words: str) -> None:
-        """Say in the border what this is."""
+        """Set the title in the border."""
         self.query_one(Box).border_title = clean(words)
 
     def body(self) -> ComposeResult:

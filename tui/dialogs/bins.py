@@ -1,4 +1,4 @@
-"""Where a column of numbers is cut into groups, asked by example."""
+"""Asks where a column of numbers is cut into groups, and shows the groups as one types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tui.widgets.plain import Static
 
 
 class BinsDialog(Dialog[tuple[float, ...]]):
-    """Gives the cuts, none where it is not to be cut; None where escaped."""
+    """Returns the cuts, an empty tuple for none, or None after escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "accept", "Cut there", id="bins.accept", priority=True),

@@ -1,4 +1,4 @@
-"""One of a list: each with a line on what it is; typing finds, enter takes it."""
+"""Choose one of a list, each with a line on what it is: typing filters, enter chooses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TALLEST = 14  # lines of the list
 
 
 class ChooseDialog(Dialog[str]):
-    """Gives the first cell of the row chosen, None where escaped. here: the one under the cursor at the beginning."""
+    """Returns the first cell of the row chosen, or None after escape. current: that cell of the row where the cursor begins."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "choose", "Choose", id="choose.go", priority=True),

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from engine.printable import name_of
 from engine.rows import RunRow
 from tui.dialogs.base import row
-from tui.dialogs.starting import StartDialog, Verdict, refused
+from tui.dialogs.starting import StartDialog, StartVerdict, refused
 from tui.presenters import format as fmt
 from tui.presenters import launching
 from tui.services import devices, places
@@ -57,14 +57,14 @@ class LaunchDialog(StartDialog):
     def device(self) -> str:
         return self.query_one("#device", Choice).value
 
-    def question(self) -> Callable[[], Verdict]:
+    def question(self) -> Callable[[], StartVerdict]:
         smoke = not self.only and self.query_one("#extent", Choice).value == SMOKE
         overrides = [f"compute.device={self.device}"]
         if self.only:
             overrides.append(f"subpopulations.only={list(self.only)}")
         return lambda: self._judge(overrides, smoke)
 
-    def _judge(self, overrides: Sequence[str], smoke: bool) -> Verdict:
+    def _judge(self, overrides: Sequence[str], smoke: bool) -> StartVerdict:
         """By the engine's own rules, as it would be run."""
         from engine.scenario.parse import parse
 
@@ -88,7 +88,7 @@ class LaunchDialog(StartDialog):
         above = f"{launching.headline(scenario, whom, fmt.plural(scenario.evaluation.trials, 'trial'))}\n{price}"
         below = "\n".join([*_warnings(located, notes, smoke=smoke), "It goes on when the app is closed."])
         gpu = devices.has_gpu()
-        return Verdict(scenario, lambda: f"{above}\nqueue    {launching.queue(scenario.device, self.host.runs, gpu)}\n{below}")
+        return StartVerdict(scenario, lambda: f"{above}\nqueue    {launching.queue(scenario.device, self.host.runs, gpu)}\n{below}")
 
     def starter(self, store: Store, scenario: Scenario, name: str) -> Callable[[], RunRow]:
         from engine.runs import start as engine_run

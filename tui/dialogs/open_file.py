@@ -1,4 +1,4 @@
-"""Which file to open: its path is completed as one types, and what is not there is said with the nearest name that is."""
+"""Asks which file to open: its path is completed as one types; of a file that is missing the nearest name is suggested."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WHAT = "a table (CSV, TSV, Parquet, JSON Lines), texts, a folder of pictures, a 
 
 
 class OpenFile(Dialog[str]):
-    """Gives the path as it was typed, None where escaped."""
+    """Returns the path as it was typed, or None after escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "accept", "Open", id="open.accept", priority=True),

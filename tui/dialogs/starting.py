@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class StartVerdict:
     """scenario: what would be run; None: what the fields say cannot be. words: why, or what it costs, worked out anew as runs go on."""
 
     scenario: Scenario | None
     words: Callable[[], str]
 
 
-def refused(why: object) -> Verdict:
-    return Verdict(None, lambda: f"✗ {why}")
+def refused(why: object) -> StartVerdict:
+    return StartVerdict(None, lambda: f"✗ {why}")
 
 
 class StartDialog(Dialog[str]):
-    """Gives the run's id, or None; Session.show_run takes it. Closed while the engine starts, how that went is said all the same.
+    """Returns the run's id, or None. If it is closed while the engine starts, a notification says how that went.
 
     heading: in the border. run_name: what the run is called unless the person calls it something else.
     """
@@ -51,18 +51,18 @@ class StartDialog(Dialog[str]):
     def __init__(self, heading: str, run_name: str) -> None:
         super().__init__()
         self.heading, self.run_name = heading, run_name
-        self.verdict: Verdict | None = None
+        self.verdict: StartVerdict | None = None
         self.starting = False
 
-    # ---- what a dialog of this kind says of itself ----
+    # ---- what a subclass defines ----
 
     def fields(self) -> ComposeResult:
         raise NotImplementedError
 
     def fill(self) -> None:
-        """Put values into the fields that take some work to know. SubpopErrors are shown."""
+        """Put into the fields the values that must be read from somewhere first. SubpopErrors are shown."""
 
-    def question(self) -> Callable[[], Verdict]:
+    def question(self) -> Callable[[], StartVerdict]:
         """Read the fields, on the screen's thread; what is returned asks the engine, off it. Whatever that raises is shown."""
         raise NotImplementedError
 
@@ -97,7 +97,7 @@ class StartDialog(Dialog[str]):
             self.check()
 
     def check(self) -> None:
-        """Ask the engine what it would be, off the screen's thread: it looks at files and at the store."""
+        """Ask the engine for a verdict, in a thread, since it looks at files and at the store."""
         if self.verdict is None:
             self._say("looking for its data…", good=True)
         self.verdict = None
@@ -105,7 +105,7 @@ class StartDialog(Dialog[str]):
         self._check(self.question())
 
     @work(thread=True, exclusive=True, group="check", exit_on_error=False)
-    def _check(self, ask: Callable[[], Verdict]) -> None:
+    def _check(self, ask: Callable[[], StartVerdict]) -> None:
         worker = get_current_worker()
         try:
             verdict = ask()
@@ -114,13 +114,13 @@ class StartDialog(Dialog[str]):
         if not worker.is_cancelled and self.is_running:
             self.app.call_from_thread(self._judged, verdict)
 
-    def _judged(self, verdict: Verdict) -> None:
+    def _judged(self, verdict: StartVerdict) -> None:
         if not self.starting:
             self.verdict = verdict
             self._say(verdict.words(), good=verdict.scenario is not None)
 
     def on_store_moved(self) -> None:
-        """The queue may be another."""
+        """Runs began or ended: say the queue anew."""
         if self.verdict is not None and self.scenario is not None and not self.starting:
             self._say(self.verdict.words(), good=True)
 

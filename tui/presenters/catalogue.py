@@ -77,7 +77,7 @@ def use_of(values: tree.Tree, column: ColumnLook) -> Use:
 
 
 def about(values: tree.Tree, column: ColumnLook) -> list[str]:
-    """All there is to say of one column, in lines."""
+    """Everything known about one column, a line each."""
     use = use_of(values, column)
     why = f": {column.why}" if column.why and use == column.use else ""
     known = [f"{column.read_as}, {use}{why}"]
@@ -100,7 +100,7 @@ def about(values: tree.Tree, column: ColumnLook) -> list[str]:
 
 
 def turn(edited: Edited, column: ColumnLook) -> str:
-    """To the next of feature, left out, annotation. What cannot be done, in words; "" where it was done."""
+    """Use the column as the next of: feature, left out, annotation. Returns why that cannot be done; "" where it was done."""
     use = use_of(edited.values, column)
     if use in ("label", "split", "text"):
         return f"{column.name} is the {use}; choose another {'with l' if use == 'label' else 'in the form'} first"
@@ -120,7 +120,7 @@ def turn(edited: Edited, column: ColumnLook) -> str:
 
 
 def make_label(edited: Edited, column: ColumnLook) -> str:
-    """The label from here on. What cannot be done, in words."""
+    """Make the column the label. Returns why that cannot be done; "" where it was done."""
     if column.read_as in USELESS:
         return f"{column.name} is {column.read_as} and cannot be a label"
     if use_of(edited.values, column) == "text":
@@ -136,7 +136,7 @@ def make_label(edited: Edited, column: ColumnLook) -> str:
 
 
 def match(edited: Edited, column: ColumnLook, rows: int) -> str:
-    """Form subpopulations by it too, or no more. What cannot be done, in words. rows: of the file."""
+    """Form subpopulations by the column too, or no longer. Returns why that cannot be done; "" where it was done. rows: of the file."""
     name, use = column.name, use_of(edited.values, column)
     features = _listed(edited.values, FEATURES)
     if name in features:
@@ -167,12 +167,12 @@ def needs_bins(edited: Edited, column: ColumnLook) -> bool:
 
 
 def cuts_of(edited: Edited, column: ColumnLook) -> tuple[float, ...]:
-    """Where it is cut, or might be."""
+    """The cuts that the scenario says, else the suggested ones."""
     return tuple(_bins(edited.values).get(column.name, column.cuts))
 
 
 def cut(edited: Edited, column: ColumnLook, cuts: tuple[float, ...]) -> None:
-    """Cut a column of numbers there; nowhere: its numbers are matched on as they are."""
+    """Cut a column of numbers at `cuts`; without any, its numbers are matched on as they are."""
     _set_bins(edited, column.name, cuts)
 
 
@@ -208,7 +208,7 @@ def groups_text(cuts: tuple[float, ...]) -> str:
 
 
 def unknown_columns(values: tree.Tree, questions: Mapping[str, Question], catalog: Catalog) -> dict[str, str]:
-    """Key of a field -> which column that it names the file has not, with the nearest that it has."""
+    """Key of a field -> the complaint that the file lacks a column which the field names, with the nearest name that it has."""
     names = [column.name for column in catalog.columns]
     complaints = {}
     for key, one in questions.items():

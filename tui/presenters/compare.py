@@ -22,7 +22,7 @@ SEVERAL = " of several"  # behind the name of a table of more than one pair, whi
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found of some runs, the first of them the baseline. trouble: table -> why there is none yet, in the engine's words."""
+    """A comparison of runs, the first of them the baseline. trouble: table -> why there is none yet, in the engine's words."""
 
     run_ids: tuple[str, ...]
     rows: dict[str, Rows] = field(default_factory=dict)
@@ -37,7 +37,7 @@ def spec_of(name: str, count: int) -> TableSpec:
 
 
 def compare(path: Path, run_ids: Sequence[str]) -> Comparison:
-    """Both tables, over a connection of its own: for a thread, for it counts predictions. SubpopErrors are told inside."""
+    """Both tables, over a connection of its own: for a thread, for it counts predictions. SubpopErrors end up in `trouble`."""
     from engine.runs.rebuild import rebuild
     from engine.store import Store
     from engine.tables.matching import MADE
@@ -59,7 +59,7 @@ def compare(path: Path, run_ids: Sequence[str]) -> Comparison:
 
 
 def stamp(store: Store, runs: Sequence[RunRow]) -> tuple[object, ...]:
-    """Another one where something that a comparison is made of has moved."""
+    """A value that changes whenever something that a comparison is made of changes."""
     return tuple((run.id, tuple(store.tables(run.id).items())) for run in runs)
 
 

@@ -56,7 +56,7 @@ class Edited:
         self.take_up(self.original)
 
     def take_up(self, text: str) -> None:
-        """Go on from a text, as what became of it in an earlier session."""
+        """Take over a text that an earlier session left."""
         try:
             self.values, self.broken = tomllib.loads(text), ""
         except ValueError as error:
@@ -80,7 +80,7 @@ class Edited:
         return self.values != self.began
 
     def text(self) -> str:
-        """As TOML: what is said in the form, and what it came with."""
+        """As TOML: what the form says, and what has no field."""
         from engine.scenario import toml as toml_text
 
         return toml_text.write({name: value for name, value in self.values.items() if value != {}})
@@ -92,13 +92,13 @@ class Edited:
         return naming.run_name(self.name, self.original, tomllib.loads(self.text()))
 
     def revert(self) -> None:
-        """Back to what it was opened with."""
+        """Undo every change."""
         self.values = self.began
         for kept in (self.turned, self.put_aside, self.put_by):
             kept.clear()
 
     def move_to(self, path: Path) -> None:
-        """It is that file's from here on; relative paths name what they named before."""
+        """Make it the scenario of that file; relative paths are rewritten so that they name the same files."""
         if (folder := self.folder) is not None and folder != path.parent:
             for key in PATHS:
                 path_text = self.get(key)
@@ -112,14 +112,14 @@ class Edited:
         return tree.get(self.values, key)
 
     def say(self, key: str, value: Any) -> Collection[str]:
-        """A key is this now (None: not said). The keys of other fields that changed with it."""
+        """Set a key (None: remove it). Returns the keys of other fields that changed with it."""
         if key.endswith(".kind"):
             return self._turn(key, value)
         tree.put(self.values, key, value)
         return ()
 
     def _turn(self, key: str, kind: str | None) -> Collection[str]:
-        """Another kind of a section (None: no such section). What the new kind has no use for goes; what went from it before is back."""
+        """Set the kind of a section (None: remove it). Keys that the new kind lacks go; those that an earlier turn removed are put back."""
         unsaid = self.questions[key].first.default or ""
         was = str(self.get(key) or unsaid)
         if was == str(kind or unsaid):
@@ -138,7 +138,7 @@ class Edited:
     # ---- judging ----
 
     def judge(self) -> Judgement:
-        """Ask the engine, which reads it as it would be run; each of its complaints to its field."""
+        """Have the engine parse it as it would be run, and assign each complaint to its field."""
         from engine.scenario.parse import parse
 
         # What nobody has written over since goes back; it is taken out again where it must.
@@ -165,7 +165,7 @@ class Edited:
         return Judgement(scenario, complaints, tuple(others), tuple(remarks), frozenset({*back, *self.put_by}))
 
     def _rename(self) -> str:
-        """Title and claim of another system, or of other data, go, whether the rest makes sense or not. Why, in words."""
+        """Remove a title or a claim (`reproduces`) that belongs to another system or other data. Returns why, in words."""
         from engine.scenario import naming
 
         self.put_by.clear()

@@ -32,7 +32,7 @@ class Question:
 
     @property
     def foreign(self) -> Field:
-        """What it is shown as where the kind does not have it, but a file says it: it can be taken out."""
+        """The field shown where the kind does not have the key but the file says it; its only new option removes it."""
         return replace(self.first, options=(*self.first.options, OUT), each=(*self.first.each, "this kind has no use for it"))
 
     def field_in(self, tree: Tree) -> Field | None:
@@ -40,7 +40,7 @@ class Question:
         return self.fields.get(str(get(tree, self.of) or self.unsaid) if self.of else "")
 
     def matters_in(self, tree: Tree) -> bool:
-        """Whether it means something in this scenario."""
+        """Whether the key has an effect in this scenario."""
         field = self.field_in(tree)
         if field is None or field.when is None:
             return field is not None
@@ -155,8 +155,8 @@ def _resolved(node: Node, schema: Node) -> Node:
 
 
 def turned(tree: Tree, key: str, kind: str | None, questions: Mapping[str, Question]) -> Tree:
-    """Set the kind of a section, and take out, of it and of what [smoke] says of it, the keys that the new kind does not have and the old
-    one had. None: no such section. What went, by dotted key."""
+    """Set the kind of a section (None: remove the section). Removes from it, and from [smoke], the keys of the old kind that the new
+    one lacks. Returns what was removed, by dotted key."""
     section, was = key.removesuffix(".kind"), str(get(tree, key) or questions[key].first.default or "")
     gone: Tree = {}
     for at in (section, f"smoke.{section}"):

@@ -56,7 +56,7 @@ class Listed:
 
 
 def listed(data_dir: Path, drafts: Collection[str] = ()) -> tuple[Listed, ...]:
-    """Every preset with the state of its data; the default one first. Decodes nothing. drafts: the names of those that a form changed."""
+    """Every preset with the state of its data; the default one first. Opens no data. drafts: the names of those that a form changed."""
     return tuple(Listed(preset, *data_state(preset.dataset, data_dir), preset.name in drafts) for preset in catalog())
 
 

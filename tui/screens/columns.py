@@ -75,7 +75,7 @@ class ColumnsScreen(ModeScreen):
         self.led = True
 
     def show(self) -> None:
-        """What is known by now."""
+        """Show what is known so far."""
         if not hasattr(self, "table"):
             return
         catalog = self.file.catalog

@@ -79,7 +79,7 @@ class CompareScreen(ModeScreen):
 
     @property
     def ids(self) -> list[str]:
-        """Those chosen, the baseline first; remembered between sessions."""
+        """Ids of the runs chosen, the baseline first; remembered between sessions."""
         return [str(each) for each in self.host.settings.get("compared", [])]
 
     @property
@@ -171,7 +171,7 @@ class CompareScreen(ModeScreen):
 
     @staticmethod
     def _without_ids(note: str, count: int) -> str:
-        """Of two runs everybody knows which is held against which."""
+        """Without the ids: of two runs it is plain which is compared with which."""
         return note.partition(": ")[2] if count == 2 else note
 
     # ---- turning to others ----

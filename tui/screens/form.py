@@ -35,7 +35,7 @@ DRAFTS = 8  # remembered at most
 
 
 class FormScreen(FormJumps, ModeScreen):
-    """Fields that matter, in sections; beside them the whole help of the one in hand, and what the engine says of all."""
+    """Fields that matter, in sections; beside them the whole help of the focused one, and the engine's verdict on the scenario."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+l", "launch", "Launch", id="form.launch"),
@@ -76,7 +76,7 @@ class FormScreen(FormJumps, ModeScreen):
         self.cost, self.drafted = cost, drafted
         self.start_with(file or FileColumns())
         self.timer: Timer | None = None
-        self.row: FieldRow | None = None  # in hand
+        self.row: FieldRow | None = None  # the focused field's
 
     def body(self) -> ComposeResult:
         remembered = self.host.settings.get("drafts", {}).get(self.remembered_as)
@@ -129,12 +129,12 @@ class FormScreen(FormJumps, ModeScreen):
         self.timer = self.set_timer(WAIT_S, self.judge)
 
     def _set(self, row: FieldRow) -> None:
-        """What the scenario says, into a row, without being told that it changed."""
+        """Put the scenario's value into a row without a Changed message."""
         with self.prevent(Input.Changed, Choice.Changed):
             row.set_value(fields.to_text(self.edited.get(row.field.key), row.field.takes))
 
     def show_values(self) -> None:
-        """All that the scenario says, after it was changed from elsewhere."""
+        """Show every value of the scenario, after it was changed from elsewhere."""
         self._show_what_matters()
         for row in self.rows.values():
             self._set(row)
@@ -158,7 +158,7 @@ class FormScreen(FormJumps, ModeScreen):
         self.look()
 
     def say(self) -> None:
-        """Say what is known by now."""
+        """Show what is known so far."""
         if not self.is_mounted or not self.is_attached:
             return
         verdict = self.verdict
@@ -173,14 +173,14 @@ class FormScreen(FormJumps, ModeScreen):
 
     @property
     def scenario(self) -> Scenario | None:
-        """As the engine reads it, None where it makes no sense."""
+        """As the engine parsed it; None where it is invalid."""
         return self.judged.scenario if hasattr(self, "judged") else None
 
     @property
     def verdict(self) -> Verdict:
         return Verdict(self.judged, {**self.wrong_of_data, **self.judged.complaints}, self.others, self.looked, self.about_data)
 
-    # ---- the field in hand ----
+    # ---- the focused field ----
 
     @on(DescendantFocus)
     def _on_another_field(self, event: DescendantFocus) -> None:
@@ -188,7 +188,7 @@ class FormScreen(FormJumps, ModeScreen):
         self.show_help()
 
     def show_help(self) -> None:
-        """The whole help of the field in hand."""
+        """Show the whole help of the focused field."""
         if self.row is None or not self.is_mounted:
             return
         field, wrong = self.row.field, self.row.wrong

@@ -54,7 +54,7 @@ class Looking(ModeScreen):
             await self.process.ask(self.look.question(index, first))
 
     def show_members(self, answer: dict[str, Any]) -> None:
-        """Show what was answered."""
+        """Show an answer of the process that holds the data."""
         self.look.learn(answer)
         pictured = "pictures" in answer
         if self.look.split == "poison" and answer["split"] != "poison" and self.look.alphas:

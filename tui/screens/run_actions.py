@@ -1,4 +1,4 @@
-"""What can be asked of the run that is shown: pause, resume, stop, why it failed. Requests only; the engine obeys."""
+"""What can be asked of the run that is shown: pause, resume, stop, why it failed. It only writes requests; the engine carries them out."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ KEEPING = (
 
 
 class AskNote(AskText):
-    """Nothing said takes the note away."""
+    """An empty text removes the note."""
 
     def complaint(self, value: str) -> str:
         return fault(value) if len(value) <= NOTE else f"{len(value) - NOTE} characters too many"

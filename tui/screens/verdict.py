@@ -1,4 +1,4 @@
-"""What the form says beside its fields: the whole help of the one in hand, and what the engine says of all."""
+"""What the form says beside its fields: the whole help of the focused one, and the engine's verdict on the scenario."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tui.widgets.detail import Fact
 
 @dataclass(frozen=True)
 class Looked:
-    """What was asked of the disk and the store of a scenario, and takes a while. launch: (label, words) of what a run of it comes to."""
+    """What the disk and the store say of a scenario, which takes a while to ask. launch: (label, words) of what a run of it comes to."""
 
     places: Places | None = None
     launch: tuple[tuple[str, str], ...] = ()

@@ -40,7 +40,7 @@ class EngineProcess:
             await self.process.stdin.drain()
 
     async def listen(self) -> None:
-        """Hand over answers until the process ends; an end in the middle of things is told as an error."""
+        """Hand over answers until the process ends; a process that ends by itself is answered as an error."""
         process = self.process
         if process is None or process.stdout is None or process.stderr is None:
             return

@@ -1,4 +1,4 @@
-"""Tables that older statistics made, made anew beside the app: `python -m engine.runs.rebuild`, which loads what the app never does."""
+"""Makes tables of older statistics anew in a process of its own, `python -m engine.runs.rebuild`: it loads what the app never does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Rebuilding:
-    """Asks for each run once. `failed` is told why, from another thread."""
+    """Rebuilds each run's tables once. `failed` is called with the reason, from another thread."""
 
     def __init__(self, failed: Callable[[str], None]) -> None:
         self.failed = failed

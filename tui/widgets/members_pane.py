@@ -36,7 +36,7 @@ class MembersPane(TablePane):
         super().setup(title, spec, view)
 
     def show(self, answer: dict[str, Any]) -> None:
-        """Show what was answered."""
+        """Show an answer of the process that holds the data."""
         names, rows = members.with_texts(answer)
         key = "point" if answer["split"] == "poison" else "row"
         spec = TableSpec("members", tuple(members.columns_of(names, rows)), (key,))
