@@ -65,7 +65,7 @@ class Trial:
 
 
 def aimed_elsewhere(layout: Layout, alpha: int, s: int) -> list[Trial]:
-    """The trials that tell of the subpopulation: with a victim aimed at it, and of the same alpha one or more aimed elsewhere."""
+    """The trials with a victim aimed at the subpopulation and, at the same alpha, one or more aimed elsewhere."""
     if layout.crossed is None:
         return []
     aimed_V, trials = layout.crossed.aimed_V, []
@@ -78,7 +78,7 @@ def aimed_elsewhere(layout: Layout, alpha: int, s: int) -> list[Trial]:
 
 
 def least_p(trials: Sequence[Trial]) -> float:
-    """The smallest p that they could give: the one aimed at it the worst in every trial."""
+    """The smallest p that these trials could give: where the victim aimed at the subpopulation is the worst in every trial."""
     least = 1.0
     for trial in trials:
         least /= len(trial.others) + 1

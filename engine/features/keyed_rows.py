@@ -1,4 +1,4 @@
-"""Rows on disk under a hash each, only ever appended to: what is expensive to compute is computed once, whatever comes in between."""
+"""Rows on disk, each under a hash, only ever appended to: what is expensive to compute is computed once, over interruptions too."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class KeyedRows:
         return min(sizes)
 
     def records(self) -> bytes:
-        """Those of the rows that are whole, one after the other."""
+        """The records of the rows that are whole, one after the other."""
         count = self.count()
         return self.keys_path.read_bytes()[: count * self.record_bytes] if count else b""
 
