@@ -43,7 +43,8 @@ class StartDialog(Dialog[str]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "launch", "Launch", id="launch.go", priority=True),
-        Binding("tab,down", "app.focus_next", "Next field", id="launch.field"),
+        Binding("tab", "app.focus_next", "Next field", id="launch.field"),
+        Binding("down", "app.focus_next", "Next field", show=False, id="launch.field-next"),
         Binding("shift+tab,up", "app.focus_previous", "Field before", show=False, id="launch.field-before"),
         Binding("escape", "cancel", "Cancel", id="launch.cancel"),
     ]
