@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from engine.datasets.tables.columns import Numbers, Words, why_left_out
 from engine.datasets.tables.roles import array_of
 from engine.drafting.sizes import Sizes
-from engine.drafting.words import Key, Part
+from engine.drafting.words import DraftSection, Key
 
 if TYPE_CHECKING:
     from engine.datasets.tables.columns import Unreadable
@@ -61,13 +61,13 @@ def sizes(usable: int) -> Sizes:
     return Sizes(used, used, rows, 3, 16, 3e-4, 3)
 
 
-def model(raw: RawTable, text: str) -> Part:
+def model(raw: RawTable, text: str) -> DraftSection:
     """A small encoder from random weights, which runs anywhere; what would read better is said."""
     texts = [value for value in array_of(raw, text).slice(0, LOOKED_AT).to_pylist() if value]
     words = sorted(len(value.split()) if isinstance(value, str) else 64 for value in texts)
     wanted = TOKENS * words[int(0.9 * len(words))] if words else LENGTHS[-1]
     length = next((each for each in LENGTHS if each >= wanted), LENGTHS[-1])
-    return Part(
+    return DraftSection(
         "model",
         [
             Key("kind", "bert"),

@@ -39,7 +39,7 @@ class ModeScreen(Leaving[None]):
         return cast("Session", self.app)
 
     def say_state(self) -> None:
-        """The top line and the keys may say something else now."""
+        """Refresh the top line and the keys."""
         self.query_one(TopBar).update()
         self.query_one(KeyBar).update()
 
