@@ -12,7 +12,7 @@ from typing import Any
 from engine import paper
 from engine.export.about_data import about_data
 from engine.export.documents import document
-from engine.export.in_short import in_short
+from engine.export.in_short import FEW, in_short
 from engine.paper import system_of
 from engine.printable import clean
 from engine.rows import RunRow
@@ -63,7 +63,7 @@ def _chapter(store: TableSource, run: RunRow, plots: Sequence[str], groups: Reco
         yield ""
         yield "## How much poison it takes"
         yield ""
-        yield from _dose(tables["dose"], _enough(run))
+        yield from _dose(tables["dose"], FEW)
     if tables.get("distribution"):
         yield ""
         yield "## How damage is spread"
