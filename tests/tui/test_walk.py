@@ -18,7 +18,7 @@ from textual.widgets import Input
 from tests.worlds import walking
 from tests.worlds.hands import settled, until
 from tests.worlds.loans import write
-from tests.worlds.walking import Templates, Walked
+from tests.worlds.walking import Counting, Templates, Walked
 from tui.app import SubpopApp
 from tui.screens.columns import ColumnsScreen
 from tui.screens.desk import PANES, DeskScreen
@@ -175,32 +175,39 @@ def walked(place: Place, binding: Binding) -> bool:
     return not moves(binding) and not (everywhere and (place.keys or binding.key == place.mode))
 
 
-Picture = tuple[object, ...]
-
-
-def picture(app: SubpopApp) -> Picture:
+@dataclass(frozen=True)
+class Picture:
     """What a person could notice: every character and colour on screen, which screens lie there, where the focus is, what was copied."""
+
+    cells: tuple[object, ...]
+    screens: tuple[int, ...]
+    focus: int
+    notes: int
+    clipboard: str
+    theme: str
+
+
+def picture(app: Counting) -> Picture:
     strips = app.screen._compositor.render_strips()
     cells = tuple((segment.text, segment.style) for strip in strips for segment in strip)
-    return (tuple(map(id, app.screen_stack)), id(app.screen.focused), cells, len(app._notifications), app.clipboard, app.theme)
+    screens = tuple(map(id, app.screen_stack))
+    return Picture(cells, screens, id(app.screen.focused), len(app._notifications), app.clipboard, app.theme)
 
 
 async def still(pilot: Pilot[int]) -> Picture:
-    """The picture, once nothing moves any more."""
+    """The picture, once nothing is painted any more."""
     app = of(pilot)
     app.clear_notifications()  # one that goes away by itself must not look as if a key had done it
-    last: Picture = ()
-    for _ in range(100):
-        await asyncio.sleep(0.03)  # without asking each widget of a form whether it is idle, as a pilot's pause does
-        now = picture(app)
-        if now == last:
-            break
-        last = now
-    return last
+    last = -1
+    while app.painted != last:
+        last = app.painted
+        await pilot.pause()
+        await asyncio.sleep(0.05)
+    return picture(app)
 
 
-def of(pilot: Pilot[int]) -> SubpopApp:
-    assert isinstance(pilot.app, SubpopApp)
+def of(pilot: Pilot[int]) -> Counting:
+    assert isinstance(pilot.app, Counting)
     return pilot.app
 
 
@@ -232,11 +239,14 @@ async def came_back(pilot: Pilot[int], stood: Standing, mode: str) -> bool:
 
 async def noticed(pilot: Pilot[int], before: Picture) -> bool:
     """Whether anything that a person could notice has changed."""
-    for _ in range(60):
-        if picture(of(pilot)) != before:
-            return True
-        await asyncio.sleep(0.04)
-    return False
+    app, painted = of(pilot), -1
+    for _ in range(100):
+        if app.painted != painted or app.clipboard != before.clipboard:
+            painted = app.painted
+            if picture(app) != before:
+                return True
+        await asyncio.sleep(0.03)
+    return picture(app) != before
 
 
 class Walk:

@@ -144,7 +144,7 @@ def people() -> pd.DataFrame:
 
 
 def texts() -> pd.DataFrame:
-    words = "the film was long and slow but its music and its light made me stay until the very end of it all".split()
+    words = ("the", "film", "was", "long", "and", "slow", "but", "its", "music", "light", "made", "me", "stay", "until", "very", "end")
     said = [" ".join(words[(i * k) % len(words)] for k in range(3, 15)) + f" {i}" for i in range(ROWS)]
     return pd.DataFrame({"review": said, "sentiment": ["good" if i % 3 else "bad" for i in range(ROWS)]})
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import RenderableType
 from textual.pilot import Pilot
 from textual.screen import Screen
 
@@ -138,6 +139,16 @@ def _write(store: Store, state: str) -> list[str]:
 # ---- an app that is put back ----------------------------------------------------------------------------------------
 
 
+class Counting(SubpopApp):
+    """Counts what it paints: as long as nothing was painted, nothing looks otherwise, and a picture need not be taken."""
+
+    painted = 0
+
+    def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
+        self.painted += 1
+        super()._display(screen, renderable)
+
+
 class Walked:
     """An app over a copy of a template. `afresh` puts it back as it was at its start, whatever was done in it."""
 
@@ -145,7 +156,7 @@ class Walked:
         self.templates, self.state, self.remembered = templates, "", remembered
         self.path = folder / "runs.db"
         self._take("done")
-        self.app = SubpopApp(self.path, folder / "data", config=folder / "config", clock=lambda: NOW)
+        self.app = Counting(self.path, folder / "data", config=folder / "config", clock=lambda: NOW)
         self.app.add_mode(NOWHERE, Screen)
         self._remember()
 
