@@ -172,7 +172,7 @@ def moves(binding: Binding) -> bool:
 def walked(place: Place, binding: Binding) -> bool:
     """The keys that work everywhere are walked from where each mode begins; the key of that mode itself has nothing to do."""
     everywhere = str(binding.id).startswith("app.")
-    return not moves(binding) and not (everywhere and (place.keys or binding.key == place.mode))
+    return not moves(binding) and not (everywhere and (place.name != f"mode {place.mode}" or binding.key == place.mode))
 
 
 @dataclass(frozen=True)
