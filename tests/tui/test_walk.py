@@ -26,7 +26,7 @@ from tui.widgets.table.live import LiveTable
 
 NARROW = (80, 24)
 MODES = dict(zip("12345", SubpopApp.MODE_TITLES, strict=True))  # key -> mode
-OUT = ("escape", "enter")  # lead out of where one is, mostly
+OUT = ("enter", "escape")  # lead out of where one is, mostly; these are pressed last
 LEAVES = {"app.quit"}  # ends the app: tests/tui/test_endings.py
 CHARACTERS = {"slash": "/", "question_mark": "?", "colon": ":", "asterisk": "*", "left_square_bracket": "[", "right_square_bracket": "]"}
 
@@ -81,12 +81,12 @@ PLACES: dict[str, list[Place]] = {  # walked by one app, a list each
         Place("preview, launch", "1", ("p", "a"), there=on_screen("LaunchDialog")),
     ],
     "form": [
-        Place("form", "1", ("e",), there=on_screen("FormScreen")),
-        Place("form, a line", "1", ("e", "pagedown", "down"), there=typing),
         Place("form, list", "1", ("e", "enter"), there=on_screen("ChooseDialog")),
         Place("form, go to", "1", ("e", "ctrl+g"), there=on_screen("ChooseDialog")),
         Place("form, save", "1", ("e", "ctrl+s"), there=on_screen("AskPath")),
         Place("form, launch", "1", ("e", "ctrl+l"), there=on_screen("LaunchDialog")),
+        Place("form", "1", ("e",), there=on_screen("FormScreen")),
+        Place("form, a line", "1", ("e", "ctrl+g", *"hidden", "enter"), there=typing),
     ],
     "own file": [
         Place("columns", "1", (*COLUMNS, "down", "down"), there=on_columns),
@@ -167,6 +167,11 @@ MOVES = ("move", "page", "end", "column", "move_rows", "move_page", "move_to", "
 def moves(binding: Binding) -> bool:
     """A key behind the key line that moves a cursor, which may stand at the end: tests/tui/test_table.py and the like tell how it moves."""
     return not binding.show and binding.action.removeprefix("app.").split("(")[0] in MOVES
+
+
+def when(binding: Binding) -> tuple[int, str]:
+    """In which order keys are pressed."""
+    return OUT.index(binding.key) if binding.key in OUT else -1, str(binding.id)
 
 
 def walked(place: Place, binding: Binding) -> bool:
@@ -265,6 +270,8 @@ class Walk:
         known = [at for at in range(len(place.keys), -1, -1) if self.seen.get((place.mode, *place.keys[:at])) == on]
         if known and self.world.as_it_was(place.state):
             done = known[0]
+            if not done:
+                self.world.remember()
         else:
             await self.world.afresh(self.pilot, place.state)
             self.seen, done = {}, 0
@@ -288,7 +295,10 @@ class Walk:
         assert first, place.name
         while True:
             keys = {name: binding for name, binding in offered(self.app).items() if walked(place, binding)}
-            todo = sorted((keys[name] for name in keys.keys() - pressed), key=lambda binding: (binding.key in OUT, str(binding.id)))
+            todo = sorted(
+                (keys[name] for name in keys.keys() - pressed),
+                key=lambda binding: (OUT.index(binding.key) if binding.key in OUT else -1, str(binding.id)),
+            )
             if todo:
                 back = await self.press(place, todo[0], stood)
                 pressed.add(str(todo[0].id))

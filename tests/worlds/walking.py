@@ -158,7 +158,7 @@ class Walked:
         self._take("done")
         self.app = Counting(self.path, folder / "data", config=folder / "config", clock=lambda: NOW)
         self.app.add_mode(NOWHERE, Screen)
-        self._remember()
+        self.remember()
 
     def _take(self, state: str) -> None:
         """Copy the template, page by page, into the store that the app has open."""
@@ -176,7 +176,8 @@ class Walked:
         """Whether the store holds what it did."""
         return state == self.state and self._rows() == self.rows
 
-    def _remember(self) -> None:
+    def remember(self) -> None:
+        """Nothing but what was remembered at the start."""
         self.app.settings.values = copy.deepcopy({**self.remembered, "compared": self.runs[::-1]})
         self.app.chosen_run, self.app.run_wanted, self.app.preview_wanted = self.runs[0], True, None
 
@@ -190,7 +191,7 @@ class Walked:
         if not self.as_it_was(state):
             self._take(state)
             app.poll(force=True)
-        self._remember()
+        self.remember()
         app.clear_notifications()
         app._clipboard = ""
         await pilot.pause()
