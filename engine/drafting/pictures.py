@@ -13,7 +13,7 @@ from engine.drafting.looks import Draft, Pictures
 from engine.drafting.matching import clusters_for
 from engine.drafting.sizes import SPLIT
 from engine.drafting.sniffing import PICTURES
-from engine.drafting.words import Key, Part, document
+from engine.drafting.words import DraftSection, Key, document
 from engine.errors import BadData
 
 MOST_CLASSES = 256
@@ -51,9 +51,9 @@ def draft(place: Path, shown: str, title: str, name: str) -> Draft:
     keys.append(Key("image_size", side, f"a side in pixels; the pictures are {sizes}"))
     keys += [Key("rows", rows, "of train, of aux and of test at most; take it out for all, which takes longer")] if rows else []
     keys.append(Key("annotations_file", "birds.csv", "a CSV with a column `file`: every other column can be matched on", off=True))
-    parts = [
-        Part("dataset", keys),
-        Part(
+    sections = [
+        DraftSection("dataset", keys),
+        DraftSection(
             "model",
             [
                 Key("kind", "conv", 'small, from scratch; better: "torchvision", architecture = "resnet18", weights = "imagenet"'),
@@ -61,7 +61,7 @@ def draft(place: Path, shown: str, title: str, name: str) -> Draft:
                 Key("batch", 16 if used < 500 else 32),
             ],
         ),
-        Part(
+        DraftSection(
             "subpopulations",
             [
                 Key("kind", "cluster_match", "groups found in the pictures"),
@@ -71,7 +71,7 @@ def draft(place: Path, shown: str, title: str, name: str) -> Draft:
                 Key("min_size", 5, "auxiliary pictures; smaller ones are not attacked"),
             ],
         ),
-        Part(
+        DraftSection(
             "attack",
             [
                 Key("kind", "label_flip"),
@@ -79,8 +79,8 @@ def draft(place: Path, shown: str, title: str, name: str) -> Draft:
                 Key("target_label", "rarest", "the class rarest in the subpopulation"),
             ],
         ),
-        Part("evaluation", [Key("trials", 3, "3 or more for intervals")]),
-        Part(
+        DraftSection("evaluation", [Key("trials", 3, "3 or more for intervals")]),
+        DraftSection(
             "smoke",
             [
                 *([Key("dataset/rows", 120)] if used > 120 else []),
@@ -94,7 +94,7 @@ def draft(place: Path, shown: str, title: str, name: str) -> Draft:
             "Made from the folder alone. Look first: subpop discover THIS; the whole way on a sliver: subpop run THIS --smoke"]  # fmt: skip
     why = f"the {len(classes)} folders are the classes" if not homes else f"the folders in {listed(list(homes))} are the classes"
     seen = Pictures(tuple(classes.items()), sizes, tuple(homes))
-    return Draft(shown, "image_folder", title, name, document(head, title, parts), None, why, notes=tuple(notes), pictures=seen)
+    return Draft(shown, "image_folder", title, name, document(head, title, sections), None, why, notes=tuple(notes), pictures=seen)
 
 
 def _classes_below(place: Path) -> Path | None:

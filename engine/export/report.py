@@ -142,7 +142,7 @@ def _table(name: str, rows: Records) -> Iterator[str]:
 
 
 def _eligible(run: RunRow, worst: Records, damage: Records) -> Iterator[str]:
-    """Who the corrected values were picked among, and who was never looked at, by name."""
+    """Which subpopulations the corrected values were picked among, and which were left out, by name."""
     last = next((row for row in reversed(worst) if row.get("attacked")), None)
     if last is None:  # of an older version
         return
@@ -158,7 +158,7 @@ def _eligible(run: RunRow, worst: Records, damage: Records) -> Iterator[str]:
 
 
 def _reruns(run: RunRow) -> Iterator[str]:
-    """Whose the reruns are, which stand behind the paper's values and are not the paper's."""
+    """Who made the reruns that are shown after the paper's values and are not the paper's."""
     try:
         tree = tomllib.loads(run.scenario_toml)
     except tomllib.TOMLDecodeError:
@@ -191,7 +191,7 @@ def reproduces(run: RunRow) -> bool:
 
 
 def _enough(run: RunRow) -> int:
-    """So many test rows the corrected worst k asks of a subpopulation."""
+    """How many test rows a subpopulation needs for the corrected worst k."""
     try:
         return int(tomllib.loads(run.scenario_toml)["evaluation"]["min_test_rows"])
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError):

@@ -19,7 +19,7 @@ from tui.widgets.plain import Static
 from tui.widgets.table import filtering
 from tui.widgets.table.live import LiveTable
 
-PARTS = {
+HEADINGS = {
     "LiveTable": "This table",
     "TablePane": "This table",
     "LogView": "The log",
@@ -58,8 +58,8 @@ class HelpScreen(Dialog[None]):
         grid = Grid.grid(padding=(0, 2), expand=True)
         grid.add_column(width=18, style=key)
         grid.add_column(ratio=1)
-        for part, pairs in keys_of(self.about).items():
-            grid.add_row(Text(part, style=head), "")
+        for heading, pairs in keys_of(self.about).items():
+            grid.add_row(Text(heading, style=head), "")
             for keys, words in pairs:
                 grid.add_row(Text(keys), Text(words))  # Rich reads markup in what is no Text
             grid.add_row("", "")
@@ -86,18 +86,18 @@ class HelpScreen(Dialog[None]):
 
 
 def keys_of(screen: Screen[Any]) -> dict[str, list[tuple[str, str]]]:
-    """Part -> (keys, what they do), of every binding that is active on a screen."""
-    parts: dict[str, dict[tuple[str, str], list[str]]] = {}
+    """Heading -> (keys, what they do), of every binding that is active on a screen."""
+    by_heading: dict[str, dict[tuple[str, str], list[str]]] = {}
     for active in screen.active_bindings.values():
         if not active.enabled or not active.binding.id or not active.binding.description:
             continue
-        pairs = parts.setdefault(part_of(active.node), {})
+        pairs = by_heading.setdefault(heading_of(active.node), {})
         display = screen.app.get_key_display(active.binding)
         pairs.setdefault((active.binding.action, active.binding.tooltip or active.binding.description), []).append(display)
-    return {part: [(" ".join(keys), words) for (_, words), keys in pairs.items()] for part, pairs in parts.items()}
+    return {heading: [(" ".join(keys), words) for (_, words), keys in pairs.items()] for heading, pairs in by_heading.items()}
 
 
-def part_of(node: DOMNode) -> str:
+def heading_of(node: DOMNode) -> str:
     if isinstance(node, Screen):
         return "This screen"
-    return next((PARTS[kind.__name__] for kind in type(node).__mro__ if kind.__name__ in PARTS), type(node).__name__)
+    return next((HEADINGS[kind.__name__] for kind in type(node).__mro__ if kind.__name__ in HEADINGS), type(node).__name__)

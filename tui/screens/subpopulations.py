@@ -40,7 +40,7 @@ class Subject:
     text: str = ""
     folder: Path | None = None
     stage: str = ""
-    said: str = ""
+    status: str = ""
     share: float = 0.0
     since: float = field(default_factory=monotonic)
     deviations: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ class SubpopulationsScreen(Looking):
         """Take up a preview that was asked for, else the run that Runs shows."""
         wanted, self.host.preview_wanted = self.host.preview_wanted, None
         if wanted is not None:
-            self._open(Subject(wanted.name, text=wanted.text, folder=wanted.folder, stage="loading", said="starting the engine"))
+            self._open(Subject(wanted.name, text=wanted.text, folder=wanted.folder, stage="loading", status="starting the engine"))
             self._discover()
         elif not self.subject.text and (run := self.host.run_chosen) and self.subject.run_id != run.id:
             self._open(Subject(run.name, run_id=run.id, text="", deviations=run.deviations))
@@ -127,7 +127,7 @@ class SubpopulationsScreen(Looking):
     def _why_empty(self) -> str:
         subject = self.subject
         if subject.stage == "failed":
-            return subject.said
+            return subject.status
         if subject.run_id or subject.stage == "loading":
             return "they come when the engine has found them"
         return "none yet: press 1 for the plan, and p there to look at a preset's subpopulations before any attack"
@@ -154,9 +154,9 @@ class SubpopulationsScreen(Looking):
             spent = monotonic() - subject.since
             left = f"  {fmt.duration(spent * (1 - subject.share) / subject.share)} left" if subject.share > 0.05 else ""
             bar = fmt.bar(subject.share, 30)
-            lines.append(Text(f" {bar} {int(subject.share * 100):3d} %  {fmt.clean(subject.said)} · {fmt.duration(spent)}{left}"))
+            lines.append(Text(f" {bar} {int(subject.share * 100):3d} %  {fmt.clean(subject.status)} · {fmt.duration(spent)}{left}"))
         elif subject.stage == "failed":
-            lines.append(Text(f" ✗ {fmt.clean(subject.said)}", style=f"bold {colours.get('error', '')}"))
+            lines.append(Text(f" ✗ {fmt.clean(subject.status)}", style=f"bold {colours.get('error', '')}"))
         self.query_one("#subject", Lines).show(lines)
 
     # ---- the process that holds the data ----
@@ -171,11 +171,11 @@ class SubpopulationsScreen(Looking):
     def _answered(self, answer: dict[str, Any]) -> None:
         subject = self.subject
         if "progress" in answer:
-            subject.said, subject.share = str(answer["progress"][0]), float(answer["progress"][1])
+            subject.status, subject.share = str(answer["progress"][0]), float(answer["progress"][1])
         elif "found" in answer:
             subject.stage, subject.deviations = "ready", tuple(answer["deviations"])
             subject.account = of_json(answer["about"])
-            self.pane.table.load([members.found_cells(one) for one in answer["found"]])
+            self.pane.table.load([members.discovered_cells(one) for one in answer["found"]])
             self.pane.caption()
             self.ask_members()
         elif "ready" in answer:
@@ -186,7 +186,7 @@ class SubpopulationsScreen(Looking):
         elif answer.get("asked"):  # a look that came to nothing; the data are there all the same
             self.notify(str(answer["error"]), severity="error", timeout=8)
         elif "error" in answer and not (answer.get("ended") and subject.stage == "failed"):
-            subject.stage, subject.said = "failed", str(answer["error"])
+            subject.stage, subject.status = "failed", str(answer["error"])
         self._head()
         self.refresh_bindings()
 
@@ -208,20 +208,20 @@ class SubpopulationsScreen(Looking):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if not hasattr(self, "feed"):
             return False
-        here = bool(self.pane.table.model.rows)
+        has_rows = bool(self.pane.table.model.rows)
         if action == "cancel":
             return self.subject.stage == "loading"
         if action == "about":
-            return bool(self.subject.account or (self.subject.run_id and here))
+            return bool(self.subject.account or (self.subject.run_id and has_rows))
         if action == "members":
-            return bool(self.subject.run_id) and here and self.subject.stage in ("", "failed")
+            return bool(self.subject.run_id) and has_rows and self.subject.stage in ("", "failed")
         if action in ("split", "rate", "size", "wide"):
             return self.can_look(action, parameters, ready=self.subject.stage == "ready")
-        return here if action == "attack" else True
+        return has_rows if action == "attack" else True
 
     def action_members(self) -> None:
         subject = self.subject
-        subject.stage, subject.said, subject.share, subject.since = "loading", "loading the data", 0.0, monotonic()
+        subject.stage, subject.status, subject.share, subject.since = "loading", "loading the data", 0.0, monotonic()
         if subject.run_id:
             self.load_run(subject.run_id)
 
@@ -249,7 +249,7 @@ class SubpopulationsScreen(Looking):
 
     def action_cancel(self) -> None:
         self.process.close()
-        self.subject.stage, self.subject.said = "failed", "cancelled; p in the plan starts it again"
+        self.subject.stage, self.subject.status = "failed", "cancelled; p in the plan starts it again"
         self._head()
         self.refresh_bindings()
 
