@@ -332,11 +332,11 @@ def loans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("own") / "loans.csv")
 
 
+@pytest.mark.usefixtures("no_engine", "every_dataset")
 @pytest.mark.parametrize("part", PLACES)
 async def test_each_key_that_is_offered_does_something_and_leads_back(
     part: str, tmp_path: Path, templates: Templates, loans: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walking.no_engine(monkeypatch)
     walking.no_processes(monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tui.session.LOOK_S", 3600.0)  # what is committed is seen at once all the same

@@ -35,11 +35,11 @@ ROWS = 240
 
 
 @pytest.fixture
-def spawned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def spawned(monkeypatch: pytest.MonkeyPatch, no_engine: list[str], every_dataset: None) -> list[str]:
     """The runs for which a worker would have been started; nothing beside the app is."""
     monkeypatch.setattr("tui.session.LOOK_S", 3600.0)
     walking.no_processes(monkeypatch)
-    return walking.no_engine(monkeypatch)
+    return no_engine
 
 
 def form_of(app: SubpopApp) -> FormScreen:

@@ -19,14 +19,12 @@ from rich.console import RenderableType
 from textual.pilot import Pilot
 from textual.screen import Screen
 
-from engine import datasets
 from engine.drafting.process import Drafting
 from engine.runs import again
 from engine.runs import start as engine_run
 from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.store import Store
-from engine.system.processes import identity
 from tests.runs.test_again import Fake
 from tests.tui.conftest import NOW, running
 from tests.worlds import app as worlds
@@ -39,19 +37,6 @@ ANSWERS: dict[str, list[dict[str, Any]]] = {}  # of the reader of files, by the 
 
 
 # ---- no process beside the app --------------------------------------------------------------------------------------
-
-
-def no_engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Runs are made but no worker is started, and every dataset is here. The list says for which runs one would have been."""
-    spawned: list[str] = []
-
-    def spawn(store: Store, run_id: str, *_: object) -> None:
-        spawned.append(run_id)
-        store.assign(run_id, identity())
-
-    monkeypatch.setattr(engine_run, "_spawn", spawn)
-    monkeypatch.setattr(datasets, "state", lambda dataset, folder: datasets.DataState(True, "here"))
-    return spawned
 
 
 def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
