@@ -151,7 +151,9 @@ class ColumnsScreen(ModeScreen):
         column = self.column
         if action == "bins":
             return column is not None and column.span is not None and column.name in (self.edited.get(catalogue.FEATURES) or ())
-        return column is not None if action in ("turn", "label", "match") else True
+        if action == "label":
+            return column is not None and column.name != self.edited.get("dataset.label")
+        return column is not None if action in ("turn", "match") else True
 
     def _do(self, change: Callable[[Edited, ColumnLook], str]) -> bool:
         if (column := self.column) is None:
