@@ -49,7 +49,8 @@ def _chapter(store: TableSource, run: RunRow, plots: Sequence[str], groups: Reco
         head = "These are not the paper's numbers" if reproduces(run) else "To be known"  # of one's own data nobody published any
         yield f"**{head}:** " + "; ".join(run.deviations) + "."
     yield ""
-    yield from in_short(run, tables, groups)
+    account = store.account(run.id)
+    yield from in_short(run, tables, groups, account)
     yield ""
     yield "## What was measured"
     yield ""
@@ -78,7 +79,7 @@ def _chapter(store: TableSource, run: RunRow, plots: Sequence[str], groups: Reco
         yield ""
         yield from plots
     yield ""
-    yield from about_data(store.account(run.id))
+    yield from about_data(account)
     yield ""
     yield "## What this run cannot say"
     yield ""
