@@ -41,7 +41,7 @@ def _chapter(store: TableSource, run: RunRow, plots: Sequence[str], groups: Reco
     subpopulations = tables.get("subpopulations", [])
     yield f"# {run.title}"
     yield ""
-    yield f"Run {run.id} ({system_of(run)}), {run.state}: {run.victims_done} of {run.victims_total} victims."
+    yield f"Run {run.id} ({system_of(run)}), {run.state}: {run.victims_done} of {run.victims_total} models (victims) trained."
     if run.note:
         yield f"Note: {run.note}"
     if run.deviations:

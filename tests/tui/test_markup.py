@@ -50,7 +50,7 @@ kind = "cluster_match"
 """
 HOSTILE = ("[/x]", "[bold", "[@click=app.quit]x[/]", "\\[", "[red]x[/red]", "[$primary]")
 hostile = pytest.mark.parametrize("words", HOSTILE)
-each_kind = pytest.mark.parametrize("words", (HOSTILE[0], HOSTILE[2], HOSTILE[3]))  # raises, is swallowed, loses its backslash
+each_kind = pytest.mark.parametrize("words", [HOSTILE[0], HOSTILE[2], HOSTILE[3]])  # raises, is swallowed, loses its backslash
 
 
 def shown(app: SubpopApp) -> str:
