@@ -22,11 +22,12 @@ NAMED = 5
 CLASSES = 6  # of the data that are named; the others are counted
 LEVELS = (0.1, 0.2)  # damages whose price in points is given
 SURE_TRIALS = 10
+NO_BETTER = 0.02  # than the base rate: such a model's accuracy says little
 WIDE = 0.2  # of an interval: more trials would tell more
 FEW = 30  # test rows: of a smaller subpopulation one row more or less makes a damage of .03, and it is named as the cheapest last
 
 _ATTACKS = {
-    "label_flip": "They copy their rows of one subpopulation and give the copies {label}",
+    "label_flip": "They copy their rows of one subpopulation and give the copies {label}, so that the model takes others there for it",
     "gradient": "They copy their rows of one subpopulation, give the copies {label} and move their pixels along the attack's gradient",
     "influence": "They take rows of one subpopulation, give them {label} and keep those that influence functions choose",
 }
@@ -48,7 +49,7 @@ def in_short(run: RunRow, tables: Mapping[str, Records], groups: Records, accoun
     account: of the run's data; None where an older version made the run.
     """
     damage, worst = tables.get("damage", []), tables.get("worst", [])
-    yield _against_whom(run, tables.get("subpopulations", []))
+    yield _against_whom(run, tables.get("subpopulations", []), account)
     if account is not None:
         yield ""
         yield _data(account, tables.get("victims", []))
@@ -71,12 +72,13 @@ def in_short(run: RunRow, tables: Mapping[str, Records], groups: Records, accoun
     yield from _next(run, damage, worst_row, alpha, list(dict.fromkeys(named)))
 
 
-def _against_whom(run: RunRow, subpopulations: Records) -> str:
+def _against_whom(run: RunRow, subpopulations: Records, account: DataAccount | None) -> str:
     tree = _tree(run)
     attack, held = tree.get("attack", {}), tree.get("adversary", {}).get("rows", 1)
     data = tree.get("dataset", {})
     what = PurePath(str(data.get("path") or data.get("kind", "the data"))).name  # where it lies on this machine is nobody's business
-    some = "all" if held == 1 else share(held)
+    aux = next((split.rows for split in account.splits if split.name == "aux"), None) if account is not None else None
+    some = f"{count(aux * held)} rows" if aux is not None else "rows" if held == 1 else f"{share(held)} of the auxiliary rows"
     kind = str(tree.get("model", {}).get("kind", "model"))
     targets = Counter(_plain(row["target_label"]) for row in subpopulations if row.get("attacked") and row.get("target_label") is not None)
     label = "another label"
@@ -88,8 +90,8 @@ def _against_whom(run: RunRow, subpopulations: Records) -> str:
     how = _ATTACKS.get(str(attack.get("kind", "label_flip")), "They poison rows with {label}").format(label=label)
     return (
         f"**What was asked.** An attacker adds rows to the data that {_NAMES.get(kind, 'a model')} ({_plain(kind)}) is trained on, "
-        f"{_plain(what)}. They hold rows drawn like the training data, none of them in it ({some} of the auxiliary data), and know neither "
-        f"the training rows nor the model's weights. {how}. How much accuracy does that subpopulation lose (its "
+        f"{_plain(what)}. They hold {some} of their own (auxiliary data: drawn like the training data, none of "
+        f"its rows) and know neither the training rows nor the model's weights. {how}. How much accuracy does that subpopulation lose (its "
         "damage), and for how many rows?"
     )
 
@@ -105,6 +107,8 @@ def _data(account: DataAccount, victims: Records) -> str:
     always = fraction(test.classes[most] / test.rows) if test.rows else "–"
     clean = _right_overall(row for row in victims if row["arm"] == "clean")
     model = "" if clean is None else f"; without poison the model is right on {fraction(clean)}"
+    if clean is not None and test.rows and clean < test.classes[most] / test.rows + NO_BETTER:
+        model += ", hardly or no better, so mind how far accuracy falls and not where it stands"
     sentences = [
         f"**The data.** Trained on {count(train.rows)} rows ({mix}{more}), judged on {count(test.rows)} others; "
         f"who always says {_plain(account.classes[most])} is right on {always} of these{model}"
@@ -113,7 +117,7 @@ def _data(account: DataAccount, victims: Records) -> str:
     if fed and account.pictures is None:
         not_fed = [_plain(column.name) for column in account.columns if column.use in ("left_out", "annotation")]
         named = f"; it does not read {', '.join(not_fed)}" if not_fed else ""
-        sentences.append(f"The model reads {len(fed)} of {len(account.columns)} columns{named}")
+        sentences.append(f"Beside the label there are {len(fed) + len(not_fed)} columns, of which the model reads {len(fed)}{named}")
     leaks = [_plain(column.name) for column in fed if column.leak is not None]
     if leaks:
         sentences.append(f"**It reads what may tell the label by itself: {', '.join(leaks)}**, so accuracies may be too good")
@@ -141,7 +145,15 @@ def _at_risk(damage: Records, worst_row: Mapping[str, Any] | None) -> Records:
 
 def _who(run: RunRow, damage: Records, at_risk: Records, worst_row: Mapping[str, Any] | None, alpha: float) -> Iterator[str]:
     of = "train has" if _tree(run).get("attack", {}).get("per") == "train" else "the attacker holds"
-    yield f"**Who is at risk**, where {alpha:g} poison rows are added for each row that {of} of the subpopulation (alpha {alpha:g}):"
+    yield f"**Who is at risk**, where {alpha:g} poison rows are added for each row that {of} of the subpopulation (alpha {alpha:g})."
+    luck = "Those of largest damage in this run"
+    if worst_row and worst_row["corrected"] is not None:
+        yield (
+            "An attacker who picks five targets beforehand, by trials of their own, does a damage of "
+            f"{with_interval(worst_row['corrected'], worst_row['low'], worst_row['high'])} on the average of the five (corrected)."
+        )
+        luck = "The five they would pick look worse in this run, in part by bad luck"
+    yield f"{luck} (in brackets 95 % intervals over trials and test rows):"
     yield ""
     for row in at_risk:
         sure = {True: "; vulnerable", False: "; not told from chance", None: ""}[row["vulnerable"]]
@@ -152,12 +164,6 @@ def _who(run: RunRow, damage: Records, at_risk: Records, worst_row: Mapping[str,
             f"({count(row['test_rows'])} test rows{sure})."
         )
     yield ""
-    if worst_row and worst_row["corrected"] is not None:
-        yield (
-            "In brackets: 95 % intervals over trials and test rows. What looks worst is partly bad luck: an attacker who picks five "
-            "targets beforehand, by trials of their own, does a damage of "
-            f"{with_interval(worst_row['corrected'], worst_row['low'], worst_row['high'])} on the average of the five (corrected)."
-        )
     counts = [f"{len(damage)} subpopulations were attacked"]
     if worst_row and worst_row.get("eligible") is not None:
         counts.append(f"{worst_row['eligible']} of them have enough test rows to be counted in the corrected damage (eligible)")
@@ -205,7 +211,7 @@ def _price(
         part = f", {share(points / train.rows)} of train" if train is not None and train.rows else ""
         yield (
             f"A damage of {level:g} is reached on {many} of {len(curves)}; the cheapest, {_plain(row['description'])} "
-            f"(#{row['subpopulation']}), takes about {count(points)} rows{part} (alpha {alpha:.2g} on its curve)."
+            f"(#{row['subpopulation']}), takes about {count(points)} rows{part} (alpha {alpha:.2g}, read off between the rates tried)."
         )
     target = next(
         (row.get("target_label") for row in subpopulations if at_risk and row["subpopulation"] == at_risk[0]["subpopulation"]), None
@@ -213,8 +219,8 @@ def _price(
     if account is not None and train is not None and target in account.classes:
         have = train.classes[account.classes.index(str(target))]
         yield (
-            f"The first of those above adds {count(at_risk[0]['poison_points'])} rows of {_plain(target)} to the {count(have)} of train: "
-            "who counts classes may see it."
+            f"The attack on {_plain(at_risk[0]['description'])} adds {count(at_risk[0]['poison_points'])} rows of {_plain(target)} "
+            f"to the {count(have)} of train: who counts classes may see it."
         )
 
 
@@ -262,8 +268,8 @@ def _who_else(collateral: Records, victims: Records, groups: Records, alpha: flo
         yield "Whether other annotated groups are damaged cannot be said: that needs three trials."
     elif not hit:
         yield (
-            f"Of {len(looked)} annotated groups, each without the rows of its target ({aimed}), none is damaged beyond chance. That does "
-            "not show that they are spared: most are small."
+            f"Of {len(looked)} groups of rows equal in one column, each without the rows of its target ({aimed}), none is damaged "
+            "beyond chance. That does not show that they are spared: most are small."
         )
     else:
         yield f"The worst attack ({aimed}) also damages groups that nobody aimed at, the target's own rows not counted:"
@@ -294,7 +300,7 @@ def _cannot(run: RunRow, damage: Records, alpha: float) -> Iterator[str]:
     judged = [row for row in damage if row["alpha"] == alpha and row["vulnerable"] is False]
     if judged:
         yield f"- That the {len(judged)} not called vulnerable are safe: so few trials and rows cannot tell their damage from chance."
-    yield "- Whether anybody would notice, or a defence would help: none was in place."
+    yield "- Whether anybody would notice in your pipeline, or a defence would help: none was in place."
 
 
 def _next(run: RunRow, damage: Records, worst_row: Mapping[str, Any] | None, alpha: float, named: Sequence[int]) -> Iterator[str]:

@@ -62,7 +62,7 @@ def test_the_first_page_answers_who_how_sure_at_what_cost_who_else_and_what_next
     toml = '[dataset]\npath = "/home/somebody/loans.csv"\n[model]\nkind = "mlp"\n[attack]\nkind = "label_flip"\n[adversary]\nrows = 0.25'
     text = said({"damage": DAMAGE, "worst": [WORST], "dose": DOSE, "subpopulations": FORMED, "victims": VICTIMS}, GROUPS, toml)
     assert "a small neural network (mlp) is trained on, loans.csv" in text
-    assert "25 % of the auxiliary data" in text
+    assert "They hold 25 % of the auxiliary rows of their own" in text
     assert "give the copies the label bad" in text
     assert "- **White men over 60** (#3): accuracy falls by 0.600 [0.260, 0.920], from 1.000 to 0.400, for 277 rows, 17 % of train" in text
     assert "(85 test rows; vulnerable)." in text
@@ -86,8 +86,9 @@ def test_the_first_page_answers_who_how_sure_at_what_cost_who_else_and_what_next
 
 def test_others_who_are_spared_or_not_judged_are_told_apart() -> None:
     spared = [{**row, "hit_outside": False} if row["hit_outside"] else row for row in GROUPS]
-    assert "Of 2 annotated groups, each without the rows of its target (#3, White men over 60), none is damaged beyond chance" in said(
-        {"damage": DAMAGE}, spared
+    assert (
+        "Of 2 groups of rows equal in one column, each without the rows of its target (#3, White men over 60), none is damaged beyond chance"
+        in said({"damage": DAMAGE}, spared)
     )
     unjudged = [{**row, "hit_outside": None} for row in GROUPS]
     assert "Whether other annotated groups are damaged cannot be said" in said({"damage": DAMAGE}, unjudged)
@@ -103,11 +104,12 @@ def test_the_first_page_tells_the_data() -> None:
     text = said(
         {"damage": DAMAGE, "victims": VICTIMS, "subpopulations": [{**each, "target_label": "no"} for each in FORMED]}, [], account=account
     )
-    assert (
-        "Trained on 1,000 rows (yes 75 %, no 25 %), judged on 500 others; who always says yes is right on 0.750 of these; without poison the model is right on 0.900"
-        in text
-    )
-    assert "The model reads 2 of 5 columns; it does not read id_\\*, sex" in text
+    assert "Trained on 1,000 rows (yes 75 %, no 25 %), judged on 500 others; who always says yes is right on 0.750 of these" in text
+    assert "without poison the model is right on 0.900" in text
+    assert "hardly or no better" not in text
+    assert "The attack on White men over 60 adds 277 rows of no to the 250 of train" in text
+    assert "Beside the label there are 4 columns, of which the model reads 2; it does not read id_\\*, sex" in text
+    assert "They hold 1,000 rows of their own" in text
     assert "**It reads what may tell the label by itself: income**" in text
     assert "1 note on the data stands under About the data" in text
 
