@@ -86,9 +86,8 @@ def test_the_first_page_answers_who_how_sure_at_what_cost_who_else_and_what_next
 
 def test_others_who_are_spared_or_not_judged_are_told_apart() -> None:
     spared = [{**row, "hit_outside": False} if row["hit_outside"] else row for row in GROUPS]
-    assert (
-        "Of 2 groups of rows equal in one column, each without the rows of its target (#3, White men over 60), none is damaged beyond chance"
-        in said({"damage": DAMAGE}, spared)
+    assert "Of 2 groups of rows equal in one column, each without the rows of its target (#3, White men over 60), none is damaged" in said(
+        {"damage": DAMAGE}, spared
     )
     unjudged = [{**row, "hit_outside": None} for row in GROUPS]
     assert "Whether other annotated groups are damaged cannot be said" in said({"damage": DAMAGE}, unjudged)
@@ -102,12 +101,15 @@ def test_the_first_page_tells_the_data() -> None:
     splits = tuple(SplitAccount(name, n, (n - n // 4, n // 4)) for name, n in (("train", 1000), ("aux", 1000), ("test", 500)))
     account = DataAccount("table", ("yes", "no"), splits, (), 10, columns, 2, notes=("a note",))
     text = said(
-        {"damage": DAMAGE, "victims": VICTIMS, "subpopulations": [{**each, "target_label": "no"} for each in FORMED]}, [], account=account
+        {"damage": DAMAGE, "victims": VICTIMS, "dose": DOSE, "subpopulations": [{**each, "target_label": "no"} for each in FORMED]},
+        [],
+        "",
+        account,
     )
     assert "Trained on 1,000 rows (yes 75 %, no 25 %), judged on 500 others; who always says yes is right on 0.750 of these" in text
     assert "without poison the model is right on 0.900" in text
     assert "hardly or no better" not in text
-    assert "The attack on White men over 60 adds 277 rows of no to the 250 of train" in text
+    assert "The attack on a\\|b \\<c> adds 277 rows of no to the 250 of train" in text
     assert "Beside the label there are 4 columns, of which the model reads 2; it does not read id_\\*, sex" in text
     assert "They hold 1,000 rows of their own" in text
     assert "**It reads what may tell the label by itself: income**" in text
