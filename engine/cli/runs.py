@@ -13,6 +13,7 @@ import typer
 from engine.cli import text as cli_text
 from engine.cli.text import DataOption, JsonOption, RunArgument, RunsArgument, ScenarioArgument, SetOption, SmokeOption, StoreOption
 from engine.errors import RequestError
+from engine.pace import in_words
 
 if TYPE_CHECKING:
     from engine.rows import RunRow, TableSpec
@@ -94,9 +95,9 @@ def runs(store: StoreOption = None, json: JsonOption = False) -> None:
         (
             row.id,
             row.name + ("*" if row.deviations else "") + (f", again: of {row.parent}" if row.parent else ""),
-            state_word(row),
+            state_and_step(row),
             f"{row.victims_done}/{row.victims_total}" if row.victims_total else None,
-            cli_text.duration(row.eta_s) if row.eta_s is not None and row.state == "running" else None,
+            in_words(row.eta_s) if row.eta_s is not None and row.state == "running" else None,
             row.device,
             None if row.damaged else cli_text.ago(row.created_at),
         )
@@ -113,6 +114,12 @@ def runs(store: StoreOption = None, json: JsonOption = False) -> None:
 def state_word(row: RunRow) -> str:
     """A run's state as a person should understand it."""
     return "damaged" if row.damaged else "lost" if row.lost else row.state
+
+
+def state_and_step(row: RunRow) -> str:
+    """A run's state, and where it is at while no victims say so."""
+    waits = row.state == "queued" or (row.state == "running" and not row.victims_total)
+    return f"{state_word(row)}: {row.phase}" if waits and row.phase and not row.lost and not row.damaged else state_word(row)
 
 
 def _public(row: RunRow) -> dict[str, object]:
