@@ -111,8 +111,8 @@ def check(
 ) -> None:
     """Judge a finished run, for a pipeline.
 
-    It fails where the corrected worst k exceeds X, or where a vulnerable subpopulation's damage exceeds X for sure (the lower end of its
-    95 % interval). Each reason is a line. Damage that may exceed it by chance is told and does not fail.
+    It fails where the corrected worst k exceeds X for sure, or a vulnerable subpopulation's damage does: both by the lower end of their
+    95 % intervals. Each reason is a line. Damage that may exceed X by chance is told and does not fail.
 
     Exit status: 0 passed; 3 failed; 2 it cannot be judged (not done, fewer than three trials, or a wrong request).
     """
