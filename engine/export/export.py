@@ -46,7 +46,7 @@ def export(
     only: keys of the rows to write, in the order to write them (what a screen shows); None: all, in stable order.
     choice: for `groups`, which attack and groups; None: the attack of largest damage.
     full: md and tex with every column and digit, as csv, json and parquet have them anyway.
-    Raises UnknownName (table, format), RequestError (nothing there yet, a path that cannot be written, a full disk), StoreError.
+    Raises UnknownName (table, format), RequestError (nothing there yet, a path that cannot be written), DiskFull, StoreError.
     A closed pipe is left to the caller as BrokenPipeError.
     """
     if table not in SPECS and table not in COMPARISONS:
