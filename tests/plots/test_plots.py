@@ -296,6 +296,9 @@ def test_the_command(path: Path, run: str, tmp_path: Path, monkeypatch: pytest.M
     assert "3: group 3 (2 values)" in (tmp_path / "some.svg").read_text()
     assert cli.main(["plot", run, "distribution", "-o", str(tmp_path / "new")]) == 0
     assert {each.name for each in (tmp_path / "new").iterdir()} == {f"{run}-distribution.png", f"{run}-distribution.svg"}
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["plot", run, "distribution"]) == 0  # not among whatever lies here
+    assert {each.name for each in (tmp_path / f"{run}-plots").iterdir()} == {f"{run}-distribution.png", f"{run}-distribution.svg"}
     capsys.readouterr()
     for words, says in (
         ([run, "damage_sise"], "did you mean 'damage_size'"),
