@@ -33,9 +33,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a scenario key, as model.epochs=5. Repeatable; applied last."),
 ]
-SmokeOption = Annotated[
-    bool, typer.Option("--smoke", help="Apply the scenario's [smoke] section: the same path on a sliver of the data, in seconds.")
-]
+SmokeOption = Annotated[bool, typer.Option("--smoke", help="Apply the scenario's [smoke] section: the same path on a sliver of the data.")]
 
 
 def preset_names(incomplete: str) -> list[str]:
