@@ -16,7 +16,7 @@ SPEC = TableSpec(
     "presets",
     (
         Column("name", "text", "the preset's name, as in `subpop run NAME`"),
-        Column("data", "text", "whether its data are on this machine; d fetches them where they are missing"),
+        Column("data", "text", "whether its data and weights are on this machine; ✗ names what is not, d fetches data"),
         Column("cost", "text", "roughly what the whole run takes"),
         Column("reproduces", "text", "the published table or section that it sets out to reproduce"),
         Column("dataset", "text"),
@@ -32,7 +32,7 @@ WITH_DRAFTS = TableSpec("presets", (SPEC.columns[0], DRAFTS, *SPEC.columns[1:]),
 
 @dataclass(frozen=True)
 class Listed:
-    """One preset as listed. here: its data are on this machine; detail: where, or what to do."""
+    """One preset as listed. here: its data are on this machine; detail: where, or what to do. Of its weights the preset itself knows."""
 
     preset: Preset
     here: bool
@@ -42,7 +42,8 @@ class Listed:
     @property
     def cells(self) -> tuple[object, ...]:
         preset = self.preset
-        state = "✓ here" if self.here else "✗ missing"
+        lacks = [what for what, here in (("data", self.here), ("weights", preset.weights_state.here)) if not here]
+        state = f"✗ {', '.join(lacks)}" if lacks else "✓ here"
         return (
             preset.name,
             state,
