@@ -118,6 +118,7 @@ def check(
     """
     from engine.cli.runs import with_tables
     from engine.export.verdict import verdict
+    from engine.scenario.claim import claim_of, lead
 
     if not 0 <= max_damage <= 1:
         raise RequestError(f"{max_damage:g} is not a fraction", where="--max-damage", next="give a number from 0 to 1, as 0.1")
@@ -129,7 +130,7 @@ def check(
     for remark in outcome.remarks:
         cli_text.note(f"note: {remark}")
     for deviation in row.deviations:
-        cli_text.note(f"not the paper's: {deviation}")
+        cli_text.note(f"{lead(claim_of(row.scenario_toml))}: {deviation}")
     if not outcome.passed:
         raise typer.Exit(FAILED)
     cli_text.line(f"passed: no damage above {max_damage:g} is shown by run {row.id}")

@@ -76,6 +76,7 @@ def default_name(source: str, scenario: Scenario) -> str:
 
 def runs(store: StoreOption = None, json: JsonOption = False) -> None:
     """List all runs, the newest first."""
+    from engine.scenario.claim import claim_of
     from engine.store import Store, default_path
     from engine.store.run_row import delete_it
 
@@ -106,7 +107,8 @@ def runs(store: StoreOption = None, json: JsonOption = False) -> None:
     cli_text.table(columns, cells, right=("victims", "left"))
     for row in rows:
         if row.deviations:
-            cli_text.line(f"* {row.id} is not the paper's: {'; '.join(row.deviations)}")
+            is_not = "is not the paper's" if claim_of(row.scenario_toml) else "is to be read with this"
+            cli_text.line(f"* {row.id} {is_not}: {'; '.join(row.deviations)}")
         if row.damaged:
             cli_text.line(f"! {row.id} is damaged in the store: {row.damaged}; {delete_it(row)}")
 

@@ -92,6 +92,8 @@ def discover(
     What there is to know about the data goes to standard error: rows and classes of each split, every column and what became of it,
     what is odd.
     """
+    from engine.scenario.claim import claimed, lead
+
     loaded, root = ready(scenario, set_, smoke, device, data)
     with cli_text.progress() as report:
         report("loading torch", 0.0)
@@ -100,7 +102,7 @@ def discover(
         discovery = pipeline.discover(loaded, root, device=plain_device(loaded), log=cli_text.note, progress=report, with_poison=False)
     for deviation in pipeline.deviations(loaded, discovery.dataset):
         if deviation not in discovery.dataset.deviations:  # those were said with the rest about the data
-            cli_text.note(f"not the paper's: {deviation}")
+            cli_text.note(f"{lead(claimed(loaded.model_dump()))}: {deviation}")
     if json:
         cli_text.data(discovery.subpopulations)
         return

@@ -15,6 +15,7 @@ from engine.errors import Interrupted, RunFailed
 from engine.pace import in_words
 from engine.rows import LogRow, RunRow
 from engine.runs.start import is_alive
+from engine.scenario.claim import claim_of, lead
 from engine.store import Store
 
 POLL_S = 0.2
@@ -107,7 +108,7 @@ def _summary(store: Store, row: RunRow) -> None:
     took = in_words(row.finished_at - row.started_at) if row.finished_at and row.started_at else "no time"
     cli_text.line(f"run {row.id} is done: {row.victims_done} victims in {took} on {row.device}")
     for deviation in row.deviations:
-        cli_text.line(f"not the paper's: {deviation}")
+        cli_text.line(f"{lead(claim_of(row.scenario_toml))}: {deviation}")
     if worst := _worst(store, row.id):
         cli_text.line(worst)
     cli_text.line(f"its tables: subpop export {row.id} --table worst --format md")

@@ -15,6 +15,7 @@ from engine.errors import RequestError, UnknownName
 from engine.export import together as export_together
 from engine.export.formats import FULL, WRITERS
 from engine.rows import RunRow, TableSpec, VictimResult
+from engine.scenario.claim import claim_of
 from engine.system.writing import in_words, write_file
 from engine.tables import matching as comparing
 from engine.tables.columns import MADE_AT_EXPORT, OPTIONAL, SPECS
@@ -109,6 +110,7 @@ def provenance_of(run: RunRow, stored: Mapping[str, Any], table: str, shown: str
         "run": run.id,
         "title": run.title,
         "scenario": run.scenario_hash,
+        "reproduces": claim_of(run.scenario_toml),
         "deviations": "; ".join(run.deviations),
         "state": run.state,
         "victims": f"{run.victims_done} of {run.victims_total}",

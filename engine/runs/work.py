@@ -142,11 +142,11 @@ def _wait_for_device(w: Work) -> None:
             rows = {row.id: row for row in w.store.runs()}
             before = [rows[run_id] for run_id in w.store.queue_before(name, w.run_id, processes.identity().host) if run_id in rows]
             words = queue.in_words(before) if before else w.status.phase  # none: it ended between the two looks
-            if words != w.status.phase:
-                w.enter(words, logged=False, device=w.device)
             if before and holder != last_holder:
                 w.log(f"{w.device} is in use: {words}")
                 last_holder = holder
+            if words != w.status.phase:
+                w.enter(words, logged=False, device=w.device)
             looked_at = time.monotonic()
         w.control.wait(QUEUE_POLL_S)
 

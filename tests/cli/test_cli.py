@@ -467,7 +467,7 @@ def test_following_a_run_to_its_end(
     assert "running, training, 3 of 10 victims" in out
     assert "warning: slow disk" in out
     assert f"run {row.id} is done: 10 victims in 1 min 05 s on cpu" in out
-    assert "not the paper's: smoke" in out
+    assert "to be known: smoke" in out
     assert f"subpop export {row.id} --table worst" in out
 
 
@@ -620,7 +620,7 @@ def test_the_whole_way_with_a_real_engine(subpop: Cli, tmp_path: Path, monkeypat
     tiny = ["--smoke", "--set", "subpopulations.clusters=3", "--set", "model.epochs=2", "--set", "attack.alphas=[1]"]
     said = subpop("run", "quickstart", *tiny, "--name", "tiny")
     assert said.status == 0, said.out + said.err
-    assert "not the paper's: smoke" in said.out
+    assert "to be known: smoke" in said.out
     (row,) = json.loads(subpop("runs", "--json").out)
     assert (row["name"], row["state"], row["lost"]) == ("tiny", "done", False)
     assert row["victims_done"] == row["victims_total"] > 0

@@ -319,7 +319,7 @@ def test_from_python(path: Path, run: str, tables: Tables) -> None:
     assert mine.plots()["damage_size"] == replace(plot, notes=(*mine.plots()["damage_size"].notes[:2], *plot.notes))
     head = mine.plots()["damage_size"].notes[:2]
     assert head[0].startswith(f"run {run}, done: ")
-    assert head[1] == "not the paper's numbers: random weights"
+    assert head[1] == "to be known: random weights"
     assert mine.plots([3])["dose_response"].series[0].name == "3: group 3"
     assert mine.plot("distribution").axes[0].get_xlabel() == "target damage (fraction of accuracy)"
     with pytest.raises(UnknownName):

@@ -115,7 +115,7 @@ async def test_two_marked_runs_are_compared_the_older_first_and_swapped(app: Sub
         assert isinstance(app.screen, RowDialog)
         await settled(pilot, "escape", "i")
         assert isinstance(app.screen, Reader)
-        assert "is not the paper's: a fake" in app.screen.text
+        assert "is to be read with this: a fake" in app.screen.text
 
 
 async def test_the_run_marked_first_is_the_baseline(app: SubpopApp, pair: tuple[str, str]) -> None:

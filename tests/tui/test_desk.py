@@ -183,7 +183,7 @@ async def test_the_desk_tells_all_of_one_subpopulation(app: SubpopApp, store: St
         assert "#0  group 0  · four groups" in head(app)
         assert "rows: 15 train, 15 aux, 20 test · confidence 0.750 (0.875 in sample)" in head(app)
         assert "poison is labelled yes" in head(app)
-        assert "not the published setting" in head(app)
+        assert "to be known" in head(app)
         plot = app.screen.query_one(PlotView).plot
         assert plot is not None
         assert plot.name == "dose_response"

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 
 from engine.rows import Column, RunRow, TableSpec
+from engine.scenario.claim import claim_of
 from tui.presenters import format as fmt
 
 SPEC = TableSpec(
@@ -77,9 +78,11 @@ def heading(run: RunRow, now: float) -> tuple[str, str, str]:
     return "●", f"running: {run.phase}", "good"
 
 
-def warning(deviations: Sequence[str]) -> str:
-    """What keeps a run from being the published experiment."""
+def warning(deviations: Sequence[str], scenario_toml: str) -> str:
+    """What keeps a run from being the published experiment, or what it must be read with where nothing was published of it."""
     said = fmt.clean("; ".join(deviations))
+    if not claim_of(scenario_toml):
+        return f"! to be known: {said}"
     return f"! {said}" if said.startswith("not as published") else f"! not the published setting: {said}"
 
 
@@ -108,7 +111,7 @@ def summary(run: RunRow, now: float, use: str, width: int, styles: Styles) -> li
     if where:
         lines.append(Text(f" {where}", style=styles["quiet"]))
     if run.deviations:
-        lines += [Text(line, style=styles["warn"]) for line in fmt.wrapped(warning(run.deviations), width, 2)]
+        lines += [Text(line, style=styles["warn"]) for line in fmt.wrapped(warning(run.deviations, run.scenario_toml), width, 2)]
     if run.note:
         lines.append(Text(f" note: {fmt.clean(run.note)}"))
     return lines

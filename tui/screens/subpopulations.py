@@ -141,7 +141,9 @@ class SubpopulationsScreen(Looking):
         kind = f"run {subject.run_id}" if subject.run_id else "preview, nothing attacked yet"
         lines = [Text.assemble((f" {fmt.clean(subject.name)}", f"bold {colours.get('primary', '')}"), (f"  {kind}", quiet))]
         if subject.deviations:
-            warning = fmt.wrapped(run_words.warning(subject.deviations), self.size.width, 2)
+            of_run = self.host.run_row(subject.run_id)
+            text = of_run.scenario_toml if of_run is not None else subject.text
+            warning = fmt.wrapped(run_words.warning(subject.deviations, text), self.size.width, 2)
             lines += [Text(line, style=colours.get("warning", "")) for line in warning]
         if line := about.count_line(subject.account, colours):
             lines.append(line)
