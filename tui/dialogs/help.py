@@ -57,10 +57,11 @@ class HelpScreen(Dialog[None]):
         grid = Grid.grid(padding=(0, 2), expand=True)
         grid.add_column(width=18, style=key)
         grid.add_column(ratio=1)
-        for part, pairs in keys_of(self.about).items():
+        grid.add_column(style="dim")
+        for part, lines in keys_of(self.about).items():
             grid.add_row(Text(part, style=head), "")
-            for keys, words in pairs:
-                grid.add_row(Text(keys), Text(words))  # Rich reads markup in what is no Text
+            for keys, words, name in lines:
+                grid.add_row(Text(keys), Text(words), Text(name))  # Rich reads markup in what is no Text
             grid.add_row("", "")
         table = self.about.focused
         if isinstance(table, LiveTable):
@@ -73,7 +74,7 @@ class HelpScreen(Dialog[None]):
             grid.add_row("", "")
         grid.add_row(
             Text("Remapping", style=head),
-            Text(f'[keys] in {self.host.settings.folder / KEYS}: "run.pause" = "ctrl+s"; the names stand in the command list'),
+            Text(f'[keys] in {self.host.settings.folder / KEYS}: "run.pause" = "ctrl+s"; the names stand at the right above'),
         )
         return grid
 
@@ -84,16 +85,17 @@ class HelpScreen(Dialog[None]):
         self.dismiss(None)
 
 
-def keys_of(screen: Screen[Any]) -> dict[str, list[tuple[str, str]]]:
-    """Part -> (keys, what they do), of every binding that is active on a screen."""
-    parts: dict[str, dict[tuple[str, str], list[str]]] = {}
+def keys_of(screen: Screen[Any]) -> dict[str, list[tuple[str, str, str]]]:
+    """Part -> (keys, what they do, the name to remap them by), of every binding that is active on a screen."""
+    parts: dict[str, dict[tuple[str, str, str], list[str]]] = {}
     for active in screen.active_bindings.values():
         if not active.enabled or not active.binding.id or not active.binding.description:
             continue
         pairs = parts.setdefault(part_of(active.node), {})
         display = screen.app.get_key_display(active.binding)
-        pairs.setdefault((active.binding.action, active.binding.tooltip or active.binding.description), []).append(display)
-    return {part: [(" ".join(keys), words) for (_, words), keys in pairs.items()] for part, pairs in parts.items()}
+        words = active.binding.tooltip or active.binding.description
+        pairs.setdefault((active.binding.action, words, active.binding.id), []).append(display)
+    return {part: [(" ".join(keys), words, name) for (_, words, name), keys in pairs.items()] for part, pairs in parts.items()}
 
 
 def part_of(node: DOMNode) -> str:
