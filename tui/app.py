@@ -132,6 +132,7 @@ class SubpopApp(Session):
     def on_unmount(self) -> None:
         self.settings.put("run", self.chosen_run or "")
         self.settings.save()
+        self.run_data.close()
         if self.store is not None:
             self.store.close()
 

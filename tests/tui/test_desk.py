@@ -33,6 +33,7 @@ from tui.presenters import desk as desk_rows
 from tui.screens.desk import PANES, DeskScreen
 from tui.screens.looking import Looking
 from tui.screens.results import ResultsScreen
+from tui.services.processes import PreviewProcess
 from tui.widgets.bars import KeyBar
 from tui.widgets.choice import Choice
 from tui.widgets.plot.view import PlotView
@@ -291,14 +292,46 @@ async def test_enter_opens_a_members_text_in_full(app: SubpopApp, run_id: str, a
         assert app.screen.heading == "given positive, is negative · point 0 · row 7"
 
 
-async def test_the_process_ends_with_the_desk(app: SubpopApp, run_id: str, asked: list[object]) -> None:
-    closed: list[bool] = []
+async def test_the_data_of_a_run_are_loaded_once_for_all_screens(
+    app: SubpopApp, store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One desk after the other, and Subpopulations: they hear how far the same loading is; another run's take their place."""
+    questions: list[dict[str, Any]] = []
+
+    async def ask(self: PreviewProcess, question: dict[str, Any]) -> None:
+        questions.append(question)
+
+    async def listen(self: PreviewProcess) -> None:
+        pass
+
+    monkeypatch.setattr(PreviewProcess, "ask", ask)
+    monkeypatch.setattr(PreviewProcess, "listen", listen)
+    monkeypatch.setattr(PreviewProcess, "alive", True)
+    other = engine_run.start(store, parse(SCENARIO), name="another", spawn=False).id
+
+    def loads() -> list[str]:
+        return [question["run"] for question in questions if "run" in question]
+
     async with app.run_test(size=SIZE) as pilot:
         screen = await opened(pilot, "members")
-        screen.process.close = lambda: closed.append(True)  # type: ignore[method-assign]
+        await until(pilot, lambda: loads() == [run_id])
+        app.run_data.process.answered({"progress": ["reading adult", 0.25]})
+        assert screen.data.said == "reading adult, 25%"
         await settled(pilot, "escape")
         await until(pilot, lambda: isinstance(app.screen, ResultsScreen))
-    assert closed
+        assert app.run_data.followers == []  # the desk hears no more of it, and it goes on
+        again = await opened(pilot, "members")
+        await until(pilot, lambda: again.data.said == "reading adult, 25%")
+        app.run_data.process.answered({"ready": True})
+        await until(pilot, lambda: "members" in questions[-1])
+        assert again.data.stage == "ready"
+        await settled(pilot, "escape")
+        third = await opened(pilot, "members")
+        await until(pilot, lambda: third.data.stage == "ready")
+        assert loads() == [run_id]
+        await app.run_data.load(other, app.store_file, app.data_dir, lambda answer: None)
+        third.ask_members()
+        await until(pilot, lambda: loads() == [run_id, other, run_id])
 
 
 async def test_another_run_or_table_asked_for_is_not_hidden_by_the_desk(app: SubpopApp, store: Store, run_id: str) -> None:

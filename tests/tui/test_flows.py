@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.export.export import export
+from engine.rows import RunRow
 from engine.runs import start as engine_run
 from engine.store import Store
 from engine.system.processes import identity
@@ -21,6 +23,7 @@ from tui.app import SubpopApp
 from tui.dialogs.export import ExportDialog
 from tui.dialogs.launch import LaunchDialog
 from tui.dialogs.reader import Reader
+from tui.presenters import runs as run_words
 from tui.screens.form import FormScreen
 from tui.widgets.bars import KeyBar
 from tui.widgets.detail import Detail
@@ -465,3 +468,29 @@ async def test_a_run_that_ends_is_told_wherever_one_is(app: SubpopApp, store: St
         assert app.at_work()[0].startswith("● far away")
         store.update_run(run_id, state="done")
         await until(pilot, lambda: any("far away is done" in note.message for note in app._notifications))
+
+
+def test_a_run_at_its_discovery_shows_its_share_its_rest_and_what_it_is_at() -> None:
+    at = "optimising poison points, subpopulation 2 of 3, step 12 of 30, alignment 0.43, 41%"
+    run = replace(shown_run(), state="running", phase=at, progress=0.41, eta_s=125.0, alive=True, started_at=0.0)
+    cells = dict(zip((column.name for column in run_words.SPEC.columns), run_words.run_cells(run), strict=True))
+    assert (cells["progress"], cells["eta"], cells["victims"]) == (0.41, "2 m 05 s", "–")
+    lines = [line.plain for line in run_words.summary(run, 60.0, "", 80, dict.fromkeys(("good", "warn", "bad", "quiet", "title"), ""))]
+    assert any(at.split(", ")[3] in line for line in lines)
+    assert any("41 %" in line and "ETA of this step 2 m 05 s" in line for line in lines)
+
+
+def test_why_a_run_failed_is_shown_to_its_advice() -> None:
+    advice = "point $SUBPOP_CACHE to a folder with room, or make model.length or dataset.rows smaller"
+    why = f"/a/folder/{'deep/' * 30}: the hidden states of the texts cannot be kept: they take 9.1 GB, and 2.0 GB are free; {advice}"
+    run = replace(shown_run(), state="failed", error=why)
+    for width in (80, 120):
+        lines = run_words.summary(run, 60.0, "", width, dict.fromkeys(("good", "warn", "bad", "quiet", "title"), ""))
+        assert max(len(line.plain) for line in lines[1:-1]) <= width
+        assert advice in " ".join(" ".join(line.plain for line in lines).split())
+
+
+def shown_run() -> RunRow:
+    return RunRow(
+        "5b1e0c", "optimised", "UTKFace", "running", "", "", "", 0.0, None, None, 0.0, "here", 1, "cpu", 0, 0, 0.0, None, None, "", (),
+    )  # fmt: skip

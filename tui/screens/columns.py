@@ -118,7 +118,8 @@ class ColumnsScreen(ModeScreen):
             )
         else:
             what = [*(f"{key}: {said}" for key, said in verdict.wrong.items()), *verdict.others]
-            lines.append(Text(fmt.clean(f" ✗ {what[0] if what else 'the file is being read'}"), style=colours.get("error", "")))
+            said = fmt.wrapped(fmt.clean(f"✗ {what[0] if what else 'the file is being read'}", 2000), self.size.width)
+            lines += [Text(line, style=colours.get("error", "")) for line in said]
         self.query_one("#file-head", Lines).show(lines)
 
     @property
