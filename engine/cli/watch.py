@@ -21,6 +21,7 @@ from engine.store import Store
 POLL_S = 0.2
 LOST_AFTER_S = 3.0  # an engine that is not there for so long is said to be lost: it takes a moment to start
 LINE_EVERY_S = 10.0  # in a pipe
+QUEUE_LINE_EVERY_S = 60.0  # there, of a run that waits for others
 HEADLINE_K = 5  # the worst-k that the last lines of a run tell
 ENDED = ("done", "failed", "stopped")
 
@@ -161,7 +162,8 @@ class PlainView:
 
     def state(self, row: RunRow) -> None:
         now = time.monotonic()
-        if row.state != self.before or (row.state in ("queued", "running") and now - self.said_at >= LINE_EVERY_S):
+        every_s = {"running": LINE_EVERY_S, "queued": QUEUE_LINE_EVERY_S}.get(row.state, float("inf"))
+        if row.state != self.before or now - self.said_at >= every_s:
             phase = f"{row.state}, {row.phase}" if row.phase and row.phase != row.state else row.state
             cli_text.line(f"{clock(time.time())} run {row.id}: {phase}{counts(row)}")
             self.before, self.said_at = row.state, now

@@ -107,11 +107,11 @@ class Preview:
     def _discover(self, text: str, data: Path, folder: str | None) -> None:
         from engine.scenario.parse import parse
 
+        scenario = parse(text, folder=Path(folder) if folder else None)
         self.answers.progress("loading torch", 0.0)
         from engine.datasets import account_of
         from engine.pipeline import order as pipeline
 
-        scenario = parse(text, folder=Path(folder) if folder else None)
         discovery = pipeline.discover(scenario, data, device="cpu", log=self.answers.log, progress=self.answers.progress, with_poison=False)
         self.scenario, self.discovery, self.bulk = scenario, discovery, None
         subpopulations = [{**asdict(s), "class_mix": dict(s.class_mix)} for s in discovery.subpopulations]
@@ -122,15 +122,15 @@ class Preview:
         from engine.scenario.parse import scenario_of
         from engine.store import Store
 
-        self.answers.progress("loading torch", 0.0)
-        from engine.pipeline import order as pipeline
-
         with Store.open(store_path, create=False) as store:
             stored, row = store.discovery(run_id), store.run(run_id)
         if stored is None:
             raise RequestError("its subpopulations are not known yet", where=f"run {run_id}", next="wait for its discovery")
         self.discovery = None
         scenario = scenario_of(row)
+        self.answers.progress("loading torch", 0.0)
+        from engine.pipeline import order as pipeline
+
         dataset = pipeline.rows(scenario, data, log=self.answers.log, progress=self.answers.progress)
         if len(stored.membership.aux) != len(dataset.aux):
             raise RequestError("the data here are not the run's", where=f"run {run_id}", next="point --data at the data it was made with")

@@ -309,10 +309,19 @@ async def test_the_data_of_a_run_are_loaded_once_for_all_screens(
     monkeypatch.setattr(PreviewProcess, "alive", True)
     other = engine_run.start(store, parse(SCENARIO), name="another", spawn=False).id
 
+    async def members_of(pilot: Pilot[int]) -> DeskScreen:
+        await until(pilot, lambda: isinstance(app.screen, ResultsScreen))
+        await settled(pilot, "enter")
+        await until(pilot, lambda: isinstance(app.screen, DeskScreen) and app.screen.made is not None)
+        while not desk(app).has_class("-on-members"):
+            await settled(pilot, "tab")
+        return desk(app)
+
     def loads() -> list[str]:
         return [question["run"] for question in questions if "run" in question]
 
     async with app.run_test(size=SIZE) as pilot:
+        app.choose_run(run_id)
         screen = await opened(pilot, "members")
         await until(pilot, lambda: loads() == [run_id])
         app.run_data.process.answered({"progress": ["reading adult", 0.25]})
@@ -320,13 +329,13 @@ async def test_the_data_of_a_run_are_loaded_once_for_all_screens(
         await settled(pilot, "escape")
         await until(pilot, lambda: isinstance(app.screen, ResultsScreen))
         assert app.run_data.followers == []  # the desk hears no more of it, and it goes on
-        again = await opened(pilot, "members")
+        again = await members_of(pilot)
         await until(pilot, lambda: again.data.said == "reading adult, 25%")
         app.run_data.process.answered({"ready": True})
         await until(pilot, lambda: "members" in questions[-1])
         assert again.data.stage == "ready"
         await settled(pilot, "escape")
-        third = await opened(pilot, "members")
+        third = await members_of(pilot)
         await until(pilot, lambda: third.data.stage == "ready")
         assert loads() == [run_id]
         await app.run_data.load(other, app.store_file, app.data_dir, lambda answer: None)
@@ -397,11 +406,11 @@ async def test_help_and_the_command_list_tell_the_desks_keys(app: SubpopApp, run
 
     async with app.run_test(size=SIZE) as pilot:
         await results(pilot)
-        told = {words for pairs in keys_of(app.screen).values() for _, words in pairs}
+        told = {words for pairs in keys_of(app.screen).values() for _, words, _ in pairs}
         assert {"open the subpopulation", "attack the marked subpopulations again", "the row in full", "Mark"} <= told
         await settled(pilot, "enter")
         await until(pilot, lambda: isinstance(app.screen, DeskScreen) and app.screen.made is not None)
-        told = {words for pairs in keys_of(app.screen).values() for _, words in pairs}
+        told = {words for pairs in keys_of(app.screen).values() for _, words, _ in pairs}
         assert {"Next pane", "Attack again", "next subpopulation", "subpopulation before", "Back"} <= told
         await settled(pilot, "colon")
         await until(pilot, lambda: isinstance(app.screen, PaletteScreen))
