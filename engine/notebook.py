@@ -45,7 +45,7 @@ class Run:
 
     @property
     def row(self) -> RunRow:
-        """How it stands: state, victims, deviations."""
+        """The run's row in the store: state, victims, deviations."""
         with Store.open(self.store, create=False) as opened:
             return opened.run(self.id)
 

@@ -212,7 +212,7 @@ _ADULT_RERUNS = (
 
 
 def _section_55_utkface(system: str) -> Published:
-    """The same numbers beside either system, for of which of them they are is not known."""
+    """The same numbers beside both systems: the paper does not say which of the two they are of."""
     unsaid = "system and alpha not told; here at alpha 2"
     either = tuple(replace(SYSTEMS[name], matcher="feature_match") for name in SYSTEMS if name.startswith(system))
     return Published(

@@ -23,7 +23,7 @@ def clean(text: str) -> str:
 
 
 def clean_lines(text: str) -> list[str]:
-    """The lines of a text that is meant to have several, each clean; those after the first are indented: they pass for none of ours."""
+    """The lines of a text that is meant to have several, each clean; those after the first are indented, to set them apart."""
     first, *rest = text.split("\n")
     return [clean(first), *(clean(line if line.startswith("  ") else f"  {line}") for line in rest)]
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-Split = Literal["train", "aux", "test"]
 Arm = Literal["clean", "poisoned", "true_label", "label_flip"]
 RunState = Literal["queued", "running", "paused", "stopped", "failed", "done"]
 RequestKind = Literal["pause", "resume", "stop"]

@@ -21,10 +21,3 @@ class StoreTrouble(Message):
     """The store cannot be read. what: the engine's own words."""
 
     what: str
-
-
-@dataclass
-class Launched(Message):
-    """A run was started from this app."""
-
-    run_id: str

@@ -26,6 +26,18 @@ class Leaving(Screen[Result]):
     that left is called. So a screen only ever says its result; where to go from there is the callback's: Session.show_run.
     """
 
+    def take_size_classes(self) -> None:
+        """Take the classes of the terminal's width and height (-narrow, -tall) before anything is composed.
+
+        Textual (8.2) sets them on the first resize event, when all widgets are there, and then matches every rule with every widget again.
+        """
+        breakpoints = ((self.app.size.width, self.app.HORIZONTAL_BREAKPOINTS), (self.app.size.height, self.app.VERTICAL_BREAKPOINTS))
+        for length, names in breakpoints:
+            for least, name in sorted(names or [], reverse=True):
+                if length >= least:
+                    self.add_class(name)
+                    break
+
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """Where something else is in front, or this has left already, nothing."""
         return super().dismiss(result) if self.app.screen is self else AwaitComplete.nothing()

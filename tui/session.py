@@ -145,25 +145,33 @@ class Session(OrderlyApp):
         """Make this the run that Runs and Results show."""
         self.chosen_run, self.run_wanted = run_id, True
 
+    def choose_other_run(self, by: int) -> bool:
+        """Choose the run `by` places further in the list, wrapping round its end. False where there is no run."""
+        ids, run = [run.id for run in self.runs], self.run_chosen
+        if run is None or run.id not in ids:
+            return False
+        self.choose_run(ids[(ids.index(run.id) + by) % len(ids)])
+        return True
+
     def show_run(self, run_id: str | None) -> None:
-        """Go and look at a run: what a dialog that started one gives (None: it was closed)."""
+        """Show a run in Runs. None, which a closed dialog returns, does nothing."""
         if run_id:
             self.choose_run(run_id)
             self.poll(force=True)
             self.switch_mode("runs")
 
     def preview(self, text: str, name: str, folder: Path | None = None) -> None:
-        """Go and look at a scenario's subpopulations."""
+        """Show a scenario's subpopulations."""
         self.preview_wanted = PreviewWanted(name, text, folder)
         self.switch_mode("subpopulations")
 
     def show_table(self, name: str) -> None:
-        """Go and look at a table of the chosen run."""
+        """Show a table of the chosen run."""
         self.settings.put("results_table", name)
         self.switch_mode("results")
 
     def compare_runs(self, run_ids: Sequence[str]) -> None:
-        """Go and hold runs against the first of them."""
+        """Compare runs with the first of them."""
         self.settings.put("compared", list(dict.fromkeys(run_ids)))
         self.switch_mode("compare")
 

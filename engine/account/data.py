@@ -128,18 +128,18 @@ class DataAccount:
         return asdict(self)
 
 
-PARTS: dict[str, Any] = {"repeated": Repeated, "pictures": PicturesAccount, "texts": TextsAccount}
-LISTS: dict[str, Any] = {"splits": SplitAccount, "files": FileAccount, "columns": ColumnAccount}
+NESTED: dict[str, Any] = {"repeated": Repeated, "pictures": PicturesAccount, "texts": TextsAccount}
+NESTED_LISTS: dict[str, Any] = {"splits": SplitAccount, "files": FileAccount, "columns": ColumnAccount}
 
 
 def of_json(values: Mapping[str, Any]) -> DataAccount:
     """The account that `as_json` gave. Fields that this version does not know are dropped. KeyError, TypeError: one is missing."""
     fields = _known(DataAccount, values)
-    for name, part in PARTS.items():
+    for name, kind in NESTED.items():
         if fields.get(name) is not None:
-            fields[name] = _made(part, fields[name])
-    for name, part in LISTS.items():
-        fields[name] = tuple(_made(part, entry) for entry in fields[name])
+            fields[name] = _made(kind, fields[name])
+    for name, kind in NESTED_LISTS.items():
+        fields[name] = tuple(_made(kind, entry) for entry in fields[name])
     made: DataAccount = _made(DataAccount, fields)
     return made
 

@@ -25,7 +25,7 @@ Tone = Literal["plain", "warning", "note"]
 
 @dataclass(frozen=True)
 class Line:
-    """One line. head: what it is about ("train", "left out"), or "". tone: a warning is to be loud, a note read by who is in doubt."""
+    """One line. head: what it is about ("train", "left out"), or "". tone: a warning is shown prominently, a note less so."""
 
     head: str
     text: str

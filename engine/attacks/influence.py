@@ -73,13 +73,13 @@ def fitted(
 
     device = adversary.params[0].device
 
-    def there(values: np.ndarray) -> Tensor:
+    def on_device(values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, np.float64)).to(device)
 
     kernel_KO, bias_O = adversary.head()
-    start_KO = torch.cat([there(kernel_KO), there(bias_O)[None]])
+    start_KO = torch.cat([on_device(kernel_KO), on_device(bias_O)[None]])
     labels = torch.from_numpy(np.asarray(y_aux, np.int64)).to(device)
-    features_NK = softmax.with_one(there(adversary.hidden_aux))
+    features_NK = softmax.with_one(on_device(adversary.hidden_aux))
     return fit(features_NK, labels, start_KO, weight_decay=adversary.weight_decay, damping=damping, report=report)
 
 

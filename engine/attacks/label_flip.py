@@ -26,7 +26,7 @@ def prepare(
     progress: Progress,
     check: Check,
 ) -> None:
-    """Nothing is to be prepared."""
+    """Label flipping needs no preparation."""
 
 
 def choose(

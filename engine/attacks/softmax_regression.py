@@ -39,10 +39,6 @@ class Regression:
     gradient_norm: float = float("nan")
     steps: int = 0
 
-    @property
-    def logits_NO(self) -> Tensor:
-        return self.features_NK @ self.theta_KO
-
     def objective(self, theta_KO: Tensor) -> float:
         data = softmax.losses(self.features_NK @ theta_KO, self.labels_N).mean()
         return float(data + (self.penalty_K[:, None] * theta_KO * theta_KO).sum() / 2)

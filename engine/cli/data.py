@@ -36,7 +36,9 @@ def list_(data: DataOption = None, json: JsonOption = False) -> None:
     rows = []
     for name, summary in datasets.summaries().items():
         state = datasets.state(name, root)
-        rows.append({"name": name, "here": state.here, "detail": state.detail, "summary": summary, "files": [str(f) for f in state.files]})
+        rows.append(
+            {"name": name, "here": state.present, "detail": state.detail, "summary": summary, "files": [str(f) for f in state.files]}
+        )
     if json:
         cli_text.data(rows)
         return

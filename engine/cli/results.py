@@ -13,11 +13,11 @@ from engine import versions
 from engine.cli import text as cli_text
 from engine.cli.text import RunArgument, RunsArgument, StoreOption
 from engine.errors import RequestError, UnknownName
+from engine.export import FORMATS
 from engine.printable import require
 from engine.rows import TableSpec
 
 FAILED = 3
-FORMATS = ("csv", "parquet", "json", "md", "tex")
 
 
 TABLES = ("compare", "compare_worst")

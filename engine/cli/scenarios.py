@@ -29,7 +29,7 @@ def presets(data: DataOption = None, json: JsonOption = False) -> None:
     for preset in catalog():
         try:
             state = datasets.state(preset.dataset, root)
-            data_here, detail = state.here, state.detail
+            data_here, detail = state.present, state.detail
         except RequestError as error:  # a kind this version cannot load
             data_here, detail = False, error.what
         rows.append(
@@ -43,7 +43,7 @@ def presets(data: DataOption = None, json: JsonOption = False) -> None:
                 "data_here": data_here,
                 "data": detail,
                 "weights": preset.weights,
-                "weights_here": preset.weights_state.here,
+                "weights_here": preset.weights_state.present,
                 "weights_detail": preset.weights_state.detail,
                 "cost": preset.cost,
                 "path": str(preset.path),
@@ -172,7 +172,7 @@ def fetch_missing(section: DatasetSection, root: Path) -> None:
     from engine import datasets
 
     state = datasets.state(section, root)
-    if state.here:
+    if state.present:
         return
     with cli_text.progress() as report:
         fetched = datasets.fetch(section.kind, root, report)

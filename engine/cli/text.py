@@ -1,4 +1,4 @@
-"""How the command line speaks: lines, tables, JSON and progress, on a terminal and in a pipe."""
+"""Output of the command line: lines, tables, JSON and progress, on a terminal and in a pipe."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def confirmed(question: str) -> bool:
 
 
 def data(value: object) -> None:
-    """JSON on stdout. Its data is what it is, for another program; what a terminal would obey is written as JSON's own escapes."""
+    """JSON on stdout, for another program: values are unchanged; control characters are written as JSON escapes."""
     typer.echo(escaped(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain)))
 
 

@@ -49,7 +49,7 @@ def load(section: Cifar10Section, seed: int, data_dir: Path, progress: Progress,
     from engine.datasets.pictures.decoded import decoded
     from engine.datasets.pictures.rows import facts_of, rows_of
 
-    layout = found(data_dir)
+    layout = layout_of(data_dir)
     if layout is None:
         fetching.checked_path(ARCHIVE, data_dir, progress, base_url)
         layout = Layout("archive", ARCHIVE.path(data_dir))
@@ -83,7 +83,7 @@ def load(section: Cifar10Section, seed: int, data_dir: Path, progress: Progress,
     )  # fmt: skip
 
 
-def found(data_dir: Path) -> Layout | None:
+def layout_of(data_dir: Path) -> Layout | None:
     """The best layout that is here: the official pixels before a tree."""
     folder = data_dir / ARCHIVE.folder
     if ARCHIVE.path(data_dir).exists():
@@ -99,11 +99,11 @@ def found(data_dir: Path) -> Layout | None:
 
 
 def state(section: Cifar10Section | None, data_dir: Path) -> DataState:
-    layout = found(data_dir)
+    layout = layout_of(data_dir)
     if layout is None or layout.kind == "archive":
         archive = fetching.state_of(SOURCES, data_dir)
-        also = "" if archive.here else "; an image tree, train/<class>/ and test/<class>/, will do"
-        return DataState(archive.here, archive.detail + also, archive.files)
+        also = "" if archive.present else "; an image tree, train/<class>/ and test/<class>/, will do"
+        return DataState(archive.present, archive.detail + also, archive.files)
     if layout.kind == "unpacked" and (missing := missing_in(layout.path)):
         return DataState(False, f"{layout.path} lacks {', '.join(missing)}", tuple(layout.path / name for name in MD5))
     what = {"unpacked": "the unpacked archive", "packed tree": "an image tree, packed", "tree": "an image tree"}[layout.kind]
@@ -112,7 +112,7 @@ def state(section: Cifar10Section | None, data_dir: Path) -> DataState:
 
 def fetch(data_dir: Path, progress: Progress, base_url: str | None = None) -> tuple[Path, ...]:
     """The official archive, verified, or the folder that it unpacks to. A tree does not stand in for it: its pixels are others."""
-    layout = found(data_dir)
+    layout = layout_of(data_dir)
     if layout is not None and layout.kind == "unpacked" and not missing_in(layout.path):
         return tuple(layout.path / name for name in MD5)
     try:

@@ -40,7 +40,7 @@ def load(section: ImdbSection, seed: int, data_dir: Path, progress: Progress, ba
     from engine.datasets.texts.reviews import reviews
     from engine.datasets.texts.rows import facts, facts_of, long_texts, rows_of
 
-    path = found(data_dir)
+    path = place_of(data_dir)
     if path is None:
         path = download(ARCHIVE, data_dir, progress, base_url)
     read = reviews(path, progress)
@@ -87,7 +87,7 @@ def _short(read: Reviews) -> tuple[str, ...]:
     return () if (train, test) == (OFFICIAL, OFFICIAL) else (f"{train:,} train and {test:,} test reviews (officially {OFFICIAL:,} each)",)
 
 
-def found(data_dir: Path) -> Path | None:
+def place_of(data_dir: Path) -> Path | None:
     """The archive, or the folder that it unpacks to; None where neither is here."""
     for path in (ARCHIVE.path(data_dir), data_dir / ARCHIVE.folder / FOLDER):
         if path.exists():
@@ -96,7 +96,7 @@ def found(data_dir: Path) -> Path | None:
 
 
 def state(section: ImdbSection | None, data_dir: Path) -> DataState:
-    path = found(data_dir)
+    path = place_of(data_dir)
     if path is None:
         where = ARCHIVE.path(data_dir)
         return DataState(False, f"{ARCHIVE.name} is missing (in {where.parent})", (where,))
@@ -105,5 +105,5 @@ def state(section: ImdbSection | None, data_dir: Path) -> DataState:
 
 def fetch(data_dir: Path, progress: Progress, base_url: str | None = None) -> tuple[Path, ...]:
     """What is here, else the official archive, its checksum verified."""
-    path = found(data_dir)
+    path = place_of(data_dir)
     return (checked_path(ARCHIVE, data_dir, progress, base_url) if path is None else path,)

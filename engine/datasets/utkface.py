@@ -49,7 +49,7 @@ def load(section: UtkfaceSection, seed: int, data_dir: Path, progress: Progress,
     from engine.datasets.pictures.decoded import decoded
     from engine.datasets.pictures.rows import facts_of, rows_of
 
-    path = found(data_dir)
+    path = place_of(data_dir)
     if path is None:
         raise _missing(data_dir)
     size = section.image_size or SIZE
@@ -97,7 +97,7 @@ def _split(y: np.ndarray, seed: int) -> tuple[list[np.ndarray], tuple[str, ...]]
     return [np.sort(part) for part in np.split(order, [SHARES["train"], SHARES["train"] + SHARES["aux"]])], ()
 
 
-def found(data_dir: Path) -> Path | None:
+def place_of(data_dir: Path) -> Path | None:
     """The archive, or the folder that it unpacks to; None where neither is here."""
     for name in (ARCHIVE, FOLDER):
         if (path := data_dir / PLACE / name).exists():
@@ -106,7 +106,7 @@ def found(data_dir: Path) -> Path | None:
 
 
 def state(section: UtkfaceSection | None, data_dir: Path) -> DataState:
-    path = found(data_dir)
+    path = place_of(data_dir)
     if path is None:
         where = data_dir / PLACE / ARCHIVE
         return DataState(False, f"{ARCHIVE} is missing (in {where.parent}); it has no direct link: get it from {PAGE}", (where,))
@@ -115,7 +115,7 @@ def state(section: UtkfaceSection | None, data_dir: Path) -> DataState:
 
 def fetch(data_dir: Path, progress: Progress, base_url: str | None = None) -> tuple[Path, ...]:
     """What is here. MissingData where nothing is: its authors hand it out through a page, not under a stable link."""
-    path = found(data_dir)
+    path = place_of(data_dir)
     if path is None:
         raise _missing(data_dir)
     return (path,)

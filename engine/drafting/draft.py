@@ -42,7 +42,7 @@ def draft(
     return tabular.draft(place, shown, title, name, label, opener or Opener(), leaks)
 
 
-def _require(place: Path, given: str) -> None:
+def _require(place: Path, path_text: str) -> None:
     """MissingData, with the nearest name of the folder, where there is nothing at the place; what cannot be looked at is told later."""
     try:
         place.stat()
@@ -52,10 +52,10 @@ def _require(place: Path, given: str) -> None:
         except OSError:
             beside = None
         if beside == place.name:
-            raise MissingData("is a link to a file that is not there", where=given, next="give the file itself") from error
-        advice = f"did you mean {os.path.join(os.path.dirname(given), beside)!r}?" if beside else "check the path"
+            raise MissingData("is a link to a file that is not there", where=path_text, next="give the file itself") from error
+        advice = f"did you mean {os.path.join(os.path.dirname(path_text), beside)!r}?" if beside else "check the path"
         looked_from = "" if place.is_absolute() else f" (looked for from {Path.cwd()})"
-        raise MissingData(f"there is no such file{looked_from}", where=given, next=advice) from error
+        raise MissingData(f"there is no such file{looked_from}", where=path_text, next=advice) from error
     except (OSError, ValueError):
         return
 

@@ -13,13 +13,13 @@ from engine.drafting.looks import Draft, Pictures
 from engine.drafting.matching import clusters_for
 from engine.drafting.sizes import SPLIT
 from engine.drafting.sniffing import PICTURES
-from engine.drafting.words import Key, Part, document
+from engine.drafting.words import DraftSection, Key, document
 from engine.errors import BadData
 
 MOST_CLASSES = 256
 DEEPEST = 8  # folders in folders that are looked into for the classes
 SAMPLE = 60  # pictures of which the size is looked at
-SIDES = (32, 64, 96, 128)
+SIDE = 32  # pixels: a victim takes four times as long at 64
 ROWS = 2_000  # of a split that a draft uses
 
 
@@ -44,16 +44,15 @@ def draft(place: Path, shown: str, title: str, name: str) -> Draft:
     train = int(total * SPLIT[0])
     rows = ROWS if train > ROWS else None
     used = min(train, ROWS)
-    width, sizes = _sizes(sample)
-    side = next((each for each in SIDES if each >= min(width, 64)), 64)
+    sizes = _sizes(sample)
     keys = [Key("kind", "image_folder"), Key("path", shown)]
     keys.append(Key("split", list(SPLIT), "of train into train and aux" if homes else "train, aux (the adversary's) and test"))
-    keys.append(Key("image_size", side, f"a side in pixels; the pictures are {sizes}"))
+    keys.append(Key("image_size", SIDE, f"a side in pixels; the pictures are {sizes}. 64 sees more, and takes four times as long"))
     keys += [Key("rows", rows, "of train, of aux and of test at most; take it out for all, which takes longer")] if rows else []
     keys.append(Key("annotations_file", "birds.csv", "a CSV with a column `file`: every other column can be matched on", off=True))
-    parts = [
-        Part("dataset", keys),
-        Part(
+    sections = [
+        DraftSection("dataset", keys),
+        DraftSection(
             "model",
             [
                 Key("kind", "conv", 'small, from scratch; better: "torchvision", architecture = "resnet18", weights = "imagenet"'),
@@ -61,7 +60,7 @@ def draft(place: Path, shown: str, title: str, name: str) -> Draft:
                 Key("batch", 16 if used < 500 else 32),
             ],
         ),
-        Part(
+        DraftSection(
             "subpopulations",
             [
                 Key("kind", "cluster_match", "groups found in the pictures"),
@@ -71,7 +70,7 @@ def draft(place: Path, shown: str, title: str, name: str) -> Draft:
                 Key("min_size", 5, "auxiliary pictures; smaller ones are not attacked"),
             ],
         ),
-        Part(
+        DraftSection(
             "attack",
             [
                 Key("kind", "label_flip"),
@@ -79,8 +78,8 @@ def draft(place: Path, shown: str, title: str, name: str) -> Draft:
                 Key("target_label", "rarest", "the class rarest in the subpopulation"),
             ],
         ),
-        Part("evaluation", [Key("trials", 3, "3 or more for intervals")]),
-        Part(
+        DraftSection("evaluation", [Key("trials", 3, "3 or more for intervals")]),
+        DraftSection(
             "smoke",
             [
                 *([Key("dataset/rows", 120)] if used > 120 else []),
@@ -94,7 +93,7 @@ def draft(place: Path, shown: str, title: str, name: str) -> Draft:
             "Made from the folder alone. Look first: subpop discover THIS; the whole way on a sliver: subpop run THIS --smoke"]  # fmt: skip
     why = f"the {len(classes)} folders are the classes" if not homes else f"the folders in {listed(list(homes))} are the classes"
     seen = Pictures(tuple(classes.items()), sizes, tuple(homes))
-    return Draft(shown, "image_folder", title, name, document(head, title, parts), None, why, notes=tuple(notes), pictures=seen)
+    return Draft(shown, "image_folder", title, name, document(head, title, sections), None, why, notes=tuple(notes), pictures=seen)
 
 
 def _classes_below(place: Path) -> Path | None:
@@ -122,8 +121,8 @@ def _refuse(error: OSError) -> None:
     raise BadData(f"cannot be read: {error.strerror}", where=str(error.filename), next="check the folder's permissions") from error
 
 
-def _sizes(files: list[Path]) -> tuple[int, str]:
-    """The usual shorter side, and all sizes in words, of a sample of the files."""
+def _sizes(files: list[Path]) -> str:
+    """All sizes in words, of a sample of the files."""
     from PIL import Image
 
     sizes = []
@@ -134,8 +133,7 @@ def _sizes(files: list[Path]) -> tuple[int, str]:
         except Exception:  # told by the loader, with its name
             continue
     if not sizes:
-        return 64, "of a size that could not be read"
+        return "of a size that could not be read"
     sizes.sort(key=lambda size: size[0] * size[1])
     least, most = sizes[0], sizes[-1]
-    words = f"{least[0]}×{least[1]}" + ("" if least == most else f" to {most[0]}×{most[1]}")
-    return min(sizes[len(sizes) // 2]), words
+    return f"{least[0]}×{least[1]}" + ("" if least == most else f" to {most[0]}×{most[1]}")

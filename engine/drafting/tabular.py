@@ -21,7 +21,7 @@ from engine.drafting.looks import Catalog, Draft, Kind, Leak
 from engine.drafting.matching import Matching, bands, clusters_for, least_rows, matching
 from engine.drafting.opening import Opener
 from engine.drafting.sizes import SPLIT, Sizes, sizes
-from engine.drafting.words import Key, Part, document
+from engine.drafting.words import DraftSection, Key, document
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,10 +70,15 @@ def draft(place: Path, shown: str, title: str, name: str, label: str | None, ope
         suspected = _leak_words(scores)
         notes = [*suspected, *notes]
     ids = [each.name for each in seen.columns if each.use == "left out"]
-    parts = [_dataset(kind, shown, chosen, text, split, guess, why, matched, size, seen, suspected, ids)]
-    parts += [texts.model(raw, text) if text is not None else _model(size)]
-    parts += [_subpopulations(matched, size, text is not None), _attack(), _evaluation(size), _smoke(matched, size, text is not None)]
-    toml = document(_head(shown, seen, chosen), title, parts)
+    sections = [_dataset(kind, shown, chosen, text, split, guess, why, matched, size, seen, suspected, ids)]
+    sections += [texts.model(raw, text) if text is not None else _model(size)]
+    sections += [
+        _subpopulations(matched, size, text is not None),
+        _attack(text is not None),
+        _evaluation(size),
+        _smoke(matched, size, text is not None),
+    ]
+    toml = document(_head(shown, seen, chosen), title, sections)
     return Draft(shown, kind, title, name, toml, chosen, why, guess.candidates, tuple(dict.fromkeys(notes)), seen)
 
 
@@ -136,7 +141,7 @@ def _head(shown: str, seen: Catalog, label: str | None) -> list[str]:
 def _dataset(
     kind: str, shown: str, label: str | None, text: str | None, split: str | None, guess: labels.Guess, why: str, matched: Matching,
     size: Sizes, seen: Catalog, suspected: Sequence[str], ids: Sequence[str],
-) -> Part:  # fmt: skip
+) -> DraftSection:  # fmt: skip
     keys = [Key("kind", kind), Key("path", shown)]
     keys += [Key("text", text, "what the model reads")] if text else []
     if label is not None:
@@ -171,11 +176,11 @@ def _dataset(
     below = list(suspected)
     if text is None and ids:
         below.append(f"left out by itself (dataset.numeric or dataset.categorical takes it in): {', '.join(ids)}")
-    return Part("dataset", keys, below=below)
+    return DraftSection("dataset", keys, below=below)
 
 
-def _model(size: Sizes) -> Part:
-    return Part(
+def _model(size: Sizes) -> DraftSection:
+    return DraftSection(
         "model",
         [
             Key("kind", "mlp", "or logistic, gradient_boosting, random_forest"),
@@ -187,7 +192,7 @@ def _model(size: Sizes) -> Part:
     )
 
 
-def _subpopulations(matched: Matching, size: Sizes, texts: bool) -> Part:
+def _subpopulations(matched: Matching, size: Sizes, texts: bool) -> DraftSection:
     least = least_rows(size.aux)
     if matched.features:
         keys = [Key("kind", "feature_match", "whoever is equal in these columns; cluster_match finds groups by itself")]
@@ -199,25 +204,25 @@ def _subpopulations(matched: Matching, size: Sizes, texts: bool) -> Part:
         keys = [Key("kind", "cluster_match", "groups found in the rows; feature_match takes columns that you name")]
         keys.append(Key("clusters", clusters_for(size.aux), f"about {round(size.aux / clusters_for(size.aux)):,} auxiliary rows each"))
         keys += [Key("layer", "hidden", "what the model makes of a text"), Key("pca", 10)] if texts else []
-    return Part("subpopulations", [*keys, Key("min_size", least, "auxiliary rows; smaller ones are not attacked")])
+    return DraftSection("subpopulations", [*keys, Key("min_size", least, "auxiliary rows; smaller ones are not attacked")])
 
 
-def _attack() -> Part:
-    return Part(
+def _attack(texts: bool) -> DraftSection:
+    return DraftSection(
         "attack",
         [
             Key("kind", "label_flip"),
-            Key("alphas", [0.5, 1, 2], "poison points for each auxiliary row of the subpopulation"),
+            Key("alphas", [1, 2] if texts else [0.5, 1, 2], "poison points for each auxiliary row of the subpopulation"),
             Key("target_label", "rarest", "the class rarest in the subpopulation"),
         ],
     )
 
 
-def _evaluation(size: Sizes) -> Part:
-    return Part("evaluation", [Key("trials", size.trials, "3 or more for intervals")])
+def _evaluation(size: Sizes) -> DraftSection:
+    return DraftSection("evaluation", [Key("trials", size.trials, "3 or more for intervals")])
 
 
-def _smoke(matched: Matching, size: Sizes, texts: bool) -> Part:
+def _smoke(matched: Matching, size: Sizes, texts: bool) -> DraftSection:
     """The whole way in a minute."""
     rows = 60 if texts else 400
     keys = [Key("dataset/rows", rows)] if size.train > rows else []
@@ -227,4 +232,4 @@ def _smoke(matched: Matching, size: Sizes, texts: bool) -> Part:
         if matched.features
         else [Key("subpopulations/clusters", 3 if texts else 6), Key("subpopulations/min_size", 2)]
     )
-    return Part("smoke", [*keys, Key("attack/alphas", [1]), Key("evaluation/trials", 2)])
+    return DraftSection("smoke", [*keys, Key("attack/alphas", [1]), Key("evaluation/trials", 2)])

@@ -21,7 +21,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class Part:
+class DraftSection:
     """A section with its keys; above: lines of comment over it; below: lines under its keys."""
 
     name: str
@@ -30,16 +30,16 @@ class Part:
     below: Sequence[str] = ()
 
 
-def document(head: Sequence[str], title: str, parts: Sequence[Part]) -> str:
+def document(head: Sequence[str], title: str, sections: Sequence[DraftSection]) -> str:
     """The whole scenario."""
     lines = [*(f"# {line}" for line in head), f"title = {toml.quoted(title)}"]
-    for part in parts:
+    for section in sections:
         lines += [
             "",
-            *(f"# {line}" for line in part.above),
-            f"[{part.name}]",
-            *map(_line, part.keys),
-            *(f"# {line}" for line in part.below),
+            *(f"# {line}" for line in section.above),
+            f"[{section.name}]",
+            *map(_line, section.keys),
+            *(f"# {line}" for line in section.below),
         ]
     return "\n".join(lines) + "\n"
 

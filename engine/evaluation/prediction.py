@@ -71,14 +71,14 @@ class Copies:
 
 @dataclass(frozen=True)
 class Replications:
-    """seen_M: float64 [members], this run's mean damages, largest first; own, other: pairs of copies, of this run and of another's.
+    """seen_M: float64 [members], this run's mean damages, largest first; same_run, other_run: pairs of copies, of this run and of another.
 
     None below two trials.
     """
 
     seen_M: np.ndarray | None = None
-    own: Copies | None = None
-    other: Copies | None = None
+    same_run: Copies | None = None
+    other_run: Copies | None = None
 
     def worst(self, k: int) -> Interval:
         """Of the mean of the worst k."""
@@ -98,11 +98,11 @@ class Replications:
 
     def _of(self, shown: Callable[[np.ndarray], np.ndarray], least: float) -> Interval:
         """Around what this run shows. least: the least that it can be; the most is 1."""
-        if self.seen_M is None or self.own is None or self.other is None:
+        if self.seen_M is None or self.same_run is None or self.other_run is None:
             return NONE
         at = _stretched(shown(self.seen_M[None]))
-        low, _ = _apart(_stretched(shown(self.other.seen_CM)) - _stretched(shown(self.own.seen_CM)), len(self.seen_M))
-        _, high = _apart(_stretched(shown(self.other.tailed_CM)) - _stretched(shown(self.own.tailed_CM)), len(self.seen_M))
+        low, _ = _apart(_stretched(shown(self.other_run.seen_CM)) - _stretched(shown(self.same_run.seen_CM)), len(self.seen_M))
+        _, high = _apart(_stretched(shown(self.other_run.tailed_CM)) - _stretched(shown(self.same_run.tailed_CM)), len(self.seen_M))
         return Interval(max(float(_unstretched(at + low)[0]), least), min(float(_unstretched(at + high)[0]), 1.0))
 
 

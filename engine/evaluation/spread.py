@@ -48,7 +48,7 @@ class Components:
     row_ss_S: np.ndarray
 
     def take(self, members: np.ndarray) -> Components:
-        """The same of some subpopulations."""
+        """These components of some of the subpopulations alone."""
         parts = (self.trials_S, self.n_S, self.damage_S, self.trial_S, self.cell_S, self.row_S, self.cell_ss_S, self.row_ss_S)
         return Components(*(part[members] for part in parts))
 

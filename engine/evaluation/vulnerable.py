@@ -60,12 +60,12 @@ class Trial:
     """Test rows of one subpopulation that the victims of a trial got right: the clean one, the one aimed at it, those aimed elsewhere."""
 
     clean: int
-    own: int
+    aimed: int
     others: np.ndarray
 
 
 def aimed_elsewhere(layout: Layout, alpha: int, s: int) -> list[Trial]:
-    """The trials that tell of the subpopulation: with a victim aimed at it, and of the same alpha one or more aimed elsewhere."""
+    """The trials with a victim aimed at the subpopulation and, at the same alpha, one or more aimed elsewhere."""
     if layout.crossed is None:
         return []
     aimed_V, trials = layout.crossed.aimed_V, []
@@ -78,7 +78,7 @@ def aimed_elsewhere(layout: Layout, alpha: int, s: int) -> list[Trial]:
 
 
 def least_p(trials: Sequence[Trial]) -> float:
-    """The smallest p that they could give: the one aimed at it the worst in every trial."""
+    """The smallest p that these trials could give: where the victim aimed at the subpopulation is the worst in every trial."""
     least = 1.0
     for trial in trials:
         least /= len(trial.others) + 1
@@ -87,10 +87,10 @@ def least_p(trials: Sequence[Trial]) -> float:
 
 def by_chance(trials: Sequence[Trial]) -> float:
     """How often the victims aimed at the subpopulation would come out as they did, were it by chance which of them these are."""
-    broken = sum(each.own for each in trials)
-    elsewhere = at_most(broken, [_one(np.append(each.others, each.own)) for each in trials])
+    broken = sum(each.aimed for each in trials)
+    elsewhere = at_most(broken, [_one(np.append(each.others, each.aimed)) for each in trials])
     nothing = at_most(
-        broken - sum(each.clean for each in trials), [_two(np.append(each.others, (each.own, each.clean))) for each in trials]
+        broken - sum(each.clean for each in trials), [_two(np.append(each.others, (each.aimed, each.clean))) for each in trials]
     )
     return max(elsewhere, nothing)
 

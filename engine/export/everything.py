@@ -24,7 +24,6 @@ from engine.tables import matching as comparing
 from engine.tables.columns import SPECS
 from engine.tables.source import Source
 
-ALL = "all"
 ABOUT = "about the data"  # in provenance.json
 PARQUET = ("subpopulations", "victims", "damage")  # what programs begin with; with `predictions` all else can be worked out again
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Key = tuple[object, ...]
 Row = tuple[object, ...]
-FORMATS = tuple(WRITERS)
 
 
 def export(

@@ -11,16 +11,18 @@ from itertools import pairwise
 from pathlib import PurePath
 from typing import Any
 
+from engine.account import words
+from engine.account.data import DataAccount
 from engine.export.heads import count, fraction, share, with_interval
 from engine.rows import RunRow
 
 Records = list[dict[str, Any]]
 NAMED = 5
+CLASSES = 6  # of the data that are named; the others are counted
 LEVELS = (0.1, 0.2)  # damages whose price in points is given
 SURE_TRIALS = 10
 WIDE = 0.2  # of an interval: more trials would tell more
 FEW = 30  # test rows: of a smaller subpopulation one row more or less makes a damage of .03, and it is named as the cheapest last
-INSIDE = 0.5  # a group with more of its rows in the target is the target by another name
 
 _ATTACKS = {
     "label_flip": "copies of its own rows of the subpopulation with another label",
@@ -29,10 +31,16 @@ _ATTACKS = {
 }
 
 
-def in_short(run: RunRow, tables: Mapping[str, Records], groups: Records) -> Iterator[str]:
-    """Markdown lines. groups: rows of the table `groups` for the run's worst attack; empty where nothing is annotated."""
+def in_short(run: RunRow, tables: Mapping[str, Records], groups: Records, account: DataAccount | None = None) -> Iterator[str]:
+    """Markdown lines. groups: rows of the table `groups` for the run's worst attack; empty where nothing is annotated.
+
+    account: of the run's data; None where an older version made the run.
+    """
     damage, worst = tables.get("damage", []), tables.get("worst", [])
     yield from _against_whom(run)
+    if account is not None:
+        yield ""
+        yield _data(account)
     if not damage:
         yield "No victim is trained yet."
         return
@@ -43,6 +51,8 @@ def in_short(run: RunRow, tables: Mapping[str, Records], groups: Records) -> Ite
     yield from _price(tables.get("dose", []))
     yield ""
     yield from _who_else(tables.get("collateral", []), groups, alpha)
+    yield ""
+    yield from _cannot(run, damage, worst, alpha)
     yield ""
     yield from _next(run, damage, worst, alpha)
 
@@ -60,6 +70,32 @@ def _against_whom(run: RunRow) -> Iterator[str]:
         "the auxiliary data, which is drawn like the training data but shares no row with it, and know neither weights nor training rows. "
         "Which parts of the population can they break, and with how many rows?"
     )
+
+
+def _data(account: DataAccount) -> str:
+    """Rows, classes, base rate, and which columns the model does not read, in a paragraph."""
+    splits = {split.name: split for split in account.splits}
+    train, test = splits["train"], splits["test"]
+    ordered = sorted(range(len(account.classes)), key=lambda c: -train.classes[c])
+    mix = ", ".join(f"{_plain(account.classes[c])} {share(train.classes[c] / max(1, train.rows))}" for c in ordered[:CLASSES])
+    more = f" and {len(ordered) - CLASSES} more classes" if len(ordered) > CLASSES else ""
+    most = ordered[0]
+    always = share(test.classes[most] / test.rows) if test.rows else "–"
+    sentences = [
+        f"**The data.** Trained on {count(train.rows)} rows ({mix}{more}), judged on {count(test.rows)} others; "
+        f"who always says {_plain(account.classes[most])} is right on {always} of these"
+    ]
+    fed = [column for column in account.columns if column.use in ("number", "one_hot", "text", "picture")]
+    if fed:
+        not_fed = [_plain(column.name) for column in account.columns if column.use in ("left_out", "annotation")]
+        named = f"; it does not read {', '.join(not_fed)}" if not_fed else ""
+        sentences.append(f"The model reads {len(fed)} of {len(account.columns)} columns{named}")
+    leaks = [_plain(column.name) for column in fed if column.leak is not None]
+    if leaks:
+        sentences.append(f"**It reads what may tell the label by itself: {', '.join(leaks)}**, so accuracies may be too good")
+    if odd := words.counted_notes(account):
+        sentences.append(f"{odd} {'stands' if odd.startswith('1 ') and ' and ' not in odd else 'stand'} under {words.TITLE}")
+    return ". ".join(sentences) + "."
 
 
 def _who(run: RunRow, damage: Records, worst: Records, alpha: float) -> Iterator[str]:
@@ -135,7 +171,7 @@ def _at(curve: Sequence[tuple[float, float]], level: float) -> float | None:
 
 
 def _who_else(collateral: Records, groups: Records, alpha: float) -> Iterator[str]:
-    hit = [row for row in groups if row["hit"] and row["inside"] is not None and row["inside"] < INSIDE]
+    hit = [row for row in groups if row["hit_outside"]]
     everyone = next((row for row in collateral if row["group"] == "all" and row["alpha"] == alpha), None)
     yield "**Who else is hit.**"
     if everyone and everyone["collateral"] is not None:
@@ -144,18 +180,44 @@ def _who_else(collateral: Records, groups: Records, alpha: float) -> Iterator[st
         yield "Nothing is annotated, so nothing is known of other groups."
         return
     aimed = f"#{groups[0]['subpopulation']}, {_plain(groups[0]['description'])}"
-    if not hit:
-        yield f"Of {groups[0]['looked_at']} annotated groups none is damaged for sure by the worst attack ({aimed})."
+    looked = [row for row in groups if row["hit_outside"] is not None]
+    if not looked:
+        yield "Whether other annotated groups are damaged cannot be said: that needs three trials."
         return
-    yield f"The worst attack ({aimed}) also damages, of {groups[0]['looked_at']} annotated groups looked at:"
-    yield ""
-    for row in sorted(hit, key=lambda row: -row["damage"])[:NAMED]:
+    if not hit:
         yield (
-            f"- {_plain(row['attribute'])} {_plain(row['group'])}: from {fraction(row['clean_accuracy'])} to "
-            f"{fraction(row['poisoned_accuracy'])} ({count(row['rows'])} test rows, {share(row['inside'])} of them in the target)"
+            f"Outside the target none of {len(looked)} annotated groups is damaged for sure by the worst attack ({aimed}): "
+            "others are spared, which hides it from whoever looks at averages."
+        )
+        return
+    yield f"The worst attack ({aimed}) also damages rows that nobody aimed at; the target's own rows are not in these figures:"
+    yield ""
+    for row in sorted(hit, key=lambda row: -row["damage_outside"])[:NAMED]:
+        yield (
+            f"- {_plain(row['attribute'])} {_plain(row['group'])}: from {fraction(row['clean_outside'])} to "
+            f"{fraction(row['poisoned_outside'])} (of {count(row['rows_outside'])} test rows outside the target)"
         )
     if len(hit) > NAMED:
         yield f"- and {len(hit) - NAMED} more: groups.csv"
+
+
+def _cannot(run: RunRow, damage: Records, worst: Records, alpha: float) -> Iterator[str]:
+    """What no reader may take from this page."""
+    yield "**What this cannot say.**"
+    kind = _tree(run).get("attack", {}).get("kind", "label_flip")
+    stronger = "" if kind != "label_flip" else "optimised poison rows, "
+    yield f"- That nothing does more damage: {stronger}another model, other subpopulations or more rows may do more."
+    test_rows = [row["test_rows"] for row in damage if row["alpha"] == alpha]
+    few = sum(rows < FEW for rows in test_rows)
+    if few:
+        yield (
+            f"- Much of single small subpopulations: {few} of {len(test_rows)} have fewer than {FEW} test rows, "
+            f"where one row moves a damage by more than {1 / FEW:.2f}."
+        )
+    judged = [row for row in damage if row["alpha"] == alpha and row["vulnerable"] is False]
+    if judged:
+        yield f"- That the {len(judged)} not called vulnerable are safe: so few trials and rows cannot tell their damage from chance."
+    yield "- Whether anybody would notice, or a defence would help: none was in place."
 
 
 def _next(run: RunRow, damage: Records, worst: Records, alpha: float) -> Iterator[str]:
@@ -169,7 +231,8 @@ def _next(run: RunRow, damage: Records, worst: Records, alpha: float) -> Iterato
         yield f"- More trials, for {trials} leave much open{how}."
     if not any(row["alpha"] == alpha and row["vulnerable"] for row in damage):
         yield "- More poison, to see where it begins: larger `attack.alphas`, or `subpop run ... --find 0.2`."
-    yield "- A defence was not in place; nothing here says whether one would have helped."
+    yield "- Before the model goes into use: check what arrives for the groups named above, and who may add rows to the training data."
+    yield "- A defence: filter the training data (by loss, by neighbours), train again, and hold the two runs side by side."
 
 
 def _plain(text: object) -> str:

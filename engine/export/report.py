@@ -50,7 +50,8 @@ def _chapter(store: TableSource, run: RunRow, plots: Sequence[str], groups: Reco
         head = "These are not the paper's numbers" if claim_of(run.scenario_toml) else "To be known"
         yield f"**{head}:** " + "; ".join(run.deviations) + "."
     yield ""
-    yield from in_short(run, tables, groups)
+    account = store.account(run.id)
+    yield from in_short(run, tables, groups, account)
     yield ""
     yield "## What was measured"
     yield ""
@@ -79,7 +80,7 @@ def _chapter(store: TableSource, run: RunRow, plots: Sequence[str], groups: Reco
         yield ""
         yield from plots
     yield ""
-    yield from about_data(store.account(run.id))
+    yield from about_data(account)
     yield ""
     yield "## What this run cannot say"
     yield ""
@@ -143,7 +144,7 @@ def _table(name: str, rows: Records) -> Iterator[str]:
 
 
 def _eligible(run: RunRow, worst: Records, damage: Records) -> Iterator[str]:
-    """Who the corrected values were picked among, and who was never looked at, by name."""
+    """Which subpopulations the corrected values were picked among, and which were left out, by name."""
     last = next((row for row in reversed(worst) if row.get("attacked")), None)
     if last is None:  # of an older version
         return
@@ -159,7 +160,7 @@ def _eligible(run: RunRow, worst: Records, damage: Records) -> Iterator[str]:
 
 
 def _reruns(run: RunRow) -> Iterator[str]:
-    """Whose the reruns are, which stand behind the paper's values and are not the paper's."""
+    """Who made the reruns that are shown after the paper's values and are not the paper's."""
     try:
         tree = tomllib.loads(run.scenario_toml)
     except tomllib.TOMLDecodeError:
@@ -184,7 +185,7 @@ def _how_judged(rows: Records) -> str:
 
 
 def _enough(run: RunRow) -> int:
-    """So many test rows the corrected worst k asks of a subpopulation."""
+    """How many test rows a subpopulation needs for the corrected worst k."""
     try:
         return int(tomllib.loads(run.scenario_toml)["evaluation"]["min_test_rows"])
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError):

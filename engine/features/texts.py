@@ -7,8 +7,6 @@ what is passed on is each row's number in the file.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,7 +18,8 @@ import torch
 from torch import Tensor
 
 from engine.errors import RunFailed
-from engine.features.kept import Report, locked
+from engine.features.kept import Report
+from engine.features.keyed_rows import HASH_BYTES, KeyedRows
 from engine.features.opened import Opened
 from engine.features.tokenizer import TextTokenizer
 from engine.features.tokens import tokens_of
@@ -34,7 +33,6 @@ from engine.training.encoders.states import StateRows
 
 TOKENS_AT_ONCE = 4096  # of a batch that is encoded: 32 texts of 128 tokens
 BYTES_A_WRITE = 2**26
-HASH_BYTES = 16
 RECORD_BYTES = HASH_BYTES + 4  # a text's hash and its number of tokens
 
 
@@ -93,19 +91,15 @@ def representation(states: States, numbers: np.ndarray, layer: str, report: Repo
 
 
 class StateFile:
-    """The states of one encoder: `<digest>.rows`, [texts, length, width], and `<digest>.keys`, a hash and a number of tokens for each text,
-    in the same order.
+    """The states of one encoder, [texts, length, width], each text's under a hash of its tokens, with their number.
 
-    Rows are written before their keys, so that a key is never without its row; both are only ever appended to, by one process at a time.
     Padding is never written: where the file system can, it takes no place.
     """
 
     def __init__(self, folder: Path, encoder: BertEncoder, dtype: str = "float32") -> None:
-        self.encoder, self.dtype = encoder, dtype
-        name = f"{encoder.digest}-{encoder.length}-{dtype}"
-        self.folder = folder
-        self.rows_path, self.keys_path, self.lock_path = (folder / f"{name}.{end}" for end in ("rows", "keys", "lock"))
-        self.row_bytes = encoder.length * encoder.width * getattr(torch, dtype).itemsize
+        self.encoder, self.dtype, self.folder = encoder, dtype, folder
+        row_bytes = encoder.length * encoder.width * getattr(torch, dtype).itemsize
+        self.rows = KeyedRows(folder, f"{encoder.digest}-{encoder.length}-{dtype}", row_bytes, RECORD_BYTES)
 
     def of(self, splits: Sequence[np.ndarray], report: Report) -> tuple[list[np.ndarray], States]:
         """Where the states of each row of tokens lie, int64 [rows] for each array int32 [rows, length], and the file.
@@ -113,7 +107,7 @@ class StateFile:
         RunFailed where the disk is full or the folder cannot be written to.
         """
         keys = [[_key(row) for row in tokens] for tokens in splits]
-        kept = self._kept()
+        kept = self.rows.places()
         wanted = {key: row for split, tokens in zip(keys, splits, strict=True) for key, row in zip(split, tokens, strict=True)}
         missing = [key for key in wanted if key not in kept]
         try:
@@ -128,7 +122,7 @@ class StateFile:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         lengths = {key: int((wanted[key] >= 0).sum()) for key in missing}
-        need = sum(lengths.values()) * self.row_bytes // self.encoder.length
+        need = sum(lengths.values()) * self.rows.row_bytes // self.encoder.length
         if (free := shutil.disk_usage(self.folder).free) < need:
             raise self._failed(f"they take {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
         order = sorted(missing, key=lambda key: lengths[key])  # texts of like length together: little padding is computed
@@ -150,48 +144,16 @@ class StateFile:
 
     def _append(self, pending: list[tuple[bytes, int, Tensor]], kept: dict[bytes, int]) -> None:
         """Keep what was computed, and forget it here."""
-        if not pending:
-            return
-        with locked(self.lock_path):
-            first = self._whole()
-            with self.rows_path.open("r+b" if self.rows_path.exists() else "w+b") as file:
-                file.truncate(first * self.row_bytes)  # what a killed writer left
-                for at, (_, _, states) in enumerate(pending, first):
-                    file.seek(at * self.row_bytes)
-                    file.write(states.contiguous().view(torch.uint8).numpy().data)
-                file.truncate((first + len(pending)) * self.row_bytes)
-                file.flush()
-                os.fsync(file.fileno())
-            with self.keys_path.open("r+b" if self.keys_path.exists() else "w+b") as file:
-                file.truncate(first * RECORD_BYTES)
-                file.seek(first * RECORD_BYTES)
-                file.write(b"".join(key + length.to_bytes(4, "little") for key, length, _ in pending))
-                file.flush()
-                os.fsync(file.fileno())
-        kept.update((key, at) for at, (key, _, _) in enumerate(pending, first))
+        if pending:
+            records = [key + length.to_bytes(4, "little") for key, length, _ in pending]
+            first = self.rows.append(records, (states.contiguous().view(torch.uint8).numpy().data for _, _, states in pending))
+            kept.update((key, at) for at, (key, _, _) in enumerate(pending, first))
         pending.clear()
 
-    def _whole(self) -> int:
-        """How many texts are whole on disk."""
-        sizes = [0, 0]
-        for i, (path, unit) in enumerate(((self.keys_path, RECORD_BYTES), (self.rows_path, self.row_bytes))):
-            with contextlib.suppress(FileNotFoundError):
-                sizes[i] = path.stat().st_size // unit
-        return min(sizes)
-
-    def _records(self) -> np.ndarray:
-        count = self._whole()
-        data = self.keys_path.read_bytes()[: count * RECORD_BYTES] if count else b""
-        return np.frombuffer(data, np.dtype([("key", f"V{HASH_BYTES}"), ("length", "<i4")]))
-
-    def _kept(self) -> dict[bytes, int]:
-        keys = self._records()["key"]
-        # a text that two processes wrote has two places: always the first, so that a resumed run reads what it read before
-        return {bytes(keys[at]): at for at in reversed(range(len(keys)))}
-
     def _states(self) -> States:
-        lengths = self._records()["length"].astype(np.int32)
-        return States(self.rows_path, (len(lengths), self.encoder.length, self.encoder.width), self.dtype, lengths)
+        records = np.frombuffer(self.rows.records(), np.dtype([("key", f"V{HASH_BYTES}"), ("length", "<i4")]))
+        lengths = records["length"].astype(np.int32)
+        return States(self.rows.rows_path, (len(lengths), self.encoder.length, self.encoder.width), self.dtype, lengths)
 
     def _failed(self, why: str) -> RunFailed:
         return RunFailed(

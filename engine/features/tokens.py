@@ -57,11 +57,6 @@ def tokens_of(
     return np.concatenate(list(_encoded(texts, tokenizer, length, report)))  # a full or read-only disk: for this time only
 
 
-def cut(tokens: np.ndarray) -> int:
-    """How many texts fill every place, and so were cut (or fit to the token). tokens: int [texts, length]."""
-    return int((tokens[:, -1] != PADDING).sum()) if len(tokens) else 0
-
-
 def _digest(texts: Sequence[str] | np.ndarray) -> str:
     """Of the texts in their order."""
     digest = blake2b(str(FORMAT).encode(), digest_size=16)

@@ -28,7 +28,7 @@ class Discovery:
 
 @dataclass(frozen=True)
 class StackJob:
-    """All that training one stack takes. It pickles: another process or machine makes the same of it."""
+    """All that training one stack takes. It can be pickled, so that another process or machine can train it with the same result."""
 
     scenario: Scenario
     discovery: Discovery

@@ -23,7 +23,7 @@ from engine.training.trial import OnStep
 
 
 class RunPipeline:
-    """What the worker of a run drives. It holds files of weights, frozen networks and tokenizers for as long as it lives."""
+    """What the worker of a run drives. It holds files of weights, frozen networks and tokenizers for as long as it exists."""
 
     def __init__(self) -> None:
         self.opened = Opened()

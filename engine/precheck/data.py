@@ -58,7 +58,7 @@ def _is_there(section: ColumnKeys | ImageFolderSection, data_dir: Path) -> None:
     if is_pipe_or_device(path):
         raise BadData("this is a pipe, a device or the like, not a file", where=str(path), next="write what comes from it to a file first")
     state = datasets.state(section, data_dir)  # type: ignore[arg-type]  # each of the classes that derive from it is one of the union
-    if state.here:
+    if state.present:
         return
     if path.exists() and not (folder and path.is_dir()):
         raise BadData("is not a folder" if folder else "is a folder", where=str(path), next=_other_kind(folder))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from engine.errors import BadData, MissingData, RequestError, UnknownName, nearest
+from engine.models.bert.folder import CONFIG, WHOLE, settings_of, weight_files
 from engine.precheck import networks
 from engine.precheck.tensors import START_FROM_NOTHING, Shapes, shapes_of
 from engine.scenario import weights as place
 from engine.scenario.sections import BertSection, ConvSection, ModelSection, NetworkKeys, TorchvisionSection, VggSection
-
-CONFIG, WHOLE, PARTS = "config.json", "model.safetensors", "model.safetensors.index.json"
-OLD = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack")
-LARGEST_CONFIG = 10_000_000
 
 
 def check(section: ModelSection, data_dir: Path) -> None:
@@ -105,13 +101,9 @@ def _bert(section: BertSection) -> None:
     if section.weights == place.HUB:
         return
     folder = Path(section.weights).expanduser()
-    if not folder.is_dir():
-        raise MissingData("there is no such folder", where=str(folder), next=f"check model.weights: a folder with {CONFIG} and {WHOLE}")
-    config = _config(folder / CONFIG)
+    config = settings_of(folder)
     shapes: Shapes = {}
-    for file in _weight_files(folder):
-        if not file.is_file():
-            raise MissingData("there is no such file of weights", where=str(file), next="get the folder anew")
+    for file in weight_files(folder):
         shapes |= shapes_of(file) or {}
     words = next((shape for name, shape in shapes.items() if name.endswith("embeddings.word_embeddings.weight")), None)
     expected = (config.get("vocab_size"), config.get("hidden_size"))
@@ -123,41 +115,6 @@ def _bert(section: BertSection) -> None:
     if config.get("model_type", "bert") == "bert" and isinstance(many, int) and many > 0 and not set(range(many)) <= layers:
         what = f"holds {len(layers)} layers of an encoder where its {CONFIG} asks for {many}"
         raise BadData(what, where=str(folder), next="give the weights of a BERT encoder, with the config.json that belongs to them")
-
-
-def _config(path: Path) -> dict[str, object]:
-    try:
-        with path.open("rb") as file:
-            config = json.loads(file.read(LARGEST_CONFIG))
-    except FileNotFoundError as error:
-        raise MissingData(
-            "there is no such file", where=str(path), next=f"check model.weights: a folder with {CONFIG} and {WHOLE}"
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadData(f"cannot be read ({error})", where=str(path), next="get the file anew") from error
-    if not isinstance(config, dict):
-        raise BadData("is not a model's configuration", where=str(path), next="get the file anew")
-    return config
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors of a folder. BadData where there are none, whatever else lies there."""
-    if (folder / WHOLE).is_file():
-        return [folder / WHOLE]
-    if (folder / PARTS).is_file():
-        try:
-            names = sorted(set(json.loads((folder / PARTS).read_text(encoding="utf-8"))["weight_map"].values()))
-            if not names or any(Path(name).name != name for name in names):
-                raise ValueError("it names no files of its folder")
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise BadData(f"cannot be read ({error})", where=str(folder / PARTS), next="get the file anew") from error
-        return [folder / name for name in names]
-    old = [name for name in OLD if (folder / name).exists()]
-    raise BadData(
-        f"holds no {WHOLE}" + (f", only {old[0]}, whose kind can run code when it is opened" if old else ""),
-        where=str(folder),
-        next="load the model with transformers and save_pretrained it there, which writes safetensors",
-    )
 
 
 def _x(shape: tuple[int, ...]) -> str:

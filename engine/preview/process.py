@@ -221,7 +221,7 @@ class Preview:
 
 
 def _part(question: dict[str, Any], total: int, rows: Rows) -> slice:
-    """Which of `total` are told of: those from `first`, at most `limit` of them."""
+    """Which of `total` are answered: those from `first` on, at most `limit` of them."""
     first = max(0, min(int(question.get("first", 0)), total))
     most = PICTURES if rows.images is not None and question.get("pixels") else LIMIT
     return slice(first, min(total, first + max(0, min(int(question.get("limit", LIMIT)), most))))

@@ -1,4 +1,4 @@
-"""Requests as the work meets them: one cheap call, made often, that holds while paused and raises when stopped."""
+"""How requests reach the work: it makes one cheap call often, which blocks while paused and raises when stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAUSING = "pausing at the next step"  # and a pause that is still to take effect
 
 
 class Control:
-    """Set by another thread (`obey`) or a signal handler, met by the work (`check`).
+    """Set by another thread (`obey`) or a signal handler, read by the work (`check`).
 
     on_hold and on_go_on are called by the work's own thread, when a pause takes effect and when it ends.
     """

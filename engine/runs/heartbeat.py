@@ -1,4 +1,4 @@
-"""The worker's second thread: a heartbeat each second with how far the work is, and an eye on requests, on a connection of its own."""
+"""The worker's second thread: a heartbeat each second with how far the work is, and a look at requests, over a connection of its own."""
 
 from __future__ import annotations
 

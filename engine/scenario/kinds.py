@@ -85,7 +85,7 @@ def in_order(section: type[BaseModel]) -> tuple[str, ...]:
 
 
 def shared(some: Kinds) -> set[str]:
-    """The keys that are not of a few kinds: those that two thirds of them have."""
+    """The keys that two thirds or more of the kinds have."""
     counted = Counter(key for kind in some.values() for key in kind.model_fields)
     return {key for key, count in counted.items() if 3 * count >= 2 * len(some)}
 

@@ -18,9 +18,9 @@ VGG = {11: "vgg11-8a719046.pth", 13: "vgg13-19584684.pth", 16: "vgg16-397923af.p
 
 @dataclass(frozen=True)
 class WeightsState:
-    """here: all that is needed is in place, as far as names tell. detail: one line for a person, where it is or what is missing."""
+    """present: all that is needed is in place, as far as names tell. detail: one line for a person, where it is or what is missing."""
 
-    here: bool
+    present: bool
     detail: str
 
 

@@ -92,7 +92,7 @@ def open_bundle(store: Database, path: Path) -> str:
 
 
 def _harmless(error: Exception) -> str:
-    """What is said of a stranger's file, which may hold anything: short, and nothing that a terminal would obey."""
+    """An error about somebody else's file, which may hold anything: cut short, without control characters."""
     message = "".join(char if char.isprintable() else "?" for char in str(error))
     return message if len(message) <= 300 else f"{message[:297]}..."
 

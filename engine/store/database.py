@@ -100,7 +100,7 @@ class Database:
         return int(self.read("PRAGMA data_version")[0][0])
 
     def disk_is_full(self) -> bool:
-        """Whether the disk under the store has next to no room left: the one thing that an engine could not have written down."""
+        """Whether the disk under the store has next to no room left: the one failure that an engine cannot have recorded."""
         return self.path != MEMORY and _is_full(self.path)
 
     def read(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:

@@ -14,7 +14,7 @@ AT_ONCE = 256  # rows, where the whole is asked for
 
 
 @dataclass(frozen=True)
-class ByParts:
+class InBlocks:
     """What a model makes of rows. represent: some rows -> float32 [rows, columns]; report: (what is being done, share done of one reading).
 
     Called with rows it makes all of them at once, [rows, columns], as any other representation; `of` makes them as they are read.
@@ -32,9 +32,9 @@ class ByParts:
             at += len(block)
         return whole
 
-    def of(self, rows: Rows, columns: int) -> Parts:
+    def of(self, rows: Rows, columns: int) -> RowBlocks:
         """The rows as they are read, columns wide."""
-        return Parts((len(rows), columns), lambda step: self._blocks(rows, step))
+        return RowBlocks((len(rows), columns), lambda step: self._blocks(rows, step))
 
     def _blocks(self, rows: Rows, step: int) -> Iterator[np.ndarray]:
         for start in range(0, len(rows), step):
@@ -43,7 +43,7 @@ class ByParts:
 
 
 @dataclass(frozen=True)
-class Parts:
+class RowBlocks:
     """float32 [rows, columns] of this shape, by so many rows at a time. RequestError, as they are read, where a number is not finite."""
 
     shape: tuple[int, int]

@@ -14,7 +14,7 @@ from engine.rows import Dataset, Membership, Rows
 from engine.scenario.sections import ClusterMatchSection
 from engine.seeds import generator, seed_for
 from engine.subpopulations import principal
-from engine.subpopulations.blocks import ByParts, Parts, not_finite
+from engine.subpopulations.blocks import InBlocks, RowBlocks, not_finite
 from engine.subpopulations.describing.describe import describe
 from engine.subpopulations.describing.words import describe_texts
 
@@ -32,15 +32,15 @@ def assign(
 
     represent: rows -> [rows, ...]; None: the model's own input, `Rows.x`, of pictures their pixels, 0 to 1. Clusters that end up without
     an aux row are dropped before anything is assigned to them. The third: float32 [aux rows], the distance to the own centre, in the
-    clustered space. What is represented `ByParts` is never held as a whole where principal components are clustered and it is large.
+    clustered space. What is represented `InBlocks` is never held as a whole where principal components are clustered and it is large.
     """
     width = _width(dataset, represent)
     _check_room(section.pca, dataset, represent, width)
     largest = max(len(rows) for rows in (dataset.train, dataset.aux, dataset.test))
-    by_parts = isinstance(represent, ByParts) and section.pca is not None and largest * width > HELD_CELLS
+    in_blocks = isinstance(represent, InBlocks) and section.pca is not None and largest * width > HELD_CELLS
 
-    def read(rows: Rows) -> np.ndarray | Parts:
-        return represent.of(rows, width) if by_parts and isinstance(represent, ByParts) else _matrix(rows, represent)
+    def read(rows: Rows) -> np.ndarray | RowBlocks:
+        return represent.of(rows, width) if in_blocks and isinstance(represent, InBlocks) else _matrix(rows, represent)
 
     wide_aux = read(dataset.aux)
     # One thread: scikit-learn adds up the threads' partial centres in whatever order they finish, which moves last bits and with them rows
@@ -83,8 +83,8 @@ def _width(dataset: Dataset, represent: Callable[[Rows], np.ndarray] | None) -> 
 
 def _check_room(components: int | None, dataset: Dataset, represent: Callable[[Rows], np.ndarray] | None, width: int) -> None:
     """RequestError, before any work, where the rows as they are clustered would not fit into memory."""
-    by_parts = isinstance(represent, ByParts)
-    if by_parts and components is not None:
+    in_blocks = isinstance(represent, InBlocks)
+    if in_blocks and components is not None:
         return
     largest = max(len(dataset.train), len(dataset.aux), len(dataset.test))
     # float32 [rows, width] of one split, unless pixels are read where they lie; without PCA k-means works on a copy
@@ -92,11 +92,11 @@ def _check_room(components: int | None, dataset: Dataset, represent: Callable[[R
     copies = int(not there_already) if components is not None else 2
     needed, free = 4 * largest * width * copies, _free_bytes()
     if free is not None and needed > 0.9 * free:
-        advice = f"cluster on a later layer, a smaller {'model.length' if by_parts else 'dataset.image_size'} or fewer dataset.rows"
+        advice = f"cluster on a later layer, a smaller {'model.length' if in_blocks else 'dataset.image_size'} or fewer dataset.rows"
         raise RequestError(
             f"{largest:,} rows of {width:,} columns take {needed / 1e9:.1f} GB to cluster, and {free / 1e9:.1f} GB are free",
             where="subpopulations.layer",
-            next=advice if components is not None else f"set subpopulations.pca ({10 if by_parts else 40}, say), or {advice}",
+            next=advice if components is not None else f"set subpopulations.pca ({10 if in_blocks else 40}, say), or {advice}",
         )
 
 
@@ -109,7 +109,7 @@ def _free_bytes() -> int | None:
         return None
 
 
-def reducer(components: int | None, seed: int, aux: np.ndarray | Parts) -> Callable[[np.ndarray | Parts], np.ndarray]:
+def reducer(components: int | None, seed: int, aux: np.ndarray | RowBlocks) -> Callable[[np.ndarray | RowBlocks], np.ndarray]:
     """What brings [rows, columns] onto the first principal components of aux; None: to numbers, all of them.
 
     The paper's "PCA 100, the first 40" is 40 here: the first components do not depend on how many more are asked for.
@@ -122,13 +122,13 @@ def reducer(components: int | None, seed: int, aux: np.ndarray | Parts) -> Calla
             where="subpopulations.pca",
             next=f"ask for 1 to {min(aux.shape)}",
         )
-    if isinstance(aux, Parts) or aux.size > FLOAT64_CELLS:
+    if isinstance(aux, RowBlocks) or aux.size > FLOAT64_CELLS:
         return principal.fit(aux, components, generator(seed, "pca")).project
     from sklearn.decomposition import PCA
 
     pca = PCA(components, random_state=seed_for(seed, "pca") % 2**32).fit(aux)
 
-    def exactly(wide: np.ndarray | Parts) -> np.ndarray:
+    def exactly(wide: np.ndarray | RowBlocks) -> np.ndarray:
         assert isinstance(wide, np.ndarray)
         projected: np.ndarray = pca.transform(wide if wide.dtype != np.uint8 else wide / 255)
         return projected
@@ -136,7 +136,7 @@ def reducer(components: int | None, seed: int, aux: np.ndarray | Parts) -> Calla
     return exactly
 
 
-def _numbers(wide: np.ndarray | Parts) -> np.ndarray:
+def _numbers(wide: np.ndarray | RowBlocks) -> np.ndarray:
     assert isinstance(wide, np.ndarray)
     return wide * np.float32(1 / 255) if wide.dtype == np.uint8 else wide
 

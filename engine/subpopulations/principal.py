@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.subpopulations.blocks import Parts
+from engine.subpopulations.blocks import RowBlocks
 
 PASSES = 6  # over the rows; the subspace's error falls with (s_beyond / s_kept) ** (2 * PASSES)
 BEYOND = 20  # directions carried beside those asked for
@@ -25,16 +25,16 @@ class Components:
     mean: np.ndarray
     axes: np.ndarray
 
-    def project(self, rows: np.ndarray | Parts) -> np.ndarray:
+    def project(self, rows: np.ndarray | RowBlocks) -> np.ndarray:
         """float64 [rows, components] of rows [rows, columns], uint8 or floating."""
         parts = [(block - self.mean) @ self.axes for block in blocks(rows)]
         return np.concatenate(parts).astype(np.float64) if parts else np.empty((0, self.axes.shape[1]))
 
 
-def blocks(rows: np.ndarray | Parts) -> Iterator[np.ndarray]:
+def blocks(rows: np.ndarray | RowBlocks) -> Iterator[np.ndarray]:
     """float32 [some rows, columns], one part after the other; pixels (uint8) come as 0 to 1."""
     step = max(1, BLOCK_CELLS // max(1, rows.shape[1]))
-    if isinstance(rows, Parts):
+    if isinstance(rows, RowBlocks):
         yield from rows.blocks(step)
         return
     for start in range(0, len(rows), step):
@@ -42,7 +42,7 @@ def blocks(rows: np.ndarray | Parts) -> Iterator[np.ndarray]:
         yield part * np.float32(1 / 255) if part.dtype == np.uint8 else part.astype(np.float32, copy=False)
 
 
-def fit(rows: np.ndarray | Parts, components: int, draw: np.random.Generator) -> Components:
+def fit(rows: np.ndarray | RowBlocks, components: int, draw: np.random.Generator) -> Components:
     """The first principal components of rows [rows, columns], components <= min of both. The same draw, the same bits (one thread)."""
     count, columns = rows.shape
     total = np.zeros(columns)

@@ -96,7 +96,7 @@ def _process_start_ps(pid: int) -> str | None:
 
 
 def seen(worker: Process) -> bool | None:
-    """Whether this process lives, by a look at it; None where that cannot be told from here."""
+    """Whether this process is running, as the system says; None where it is on another host or in another PID namespace."""
     if worker.pid is None:
         return False
     if not (worker.boot and worker.namespace) or (worker.host, worker.boot, worker.namespace) != (host_name(), boot(), pid_namespace()):

@@ -49,7 +49,7 @@ def _row(figures: Figures, s: Subpopulation, seen: Tried, later: Tried | None) -
     points = None if needed is None or beyond else points_of(needed.alpha, size)
     trials = int(seen.damages.trials_AS[:, at].max(initial=0))
 
-    def told(alpha: float | None) -> str | None:
+    def alpha_in_words(alpha: float | None) -> str | None:
         if alpha is None or needed is None:
             return None
         return f"> {largest:g}" if alpha == inf else f"{alpha:.3g}"
@@ -60,11 +60,11 @@ def _row(figures: Figures, s: Subpopulation, seen: Tried, later: Tried | None) -
         subpopulation=at,
         description=s.description,
         level=facts.dose_level,
-        needed=None if needed is None else told(needed.alpha),
+        needed=None if needed is None else alpha_in_words(needed.alpha),
         alpha=None if needed is None else _finite(needed.alpha),
         low=None if needed is None else _finite(needed.low),
         high=None if needed is None else _finite(needed.high),
-        interval=None if needed is None or needed.low is None else f"{told(needed.low)} to {told(needed.high)}",
+        interval=None if needed is None or needed.low is None else f"{alpha_in_words(needed.low)} to {alpha_in_words(needed.high)}",
         points=points,
         points_needed=None if needed is None or largest is None else str(points) if points is not None else f"> {int(largest * size)}",
         poison_share=points / figures.world.train_rows if points is not None and figures.world.train_rows else None,

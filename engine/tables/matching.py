@@ -199,7 +199,7 @@ def _same_members(one: Figures, two: Figures, rows_alike: bool) -> list[tuple[in
 
 
 def _different(baseline: RunRow, other: RunRow) -> list[str]:
-    """What is not the same in two scenarios, as one line; empty where all is."""
+    """What differs between two scenarios, as one line; empty where nothing does."""
     from engine.scenario.parse import scenario_of
 
     keys = differences(scenario_of(baseline), scenario_of(other))

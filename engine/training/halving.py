@@ -33,7 +33,7 @@ def in_halves(
                 raise RunFailed("one victim alone does not fit in this device's memory", next="use a smaller model.batch") from error
             trained = None
         if trained is None:
-            # outside the handler: while the exception lives, its traceback keeps the failed stack's tensors
+            # outside the handler: while the exception is referenced, its traceback keeps the failed stack's tensors
             half = len(group) // 2
             groups[:0] = [group[:half], group[half:]]
             if torch.cuda.is_available():

@@ -10,7 +10,7 @@ from engine.rows import Dataset
 from engine.scenario.sections import BertSection, DenseKeys, EstimatorKeys, ModelSection, NetworkKeys
 from engine.victims.family import Family, Report
 
-# Whoever holds a family knows neither its section's class nor what its fitted victims are: it hands back what the family gave.
+# A caller of a family knows neither its section's class nor the type of its fitted victims: it passes back what the family returned.
 AnyFamily = Family[Any, Any]
 
 

@@ -20,7 +20,7 @@ from engine.models.bert.last_layer import LastLayer
 from engine.models.dense.mlp import Mlp
 from engine.rows import Dataset, Rows, States
 from engine.scenario.sections import BertSection, NetworkKeys
-from engine.subpopulations.blocks import ByParts
+from engine.subpopulations.blocks import InBlocks
 from engine.system import threads
 from engine.training.encoders.stack import EncoderStack, bytes_a_victim, logits_of_rows, train_encoder_stack
 from engine.training.encoders.states import StateRows
@@ -164,7 +164,7 @@ class TextHeads(ByGradient[BertSection, TextHead]):
         check_text_layer(layer)
         states = self.model.states
         if layer == "tokens":  # all tokens of all texts may be wider than memory
-            return ByParts(lambda rows: texts.representation(states, rows.x[:, 0], layer, silent), report)
+            return InBlocks(lambda rows: texts.representation(states, rows.x[:, 0], layer, silent), report)
         return lambda rows: texts.representation(states, rows.x[:, 0], layer, report)
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ from engine.features.pixels import images_of, read_as
 from engine.models.bert.bert import LAYERS
 from engine.rows import Dataset, Rows
 from engine.scenario.sections import BertSection, NetworkKeys
-from engine.subpopulations.blocks import ByParts
+from engine.subpopulations.blocks import InBlocks
 from engine.system import threads
 from engine.training.models import NetworkModel
 from engine.training.networks.choose import Finish, train_networks, way_for
@@ -190,7 +190,7 @@ class TextNetworks(Networks[BertSection, text_models.TextNetwork]):
             return self.model.layer_of(fitted.params, tokens, layer)
 
         if layer == "tokens":  # all tokens of all texts may be wider than memory
-            return ByParts(lambda rows: self._texts(rows.x, ask, how, silent), report)
+            return InBlocks(lambda rows: self._texts(rows.x, ask, how, silent), report)
         return lambda rows: self._texts(rows.x, ask, how, report)
 
     def hidden(self, fitted: Trained, x: np.ndarray, how: How, report: Report) -> np.ndarray:

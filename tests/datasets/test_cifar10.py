@@ -130,7 +130,7 @@ def test_what_is_malformed_is_counted_and_named(tmp_path: Path) -> None:
 
 def test_states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = datasets.state("cifar10", tmp_path)
-    assert not state.here
+    assert not state.present
     assert "cifar-10-python.tar.gz is missing" in state.detail
     assert "an image tree, train/<class>/ and test/<class>/, will do" in state.detail
     unpacked(cifar_tree(1, 1), tmp_path / "cifar10")

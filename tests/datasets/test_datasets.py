@@ -167,7 +167,7 @@ def test_digits() -> None:
         assert (part.frame["digit"].astype(int) == part.y).all()
         assert part.frame["ink"].to_numpy() == pytest.approx(part.x.mean(axis=1), abs=1e-4)
     assert dataset.deviations == ()
-    assert datasets.state("digits", NOWHERE).here
+    assert datasets.state("digits", NOWHERE).present
     assert datasets.fetch("digits", NOWHERE) == ()
 
 

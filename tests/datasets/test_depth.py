@@ -129,8 +129,8 @@ def test_a_pipe_or_a_device_as_a_file_is_refused_at_once(tmp_path: Path, kind: s
     start = time.monotonic()
     with pytest.raises(BadData, match="this is a pipe, a device or the like, not a file"):
         datasets.load(section, 0, tmp_path)
-    assert not datasets.state(section, tmp_path).here
+    assert not datasets.state(section, tmp_path).present
     assert "a pipe, a device or the like" in datasets.state(section, tmp_path).detail
     assert time.monotonic() - start < 5
     (tmp_path / "fine.csv").write_text(people().to_csv(index=False))
-    assert datasets.state(sections.dataset(kind="table", path=tmp_path / "fine.csv", label="y"), tmp_path).here
+    assert datasets.state(sections.dataset(kind="table", path=tmp_path / "fine.csv", label="y"), tmp_path).present

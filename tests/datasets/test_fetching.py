@@ -157,13 +157,13 @@ def test_a_folder_under_the_files_name_is_refused(tmp_path: Path) -> None:
 
 def test_state_of_adult(tmp_path: Path) -> None:
     state = datasets.state("adult", tmp_path)
-    assert not state.here
+    assert not state.present
     assert "adult.data is missing; adult.test is missing" in state.detail
     assert state.files == (tmp_path / "adult" / "adult.data", tmp_path / "adult" / "adult.test")
 
 
 def test_real_adult_truncated_is_refused_and_real_adult_is_served(shared_data: Path, tmp_path: Path) -> None:
-    assert datasets.state("adult", shared_data).here
+    assert datasets.state("adult", shared_data).present
     assert [path.name for path in datasets.fetch("adult", shared_data)] == ["adult.data", "adult.test"]
     (tmp_path / "adult").mkdir()
     for name in ("adult.data", "adult.test"):

@@ -111,7 +111,7 @@ def test_annotations_that_cannot_be_used(tmp_path: Path) -> None:
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:
     assert "set dataset.path" in datasets.state("image_folder", tmp_path).detail
     section = ImageFolderSection(path=tmp_path / "no")
-    assert not datasets.state(section, tmp_path).here
+    assert not datasets.state(section, tmp_path).present
     with pytest.raises(MissingData, match="there is no such folder"):
         load(tmp_path / "no")
     (tmp_path / "empty").mkdir()

@@ -14,7 +14,7 @@ from tests.worlds.pictures import assert_pictures, splits
 
 
 def load(kind: str, root: Path, **keys: object) -> Dataset:
-    if not datasets.state(kind, root).here:
+    if not datasets.state(kind, root).present:
         pytest.skip(f"no {kind} in {root}")
     return datasets.load(sections.dataset(**{"kind": kind, **keys}), 0, root)
 

@@ -404,11 +404,11 @@ def test_no_file_no_path_and_a_folder(load: Load, tmp_path: Path) -> None:
         load(None)
     with pytest.raises(BadData, match="this is a folder"):
         load(None, ".")
-    assert not datasets.state("table", tmp_path).here
+    assert not datasets.state("table", tmp_path).present
     (tmp_path / "there.csv").write_text(TEXT)
     for name, here in (("there.csv", True), ("absent.csv", False), (".", False)):
         section = TableSection(path=tmp_path / name, label="y")
-        assert datasets.state(section, tmp_path).here is here
+        assert datasets.state(section, tmp_path).present is here
 
 
 def test_random_bytes_and_broken_tables_never_end_in_a_traceback(load: Load) -> None:

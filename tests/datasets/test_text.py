@@ -121,8 +121,8 @@ def test_every_layout_gives_the_same_rows(tmp_path: Path, mode: str, root: str) 
     assert same(folder, archive)
     assert folder.checksums["aclImdb"].startswith("md5:")
     assert archive.checksums == {"aclImdb_v1.tar.gz": f"md5:{md5_of(tmp_path / 'two' / 'imdb' / 'aclImdb_v1.tar.gz')}"}
-    assert datasets.state("imdb", tmp_path / "one").here
-    assert datasets.state("imdb", tmp_path / "two").here
+    assert datasets.state("imdb", tmp_path / "one").present
+    assert datasets.state("imdb", tmp_path / "two").present
     assert not same(folder, load(tmp_path / "one", seed=1))
 
 
@@ -433,7 +433,7 @@ def test_missing_file_and_missing_keys(tmp_path: Path) -> None:
     section = TextTableSection(path=tmp_path / "none.jsonl", text="t", label="y")
     with pytest.raises((MissingData, BadData), match=r"none\.jsonl"):
         datasets.load(section, 0, tmp_path)
-    assert not datasets.state(section, tmp_path).here
+    assert not datasets.state(section, tmp_path).present
     assert "dataset.text" in datasets.state("text_table", tmp_path).detail
 
 

@@ -85,14 +85,14 @@ def test_where_there_are_enough_the_counts_are_the_papers() -> None:
 
 
 def test_missing_faces(tmp_path: Path) -> None:
-    assert not datasets.state("utkface", tmp_path).here
+    assert not datasets.state("utkface", tmp_path).present
     for ask in (lambda: datasets.load(UTKFACE, 0, tmp_path), lambda: datasets.fetch("utkface", tmp_path)):
         with pytest.raises(MissingData) as caught:
             ask()
         for part in ("https://susanqq.github.io/UTKFace/", f"put it at {tmp_path / 'utkface' / 'UTKFace.tar.gz'}", "$SUBPOP_DATA"):
             assert part in str(caught.value)
     unpacked({"readme.txt": b""}, tmp_path / "utkface" / "UTKFace")
-    assert datasets.state("utkface", tmp_path).here
+    assert datasets.state("utkface", tmp_path).present
     assert datasets.fetch("utkface", tmp_path) == (tmp_path / "utkface" / "UTKFace",)
     with pytest.raises(BadData, match="has 0 faces that can be used"):
         datasets.load(UTKFACE, 0, tmp_path)

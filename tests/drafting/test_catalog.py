@@ -218,7 +218,7 @@ def test_a_catalogue_goes_through_json(tmp_path: Path) -> None:
 
 
 def test_a_change_costs_no_second_reading(tmp_path: Path) -> None:
-    """Asked again under other keys, the file's columns are not read again."""
+    """Question again under other keys, the file's columns are not read again."""
     path = loans.write(tmp_path / "loans.csv", 20_000)
     opener = Opener()
     begun = time.process_time()

@@ -77,8 +77,8 @@ def test_p_is_that_of_all_ways_to_pick() -> None:
     random = np.random.default_rng(2)
     for _ in range(30):
         trials = [Trial(*random.integers(0, 5, 2).tolist(), random.integers(0, 5, random.integers(1, 4))) for _ in range(3)]
-        own, lost = sum(each.own for each in trials), sum(each.clean - each.own for each in trials)
-        every = [[each.own, *each.others.tolist()] for each in trials]
+        own, lost = sum(each.aimed for each in trials), sum(each.clean - each.aimed for each in trials)
+        every = [[each.aimed, *each.others.tolist()] for each in trials]
         singles = [sum(pick) <= own for pick in product(*every)]
         twos = [
             sum(first - second for first, second in pick) >= lost
@@ -141,7 +141,7 @@ def test_a_subpopulation_is_judged_by_the_victims_of_its_trial_and_alpha_aimed_e
             }
             trials = vulnerable.aimed_elsewhere(layout, a, s)
             assert [each.clean for each in trials] == [right[t, None] for t in range(4)]
-            assert [each.own for each in trials] == [right[t, s] for t in range(4)]
+            assert [each.aimed for each in trials] == [right[t, s] for t in range(4)]
             assert [each.others.tolist() for each in trials] == [[right[t, v] for v in range(6) if v != s] for t in range(4)]
 
 

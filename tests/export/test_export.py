@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import DiskFull, RequestError, UnknownName
+from engine.export import FORMATS
 from engine.export import export as exporting
-from engine.export.export import FORMATS, export
+from engine.export.export import export
 from engine.export.formats import FULL, WRITERS
 from engine.rows import Column, StackPlan, TableSpec
 from engine.store import MEMORY, Store
@@ -134,6 +135,10 @@ def test_every_format_tells_the_same_cells_at_full_precision(store: Store, run: 
                 assert float(row[column.name]) == cell
             elif column.kind == "bool":
                 assert row[column.name] == ("true" if cell else "false")
+
+
+def test_every_format_that_is_offered_has_a_writer() -> None:
+    assert FORMATS == tuple(WRITERS) == tuple(FULL)
 
 
 @pytest.mark.parametrize("format", FORMATS)

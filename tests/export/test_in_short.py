@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engine.account.data import ColumnAccount, DataAccount, SplitAccount
 from engine.export.everything import export_all
 from engine.export.in_short import _at, _curve, in_short
 from engine.export.page import page
@@ -27,10 +28,13 @@ DAMAGE = [
 WORST = {"alpha": 2.0, "k": 5, "chosen_corrected": "3 8", "corrected": 0.21, "low": 0.07, "high": 0.4, "eligible": 2, "attacked": 2}
 GROUP = {"subpopulation": 3, "description": "White men over 60", "rows": 30, "looked_at": 12, "clean_accuracy": 0.94}
 GROUPS = [
-    {**GROUP, "attribute": "race", "group": "Asian men", "inside": 0.0, "poisoned_accuracy": 0.51, "damage": 0.43, "hit": True},
-    {**GROUP, "attribute": "age", "group": "over 60", "inside": 0.9, "poisoned_accuracy": 0.4, "damage": 0.54, "hit": True},
-    {**GROUP, "attribute": "race", "group": "Black", "inside": 0.0, "poisoned_accuracy": 0.93, "damage": 0.01, "hit": False},
-]
+    {**GROUP, "attribute": "race", "group": "Asian men", "inside": 0.0, "damage": 0.43, "hit": True,
+     "rows_outside": 30, "clean_outside": 0.94, "poisoned_outside": 0.51, "damage_outside": 0.43, "hit_outside": True},
+    {**GROUP, "attribute": "sex", "group": "men", "inside": 0.25, "damage": 0.15, "hit": True,
+     "rows_outside": 77, "clean_outside": 0.945, "poisoned_outside": 0.932, "damage_outside": 0.013, "hit_outside": False},
+    {**GROUP, "attribute": "age", "group": "over 60", "inside": 1.0, "damage": 0.54, "hit": True,
+     "rows_outside": 0, "clean_outside": None, "poisoned_outside": None, "damage_outside": None, "hit_outside": None},
+]  # fmt: skip
 DOSE = [
     {"subpopulation": 3, "description": "White men over 60", "curve": "0:0 1:0.1 2:0.6", "points_needed": "166", "points": 166,
      "alpha": 1.2, "largest": 2.0, "test_rows": 85},
@@ -39,11 +43,11 @@ DOSE = [
 ]  # fmt: skip
 
 
-def said(tables: dict[str, list[dict[str, Any]]], groups: list[dict[str, Any]], toml: str = "") -> str:
+def said(tables: dict[str, list[dict[str, Any]]], groups: list[dict[str, Any]], toml: str = "", account: DataAccount | None = None) -> str:
     row = RunRow.__new__(RunRow)
     object.__setattr__(row, "id", "a1b2c3")
     object.__setattr__(row, "scenario_toml", toml)
-    return "\n".join(in_short(row, tables, groups))
+    return "\n".join(in_short(row, tables, groups, account))
 
 
 def test_the_first_page_answers_who_how_sure_at_what_cost_who_else_and_what_next() -> None:
@@ -60,10 +64,33 @@ def test_the_first_page_answers_who_how_sure_at_what_cost_who_else_and_what_next
     assert "1 of 2 are vulnerable" in text
     # .2 lies a fifth of the way from alpha 1 to 2: 1.2 x 138 points; the small one is cheaper and not named
     assert "A damage of 0.2 is reached on 2 of 2; the cheapest, White men over 60, takes about 166 rows (alpha 1.2)" in text
-    assert "race Asian men: from 0.940 to 0.510 (30 test rows, 0.0 % of them in the target)" in text
+    assert "race Asian men: from 0.940 to 0.510 (of 30 test rows outside the target)" in text
     assert "age over 60" not in text, "a group that is the target itself is nobody else"
-    assert "race Black" not in text
+    assert "sex men" not in text, "a quarter of them is the target, and the others lost nothing"
+    assert "fewer than 30 test rows" not in text
+    assert "That the 1 not called vulnerable are safe" in text
     assert "`subpop again a1b2c3 --only 3,8 --fresh`" in text
+
+
+def test_others_who_are_spared_or_not_judged_are_told_apart() -> None:
+    spared = [{**row, "hit_outside": False} if row["hit_outside"] else row for row in GROUPS]
+    assert "Outside the target none of 2 annotated groups is damaged for sure" in said({"damage": DAMAGE}, spared)
+    unjudged = [{**row, "hit_outside": None} for row in GROUPS]
+    assert "Whether other annotated groups are damaged cannot be said" in said({"damage": DAMAGE}, unjudged)
+
+
+def test_the_first_page_tells_the_data() -> None:
+    columns = (
+        ColumnAccount("income", "number", features=1, leak=0.97), ColumnAccount("state", "one_hot", levels=9, features=9),
+        ColumnAccount("id_*", "left_out", why="an identifier"), ColumnAccount("sex", "annotation"), ColumnAccount("paid", "label"),
+    )  # fmt: skip
+    splits = tuple(SplitAccount(name, n, (n - n // 4, n // 4)) for name, n in (("train", 1000), ("aux", 1000), ("test", 500)))
+    account = DataAccount("table", ("yes", "no"), splits, (), 10, columns, 2, notes=("a note",))
+    text = said({"damage": DAMAGE}, [], account=account)
+    assert "Trained on 1,000 rows (yes 75 %, no 25 %), judged on 500 others; who always says yes is right on 75 % of these" in text
+    assert "The model reads 2 of 5 columns; it does not read id_\\*, sex" in text
+    assert "**It reads what may tell the label by itself: income**" in text
+    assert "1 note on the data stands under About the data" in text
 
 
 def test_the_first_page_of_a_run_without_victims_intervals_or_annotations() -> None:

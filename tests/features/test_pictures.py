@@ -85,8 +85,8 @@ def test_two_processes_that_write_the_same_do_not_spoil_it(tmp_path: Path) -> No
     first, second = FeatureFile(tmp_path, "fake", WIDTH), FeatureFile(tmp_path, "fake", WIDTH)
     keys = [bytes([i]) * HASH_BYTES for i in range(3)]
     rows = np.arange(3 * WIDTH, dtype=np.float32).reshape(3, WIDTH)
-    first._append([(keys, rows)])
-    second._append([(keys[:2], rows[:2])])
+    first._append(list(zip(keys, rows, strict=True)))
+    second._append(list(zip(keys[:2], rows[:2], strict=True)))
     [found] = of(tmp_path, [images], Fake())
     np.testing.assert_array_equal(found, straight(images))
 

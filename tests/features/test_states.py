@@ -97,9 +97,9 @@ def test_one_that_was_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(KeyboardInterrupt):
         texts.StateFile(tmp_path, encoder()).of([rows], stop)
     file = texts.StateFile(tmp_path, encoder())
-    kept = len(file._kept())
+    kept = len(file.rows.places())
     assert 0 < kept < 20
-    with file.rows_path.open("ab") as rows_file, file.keys_path.open("ab") as keys_file:  # killed while it wrote
+    with file.rows.rows_path.open("ab") as rows_file, file.rows.keys_path.open("ab") as keys_file:  # killed while it wrote
         rows_file.write(b"half a row")
         keys_file.write(b"half")
     watch = Watch(monkeypatch)

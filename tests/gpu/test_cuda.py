@@ -9,7 +9,7 @@ from engine.models.dense.mlp import Mlp
 from engine.training.dense import train_stacked
 from engine.training.recipe import Recipe
 from engine.training.trial import Trial
-from tests.training.test_training import MODELS, SIZES, one_by_one, stacked, worst_gap
+from tests.training.test_training import MODELS, SIZES, one_by_one, stacked
 from tests.worlds import rows as worlds
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
@@ -20,7 +20,7 @@ CUDA = torch.device("cuda")
 def test_stacked_equals_sequential_in_float64_over_tens_of_steps(model: Mlp):
     recipe = Recipe(epochs=4, batch=12, lr=1e-2, weight_decay=1e-2, per_rows=True)
     jobs = worlds.jobs(SIZES, model.classes)
-    assert worst_gap(stacked(model, jobs, recipe, device=CUDA), one_by_one(model, jobs, recipe, device=CUDA)) < 1e-10
+    assert worlds.worst_gap(stacked(model, jobs, recipe, device=CUDA), one_by_one(model, jobs, recipe, device=CUDA)) < 1e-10
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
@@ -38,7 +38,7 @@ def test_the_same_stack_gives_the_same_bits_twice():
     model, recipe = MODELS[0], Recipe(epochs=5, batch=12, lr=1e-2, stop="plateau", tol=1e-3, patience=2)
     jobs = worlds.jobs(SIZES)
     a, b = (stacked(model, jobs, recipe, dtype=torch.float32, device=CUDA) for _ in range(2))
-    assert worst_gap(a, b) == 0.0
+    assert worlds.worst_gap(a, b) == 0.0
 
 
 def test_real_out_of_memory_halves_the_stack_and_goes_on():

@@ -217,6 +217,9 @@ def test_names_without_the_prefix_and_weights_in_parts(folder: Path, tmp_path: P
     assert found.tensors.keys() == whole.tensors.keys()
     assert bert_files.digest_of(found.tensors, SHAPE) == bert_files.digest_of(whole.tensors, SHAPE)
     assert set(found.checksums()) == {"a.safetensors", "b.safetensors"}
+    (tmp_path / "b.safetensors").unlink()
+    with pytest.raises(MissingData, match=r"b\.safetensors: there is no such file of weights"):
+        bert_files.of_folder(tmp_path)
 
 
 def test_what_is_asked_for_wrongly(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,20 +15,14 @@ from engine.training.recipe import Job, Recipe, Training
 from engine.training.reference.sequential import train_network_sequential
 from engine.training.trial import How, Trial
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHAPE = BertShape(width=8, layers=2, heads=2, inner=12, vocabulary=30, positions=40, std=0.3)
 LENGTH = 10
 BERT = Bert(BertSource(SHAPE, None, "random"), 2, LENGTH)
 STILL = Bert(BertSource(replace(SHAPE, attention_dropout=0.0, hidden_dropout=0.0, classifier_dropout=0.0), None, ""), 2, LENGTH)
 RECIPE = Recipe(epochs=2, batch=4, lr=1e-3, weight_decay=0.1, optimizer="adamw")
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def world() -> Training:

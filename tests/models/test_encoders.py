@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -28,6 +28,8 @@ from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.reference.sequential import train_network_sequential
 from engine.training.trial import How, Trial
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 LENGTH, CLASSES, WORDS = 10, 3, 40
 CPU = torch.device("cpu")
 BERTISH = {"vocab_size": WORDS, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24,
@@ -42,14 +44,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "fnet": {**BERTISH, "tpu_short_seq_length": 20},  # reads padding as it reads tokens
     "bert": {**BERTISH, "hidden_act": "relu"},  # a BERT that the fast way does not have
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

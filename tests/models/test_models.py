@@ -15,17 +15,10 @@ from engine.models.networks.network import IMAGENET, Network
 from engine.scenario.sections import ConvSection, ModelSection, TorchvisionSection, VggSection
 from tests.worlds import sections
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 F64, F32 = torch.float64, torch.float32
 CONV, VGG, RESNET = ConvSection(), VggSection(depth=11), TorchvisionSection(architecture="resnet18")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads that wait for each other on a busy machine take longer than the work itself."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def network(section: ModelSection, size: int = 32, classes: int = 10) -> Network:

@@ -253,22 +253,22 @@ def test_whether_weights_are_here_is_told_without_reading_them(hub: Path, tmp_pa
     def state(kind: str, weights: str, **more: object) -> weights_place.WeightsState:
         return weights_place.state({"kind": kind, "weights": weights, **more}, folder=tmp_path)
 
-    assert state("vgg", "random").here
-    assert not state("vgg", "imagenet").here
+    assert state("vgg", "random").present
+    assert not state("vgg", "imagenet").present
     assert "vgg16-397923af.pth is missing" in state("vgg", "imagenet").detail
-    assert not state("torchvision", "imagenet", architecture="resnet50").here
+    assert not state("torchvision", "imagenet", architecture="resnet50").present
     hub.mkdir(parents=True)
     for name in ("vgg16-397923af.pth", "resnet50-11ad3fa6.pth", "vgg11_bn-6002323d.pth"):
         (hub / name).touch()
-    assert state("vgg", "imagenet").here
-    assert not state("vgg", "imagenet", depth=11).here
-    assert weights_place.state(VggSection(weights="imagenet").model_dump()).here
-    assert state("torchvision", "imagenet", architecture="resnet50").here
-    assert not state("torchvision", "imagenet", architecture="resnet18").here
+    assert state("vgg", "imagenet").present
+    assert not state("vgg", "imagenet", depth=11).present
+    assert weights_place.state(VggSection(weights="imagenet").model_dump()).present
+    assert state("torchvision", "imagenet", architecture="resnet50").present
+    assert not state("torchvision", "imagenet", architecture="resnet18").present
     (tmp_path / "own.pt").touch()
-    assert state("conv", "own.pt").here
-    assert not state("conv", "gone.pt").here
-    assert {preset.weights_state.here for preset in catalog.catalog() if preset.weights == "random"} == {True}
+    assert state("conv", "own.pt").present
+    assert not state("conv", "gone.pt").present
+    assert {preset.weights_state.present for preset in catalog.catalog() if preset.weights == "random"} == {True}
 
 
 def test_there_are_no_imagenet_weights_of_conv():

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from engine.scenario.parse import parse
 from engine.store import Store
 from engine.system.processes import HEARTBEAT_DEAD_S, Process, identity
 from tests.worlds.fake_pipeline import SCENARIO, STACKS, WORKER, FakePipeline
+from tests.worlds.waiting import until
 
 SUBPOP = (sys.executable, "-m", "engine.cli.main")
 UNSHARE = ("unshare", "--pid", "--fork", "--mount-proc")
@@ -41,13 +42,6 @@ sys.exit(importlib.import_module(module).main(sys.argv[1:]))
 ELSEWHERE = {"faked": (sys.executable, "-c", FAKED)}  # then the module that is run, and its arguments
 if shutil.which(UNSHARE[0]) and subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0:
     ELSEWHERE["unshare"] = (*UNSHARE, sys.executable, "-m")
-
-
-def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +28,7 @@ from engine.scenario.sections import Scenario
 from engine.store import Store
 from engine.system.processes import cores, process_start
 from tests.worlds.fake_pipeline import SCENARIO, STACKS, VICTIMS, WORKER, FakePipeline
+from tests.worlds.waiting import until
 
 SCENARIO_PARSED: Scenario = parse(SCENARIO)
 
@@ -47,13 +48,6 @@ def new(store: Store) -> str:
 
 def tables(store: Store, run_id: str) -> dict[str, Table]:
     return {name: store.table(run_id, name) for name in store.tables(run_id)}
-
-
-def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.02)
 
 
 def spawned(store: Store, monkeypatch: pytest.MonkeyPatch, step_s: float = 0.02) -> RunRow:

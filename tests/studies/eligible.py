@@ -2,7 +2,7 @@
 
     uv run python -m tests.studies.eligible [--populations 400] [--kind small flips_small] [--trials 3 5 10] [--least 5 8 10 15 20 30]
 
-Asked is the expected damage of an adversary who may pick among **all** attacked subpopulations that can be scored (five test rows, one a
+Question is the expected damage of an adversary who may pick among **all** attacked subpopulations that can be scored (five test rows, one a
 fold), for that is who the owner must fear. For every least number of test rows:
 
 - the root mean squared error of the corrected value against that, and its bias: leaving out the small ones is a bias, letting them in adds

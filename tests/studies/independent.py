@@ -45,7 +45,7 @@ Numbers = dict[tuple[Any, ...], dict[str, Any]]  # key of a row -> its values by
 
 
 @dataclass(frozen=True)
-class Asked:
+class Question:
     """What the scenario asks for. trials: the numbers of its own; sizes: auxiliary rows, inclusive."""
 
     seed: int
@@ -56,7 +56,7 @@ class Asked:
     max_size: float
 
     @classmethod
-    def of(cls, path: Path) -> Asked:
+    def of(cls, path: Path) -> Question:
         plain = tomllib.loads(path.read_text(encoding="utf-8"))
         evaluation, sizes = plain["evaluation"], plain["subpopulations"]
         first = evaluation.get("first_trial", 0)
@@ -118,7 +118,7 @@ def mean(values: list[float]) -> float | None:
     return fsum(values) / len(values) if values else None
 
 
-def worked_out(predictions: pd.DataFrame, subpopulations: pd.DataFrame, asked: Asked) -> dict[str, Numbers]:
+def worked_out(predictions: pd.DataFrame, subpopulations: pd.DataFrame, asked: Question) -> dict[str, Numbers]:
     """Table -> its values."""
     right = Right.of(predictions, asked.trials)
     attacked = [int(s) for s in subpopulations[subpopulations["attacked"].astype(bool)]["subpopulation"]]
@@ -247,7 +247,7 @@ def held(name: str, mine: Numbers, theirs: list[dict[str, str]]) -> tuple[int, i
 
 def main(folder: Path) -> int:
     predictions, subpopulations = (pd.read_parquet(folder / f"{name}.parquet") for name in ("predictions", "subpopulations"))
-    found = worked_out(predictions, subpopulations, Asked.of(folder / "scenario.toml"))
+    found = worked_out(predictions, subpopulations, Question.of(folder / "scenario.toml"))
     wrong: list[str] = []
     for name, mine in found.items():
         equal, told, largest, differs = held(name, mine, table(folder / f"{name}.csv"))

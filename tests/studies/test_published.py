@@ -30,29 +30,25 @@ def both(model: Mlp, recipe: Recipe, **more) -> tuple[list[Trained], list[Traine
     return a, [train_union(model, init, data, job, recipe, seed=1, trial=v) for v, (init, job) in enumerate(zip(inits, jobs, strict=True))]
 
 
-def gap(a: list[Trained], b: list[Trained]) -> float:
-    return max(float((p - q).abs().max()) for s, t in zip(a, b, strict=True) for p, q in zip(s.params, t.params, strict=True))
-
-
 @pytest.mark.parametrize("model", MODELS, ids=str)
 @pytest.mark.parametrize("per_rows", [True, False])
 def test_equals_the_union_trainer_in_float64(model: Mlp, per_rows: bool):
     a, b = both(model, Recipe(epochs=4, batch=12, lr=1e-2, weight_decay=1e-2, per_rows=per_rows))
-    assert gap(a, b) < 1e-10
+    assert worlds.worst_gap(a, b) < 1e-10
     assert [t.train_loss for t in a] == pytest.approx([t.train_loss for t in b], rel=1e-11)
-    assert gap(a[:1], a[1:2]) > 0.1, "victims that start alike show nothing about each having its own"
+    assert worlds.worst_gap(a[:1], a[1:2]) > 0.1, "victims that start alike show nothing about each having its own"
 
 
 def test_each_victim_stops_where_it_would_alone():
     a, b = both(MODELS[0], Recipe(epochs=60, batch=12, lr=3e-2, stop="plateau", tol=4e-3, patience=2))
     assert [t.epochs for t in a] == [t.epochs for t in b]
     assert len({t.epochs for t in a}) > 1, "all stopped together: the world does not test what it should"
-    assert gap(a, b) < 1e-9
+    assert worlds.worst_gap(a, b) < 1e-9
 
 
 def test_how_many_train_together_changes_nothing():
     recipe = Recipe(epochs=3, batch=12, lr=1e-2, weight_decay=1e-2, per_rows=True)
-    assert gap(both(MODELS[0], recipe)[0], both(MODELS[0], recipe, memory=1)[0]) < 1e-12
+    assert worlds.worst_gap(both(MODELS[0], recipe)[0], both(MODELS[0], recipe, memory=1)[0]) < 1e-12
 
 
 def test_orders_and_weights_are_each_victims_own():
@@ -69,7 +65,7 @@ def test_a_picture_victim_without_poison_is_the_products_own():
     recipe, init = Recipe(epochs=3, batch=12, lr=1e-3), own_init(model, 0, 0, 0, torch.float64)
     schedule = Schedule(40, 12, 1, 2)
     a = train_published_pictures(model, init, data, job, recipe, lambda v, epoch, rows: schedule.order(epoch), seed=1, trial=2, victim=0)
-    assert gap([a], [train_network_sequential(model, init, data, job, recipe, Trial(1, 2))]) < 1e-12
+    assert worlds.worst_gap([a], [train_network_sequential(model, init, data, job, recipe, Trial(1, 2))]) < 1e-12
 
 
 def test_a_picture_victim_sees_its_poison():
@@ -84,4 +80,4 @@ def test_a_picture_victim_sees_its_poison():
 
     a, b = (train_published_pictures(model, init, data, j, recipe, order, seed=0, trial=0, victim=0) for j in (none, job))
     assert seen == [40] * 3 + [59] * 3
-    assert gap([a], [b]) > 1e-3
+    assert worlds.worst_gap([a], [b]) > 1e-3

@@ -15,7 +15,7 @@ from engine.features.texts import representation
 from engine.rows import Dataset, Rows, States
 from engine.scenario.sections import ClusterMatchSection, SubpopulationsSection
 from engine.subpopulations import cluster_match, principal
-from engine.subpopulations.blocks import AT_ONCE, ByParts
+from engine.subpopulations.blocks import AT_ONCE, InBlocks
 
 COLUMNS = 60
 
@@ -48,7 +48,7 @@ class Model:
 
     def __init__(self) -> None:
         self.most, self.told = 0, [0.0]
-        self.by_parts = ByParts(self.represent, self.report)
+        self.in_blocks = InBlocks(self.represent, self.report)
 
     def represent(self, rows: Rows) -> np.ndarray:
         self.most = max(self.most, len(rows))
@@ -65,13 +65,13 @@ def test_by_parts_the_components_are_scikit_learns(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(principal, "BLOCK_CELLS", 17 * COLUMNS)
     data, model = texts(), Model()
-    aux = model.by_parts.of(data.aux, COLUMNS)
+    aux = model.in_blocks.of(data.aux, COLUMNS)
     found = principal.fit(aux, 6, np.random.default_rng(0))
     exact = PCA(6, svd_solver="full").fit(FEATURES[:100].astype(np.float64))
     np.testing.assert_allclose(np.abs((found.axes * exact.components_.T).sum(axis=0)), 1, atol=1e-4)
     for rows in (data.aux, data.test):
         theirs = exact.transform(FEATURES[rows.x[:, 0]].astype(np.float64))
-        np.testing.assert_allclose(np.abs(found.project(model.by_parts.of(rows, COLUMNS))), np.abs(theirs), atol=2e-2)
+        np.testing.assert_allclose(np.abs(found.project(model.in_blocks.of(rows, COLUMNS))), np.abs(theirs), atol=2e-2)
     assert model.most == 17
     assert max(model.told) == 85 / 100
     # to the bit as from a matrix that is held
@@ -80,12 +80,12 @@ def test_by_parts_the_components_are_scikit_learns(monkeypatch: pytest.MonkeyPat
 
 def test_large_and_small_are_clustered_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     data, model = texts(), Model()
-    few, words, near = subpopulations.assign(section(5), data, model.by_parts, 0)
+    few, words, near = subpopulations.assign(section(5), data, model.in_blocks, 0)
     assert model.most == 100 < AT_ONCE
     monkeypatch.setattr(cluster_match, "HELD_CELLS", 0)
     monkeypatch.setattr(principal, "BLOCK_CELLS", 17 * COLUMNS)
     model = Model()
-    many, again, far = subpopulations.assign(section(5), data, model.by_parts, 0)
+    many, again, far = subpopulations.assign(section(5), data, model.in_blocks, 0)
     assert model.most == 17
     for split in ("train", "aux", "test"):
         pairs = set(zip(getattr(few, split).tolist(), getattr(many, split).tolist(), strict=True))
@@ -101,18 +101,18 @@ def test_without_principal_components_what_would_not_fit_is_refused_with_its_siz
     model = Model()
     what = r"100 rows of 60 columns take 0\.0 GB to cluster, .* set subpopulations.pca \(10, say\), or .* model.length"
     with pytest.raises(RequestError, match=what):
-        subpopulations.assign(section(None), texts(), model.by_parts, 0)
+        subpopulations.assign(section(None), texts(), model.in_blocks, 0)
     assert model.most == 1  # its width was asked for, and nothing else
-    subpopulations.assign(section(5), texts(), model.by_parts, 0)
+    subpopulations.assign(section(5), texts(), model.in_blocks, 0)
 
 
 def test_numbers_that_are_not_finite_are_refused_in_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_match, "HELD_CELLS", 0)
     wrong = FEATURES.copy()
     wrong[3, 5] = np.nan
-    by_parts = ByParts(lambda rows: wrong[rows.x[:, 0]], lambda what, share: None)
+    in_blocks = InBlocks(lambda rows: wrong[rows.x[:, 0]], lambda what, share: None)
     with pytest.raises(RequestError, match="at least 1 rows have features that are not finite"):
-        subpopulations.assign(section(5), texts(), by_parts, 0)
+        subpopulations.assign(section(5), texts(), in_blocks, 0)
 
 
 # ---- memory ---------------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def test_memory_stays_far_below_the_whole_matrix(tmp_path: Path, monkeypatch: py
         assert 0 <= share < 1
 
     data = Dataset("imdb", ("neg", "pos"), (), rows(40), rows(ROWS), rows(40))
-    tokens = ByParts(lambda some: representation(states, some.x[:, 0], "tokens", quiet), quiet)
+    tokens = InBlocks(lambda some: representation(states, some.x[:, 0], "tokens", quiet), quiet)
     before = memory("VmRSS")
     forget.write_text("5")
     membership, _, _ = subpopulations.assign(section(3), data, tokens, 0)

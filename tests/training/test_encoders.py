@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,21 +18,14 @@ from engine.steps import Kept
 from engine.training.encoders.stack import EncoderStack, logits_of_rows, train_encoder_stack
 from engine.training.encoders.states import StateRows
 from engine.training.recipe import Job, Recipe, Trained, Training
-from engine.training.reference.encoder import train_encoder_sequential
 from engine.training.trial import Trial
+from tests.training.sequential_encoder import train_encoder_sequential
 from tests.worlds.bert import LAYER, Transformers, params_of
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROWS, TOKENS, WORKERS = 30, 8, 2
 RECIPE = Recipe(epochs=3, batch=4, lr=3e-3)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Products this small lose by more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

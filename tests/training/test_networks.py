@@ -22,18 +22,11 @@ from engine.training.trial import How, Trial
 from tests.worlds import networks as world
 from tests.worlds.networks import Small
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 SIZES = [0, 3, 7, 19]  # poison points: none, fewer than steps, more than steps
 F32, F64 = torch.float32, torch.float64
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Worlds this small only wait for a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def conv(side: int = 8) -> models.Network:

@@ -43,17 +43,13 @@ def one_by_one(model: Mlp, jobs: list[Job], recipe: Recipe, *, dtype=torch.float
     return [train_sequential(model, init, data, job, recipe, Trial(1, 2, max_steps=max_steps)) for job in jobs]
 
 
-def worst_gap(a: list[Trained], b: list[Trained]) -> float:
-    return max(float((p - q).abs().max()) for s, t in zip(a, b, strict=True) for p, q in zip(s.params, t.params, strict=True))
-
-
 @pytest.mark.parametrize("model", MODELS, ids=str)
 @pytest.mark.parametrize("per_rows", [True, False])
 def test_stacked_equals_sequential_in_float64_over_tens_of_steps(model: Mlp, per_rows: bool):
     recipe = Recipe(epochs=4, batch=12, lr=1e-2, weight_decay=1e-2, per_rows=per_rows)  # 11 steps an epoch, the last one short
     jobs = worlds.jobs(SIZES, model.classes)
     a, b = stacked(model, jobs, recipe), one_by_one(model, jobs, recipe)
-    assert worst_gap(a, b) < 1e-11
+    assert worlds.worst_gap(a, b) < 1e-11
     assert [t.train_loss for t in a] == pytest.approx([t.train_loss for t in b], rel=1e-12)
 
 
@@ -73,8 +69,8 @@ def test_poison_changes_the_victim_and_its_labels_matter():
     model, recipe = MODELS[0], Recipe(epochs=2, batch=12, lr=1e-2)
     [job] = worlds.jobs([40])
     a = stacked(model, [Job(job.rows[:0], job.labels[:0]), job, Job(job.rows, 1 - job.labels)], recipe)
-    assert worst_gap(a[:1], a[1:2]) > 1e-3
-    assert worst_gap(a[1:2], a[2:]) > 1e-3
+    assert worlds.worst_gap(a[:1], a[1:2]) > 1e-3
+    assert worlds.worst_gap(a[1:2], a[2:]) > 1e-3
 
 
 def test_plateau_narrows_the_stack_and_each_victim_stops_where_it_would_alone():
@@ -83,7 +79,7 @@ def test_plateau_narrows_the_stack_and_each_victim_stops_where_it_would_alone():
     a, b = stacked(model, jobs, recipe), one_by_one(model, jobs, recipe)
     assert [t.epochs for t in a] == [t.epochs for t in b]
     assert len({t.epochs for t in a}) > 1, "all stopped together: the world does not test what it should"
-    assert worst_gap(a, b) < 1e-9
+    assert worlds.worst_gap(a, b) < 1e-9
 
 
 def test_plateau_is_scikit_learns_rule():
@@ -229,7 +225,7 @@ def test_results_agree_across_stack_sizes():
     jobs = worlds.jobs([0, 5, 9, 30, 14, 2, 60, 21])
     whole = stacked(model, jobs, recipe)
     parts = [t for lo in (0, 3, 6) for t in stacked(model, jobs[lo : lo + 3], recipe)]
-    assert worst_gap(whole, parts) < 1e-10
+    assert worlds.worst_gap(whole, parts) < 1e-10
 
 
 class SmallDevice:
@@ -253,7 +249,7 @@ def test_out_of_memory_halves_the_stack_and_goes_on():
     got = train_stacked(device, inits, data, jobs, recipe, Trial(1, 2, on_halved=halved.append))
     assert device.asked == [7, 3, 1, 2, 4, 2, 2]
     assert halved == [3, 1, 2]
-    assert worst_gap(got, stacked(model, jobs, recipe)) < 1e-12
+    assert worlds.worst_gap(got, stacked(model, jobs, recipe)) < 1e-12
 
 
 def test_one_victim_too_large_for_the_device_is_said_in_words():
@@ -324,7 +320,7 @@ def test_parts_side_by_side_train_the_same_victims_and_stop_together():
     jobs = worlds.jobs([0, 5, 9, 30, 14, 2, 60])
     seen = []
     apart = stacked(model, jobs, recipe, workers=3, on_step=lambda done, total: seen.append(done))
-    assert worst_gap(apart, stacked(model, jobs, recipe)) < 1e-10
+    assert worlds.worst_gap(apart, stacked(model, jobs, recipe)) < 1e-10
     assert [t.epochs for t in apart] == [5] * 7
     assert seen == sorted(seen)
     assert seen[-1] == 7

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from engine import datasets
+from engine.runs import start as engine_run
 from engine.scenario.presets import Preset
 from engine.store import Store
+from engine.system.processes import identity
 from tests.worlds import app as worlds
 from tui.app import SubpopApp
 from tui.presenters import presets
@@ -128,3 +131,22 @@ def another_app(tmp_path: Path, config: str = "config") -> SubpopApp:
 def running(store: Store, **options: object) -> str:
     """A run at work: its worker is this very process."""
     return worlds.make_run(store, state="running", pid=os.getpid(), **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Runs are made but no worker is started; the list says for which runs one would have been."""
+    spawned: list[str] = []
+
+    def spawn(store: Store, run_id: str, *_: object) -> None:
+        spawned.append(run_id)
+        store.assign(run_id, identity())
+
+    monkeypatch.setattr(engine_run, "_spawn", spawn)
+    return spawned
+
+
+@pytest.fixture
+def every_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every dataset is on this machine, as far as anybody asks."""
+    monkeypatch.setattr(datasets, "state", lambda dataset, folder: datasets.DataState(True, "here"))

@@ -18,7 +18,6 @@ from engine.runs import start as engine_run
 from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.store import Store
-from engine.system.processes import identity
 from engine.tables.columns import SPECS
 from tests.runs.test_again import Fake
 from tests.worlds import app_pictures as picture_world
@@ -28,8 +27,8 @@ from tui.app import SubpopApp
 from tui.dialogs.again import AgainDialog
 from tui.dialogs.reader import Reader
 from tui.dialogs.row import RowDialog
-from tui.presenters import again as again_cost
 from tui.presenters import desk as desk_rows
+from tui.presenters import launching
 from tui.screens.desk import PANES, DeskScreen
 from tui.screens.looking import Looking
 from tui.screens.results import ResultsScreen
@@ -51,19 +50,6 @@ def run_id(store: Store) -> str:
     made = engine_run.start(store, parse(SCENARIO), name="four groups", spawn=False).id
     assert work(store, made, pipeline=Fake()) == "done"
     return made
-
-
-@pytest.fixture
-def no_engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Runs are made but no worker is started; the list says for which runs one would have been."""
-    spawned: list[str] = []
-
-    def spawn(store: Store, run_id: str, *_: object) -> None:
-        spawned.append(run_id)
-        store.assign(run_id, identity())
-
-    monkeypatch.setattr(engine_run, "_spawn", spawn)
-    return spawned
 
 
 @pytest.fixture
@@ -472,7 +458,7 @@ async def test_what_the_engine_refuses_is_said_and_not_started(app: SubpopApp, r
         await until(pilot, lambda: "✗" in verdict(app))
         assert field in verdict(app)
         assert made.scenario is None
-        await until(pilot, lambda: "Attack" not in keys_shown(app))
+        await until(pilot, lambda: "Launch" not in keys_shown(app))
 
 
 async def test_one_is_attacked_again_from_its_desk_and_carried_out(
@@ -508,7 +494,7 @@ def test_what_it_costs_is_what_the_plan_will_be(store: Store, run_id: str) -> No
     done = [spec for stack in plan for spec in stack.victims]
     for overrides, fresh in (([], True), ([], False), (["evaluation.trials=5", "attack.alphas=[1, 4]"], False)):
         wanted = again.scenario_of(store, run_id, [0, 3], overrides, fresh=fresh)
-        price = again_cost.cost(wanted, [0, 3], done)
+        price = launching.reuse(wanted, [0, 3], done)
         child = again.start(store, run_id, [0, 3], overrides, fresh=fresh, spawn=False).id
         fake = Fake()
         assert work(store, child, pipeline=fake) == "done"

@@ -13,9 +13,7 @@ from textual.widgets import Input
 
 from engine.export.export import export
 from engine.rows import RunRow
-from engine.runs import start as engine_run
 from engine.store import Store
-from engine.system.processes import identity
 from tests.tui.conftest import another_app, running
 from tests.worlds import app as worlds
 from tests.worlds.hands import field_of, opened_form, settled, until
@@ -45,19 +43,6 @@ def table(app: SubpopApp, pane: str) -> LiveTable:
 
 def summary(app: SubpopApp) -> str:
     return "\n".join(line.plain for line in app.screen.query_one("#summary", Lines).lines)
-
-
-@pytest.fixture
-def no_engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Runs are made but no worker is started; the list says for which runs one would have been."""
-    spawned: list[str] = []
-
-    def spawn(store: Store, run_id: str, *_: object) -> None:
-        spawned.append(run_id)
-        store.assign(run_id, identity())
-
-    monkeypatch.setattr(engine_run, "_spawn", spawn)
-    return spawned
 
 
 async def test_the_default_preset_is_launched_in_two_keys_that_the_screen_shows(app: SubpopApp, store: Store, no_engine: list[str]) -> None:
@@ -339,7 +324,8 @@ async def test_marked_subpopulations_alone_are_attacked(app: SubpopApp, store: S
         assert dialog.only == (1, 2)
         dialog.text = dialog.text.replace("adult", "digits", 1)  # data that need no files
         dialog.text = dialog.text.replace('kind = "adult"', 'kind = "digits"')
-        dialog._check()
+        dialog.check()
+        await until(pilot, lambda: dialog.scenario is not None)
         await settled(pilot, "enter")
         await until(pilot, lambda: len(store.runs()) == 2)
         assert "only = [1, 2]" in store.runs()[0].scenario_toml

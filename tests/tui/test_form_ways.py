@@ -9,12 +9,10 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from engine.runs import start as engine_run
 from engine.scenario.kinds import unions
 from engine.scenario.parse import load, schema
 from engine.scenario.presets import presets
 from engine.store import Store
-from engine.system.processes import identity
 from tests.tui.conftest import another_app, running
 from tests.worlds.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
@@ -32,19 +30,6 @@ from tui.widgets.table.live import LiveTable
 
 SIZES = [(120, 36), (80, 24)]
 ASKED = {one.key: one for members in form.sections(schema()).values() for one in members}
-
-
-@pytest.fixture
-def no_engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Runs are made but no worker is started; the list says for which runs one would have been."""
-    spawned: list[str] = []
-
-    def spawn(store: Store, run_id: str, *_: object) -> None:
-        spawned.append(run_id)
-        store.assign(run_id, identity())
-
-    monkeypatch.setattr(engine_run, "_spawn", spawn)
-    return spawned
 
 
 def form_of(app: SubpopApp) -> FormScreen:
@@ -97,7 +82,7 @@ async def test_a_kind_is_chosen_from_a_list_that_says_what_each_is_and_the_run_i
         await until(pilot, lambda: isinstance(app.screen, ChooseDialog))
         shown = app.screen.query_one(LiveTable)
         assert shown.cursor_key == ("digits",)
-        assert "nothing to download" in str(app.screen.query_one(".said", Static).render())
+        assert "nothing to download" in str(app.screen.query_one(".message", Static).render())
         assert [row[0] for row in shown.model.visible_rows()] == list(unions()[("dataset",)])
         await settled(pilot, *"tumour")
         await until(pilot, lambda: shown.cursor_key == ("breast_cancer",))

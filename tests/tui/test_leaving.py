@@ -14,11 +14,9 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from engine import datasets
 from engine.runs import start as engine_run
 from engine.scenario import presets as catalog
 from engine.store import Store
-from engine.system.processes import identity
 from tests.tui.conftest import another_app, running
 from tests.worlds import app as worlds
 from tests.worlds.hands import field_of, opened_form, settled, until
@@ -46,13 +44,6 @@ def real_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     listing = tuple(catalog.describe(name, files[name]) for name in LAUNCHED)
     monkeypatch.setattr(presets, "catalog", lambda: listing)
     monkeypatch.setattr(presets, "data_state", lambda kind, folder: (True, "here"))
-
-
-@pytest.fixture
-def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs are made but no worker is started, and every dataset is here."""
-    monkeypatch.setattr(engine_run, "_spawn", lambda store, run_id, *_: store.assign(run_id, identity()))
-    monkeypatch.setattr(datasets, "state", lambda dataset, folder: datasets.DataState(True, "here"))
 
 
 @pytest.fixture
@@ -103,7 +94,7 @@ async def launched_from_the_form(pilot: Pilot[int], store: Store, preset: str, *
     return run.id
 
 
-@pytest.mark.usefixtures("real_presets", "no_engine")
+@pytest.mark.usefixtures("real_presets", "no_engine", "every_dataset")
 @pytest.mark.parametrize("preset", LAUNCHED)
 async def test_a_key_changed_in_the_form_is_launched_and_runs_shows_it(app: SubpopApp, store: Store, preset: str) -> None:
     async with app.run_test(size=SIZE) as pilot:
@@ -148,7 +139,7 @@ def slow_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     go.set()
 
 
-@pytest.mark.usefixtures("no_engine")
+@pytest.mark.usefixtures("no_engine", "every_dataset")
 @pytest.mark.parametrize("form", [True, False])
 async def test_a_launch_dialog_closed_while_its_engine_starts_closes_nothing_else_and_the_run_is_told(
     app: SubpopApp, store: Store, slow_start: threading.Event, form: bool
@@ -167,7 +158,7 @@ async def test_a_launch_dialog_closed_while_its_engine_starts_closes_nothing_els
         assert app.chosen_run == store.runs()[0].id
 
 
-@pytest.mark.usefixtures("no_engine")
+@pytest.mark.usefixtures("no_engine", "every_dataset")
 async def test_a_launch_dialog_closed_while_its_engine_fails_to_start_says_so(app: SubpopApp, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
 
@@ -222,7 +213,7 @@ async def to_the_launch_of_the_form(pilot: Pilot[int]) -> None:
     await until(pilot, lambda: isinstance(pilot.app.screen, LaunchDialog) and pilot.app.screen.scenario is not None)
 
 
-@pytest.mark.usefixtures("no_engine")
+@pytest.mark.usefixtures("no_engine", "every_dataset")
 @pytest.mark.parametrize("way", [to_the_plan, to_the_form, to_the_launch, to_the_launch_of_the_form])
 async def test_every_key_that_is_offered_works_from_a_cold_start(
     tmp_path: Path, store: Store, way: Callable[[Pilot[int]], Any], monkeypatch: pytest.MonkeyPatch

@@ -13,10 +13,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.drafting.looks import Catalog, ColumnLook, Leak
-from engine.runs import start as engine_run
 from engine.scenario.parse import parse, schema
 from engine.store import Store
-from engine.system.processes import identity
 from tests.tui.conftest import NOW
 from tests.worlds.hands import field_of, settled, until
 from tui.app import SubpopApp
@@ -50,19 +48,6 @@ kind = "mlp"
 kind = "cluster_match"
 clusters = 7
 """
-
-
-@pytest.fixture
-def no_engine(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Runs are made but no worker is started; the list says for which runs one would have been."""
-    spawned: list[str] = []
-
-    def spawn(store: Store, run_id: str, *_: object) -> None:
-        spawned.append(run_id)
-        store.assign(run_id, identity())
-
-    monkeypatch.setattr(engine_run, "_spawn", spawn)
-    return spawned
 
 
 @pytest.fixture

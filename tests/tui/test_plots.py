@@ -25,7 +25,7 @@ from tui.dialogs.reader import Reader
 from tui.screens.desk import DeskScreen
 from tui.screens.plots import PlotsScreen
 from tui.widgets.plot.axes import Axis, axis_over, upright
-from tui.widgets.plot.legend import told
+from tui.widgets.plot.legend import readout
 from tui.widgets.plot.painter import Painter, category_lines
 from tui.widgets.plot.view import PlotView
 from tui.widgets.table.pane import TablePane
@@ -131,8 +131,8 @@ def test_any_size_is_drawn_or_refused(width: int, height: int) -> None:
 
 def test_a_point_in_words() -> None:
     one = Series("alpha 1", (44.0,), (0.25,), (0.1,), (0.4,), keys=(17,))
-    assert told(plot(one), 0, 0, {17: "age 30"}, 80) == "alpha 1   #17   size 44   damage 0.250 [0.100, 0.400]   age 30"
-    assert told(plot(one), 0, 0, {}, 45) == "#17   size 44   damage 0.250 [0.100, 0.400]"  # the value before the series' name
+    assert readout(plot(one), 0, 0, {17: "age 30"}, 80) == "alpha 1   #17   size 44   damage 0.250 [0.100, 0.400]   age 30"
+    assert readout(plot(one), 0, 0, {}, 45) == "#17   size 44   damage 0.250 [0.100, 0.400]"  # the value before the series' name
 
 
 # ---- the widget -------------------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def plots_screen(app: SubpopApp) -> PlotsScreen:
 
 async def opened(pilot: Pilot[int], *keys: str) -> PlotsScreen:
     await settled(pilot, *(keys or ("3", "v")))
-    await until(pilot, lambda: isinstance(pilot.app.screen, PlotsScreen) and bool(pilot.app.screen.there))
+    await until(pilot, lambda: isinstance(pilot.app.screen, PlotsScreen) and bool(pilot.app.screen.plots_offered))
     await settled(pilot)
     return plots_screen(pilot.app)  # type: ignore[arg-type]
 
@@ -228,7 +228,7 @@ async def test_plots_open_from_runs_and_results_turn_and_close(app: SubpopApp, s
     async with app.run_test(size=NARROW) as pilot:
         screen = await opened(pilot)
         assert screen.first.plot is not None
-        assert screen.there[0] == screen.first.plot.name == "dose_response"
+        assert screen.plots_offered[0] == screen.first.plot.name == "dose_response"
         await settled(pilot, "t", "tab")
         assert screen.first.plot.name == "damage_size"
         await settled(pilot, "T")

@@ -28,7 +28,7 @@ from tests.worlds import app_pictures as picture_world
 from tests.worlds.app import subpopulations
 from tui.presenters import format as fmt
 from tui.presenters import members
-from tui.presenters.members import columns_of, found_cells
+from tui.presenters.members import columns_of, discovered_cells
 from tui.services.processes import PreviewProcess
 
 
@@ -204,7 +204,7 @@ def test_a_discovered_subpopulation_becomes_a_row_of_the_table() -> None:
 
     one = subpopulations(1)[0]
     names = [column.name for column in SPECS["subpopulations"].columns]
-    cells = dict(zip(names, found_cells({**vars(one), "class_mix": dict(one.class_mix)}), strict=True))
+    cells = dict(zip(names, discovered_cells({**vars(one), "class_mix": dict(one.class_mix)}), strict=True))
     assert cells["subpopulation"] == 0
     assert cells["adversary_accuracy"] == one.clean_accuracy
     assert cells["clean_accuracy"] is None

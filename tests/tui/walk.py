@@ -19,13 +19,11 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Input
 
-from engine import datasets
 from engine.runs import again
 from engine.runs import start as engine_run
 from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.store import Store
-from engine.system.processes import identity
 from tests.runs.test_again import Fake
 from tests.tui.conftest import NOW, running
 from tests.worlds import app as worlds
@@ -39,13 +37,6 @@ from tui.widgets.table.live import LiveTable
 NARROW = (80, 24)
 LEAVES = {"app.quit"}  # ends the app: tests/tui/test_endings.py
 CHARACTERS = {"slash": "/", "question_mark": "?", "colon": ":", "asterisk": "*", "left_square_bracket": "[", "right_square_bracket": "]"}
-
-
-@pytest.fixture
-def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs are made but no worker is started, and every dataset is here."""
-    monkeypatch.setattr(engine_run, "_spawn", lambda store, run_id, *_: store.assign(run_id, identity()))
-    monkeypatch.setattr(datasets, "state", lambda dataset, folder: datasets.DataState(True, "here"))
 
 
 @pytest.fixture
@@ -284,7 +275,7 @@ async def noticed(pilot: Pilot[int], before: tuple[object, ...]) -> bool:
     return False
 
 
-@pytest.mark.usefixtures("no_engine", "held_data")
+@pytest.mark.usefixtures("no_engine", "every_dataset", "held_data")
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
 async def test_each_key_that_is_offered_does_something_and_leads_back(
     opened: Callable[[str], SubpopApp], place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

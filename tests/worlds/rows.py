@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from engine.models.dense.mlp import Mlp
-from engine.training.recipe import Job, Training
+from engine.training.recipe import Job, Trained, Training
 
 CPU = torch.device("cpu")
 
@@ -35,3 +37,8 @@ def jobs(sizes: list[int], classes: int = 2, pool: int = 80) -> list[Job]:
 
 def init(model: Mlp, dtype: torch.dtype = torch.float64, seed: int = 3) -> list[torch.Tensor]:
     return model.init(torch.Generator().manual_seed(seed), dtype)
+
+
+def worst_gap(a: Sequence[Trained], b: Sequence[Trained]) -> float:
+    """The largest difference between any parameter of two trainings of the same victims."""
+    return max(float((p - q).abs().max()) for s, t in zip(a, b, strict=True) for p, q in zip(s.params, t.params, strict=True))

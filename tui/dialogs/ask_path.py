@@ -8,16 +8,15 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.widgets import Input
 
 from engine.printable import fault
-from tui.dialogs.base import Dialog
-from tui.widgets.plain import Label, Static
+from tui.dialogs.base import Dialog, row
+from tui.widgets.plain import Static
 
 
 class AskText(Dialog[str]):
-    """The text, or None where escaped."""
+    """Returns the text, or None after escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "accept", "OK", id="ask.accept", priority=True),
@@ -29,9 +28,7 @@ class AskText(Dialog[str]):
         self.heading, self.label, self.value = title, label, value
 
     def body(self) -> ComposeResult:
-        with Horizontal(classes="row"):
-            yield Label(self.label, classes="label")
-            yield Input(self.value, max_length=1000, compact=True)
+        yield row(self.label, Input(self.value, max_length=1000, compact=True))
         yield Static("", classes="bad")
 
     def on_mount(self) -> None:
@@ -39,7 +36,7 @@ class AskText(Dialog[str]):
         self.query_one(Input).focus()
 
     def complaint(self, value: str) -> str:
-        """What is wrong with the text, or "" where it will do."""
+        """What is wrong with the text; "" where it is accepted."""
         return fault(value) if value.strip() else "something must be said here"
 
     @on(Input.Changed)

@@ -1,4 +1,4 @@
-"""Where a column of numbers is cut into groups, asked by example."""
+"""Asks where a column of numbers is cut into groups, and shows the groups as one types."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.widgets import Input
 
 from engine.drafting.looks import ColumnLook
-from tui.dialogs.base import Dialog
+from tui.dialogs.base import Dialog, row
 from tui.presenters import catalogue
 from tui.presenters import format as fmt
-from tui.widgets.plain import Label, Static
+from tui.widgets.plain import Static
 
 
 class BinsDialog(Dialog[tuple[float, ...]]):
-    """Gives the cuts, none where it is not to be cut; None where escaped."""
+    """Returns the cuts, an empty tuple for none, or None after escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "accept", "Cut there", id="bins.accept", priority=True),
@@ -33,10 +32,10 @@ class BinsDialog(Dialog[tuple[float, ...]]):
         if self.column.span is not None:
             low, median, high = (fmt.cell(value) for value in self.column.span)
             yield Static(f"min {low}   median {median}   max {high}")
-        with Horizontal(classes="row"):
-            yield Label("Cut at", classes="label")
-            yield Input(catalogue.cuts_text(self.cuts), placeholder="30, 45, 60", max_length=400, compact=True, select_on_focus=False)
-        yield Static("", id="groups", classes="said")
+        yield row(
+            "Cut at", Input(catalogue.cuts_text(self.cuts), placeholder="30, 45, 60", max_length=400, compact=True, select_on_focus=False)
+        )
+        yield Static("", id="groups", classes="message")
 
     def on_mount(self) -> None:
         self.head(f"Groups of {self.column.name}")
@@ -51,9 +50,9 @@ class BinsDialog(Dialog[tuple[float, ...]]):
 
     def _say(self, text: str) -> None:
         cuts, wrong = catalogue.cuts_read(text)
-        said = self.query_one("#groups", Static)
-        said.update(f"✗ {wrong}" if wrong else catalogue.groups_text(cuts))
-        said.set_class(bool(wrong), "bad")
+        groups_line = self.query_one("#groups", Static)
+        groups_line.update(f"✗ {wrong}" if wrong else catalogue.groups_text(cuts))
+        groups_line.set_class(bool(wrong), "bad")
 
     def action_accept(self) -> None:
         cuts, wrong = catalogue.cuts_read(self.query_one(Input).value)

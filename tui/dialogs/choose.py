@@ -1,4 +1,4 @@
-"""One of a list: each with a line on what it is; typing finds, enter takes it."""
+"""Choose one of a list, each with a line on what it is: typing filters, enter chooses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TALLEST = 14  # lines of the list
 
 
 class ChooseDialog(Dialog[str]):
-    """Gives the first cell of the row chosen, None where escaped. here: the one under the cursor at the beginning."""
+    """Returns the first cell of the row chosen, or None after escape. current: that cell of the row where the cursor begins."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "choose", "Choose", id="choose.go", priority=True),
@@ -32,21 +32,21 @@ class ChooseDialog(Dialog[str]):
         Binding("escape", "cancel", "Cancel", id="choose.escape"),
     ]
 
-    def __init__(self, title: str, rows: Sequence[tuple[str, str]], here: str = "") -> None:
+    def __init__(self, title: str, rows: Sequence[tuple[str, str]], current: str = "") -> None:
         super().__init__()
-        self.heading, self.rows, self.here = title, rows, here
+        self.heading, self.rows, self.current = title, rows, current
 
     def body(self) -> ComposeResult:
         yield Input(placeholder="type to find", max_length=LIMIT, compact=True)
         yield LiveTable(SPEC)
-        yield Static("", classes="said")
+        yield Static("", classes="message")
 
     def on_mount(self) -> None:
         self.head(self.heading)
         table = self.query_one(LiveTable)
         table.load(self.rows)
         table.styles.height = max(2, min(len(self.rows), TALLEST)) + 1
-        table.move_to(table.model.position.get((self.here,), 0))
+        table.move_to(table.model.position.get((self.current,), 0))
         self.query_one(Input).focus()
 
     @on(Input.Changed)
@@ -58,7 +58,7 @@ class ChooseDialog(Dialog[str]):
     @on(LiveTable.Highlighted)
     def _on_another(self, event: LiveTable.Highlighted) -> None:
         what = dict(self.rows).get(str(event.key[0]), "") if event.key else ""
-        self.query_one(".said", Static).update(what)
+        self.query_one(".message", Static).update(what)
 
     def action_move(self, by: int) -> None:
         self.query_one(LiveTable).action_move(by)

@@ -1,4 +1,4 @@
-"""One run out of a list: which other to hold against this one."""
+"""Choose a run to compare with another one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SPEC = TableSpec(
 
 
 class ChooseRun(Dialog[str]):
-    """Gives the id of the run chosen. first: the id under the cursor at the beginning, where it is among them."""
+    """Returns the id of the run chosen. first: the id where the cursor begins, if it is in the list."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "choose", "Choose", id="choose.run", priority=True),

@@ -11,14 +11,14 @@ from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.widgets import Input
 
 from engine.rows import RunRow
+from tui.dialogs.base import row
 from tui.dialogs.writing import WritingDialog
 from tui.presenters import format as fmt
 from tui.widgets.lines import Lines
-from tui.widgets.plain import Label, Static
+from tui.widgets.plain import Static
 
 BAR = 32  # cells
 
@@ -38,14 +38,12 @@ class EverythingDialog(WritingDialog):
         self.since: float | None = None  # monotonic; None: not at it
 
     def body(self) -> ComposeResult:
-        with Horizontal(classes="row"):
-            yield Label("Folder", classes="label")
-            yield Input(str(self._default()), max_length=1000, compact=True)
+        yield row("Folder", Input(str(self._default()), max_length=1000, compact=True))
         ids = " ".join(run.id for run in self.runs)
         what = "the report in words, every table as CSV, Parquet, Markdown and LaTeX, the plots, scenario and provenance"
-        yield Static(f"{what}: what `subpop export {ids} --table all -o FOLDER` writes", classes="said")
+        yield Static(f"{what}: what `subpop export {ids} --table all -o FOLDER` writes", classes="message")
         yield Lines(id="bar")
-        yield Static("", id="outcome", classes="said")
+        yield Static("", id="outcome", classes="message")
 
     def _default(self) -> Path:
         folder, name = self.folder_and_name(self.runs[0])

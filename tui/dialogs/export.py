@@ -9,17 +9,16 @@ from typing import Any, ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.widgets import Input
 
+from engine.export import FORMATS
 from engine.rows import RunRow
+from tui.dialogs.base import row
 from tui.dialogs.writing import WritingDialog
 from tui.presenters import format as fmt
 from tui.services.processes import PreviewProcess
 from tui.widgets.choice import Choice
-from tui.widgets.plain import Label, Static
-
-FORMATS = ("csv", "parquet", "json", "md", "tex")
+from tui.widgets.plain import Static
 
 
 class ExportDialog(WritingDialog):
@@ -41,14 +40,10 @@ class ExportDialog(WritingDialog):
 
     def body(self) -> ComposeResult:
         last = self.host.settings.get("export_format", "csv")
-        with Horizontal(classes="row"):
-            yield Label("Format", classes="label")
-            yield Choice(FORMATS, last if last in FORMATS else "csv", id="format")
-        with Horizontal(classes="row"):
-            yield Label("File", classes="label")
-            yield Input(str(self._default(last)), max_length=1000, compact=True)
-        yield Static(self._what(), classes="said")
-        yield Static("", id="outcome", classes="said")
+        yield row("Format", Choice(FORMATS, last if last in FORMATS else "csv", id="format"))
+        yield row("File", Input(str(self._default(last)), max_length=1000, compact=True))
+        yield Static(self._what(), classes="message")
+        yield Static("", id="outcome", classes="message")
 
     def _what(self) -> str:
         if self.table == "predictions":

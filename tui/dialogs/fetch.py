@@ -18,7 +18,7 @@ from tui.widgets.plain import Static
 
 
 class FetchDialog(Dialog[bool]):
-    """True where the files are here now. Closing it ends the download; what was complete stays."""
+    """Returns True once the files are on this machine. Closing it ends the download; files that are complete stay."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q", "close", "Close", id="fetch.close")]
 
@@ -31,7 +31,7 @@ class FetchDialog(Dialog[bool]):
 
     def body(self) -> ComposeResult:
         yield Lines(id="bar")
-        yield Static("", id="outcome", classes="said")
+        yield Static("", id="outcome", classes="message")
 
     def on_mount(self) -> None:
         self.head(f"Get the data of {self.kind}")

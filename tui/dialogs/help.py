@@ -18,7 +18,7 @@ from tui.widgets.plain import Static
 from tui.widgets.table import filtering
 from tui.widgets.table.live import LiveTable
 
-PARTS = {
+HEADINGS = {
     "LiveTable": "This table",
     "TablePane": "This table",
     "LogView": "The log",
@@ -58,8 +58,8 @@ class HelpScreen(Dialog[None]):
         grid.add_column(width=18, style=key)
         grid.add_column(ratio=1)
         grid.add_column(style="dim")
-        for part, lines in keys_of(self.about).items():
-            grid.add_row(Text(part, style=head), "")
+        for heading, lines in keys_of(self.about).items():
+            grid.add_row(Text(heading, style=head), "")
             for keys, words, name in lines:
                 grid.add_row(Text(keys), Text(words), Text(name))  # Rich reads markup in what is no Text
             grid.add_row("", "")
@@ -86,19 +86,19 @@ class HelpScreen(Dialog[None]):
 
 
 def keys_of(screen: Screen[Any]) -> dict[str, list[tuple[str, str, str]]]:
-    """Part -> (keys, what they do, the name to remap them by), of every binding that is active on a screen."""
-    parts: dict[str, dict[tuple[str, str, str], list[str]]] = {}
+    """Heading -> (keys, what they do, the name to remap them by), of every binding that is active on a screen."""
+    by_heading: dict[str, dict[tuple[str, str, str], list[str]]] = {}
     for active in screen.active_bindings.values():
         if not active.enabled or not active.binding.id or not active.binding.description:
             continue
-        pairs = parts.setdefault(part_of(active.node), {})
+        pairs = by_heading.setdefault(heading_of(active.node), {})
         display = screen.app.get_key_display(active.binding)
         words = active.binding.tooltip or active.binding.description
         pairs.setdefault((active.binding.action, words, active.binding.id), []).append(display)
-    return {part: [(" ".join(keys), words, name) for (_, words, name), keys in pairs.items()] for part, pairs in parts.items()}
+    return {heading: [(" ".join(keys), words, name) for (_, words, name), keys in pairs.items()] for heading, pairs in by_heading.items()}
 
 
-def part_of(node: DOMNode) -> str:
+def heading_of(node: DOMNode) -> str:
     if isinstance(node, Screen):
         return "This screen"
-    return next((PARTS[kind.__name__] for kind in type(node).__mro__ if kind.__name__ in PARTS), type(node).__name__)
+    return next((HEADINGS[kind.__name__] for kind in type(node).__mro__ if kind.__name__ in HEADINGS), type(node).__name__)

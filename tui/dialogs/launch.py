@@ -1,41 +1,31 @@
-"""Launch: the last look before a run starts: its name, device, whole or smoke; what is wrong with it, if anything."""
+"""Launch: the last look before a run of a scenario starts: whole or smoke, on which device, under which name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
-from textual.widgets import Input
-from textual.worker import get_current_worker
 
-from engine.errors import SubpopError
 from engine.printable import name_of
-from tui.dialogs.starting import StartDialog
+from engine.rows import RunRow
+from tui.dialogs.base import row
+from tui.dialogs.starting import StartDialog, StartVerdict, refused
 from tui.presenters import format as fmt
 from tui.presenters import launching
 from tui.services import devices, places
 from tui.widgets.choice import Choice
-from tui.widgets.plain import Label, Static
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
+    from engine.store import Store
 
 WHOLE, SMOKE = "whole", "smoke"
 
 
 class LaunchDialog(StartDialog):
-    """Starts a run of a scenario's text, of all its subpopulations or `only` some. Gives the run's id, or None."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "launch", "Launch", id="launch.go", priority=True),
-        Binding("tab", "app.focus_next", "Next field", id="launch.field"),
-        Binding("escape", "cancel", "Cancel", id="launch.cancel"),
-    ]
+    """Starts a run of a scenario's text, of all its subpopulations or `only` some."""
 
     def __init__(
         self,
@@ -52,114 +42,72 @@ class LaunchDialog(StartDialog):
 
         groups: how many subpopulations FeatureMatch may form at most, where that is known.
         """
-        super().__init__()
-        self.text, self.run_name, self.cost, self.only, self.folder = text, name_of(name), cost, tuple(only), folder
+        super().__init__(f"Launch {name_of(name)}", name_of(name))
+        self.text, self.cost, self.only, self.folder = text, cost, tuple(only), folder
         self.stored, self.groups = stored, groups
-        self.notes: list[str] = []  # of the engine's, of what the scenario calls itself
-        self.said: Callable[[], str] | None = None  # the verdict, which may change as runs go on
 
-    def body(self) -> ComposeResult:
+    def fields(self) -> ComposeResult:
         if not self.only:
-            with Horizontal(classes="row"):
-                yield Label("Run", classes="label")
-                yield Choice((WHOLE, SMOKE), WHOLE, id="extent")
-        with Horizontal(classes="row"):
-            yield Label("Device", classes="label")
-            offered = ("auto", "cpu", "cuda") if devices.has_gpu() else ("auto", "cpu")
-            last = self.host.settings.get("device", "auto")
-            yield Choice(offered, last if last in offered else "auto", id="device")
-        with Horizontal(classes="row"):
-            yield Label("Name", classes="label")
-            yield Input(self.run_name, max_length=60, compact=True, select_on_focus=False)
-        yield Static("", id="verdict", classes="said")
+            yield row("Run", Choice((WHOLE, SMOKE), WHOLE, id="extent"))
+        offered = ("auto", "cpu", "cuda") if devices.has_gpu() else ("auto", "cpu")
+        last = self.host.settings.get("device", "auto")
+        yield row("Device", Choice(offered, last if last in offered else "auto", id="device"))
 
-    def on_mount(self) -> None:
-        self.head(f"Launch {self.run_name}")
-        self.query(Choice).first().focus()
-        self._check()
+    @property
+    def device(self) -> str:
+        return self.query_one("#device", Choice).value
 
-    @on(Choice.Changed)
-    def _check(self) -> None:
-        """Validate as it would be run, by the engine's own rules."""
-        from engine.scenario.parse import parse
-
-        device = self.query_one("#device", Choice).value
-        extent = self.query("#extent").first(Choice).value if not self.only else WHOLE
-        overrides = [f"compute.device={device}"]
+    def question(self) -> Callable[[], StartVerdict]:
+        smoke = not self.only and self.query_one("#extent", Choice).value == SMOKE
+        overrides = [f"compute.device={self.device}"]
         if self.only:
             overrides.append(f"subpopulations.only={list(self.only)}")
-        self.scenario = self.said = None
-        self.notes.clear()
-        try:
-            found = parse(
-                self.text,
-                where=self.run_name,
-                overrides=overrides,
-                smoke=extent == SMOKE,
-                folder=self.folder,
-                say=self.notes.append,
-                stored=self.stored,
-            )
-        except SubpopError as error:
-            self._say(f"✗ {error}", good=False)
-            return
-        self._say("looking for its data…", good=True)
-        self._look(found, extent)
+        return lambda: self._judge(overrides, smoke)
 
-    @work(thread=True, exclusive=True, group="places", exit_on_error=False)
-    def _look(self, found: Scenario, extent: str) -> None:
-        worker = get_current_worker()
-        try:
-            there = places.places_of(found, self.host.data_dir, self.folder)
-        except Exception as error:  # whatever it is, it must be said here
-            there = places.Places(places.Here(False, str(error)), None)
-        total, counted = launching.victims(found, launching.most_subpopulations(found, self.groups))
-        said = self.cost if extent == WHOLE and not self.only else ""
-        price = f"victims  {counted}\ntakes    {launching.cost(found, total, self.host.runs, said)}"
-        if not worker.is_cancelled and self.is_running:
-            self.app.call_from_thread(self._looked, found, extent, there, price)
+    def _judge(self, overrides: Sequence[str], smoke: bool) -> StartVerdict:
+        """By the engine's own rules, as it would be run."""
+        from engine.scenario.parse import parse
 
-    def _looked(self, found: Scenario, extent: str, there: places.Places, price: str) -> None:
-        if self.starting:
-            return
-        if not there.data.here:
-            self._say(f"✗ its data are not here: {there.data.detail}\n{self._way_to_data(found)}", good=False)
-            return
-        self.scenario, self.said = found, lambda: self._what(found, extent, there, price)
-        self._say(self.said(), good=True)
-
-    def _way_to_data(self, found: Scenario) -> str:
-        from engine.scenario.sections import FileKeys
-
-        return "esc, then put its path right" if isinstance(found.dataset, FileKeys) else "esc, then d in the plan gets them"
-
-    def on_store_moved(self) -> None:
-        """The queue may be another."""
-        if self.said is not None and self.scenario is not None and not self.starting:
-            self._say(self.said(), good=True)
-
-    def _what(self, found: Scenario, extent: str, there: places.Places, price: str) -> str:
+        notes: list[str] = []  # of what the scenario calls itself
+        scenario = parse(
+            self.text,
+            where=self.run_name,
+            overrides=overrides,
+            smoke=smoke,
+            folder=self.folder,
+            say=notes.append,
+            stored=self.stored,
+        )
+        located = places.places_of(scenario, self.host.data_dir, self.folder)
+        if not located.data.present:
+            return refused(f"its data are not here: {located.data.detail}\n{_way_to_data(scenario)}")
+        total, counted = launching.victims(scenario, launching.most_subpopulations(scenario, self.groups))
+        preset_cost = "" if smoke or self.only else self.cost
+        price = f"victims  {counted}\ntakes    {launching.cost(scenario, total, self.host.runs, preset_cost)}"
         whom = f"{fmt.plural(len(self.only), 'marked subpopulation')}" if self.only else "all chosen subpopulations"
-        alphas = ", ".join(f"{alpha:g}" for alpha in found.attack.alphas)
-        lines = [f"✓ {found.attack.kind} on {whom}, alpha {alphas}, {fmt.plural(found.evaluation.trials, 'trial')}"]
-        lines += [price, f"queue    {launching.queue(found.device, self.host.runs, devices.has_gpu())}"]
-        if extent == SMOKE:
-            lines.append("! smoke: the same way on a sliver of the data, for trying it out; its numbers mean little")
-        lines += [f"! {fmt.clean(note)}" for note in self.notes]
-        if there.weights is not None and not there.weights.here:
-            lines.append(
-                f"! its weights are not here: {there.weights.detail}. They are fetched where the network allows; else e, Weights random"
-            )
-        lines.append("It goes on when the app is closed.")
-        return "\n".join(lines)
+        above = f"{launching.headline(scenario, whom, fmt.plural(scenario.evaluation.trials, 'trial'))}\n{price}"
+        below = "\n".join([*_warnings(located, notes, smoke=smoke), "It goes on when the app is closed."])
+        gpu = devices.has_gpu()
+        return StartVerdict(scenario, lambda: f"{above}\nqueue    {launching.queue(scenario.device, self.host.runs, gpu)}\n{below}")
 
-    def action_launch(self) -> None:
-        found, store = self.scenario, self.host.store
-        if found is None or store is None or self.starting:
-            return
+    def starter(self, store: Store, scenario: Scenario, name: str) -> Callable[[], RunRow]:
         from engine.runs import start as engine_run
 
-        device = self.query_one("#device", Choice).value
-        self.host.settings.put("device", device)
-        name, data_dir = self.query_one(Input).value.strip() or self.run_name, self.host.given_data_dir
-        self.start(lambda: engine_run.start(store, found, name=name, data_dir=data_dir))
+        self.host.settings.put("device", self.device)
+        data_dir = self.host.given_data_dir
+        return lambda: engine_run.start(store, scenario, name=name, data_dir=data_dir)
+
+
+def _way_to_data(scenario: Scenario) -> str:
+    from engine.scenario.sections import FileKeys
+
+    return "esc, then put its path right" if isinstance(scenario.dataset, FileKeys) else "esc, then d in the plan gets them"
+
+
+def _warnings(located: places.Places, notes: Sequence[str], *, smoke: bool) -> list[str]:
+    lines = ["! smoke: the same way on a sliver of the data, for trying it out; its numbers mean little"] if smoke else []
+    lines += [f"! {fmt.clean(note)}" for note in notes]
+    if located.weights is not None and not located.weights.present:
+        missing = f"! its weights are not here: {located.weights.detail}."
+        lines.append(f"{missing} They are fetched where the network allows; else e, Weights random")
+    return lines

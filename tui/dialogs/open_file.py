@@ -1,4 +1,4 @@
-"""Which file to open: its path is completed as one types, and what is not there is said with the nearest name that is."""
+"""Asks which file to open: its path is completed as one types; of a file that is missing the nearest name is suggested."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.widgets import Input
 from textual.worker import get_current_worker
 
-from tui.dialogs.base import Dialog
+from tui.dialogs.base import Dialog, row
 from tui.services import places
 from tui.services.file_columns import FileColumns
 from tui.widgets.line import Line
-from tui.widgets.plain import Label, Static
+from tui.widgets.plain import Static
 
 WHAT = "a table (CSV, TSV, Parquet, JSON Lines), texts, a folder of pictures, a scenario (TOML), or a bundled run"
 
 
 class OpenFile(Dialog[str]):
-    """Gives the path as it was typed, None where escaped."""
+    """Returns the path as it was typed, or None after escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "accept", "Open", id="open.accept", priority=True),
@@ -35,10 +34,8 @@ class OpenFile(Dialog[str]):
         self.value, self.file = value, FileColumns()
 
     def body(self) -> ComposeResult:
-        with Horizontal(classes="row"):
-            yield Label("File", classes="label")
-            yield Line(self.value, "~/data/loans.csv")
-        yield Static(WHAT, classes="said")
+        yield row("File", Line(self.value, "~/data/loans.csv"))
+        yield Static(WHAT, classes="message")
         yield Static("", classes="bad")
 
     def on_mount(self) -> None:

@@ -1,4 +1,4 @@
-"""Some text to read at leisure: scrolls, copies, closes."""
+"""Shows a text: scrolls, copies, closes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""While a file of one's own is read: what is being done, and what went wrong, in words."""
+"""Shown while a file of one's own is read: what is being done, or what went wrong."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEPS = ((0.0, "opening it"), (0.5, "reading its columns"), (3.0, "reading its c
 
 
 class ReadingDialog(Dialog[Draft]):
-    """Gives the draft of a scenario for the file, None where there is none."""
+    """Returns the draft of a scenario for the file, or None where there is none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "cancel", "Cancel", id="reading.cancel")]
 
@@ -55,9 +55,9 @@ class ReadingDialog(Dialog[Draft]):
             self.dismiss(draft)
             return
         self.failed = True
-        said = self.query_one("#reading", Static)
-        said.update(f"✗ {self.file.error}")
-        said.add_class("bad")
+        reading_line = self.query_one("#reading", Static)
+        reading_line.update(f"✗ {self.file.error}")
+        reading_line.add_class("bad")
 
     def action_cancel(self) -> None:
         self.dismiss(None)

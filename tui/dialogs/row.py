@@ -13,6 +13,7 @@ from engine.rows import TableSpec
 from tui.dialogs.base import Dialog
 from tui.presenters import format as fmt
 from tui.widgets.detail import Detail, Fact
+from tui.widgets.table.live import LiveTable
 
 Cells = tuple[object, ...]
 PLOT = 41  # cells
@@ -79,3 +80,10 @@ def dose(spec: TableSpec, cells: Cells, others: Sequence[Cells]) -> list[Fact]:
         facts.append(Fact(f"alpha {fmt.cell(row[at['alpha']], 'float')}", f"{plot} {fmt.cell(middle, 'fraction')}", "code"))
     facts.append(Fact("", f"axis {span[0]:.3f} to {span[1]:.3f}", "quiet"))
     return facts
+
+
+def row_under_cursor(table: LiveTable) -> RowDialog | None:
+    """The dialog of the row under a table's cursor; None where there is none."""
+    if table.cursor_key is None:
+        return None
+    return RowDialog(table.spec, table.model.rows[table.cursor_key], list(table.model.rows.values()))

@@ -1,4 +1,4 @@
-"""Dialogs that write a file or a folder: where to by default, how it went, and that it is told where the dialog was closed meanwhile."""
+"""What dialogs that write a file or a folder share: the default place, the outcome, and a notification of it if the dialog was closed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class WritingDialog(Dialog[None]):
         return folder, name or "run"
 
     def path_given(self, value: str, what: str) -> Path | None:
-        """The path that was typed; None, and a word of it, where there is none. what: "a file to write"."""
+        """The path that was typed; where there is none, None, and a message that asks for it. what: "a file to write"."""
         if text := value.strip():
             return Path(text).expanduser().absolute()
         self.say(f"name {what}", good=False)
@@ -29,7 +29,7 @@ class WritingDialog(Dialog[None]):
         self.dismiss(None)
 
     def done(self, outcome: str, good: bool) -> None:
-        """What became of the writing."""
+        """Show how the writing ended."""
         if self.is_attached:
             self.say(outcome, good)
         else:

@@ -17,9 +17,9 @@ def count_line(account: DataAccount | None, colours: Mapping[str, str]) -> Text 
     """How many warnings and notes there are, and the key that shows them (`d`); None where nothing is known yet."""
     if account is None:
         return None
-    told = words.counted_notes(account) or "nothing odd about the data"
+    counts = words.counted_notes(account) or "nothing odd about the data"
     loud = colours.get("warning", "") if words.warnings(account) else "dim"
-    return Text(f" {told}: d shows them, and what became of every column", style=loud)
+    return Text(f" {counts}: d shows them, and what became of every column", style=loud)
 
 
 def reading(account: DataAccount | None) -> str:

@@ -13,7 +13,7 @@ from engine.rows import Column, TableSpec
 from tui.presenters import format as fmt
 from tui.presenters import tree
 from tui.presenters.edited import Edited
-from tui.presenters.form import Asked
+from tui.presenters.form import Question
 
 SPEC = TableSpec(
     "columns",
@@ -31,7 +31,6 @@ SPEC = TableSpec(
     ),
     ("name",),
 )
-NUMBERS = ("number", "money", "per cent", "months", "duration", "yes/no")  # of which an identifier may be one too
 USELESS = ("empty", "unreadable")  # can only be left out
 FORCED = ("identifier", "free text", "constant")  # left out by the loader unless they are forced to a type
 LISTS = ("dataset.annotations", "dataset.drop", "dataset.numeric", "dataset.categorical")
@@ -78,7 +77,7 @@ def use_of(values: tree.Tree, column: ColumnLook) -> Use:
 
 
 def about(values: tree.Tree, column: ColumnLook) -> list[str]:
-    """All there is to say of one column, in lines."""
+    """Everything known about one column, a line each."""
     use = use_of(values, column)
     why = f": {column.why}" if column.why and use == column.use else ""
     known = [f"{column.read_as}, {use}{why}"]
@@ -101,7 +100,7 @@ def about(values: tree.Tree, column: ColumnLook) -> list[str]:
 
 
 def turn(edited: Edited, column: ColumnLook) -> str:
-    """To the next of feature, left out, annotation. What cannot be done, in words; "" where it was done."""
+    """Use the column as the next of: feature, left out, annotation. Returns why that cannot be done; "" where it was done."""
     use = use_of(edited.values, column)
     if use in ("label", "split", "text"):
         return f"{column.name} is the {use}; choose another {'with l' if use == 'label' else 'in the form'} first"
@@ -121,7 +120,7 @@ def turn(edited: Edited, column: ColumnLook) -> str:
 
 
 def make_label(edited: Edited, column: ColumnLook) -> str:
-    """The label from here on. What cannot be done, in words."""
+    """Make the column the label. Returns why that cannot be done; "" where it was done."""
     if column.read_as in USELESS:
         return f"{column.name} is {column.read_as} and cannot be a label"
     if use_of(edited.values, column) == "text":
@@ -137,7 +136,7 @@ def make_label(edited: Edited, column: ColumnLook) -> str:
 
 
 def match(edited: Edited, column: ColumnLook, rows: int) -> str:
-    """Form subpopulations by it too, or no more. What cannot be done, in words. rows: of the file."""
+    """Form subpopulations by the column too, or no longer. Returns why that cannot be done; "" where it was done. rows: of the file."""
     name, use = column.name, use_of(edited.values, column)
     features = _listed(edited.values, FEATURES)
     if name in features:
@@ -168,12 +167,12 @@ def needs_bins(edited: Edited, column: ColumnLook) -> bool:
 
 
 def cuts_of(edited: Edited, column: ColumnLook) -> tuple[float, ...]:
-    """Where it is cut, or might be."""
+    """The cuts that the scenario says, else the suggested ones."""
     return tuple(_bins(edited.values).get(column.name, column.cuts))
 
 
 def cut(edited: Edited, column: ColumnLook, cuts: tuple[float, ...]) -> None:
-    """Cut a column of numbers there; nowhere: its numbers are matched on as they are."""
+    """Cut a column of numbers at `cuts`; without any, its numbers are matched on as they are."""
     _set_bins(edited, column.name, cuts)
 
 
@@ -183,18 +182,18 @@ def cuts_text(cuts: Any) -> str:
 
 def cuts_read(text: str) -> tuple[tuple[float, ...], str]:
     """The cuts that a person wrote, as "30, 45, 60", and what is wrong with them ("" nothing)."""
-    found: list[float] = []
+    cuts: list[float] = []
     for part in text.replace(";", ",").replace("[", "").replace("]", "").split(","):
         for word in part.split():
             try:
-                found.append(float(word))
+                cuts.append(float(word))
             except ValueError:
                 return (), f"{word!r} is not a number; as an example 30, 45, 60"
-    if any(later <= earlier for earlier, later in pairwise(found)):
+    if any(later <= earlier for earlier, later in pairwise(cuts)):
         return (), "each cut must be larger than the one before it"
-    if not all(abs(each) < float("inf") for each in found):
+    if not all(abs(each) < float("inf") for each in cuts):
         return (), "a cut must be a number with an end"
-    return tuple(found), ""
+    return tuple(cuts), ""
 
 
 def groups_text(cuts: tuple[float, ...]) -> str:
@@ -208,20 +207,20 @@ def groups_text(cuts: tuple[float, ...]) -> str:
 # ---- what is wrong --------------------------------------------------------------------------------------------------
 
 
-def unknown_columns(values: tree.Tree, asked: Mapping[str, Asked], catalog: Catalog) -> dict[str, str]:
-    """Key of a field -> which column that it names the file has not, with the nearest that it has."""
+def unknown_columns(values: tree.Tree, questions: Mapping[str, Question], catalog: Catalog) -> dict[str, str]:
+    """Key of a field -> the complaint that the file lacks a column which the field names, with the nearest name that it has."""
     names = [column.name for column in catalog.columns]
-    found = {}
-    for key, one in asked.items():
+    complaints = {}
+    for key, one in questions.items():
         field = one.field_in(values)
         if field is None or field.names != "columns":
             continue
         value = tree.get(values, key)
-        said = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-        if lacking := [name for name in said if isinstance(name, str) and name not in names]:
+        columns_named = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+        if lacking := [name for name in columns_named if isinstance(name, str) and name not in names]:
             near = nearest(lacking[0], names)
-            found[key] = f"the file has no column {lacking[0]!r}" + (f"; did you mean {near!r}?" if near else "")
-    return found
+            complaints[key] = f"the file has no column {lacking[0]!r}" + (f"; did you mean {near!r}?" if near else "")
+    return complaints
 
 
 def groups(values: tree.Tree, catalog: Catalog) -> int | None:
@@ -239,13 +238,13 @@ def groups(values: tree.Tree, catalog: Catalog) -> int | None:
 
 
 def _listed(values: tree.Tree, key: str) -> list[str]:
-    said = tree.get(values, key)
-    return list(said) if isinstance(said, list) else []
+    value = tree.get(values, key)
+    return list(value) if isinstance(value, list) else []
 
 
 def _bins(values: tree.Tree) -> dict[str, Any]:
-    said = tree.get(values, BINS)
-    return {name: cuts for name, cuts in said.items() if isinstance(cuts, list)} if isinstance(said, dict) else {}
+    value = tree.get(values, BINS)
+    return {name: cuts for name, cuts in value.items() if isinstance(cuts, list)} if isinstance(value, dict) else {}
 
 
 def _add(edited: Edited, key: str, name: str) -> None:
@@ -253,13 +252,13 @@ def _add(edited: Edited, key: str, name: str) -> None:
 
 
 def _remove(edited: Edited, key: str, name: str) -> None:
-    said = _listed(edited.values, key)
-    if name in said:
-        edited.say(key, [each for each in said if each != name] or None)
+    listed = _listed(edited.values, key)
+    if name in listed:
+        edited.say(key, [each for each in listed if each != name] or None)
 
 
 def _set_bins(edited: Edited, name: str, cuts: tuple[float, ...]) -> None:
-    rest = {each: [*said] for each, said in _bins(edited.values).items() if each != name}
+    rest = {each: [*existing] for each, existing in _bins(edited.values).items() if each != name}
     edited.say(BINS, {**rest, **({name: [*cuts]} if cuts else {})} or None)
 
 
@@ -267,8 +266,8 @@ def _forget(edited: Edited, name: str, *, matched: bool) -> None:
     """Take a column out of every list. matched: of the features too."""
     for key in LISTS:
         _remove(edited, key, name)
-    if matched and name in (said := _listed(edited.values, FEATURES)):
+    if matched and name in (features := _listed(edited.values, FEATURES)):
         _remove(edited, FEATURES, name)
         _set_bins(edited, name, ())
-        if len(said) == 1:
+        if len(features) == 1:
             edited.say("subpopulations.kind", "cluster_match")

@@ -22,7 +22,7 @@ SEVERAL = " of several"  # behind the name of a table of more than one pair, whi
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found of some runs, the first of them the baseline. trouble: table -> why there is none yet, in the engine's words."""
+    """A comparison of runs, the first of them the baseline. trouble: table -> why there is none yet, in the engine's words."""
 
     run_ids: tuple[str, ...]
     rows: dict[str, Rows] = field(default_factory=dict)
@@ -37,7 +37,7 @@ def spec_of(name: str, count: int) -> TableSpec:
 
 
 def compare(path: Path, run_ids: Sequence[str]) -> Comparison:
-    """Both tables, over a connection of its own: for a thread, for it counts predictions. SubpopErrors are told inside."""
+    """Both tables, over a connection of its own: for a thread, for it counts predictions. SubpopErrors end up in `trouble`."""
     from engine.runs.rebuild import rebuild
     from engine.store import Store
     from engine.tables.matching import MADE
@@ -49,17 +49,17 @@ def compare(path: Path, run_ids: Sequence[str]) -> Comparison:
         rebuild(store, run_ids)
         for name in COMPARISONS:
             try:
-                _, made, said = MADE[name](store, run_ids)
+                _, made, table_notes = MADE[name](store, run_ids)
             except SubpopError as error:
                 trouble[name] = str(error)
             else:
                 rows[name] = made
-                notes += said
+                notes += table_notes
     return Comparison(tuple(run_ids), rows, tuple(dict.fromkeys(notes)), trouble)
 
 
 def stamp(store: Store, runs: Sequence[RunRow]) -> tuple[object, ...]:
-    """Another one where something that a comparison is made of has moved."""
+    """A value that changes whenever something that a comparison is made of changes."""
     return tuple((run.id, tuple(store.tables(run.id).items())) for run in runs)
 
 
@@ -73,7 +73,7 @@ def counted(run: RunRow) -> str:
     return "done" if run.state == "done" else f"{run_words.state_word(run)}, {run.victims_done:,}/{run.victims_total or '?'}"
 
 
-def told(notes: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_notes(notes: Sequence[str]) -> tuple[list[str], list[str]]:
     """(what differs and what cannot be paired, deviations): the notes of a comparison by what they are about."""
     about = [note for note in notes if " against " in note.partition(":")[0]]
     return about, [note for note in notes if note not in about]

@@ -88,8 +88,8 @@ def records(table: Table | None) -> list[Record]:
 
 def of(tables: Mapping[str, Table], name: str, index: int) -> list[Record]:
     """A table's rows about one subpopulation, by alpha where they have one."""
-    own = [row for row in records(tables.get(name)) if row.get("subpopulation") == index]
-    return sorted(own, key=lambda row: row.get("alpha") or 0.0)
+    matching = [row for row in records(tables.get(name)) if row.get("subpopulation") == index]
+    return sorted(matching, key=lambda row: row.get("alpha") or 0.0)
 
 
 def alpha_rows(tables: Mapping[str, Table], index: int) -> list[Cells]:
@@ -106,10 +106,13 @@ def trial_rows(tables: Mapping[str, Table], index: int, trials: Table) -> list[C
     single = list(records(trials))
     rows: list[Record] = []
     for mean in of(tables, "damage", index):
-        own = [{**row, "trial": str(row["trial"])} for row in single if row["alpha"] == mean["alpha"]]
+        trials_of_alpha = [{**row, "trial": str(row["trial"])} for row in single if row["alpha"] == mean["alpha"]]
         if mean["trials"]:
-            told = {"clean": mean["clean_accuracy"], "poisoned": mean["poisoned_accuracy"], "trial": f"mean of {mean['trials']}"}
-            rows += [*own, {**mean, **told, "poison_points": whole(mean["poison_points"]), "already_target": whole(mean["already_target"])}]
+            mean_cells = {"clean": mean["clean_accuracy"], "poisoned": mean["poisoned_accuracy"], "trial": f"mean of {mean['trials']}"}
+            rows += [
+                *trials_of_alpha,
+                {**mean, **mean_cells, "poison_points": whole(mean["poison_points"]), "already_target": whole(mean["already_target"])},
+            ]
     return [tuple(row.get(column.name) for column in BY_TRIAL.columns) for row in rows]
 
 
@@ -142,21 +145,21 @@ def control_rows(tables: Mapping[str, Table], index: int) -> list[Cells]:
 
 def about(tables: Mapping[str, Table], index: int) -> list[str]:
     """Sizes, confidence, classes, target label and the poison it takes, in words: a line each."""
-    own = next(iter(of(tables, "subpopulations", index)), None)
-    if own is None:
+    row = next(iter(of(tables, "subpopulations", index)), None)
+    if row is None:
         return []
-    count = {split: fmt.cell(own[f"{split}_rows"], "int") for split in ("train", "aux", "test")}
+    count = {split: fmt.cell(row[f"{split}_rows"], "int") for split in ("train", "aux", "test")}
     share = {
-        name: fmt.cell(own[name], "fraction") for name in ("confidence", "confidence_in_sample", "adversary_accuracy", "clean_accuracy")
+        name: fmt.cell(row[name], "fraction") for name in ("confidence", "confidence_in_sample", "adversary_accuracy", "clean_accuracy")
     }
     sizes = f"rows: {count['train']} train, {count['aux']} aux, {count['test']} test"
     sure = f"confidence {share['confidence']} ({share['confidence_in_sample']} in sample)"
     right = f"accuracy: adversary {share['adversary_accuracy']}, clean {share['clean_accuracy']}"
-    label = f"poison is labelled {own['target_label']}" if own["target_label"] else "each poison point gets its own label"
-    mix = own["class_mix"] or fmt.NOTHING
+    label = f"poison is labelled {row['target_label']}" if row["target_label"] else "each poison point gets its own label"
+    mix = row["class_mix"] or fmt.NOTHING
     lines = [f"{sizes} · {sure} · {right}", f"classes: {mix} · {label}"]
-    if not own["attacked"]:
-        lines.append(f"not attacked: {own['reason'] or 'no reason was recorded'}")
+    if not row["attacked"]:
+        lines.append(f"not attacked: {row['reason'] or 'no reason was recorded'}")
     return [*lines, *needs(tables, index)]
 
 

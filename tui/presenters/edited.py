@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import ScenarioError, SubpopError
 from tui.presenters import tree
-from tui.presenters.form import Asked, turned
+from tui.presenters.form import Question, turned
 from tui.presenters.tree import Tree
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
 
-WORDS = ("title", "reproduces")
 PATHS = ("dataset.path", "dataset.annotations_file")
 
 
@@ -44,7 +43,7 @@ class Edited:
 
     original: str
     name: str
-    asked: Mapping[str, Asked]
+    questions: Mapping[str, Question]
     path: Path | None = None
     home: Path | None = None
     values: Tree = field(default_factory=dict)
@@ -57,7 +56,7 @@ class Edited:
         self.take_up(self.original)
 
     def take_up(self, text: str) -> None:
-        """Go on from a text, as what became of it in an earlier session."""
+        """Take over a text that an earlier session left."""
         try:
             self.values, self.broken = tomllib.loads(text), ""
         except ValueError as error:
@@ -81,7 +80,7 @@ class Edited:
         return self.values != self.began
 
     def text(self) -> str:
-        """As TOML: what is said in the form, and what it came with."""
+        """As TOML: what the form says, and what has no field."""
         from engine.scenario import toml as toml_text
 
         return toml_text.write({name: value for name, value in self.values.items() if value != {}})
@@ -93,18 +92,18 @@ class Edited:
         return naming.run_name(self.name, self.original, tomllib.loads(self.text()))
 
     def revert(self) -> None:
-        """Back to what it was opened with."""
+        """Undo every change."""
         self.values = self.began
         for kept in (self.turned, self.put_aside, self.put_by):
             kept.clear()
 
     def move_to(self, path: Path) -> None:
-        """It is that file's from here on; relative paths name what they named before."""
+        """Make it the scenario of that file; relative paths are rewritten so that they name the same files."""
         if (folder := self.folder) is not None and folder != path.parent:
             for key in PATHS:
-                said = self.get(key)
-                if isinstance(said, str) and said and not Path(said).expanduser().is_absolute():
-                    tree.put(self.values, key, str((folder / said).absolute()))
+                path_text = self.get(key)
+                if isinstance(path_text, str) and path_text and not Path(path_text).expanduser().is_absolute():
+                    tree.put(self.values, key, str((folder / path_text).absolute()))
         self.path = path
 
     # ---- changing ----
@@ -113,19 +112,19 @@ class Edited:
         return tree.get(self.values, key)
 
     def say(self, key: str, value: Any) -> Collection[str]:
-        """A key is this now (None: not said). The keys of other fields that changed with it."""
+        """Set a key (None: remove it). Returns the keys of other fields that changed with it."""
         if key.endswith(".kind"):
             return self._turn(key, value)
         tree.put(self.values, key, value)
         return ()
 
     def _turn(self, key: str, kind: str | None) -> Collection[str]:
-        """Another kind of a section (None: no such section). What the new kind has no use for goes; what went from it before is back."""
-        unsaid = self.asked[key].first.default or ""
+        """Set the kind of a section (None: remove it). Keys that the new kind lacks go; those that an earlier turn removed are put back."""
+        unsaid = self.questions[key].first.default or ""
         was = str(self.get(key) or unsaid)
         if was == str(kind or unsaid):
             return ()
-        gone = turned(self.values, key, kind, self.asked)
+        gone = turned(self.values, key, kind, self.questions)
         back = self.put_aside.pop((key, kind or ""), {})
         self.put_aside[key, was] = gone
         for each, value in back.items():
@@ -139,13 +138,13 @@ class Edited:
     # ---- judging ----
 
     def judge(self) -> Judgement:
-        """Ask the engine, which reads it as it would be run; each of its complaints to its field."""
+        """Have the engine parse it as it would be run, and assign each complaint to its field."""
         from engine.scenario.parse import parse
 
         # What nobody has written over since goes back; it is taken out again where it must.
-        back = {key: own for key, (said, own) in self.put_by.items() if self.get(key) == said}
-        for key, own in back.items():
-            tree.put(self.values, key, own)
+        back = {key: previous for key, (corrected, previous) in self.put_by.items() if self.get(key) == corrected}
+        for key, previous in back.items():
+            tree.put(self.values, key, previous)
         why = self._rename()
         notes: list[str] = []
         complaints: dict[str, str] = {}
@@ -162,11 +161,11 @@ class Edited:
                     others.append(f"{mistake.key}: {mistake.what}" if mistake.key else mistake.what)
         except SubpopError as error:
             others.append(str(error))
-        said = [*filter(None, self.turned.values()), *filter(None, [why]), *notes]
-        return Judgement(scenario, complaints, tuple(others), tuple(said), frozenset({*back, *self.put_by}))
+        remarks = [*filter(None, self.turned.values()), *filter(None, [why]), *notes]
+        return Judgement(scenario, complaints, tuple(others), tuple(remarks), frozenset({*back, *self.put_by}))
 
     def _rename(self) -> str:
-        """Title and claim of another system, or of other data, go, whether the rest makes sense or not. Why, in words."""
+        """Remove a title or a claim (`reproduces`) that belongs to another system or other data. Returns why, in words."""
         from engine.scenario import naming
 
         self.put_by.clear()
@@ -178,11 +177,11 @@ class Edited:
             if began.get("reproduces") and self.get("reproduces") == began["reproduces"]:
                 changes["reproduces"] = None
             why = f"the data are others than {self.name}'s: {' and '.join(changes)} went with them" if changes else ""
-        for key, said in changes.items():
-            own = self.get(key)
-            if said != own:
-                self.put_by[key] = (said, own)
-                tree.put(self.values, key, said)
+        for key, corrected in changes.items():
+            previous = self.get(key)
+            if corrected != previous:
+                self.put_by[key] = (corrected, previous)
+                tree.put(self.values, key, corrected)
         return why
 
     @staticmethod
@@ -191,5 +190,5 @@ class Edited:
 
     def _field_of(self, key: str) -> str:
         """The field that a mistake's key is of, the nearest above it; "" where it is of none."""
-        at = [each for each in self.asked if key == each or key.startswith((f"{each}.", f"{each}["))]
+        at = [each for each in self.questions if key == each or key.startswith((f"{each}.", f"{each}["))]
         return max(at, key=len, default="")

@@ -39,7 +39,7 @@ class Field:
         return to_text(self.default, self.takes)
 
     def on(self, option: str) -> str:
-        """The line on one of its options."""
+        """The help line of an option."""
         return dict(zip(self.options, self.each, strict=False)).get(option, "")
 
 

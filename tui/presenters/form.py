@@ -15,7 +15,7 @@ NOT_ASKED = ("smoke", "smoked")  # the first has no fixed keys and stays as the 
 
 
 @dataclass(frozen=True)
-class Asked:
+class Question:
     """A key, and its field in each kind of its section that has it ("" where the section has no kinds).
 
     of: the key that says the kind, "" where there are none; unsaid: the kind of a section that says none.
@@ -32,7 +32,7 @@ class Asked:
 
     @property
     def foreign(self) -> Field:
-        """What it is shown as where the kind does not have it, but a file says it: it can be taken out."""
+        """The field shown where the kind does not have the key but the file says it; its only new option removes it."""
         return replace(self.first, options=(*self.first.options, OUT), each=(*self.first.each, "this kind has no use for it"))
 
     def field_in(self, tree: Tree) -> Field | None:
@@ -40,39 +40,39 @@ class Asked:
         return self.fields.get(str(get(tree, self.of) or self.unsaid) if self.of else "")
 
     def matters_in(self, tree: Tree) -> bool:
-        """Whether it means something in this scenario."""
+        """Whether the key has an effect in this scenario."""
         field = self.field_in(tree)
         if field is None or field.when is None:
             return field is not None
         key, unsaid, values = field.when
-        said = get(tree, key)
-        return str(unsaid if said is None else said) in values
+        value = get(tree, key)
+        return str(unsaid if value is None else value) in values
 
 
 # ---- out of the schema ----------------------------------------------------------------------------------------------
 
 
-def sections(schema: Node) -> dict[str, tuple[Asked, ...]]:
+def sections(schema: Node) -> dict[str, tuple[Question, ...]]:
     """Heading -> what is asked under it, in order."""
-    found: dict[str, tuple[Asked, ...]] = {"Scenario": ()}
+    by_heading: dict[str, tuple[Question, ...]] = {"Scenario": ()}
     for name, node in schema["properties"].items():
         if name in NOT_ASKED:
             continue
         if "properties" in _resolved(node, schema) or _kinds(node, schema):
-            found[name.capitalize()] = tuple(_section(name, node, schema))
+            by_heading[name.capitalize()] = tuple(_section(name, node, schema))
         else:
-            found["Scenario"] += (Asked(name, {"": _field(name, name, schema, schema)}),)
-    return found
+            by_heading["Scenario"] += (Question(name, {"": _field(name, name, schema, schema)}),)
+    return by_heading
 
 
-def _section(at: str, node: Node, schema: Node) -> Iterator[Asked]:
+def _section(at: str, node: Node, schema: Node) -> Iterator[Question]:
     kinds, plain = _kinds(node, schema), _resolved(node, schema)
     if not kinds:
         for name, inner in plain["properties"].items():
             if _kinds(inner, schema):
                 yield from _section(f"{at}.{name}", inner, schema)
             else:
-                yield Asked(f"{at}.{name}", {"": _field(at, name, plain, schema)})
+                yield Question(f"{at}.{name}", {"": _field(at, name, plain, schema)})
         return
     of, unsaid = f"{at}.kind", str((node.get("default") or {}).get("kind", ""))
     optional = "default" in node and node["default"] is None
@@ -82,18 +82,19 @@ def _section(at: str, node: Node, schema: Node) -> Iterator[Asked]:
     if optional:
         lines = ("as the victims' model", *lines)
     label = title if "oneOf" in plain else at.capitalize()
-    yield Asked(of, {"": Field(of, label, help, "choice", words, SAME if optional else unsaid, each=lines)})
+    yield Question(of, {"": Field(of, label, help, "choice", words, SAME if optional else unsaid, each=lines)})
     keys = {name: None for kind in sorted(kinds.values(), key=lambda kind: -len(kind["properties"])) for name in kind["properties"]}
     having = {name: [kind for kind in kinds if name in kinds[kind]["properties"]] for name in keys if name != "kind"}
-    asked = [
-        Asked(f"{at}.{name}", {kind: _field(at, name, kinds[kind], schema) for kind in some}, of, unsaid) for name, some in having.items()
+    questions = [
+        Question(f"{at}.{name}", {kind: _field(at, name, kinds[kind], schema) for kind in some}, of, unsaid)
+        for name, some in having.items()
     ]
     # what a kind cannot do without, what few have, what most have: two thirds of them, as `subpop show` has it
 
-    def place(one: Asked) -> tuple[bool, bool]:
+    def place(one: Question) -> tuple[bool, bool]:
         return 3 * len(one.fields) >= 2 * len(kinds), not any(each.required for each in one.fields.values())
 
-    yield from sorted(asked, key=place)
+    yield from sorted(questions, key=place)
 
 
 def _field(at: str, name: str, section: Node, schema: Node) -> Field:
@@ -153,14 +154,14 @@ def _resolved(node: Node, schema: Node) -> Node:
 # ---- turning a kind ---------------------------------------------------------------------------------------------
 
 
-def turned(tree: Tree, key: str, kind: str | None, asked: Mapping[str, Asked]) -> Tree:
-    """Set the kind of a section, and take out, of it and of what [smoke] says of it, the keys that the new kind does not have and the old
-    one had. None: no such section. What went, by dotted key."""
-    section, was = key.removesuffix(".kind"), str(get(tree, key) or asked[key].first.default or "")
+def turned(tree: Tree, key: str, kind: str | None, questions: Mapping[str, Question]) -> Tree:
+    """Set the kind of a section (None: remove the section). Removes from it, and from [smoke], the keys of the old kind that the new
+    one lacks. Returns what was removed, by dotted key."""
+    section, was = key.removesuffix(".kind"), str(get(tree, key) or questions[key].first.default or "")
     gone: Tree = {}
     for at in (section, f"smoke.{section}"):
         for name in list(get(tree, at) or {}):
-            one = asked.get(f"{section}.{name}")
+            one = questions.get(f"{section}.{name}")
             goes = kind is None if one is None or not one.of else (kind is None or kind not in one.fields) and was in one.fields
             if goes and name != "kind":
                 gone[f"{at}.{name}"] = get(tree, f"{at}.{name}")

@@ -56,10 +56,6 @@ def duration(seconds: float | None) -> str:
     return f"{s // 86400} d {s % 86400 // 3600} h"
 
 
-def ago(now: float, then: float | None) -> str:
-    return NOTHING if then is None else f"{duration(max(0.0, now - then))} ago"
-
-
 def size(count: float | None) -> str:
     """Bytes in the unit that keeps it short: 812 MB, 1.2 GB."""
     if count is None:

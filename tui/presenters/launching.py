@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from engine.rows import RunRow
+from engine.rows import RunRow, VictimSpec
 from engine.system.processes import host_name
 from tui.presenters import format as fmt
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
 
+Key = tuple[int, str, int | None, float | None]  # trial, arm, subpopulation, alpha
 ARMS = ("true_label", "label_flip")  # controls that are victims of their own
 SAME = ("dataset", "model", "compute")  # sections that decide how long a victim takes
 UNKNOWN = "not known before a run of it: its ETA stands in Runs"
@@ -25,17 +28,22 @@ def most_subpopulations(scenario: Scenario, groups: int | None = None) -> int | 
     """
     from engine.scenario.sections import ClusterMatchSection
 
-    found = scenario.subpopulations
-    most = found.clusters if isinstance(found, ClusterMatchSection) else groups
-    chosen = 3 * found.select_count if found.select == "confidence" else found.select_count if found.select != "all" else None
-    limits = [limit for limit in (most, chosen, len(found.only) or None) if limit is not None]
+    section = scenario.subpopulations
+    most = section.clusters if isinstance(section, ClusterMatchSection) else groups
+    chosen = 3 * section.select_count if section.select == "confidence" else section.select_count if section.select != "all" else None
+    limits = [limit for limit in (most, chosen, len(section.only) or None) if limit is not None]
     return min(limits, default=None)
+
+
+def arms_of(scenario: Scenario) -> tuple[str, ...]:
+    """Those that have a victim for each subpopulation and alpha."""
+    return ("poisoned", *(arm for arm in ARMS if arm in scenario.evaluation.controls))
 
 
 def victims(scenario: Scenario, count: int | None) -> tuple[int | None, str]:
     """How many victims at most, None where only the data tell; and that in words. count: of subpopulations, at most."""
     trials, alphas = scenario.evaluation.trials, len(scenario.attack.alphas)
-    arms = 1 + sum(arm in scenario.evaluation.controls for arm in ARMS)
+    arms = len(arms_of(scenario))
     each = alphas * arms
     kinds = " × ".join([fmt.plural(alphas, "alpha"), *([f"{arms} arms"] if arms > 1 else []), fmt.plural(trials, "trial")])
     if count is None:
@@ -45,16 +53,45 @@ def victims(scenario: Scenario, count: int | None) -> tuple[int | None, str]:
     return total, f"up to {total:,}: {fmt.plural(count, 'subpopulation')} × {kinds} + {trials} clean{more}"
 
 
-def cost(scenario: Scenario, total: int | None, runs: Sequence[RunRow], said: str = "") -> str:
-    """Roughly how long: as long as a run of the same data and model took here, else what a preset says of itself (`said`)."""
+@dataclass(frozen=True)
+class Reuse:
+    """Victims of a run that attacks some subpopulations again: all, and those of them that are taken over from the run before."""
+
+    total: int
+    kept: int
+
+    @property
+    def to_train(self) -> int:
+        return self.total - self.kept
+
+
+def reuse(scenario: Scenario, subpopulations: Sequence[int], trained: Iterable[VictimSpec]) -> Reuse:
+    """trained: what the run before has committed. An optimised attack's points are its run's own, so only clean victims are kept then."""
+    trials = scenario.evaluation.trial_numbers
+    wanted: set[Key] = {(trial, "clean", None, None) for trial in trials}
+    wanted |= set(product(trials, arms_of(scenario), subpopulations, scenario.attack.alphas))
+    committed = {(spec.trial, spec.arm, spec.subpopulation, spec.alpha) for spec in trained}
+    if scenario.attack.kind != "label_flip":
+        committed = {key for key in committed if key[1] == "clean"}
+    return Reuse(len(wanted), len(wanted & committed))
+
+
+def headline(scenario: Scenario, whom: str, trials: str) -> str:
+    """What would be run, in a line. whom: the subpopulations; trials: how many, or which."""
+    alphas = ", ".join(f"{alpha:g}" for alpha in scenario.attack.alphas)
+    return f"✓ {scenario.attack.kind} on {whom}, alpha {alphas}, {trials}"
+
+
+def cost(scenario: Scenario, total: int | None, runs: Sequence[RunRow], preset_cost: str = "") -> str:
+    """Roughly how long: as long as a run of the same data and model took here, else what a preset says of itself (`preset_cost`)."""
     from engine.scenario.identity import dump
 
-    mine = tomllib.loads(dump(scenario))
+    scenario_tree = tomllib.loads(dump(scenario))
     for run in runs:
         rate = _seconds_each(run)
-        if total is not None and rate is not None and _alike(mine, run):
+        if total is not None and rate is not None and _alike(scenario_tree, run):
             return f"about {fmt.duration(rate * total)} at most, by run {run.name} ({run.id})"
-    return said or UNKNOWN
+    return preset_cost or UNKNOWN
 
 
 def _seconds_each(run: RunRow) -> float | None:
@@ -64,18 +101,18 @@ def _seconds_each(run: RunRow) -> float | None:
     return (run.finished_at - run.started_at) / run.victims_done
 
 
-def _alike(mine: Mapping[str, Any], run: RunRow) -> bool:
+def _alike(scenario_tree: Mapping[str, Any], run: RunRow) -> bool:
     try:
-        theirs = tomllib.loads(run.scenario_toml)
+        run_tree = tomllib.loads(run.scenario_toml)
     except ValueError:
         return False
-    attacks = [tree.get("attack", {}).get("kind") for tree in (mine, theirs)]
-    return attacks[0] == attacks[1] and all(_timed(mine, name) == _timed(theirs, name) for name in SAME)
+    attacks = [tree.get("attack", {}).get("kind") for tree in (scenario_tree, run_tree)]
+    return attacks[0] == attacks[1] and all(_timed(scenario_tree, name) == _timed(run_tree, name) for name in SAME)
 
 
 def _timed(tree: Mapping[str, Any], section: str) -> Any:
-    found = tree.get(section, {})
-    return {key: value for key, value in found.items() if key != "nice"} if isinstance(found, dict) else found
+    section_keys = tree.get(section, {})
+    return {key: value for key, value in section_keys.items() if key != "nice"} if isinstance(section_keys, dict) else section_keys
 
 
 def queue(device: str, runs: Sequence[RunRow], gpu: bool) -> str:

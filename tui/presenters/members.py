@@ -47,22 +47,22 @@ class Look:
         return cls(split if split in SPLITS else SPLITS[0], pixels=pixels if pixels in SIZES else SIZES[0])
 
     def question(self, index: object, first: int = 0) -> dict[str, Any]:
-        asked = {"first": first, "limit": ROWS, "pixels": self.pixels}
+        page = {"first": first, "limit": ROWS, "pixels": self.pixels}
         if self.split == "poison" and self.alpha is not None:
-            return {"poison": index, "alpha": self.alpha, "trial": self.trial, **asked}
-        return {"members": index, "split": self.split if self.split != "poison" else "aux", **asked}
+            return {"poison": index, "alpha": self.alpha, "trial": self.trial, **page}
+        return {"members": index, "split": self.split if self.split != "poison" else "aux", **page}
 
-    def learn(self, told: dict[str, Any]) -> None:
+    def learn(self, answer: dict[str, Any]) -> None:
         """Take what an answer says of the rates there are."""
-        self.alphas, self.trials = tuple(told.get("alphas", ())), int(told.get("trials", 0))
-        self.first_trial = int(told.get("first_trial", 0))
+        self.alphas, self.trials = tuple(answer.get("alphas", ())), int(answer.get("trials", 0))
+        self.first_trial = int(answer.get("first_trial", 0))
         if self.alphas and self.alpha not in self.alphas:
             self.alpha = 1.0 if 1.0 in self.alphas else self.alphas[0]
         self.trial = self.trial if 0 <= self.trial - self.first_trial < max(1, self.trials) else self.first_trial
 
     def next_split(self) -> None:
-        there = SPLITS if self.alphas else SPLITS[:3]
-        self.split = there[(there.index(self.split) + 1) % len(there)] if self.split in there else "aux"
+        splits = SPLITS if self.alphas else SPLITS[:3]
+        self.split = splits[(splits.index(self.split) + 1) % len(splits)] if self.split in splits else "aux"
 
     def next_alpha(self) -> None:
         if self.alpha in self.alphas:
@@ -75,55 +75,55 @@ class Look:
         self.pixels = SIZES[(SIZES.index(self.pixels) + 1) % len(SIZES)] if self.pixels in SIZES else SIZES[0]
 
 
-def title(told: dict[str, Any], loaded: int) -> str:
+def title(answer: dict[str, Any], loaded: int) -> str:
     """What an answer shows, in words."""
-    total = told["total"]
-    order = f", {told['order']}" if told.get("order") else ""
-    if told["split"] == "poison":
-        note = f", {told['note']}" if told.get("note") else ""
-        return f"Poison of {told['index']}: {fmt.plural(total, 'point')}, alpha {told['alpha']:g}, trial {told['trial']}{note}"
+    total = answer["total"]
+    order = f", {answer['order']}" if answer.get("order") else ""
+    if answer["split"] == "poison":
+        note = f", {answer['note']}" if answer.get("note") else ""
+        return f"Poison of {answer['index']}: {fmt.plural(total, 'point')}, alpha {answer['alpha']:g}, trial {answer['trial']}{note}"
     some = f", the first {loaded}" if loaded < total and not order else ""
-    return f"Members of {told['index']}: {total:,} in {told['split']}{some}{order}"
+    return f"Members of {answer['index']}: {total:,} in {answer['split']}{some}{order}"
 
 
-def cards(told: dict[str, Any]) -> list[Card]:
+def cards(answer: dict[str, Any]) -> list[Card]:
     """The pictures of an answer with their captions: class, annotations, row; of poison the label given, the true one, how far it moved."""
-    names = told["columns"]
+    names = answer["columns"]
     notes = [at for at, name in enumerate(names) if name not in HEADS and name.lower() not in NAMES_A_ROW]
-    found = []
-    for picture, row in zip(told["pictures"], told["rows"], strict=True):
+    pictured = []
+    for picture, row in zip(answer["pictures"], answer["rows"], strict=True):
         of = dict(zip(names, row, strict=True))
         known = (None, of.get("class", of.get("true")))  # a column that repeats the class says nothing more
-        said = ", ".join(fmt.cell(row[at]) for at in notes if row[at] not in known)
-        if told["split"] == "poison":
+        annotations = ", ".join(fmt.cell(row[at]) for at in notes if row[at] not in known)
+        if answer["split"] == "poison":
             same = of["given"] == of["true"]
             lines = [f"given {of['given']}", "its true label" if same else f"is {of['true']}"]
             lines.append(f"moved {of['moved']:.2f}" if "moved" in of else f"row {of['row']}")
         else:
-            lines = [str(of["class"]), *([said] if notes else []), f"row {of['row']}"]
-        found.append(Card(told["pixels"], base64.b64decode(picture), tuple(fmt.clean(line) for line in lines)))
-    return found
+            lines = [str(of["class"]), *([annotations] if notes else []), f"row {of['row']}"]
+        pictured.append(Card(answer["pixels"], base64.b64decode(picture), tuple(fmt.clean(line) for line in lines)))
+    return pictured
 
 
-def with_texts(told: dict[str, Any]) -> tuple[list[str], list[list[object]]]:
+def with_texts(answer: dict[str, Any]) -> tuple[list[str], list[list[object]]]:
     """(columns, rows) of an answer; of texts the beginning of each on one line is the last column."""
-    names, rows = told["columns"], told["rows"]
-    if "texts" not in told:
+    names, rows = answer["columns"], answer["rows"]
+    if "texts" not in answer:
         return names, rows
     name = next(name for name in ("text", "its text", "the text read") if name not in names)
-    return [*names, name], [[*row, fmt.one_line(text)] for row, text in zip(rows, told["texts"], strict=True)]
+    return [*names, name], [[*row, fmt.one_line(text)] for row, text in zip(rows, answer["texts"], strict=True)]
 
 
-def reading(told: dict[str, Any], place: int) -> tuple[str, str]:
+def reading(answer: dict[str, Any], place: int) -> tuple[str, str]:
     """(title, text) of one of an answer's texts: its label, of poison the label given and the true one, and the whole of it."""
-    of = dict(zip(told["columns"], told["rows"][place], strict=True))
-    if told["split"] == "poison":
+    of = dict(zip(answer["columns"], answer["rows"][place], strict=True))
+    if answer["split"] == "poison":
         head = (
             f"given {of['given']}, " + ("its true label" if of["given"] == of["true"] else f"is {of['true']}") + f" · point {of['point']}"
         )
     else:
         head = str(of["class"])
-    return fmt.clean(f"{head} · row {of['row']}"), fmt.whole(told["texts"][place])
+    return fmt.clean(f"{head} · row {of['row']}"), fmt.whole(answer["texts"][place])
 
 
 def in_full(told_columns: Sequence[str], row: Sequence[object]) -> str:
@@ -131,11 +131,11 @@ def in_full(told_columns: Sequence[str], row: Sequence[object]) -> str:
     return fmt.clean(" · ".join(f"{name} {fmt.cell(cell)}" for name, cell in zip(told_columns, row, strict=True) if cell is not None))
 
 
-def found_cells(one: dict[str, Any]) -> tuple[object, ...]:
+def discovered_cells(one: dict[str, Any]) -> tuple[object, ...]:
     """A discovered subpopulation as a row of the `subpopulations` table."""
     mix = class_mix_words(one["class_mix"])
-    said = {**one, "subpopulation": one["index"], "class_mix": mix, "adversary_accuracy": one["clean_accuracy"], "clean_accuracy": None}
-    return tuple(said.get(column.name) if said.get(column.name) != "" else None for column in SPECS["subpopulations"].columns)
+    cells = {**one, "subpopulation": one["index"], "class_mix": mix, "adversary_accuracy": one["clean_accuracy"], "clean_accuracy": None}
+    return tuple(cells.get(column.name) if cells.get(column.name) != "" else None for column in SPECS["subpopulations"].columns)
 
 
 def columns_of(names: list[str], rows: list[list[object]]) -> list[Column]:

@@ -32,17 +32,17 @@ WITH_DRAFTS = TableSpec("presets", (SPEC.columns[0], DRAFTS, *SPEC.columns[1:]),
 
 @dataclass(frozen=True)
 class Listed:
-    """One preset as listed. here: its data are on this machine; detail: where, or what to do. Of its weights the preset itself knows."""
+    """One preset as listed, which knows of its weights. data_present: its data are on this machine; detail: where, or what to do."""
 
     preset: Preset
-    here: bool
+    data_present: bool
     detail: str
     drafted: bool = False  # a form of it was left unsaved
 
     @property
     def cells(self) -> tuple[object, ...]:
         preset = self.preset
-        lacks = [what for what, here in (("data", self.here), ("weights", preset.weights_state.here)) if not here]
+        lacks = [what for what, present in (("data", self.data_present), ("weights", preset.weights_state.present)) if not present]
         state = f"✗ {', '.join(lacks)}" if lacks else "✓ here"
         return (
             preset.name,
@@ -57,7 +57,7 @@ class Listed:
 
 
 def listed(data_dir: Path, drafts: Collection[str] = ()) -> tuple[Listed, ...]:
-    """Every preset with the state of its data; the default one first. Decodes nothing. drafts: the names of those that a form changed."""
+    """Every preset with the state of its data; the default one first. Opens no data. drafts: the names of those that a form changed."""
     return tuple(Listed(preset, *data_state(preset.dataset, data_dir), preset.name in drafts) for preset in catalog())
 
 
@@ -75,7 +75,7 @@ def data_state(kind: str, data_dir: Path) -> tuple[bool, str]:
         state = datasets.state(kind, data_dir)
     except SubpopError as error:
         return False, str(error)
-    return state.here, state.detail
+    return state.present, state.detail
 
 
 def raw(path: Path) -> dict[str, Any]:
@@ -98,16 +98,16 @@ def published(reproduces: str) -> list[tuple[str, str]]:
     """(alpha, worst 1, 5 and 10 as the paper has them) of what a preset reproduces; empty where nothing is known."""
     from engine import paper
 
-    found = paper.named(reproduces or None)
-    if found is None or not found.worst:
+    paper_table = paper.named(reproduces or None)
+    if paper_table is None or not paper_table.worst:
         return []
     lines = []
-    for alpha in sorted({alpha for alpha, _ in found.worst}):
-        cells = [f"{found.worst[alpha, k].value:.3f}" if (alpha, k) in found.worst else "–" for k in (1, 5, 10)]
+    for alpha in sorted({alpha for alpha, _ in paper_table.worst}):
+        cells = [f"{paper_table.worst[alpha, k].value:.3f}" if (alpha, k) in paper_table.worst else "–" for k in (1, 5, 10)]
         lines.append((f"alpha {alpha:g}", "   ".join(cells)))
-    sure = {reading.certainty for reading in found.worst.values()}
+    sure = {reading.certainty for reading in paper_table.worst.values()}
     return [
         ("worst", "    1       5      10"),
         *lines,
-        ("", f"target damage, {found.worst[min(found.worst)].table} ({', '.join(sorted(sure))})"),
+        ("", f"target damage, {paper_table.worst[min(paper_table.worst)].table} ({', '.join(sorted(sure))})"),
     ]

@@ -32,8 +32,8 @@ Styles = Mapping[str, str]
 
 def phase_share(phase: str) -> float | None:
     """How far a phase says it is ("confidence, fold 2 of 5, 34%"), or None."""
-    found = re.search(r"(\d{1,3}) ?%$", phase)
-    return min(1.0, int(found[1]) / 100) if found else None
+    percent = re.search(r"(\d{1,3}) ?%$", phase)
+    return min(1.0, int(percent[1]) / 100) if percent else None
 
 
 def state_word(run: RunRow) -> str:
@@ -80,10 +80,10 @@ def heading(run: RunRow, now: float) -> tuple[str, str, str]:
 
 def warning(deviations: Sequence[str], scenario_toml: str) -> str:
     """What keeps a run from being the published experiment, or what it must be read with where nothing was published of it."""
-    said = fmt.clean("; ".join(deviations))
+    text = fmt.clean("; ".join(deviations))
     if not claim_of(scenario_toml):
-        return f"! to be known: {said}"
-    return f"! {said}" if said.startswith("not as published") else f"! not the published setting: {said}"
+        return f"! to be known: {text}"
+    return f"! {text}" if text.startswith("not as published") else f"! not the published setting: {text}"
 
 
 def summary(run: RunRow, now: float, use: str, width: int, styles: Styles) -> list[Text]:

@@ -21,6 +21,7 @@ class ModeScreen(Leaving[None]):
     AUTO_FOCUS = ""
 
     def compose(self) -> ComposeResult:
+        self.take_size_classes()
         yield TopBar()
         yield from self.body()
         yield KeyBar()
@@ -38,7 +39,7 @@ class ModeScreen(Leaving[None]):
         return cast("Session", self.app)
 
     def say_state(self) -> None:
-        """The top line and the keys may say something else now."""
+        """Refresh the top line and the keys."""
         self.query_one(TopBar).update()
         self.query_one(KeyBar).update()
 

@@ -75,7 +75,7 @@ class ColumnsScreen(ModeScreen):
         self.led = True
 
     def show(self) -> None:
-        """What is known by now."""
+        """Show what is known so far."""
         if not hasattr(self, "table"):
             return
         catalog = self.file.catalog
@@ -117,9 +117,9 @@ class ColumnsScreen(ModeScreen):
                 Text.assemble((" ✓ ctrl+l launches it", colours.get("success", "")), (fmt.clean(warning), colours.get("warning", "")))
             )
         else:
-            what = [*(f"{key}: {said}" for key, said in verdict.wrong.items()), *verdict.others]
-            said = fmt.wrapped(fmt.clean(f"✗ {what[0] if what else 'the file is being read'}", 2000), self.size.width)
-            lines += [Text(line, style=colours.get("error", "")) for line in said]
+            what = [*(f"{key}: {complaint}" for key, complaint in verdict.wrong.items()), *verdict.others]
+            wrapped = fmt.wrapped(fmt.clean(f"✗ {what[0] if what else 'the file is being read'}", 2000), self.size.width)
+            lines += [Text(line, style=colours.get("error", "")) for line in wrapped]
         self.query_one("#file-head", Lines).show(lines)
 
     @property
@@ -131,9 +131,9 @@ class ColumnsScreen(ModeScreen):
     @on(LiveTable.Highlighted)
     def _about(self) -> None:
         column = self.column
-        said = catalogue.about(self.edited.values, column) if column else []
+        facts = catalogue.about(self.edited.values, column) if column else []
         title = Text(f" {fmt.clean(column.name)}", style="bold") if column else Text("")
-        lines = [part for line in said for part in wrap(fmt.clean(line), max(20, self.size.width - 6), subsequent_indent="  ")]
+        lines = [part for line in facts for part in wrap(fmt.clean(line), max(20, self.size.width - 6), subsequent_indent="  ")]
         shown = [title, *(Text(f"   {line}") for line in lines)]
         self.query_one("#file-column", Lines).show([*shown, *[Text("")] * (TALL - len(shown))][:TALL])
 

@@ -55,7 +55,7 @@ class CompareScreen(ModeScreen):
 
     def on_mount(self) -> None:
         self.pane = self.query_one("#compared", TablePane)
-        self.found = Comparison(())
+        self.compared = Comparison(())
         self.stamp: tuple[object, ...] | None = None  # of what is shown, or being made
         self.made_at = -AGAIN_S  # monotonic
         self.busy = False
@@ -64,35 +64,35 @@ class CompareScreen(ModeScreen):
 
     def on_screen_resume(self) -> None:
         super().on_screen_resume()
-        if hasattr(self, "found"):
+        if hasattr(self, "compared"):
             self._take()
 
     def on_store_moved(self, event: StoreMoved) -> None:
-        if hasattr(self, "found"):
+        if hasattr(self, "compared"):
             self._take()
 
     def on_resize(self) -> None:
-        if hasattr(self, "found"):
+        if hasattr(self, "compared"):
             self.call_after_refresh(self._head)
 
     # ---- what is shown ----
 
     @property
     def ids(self) -> list[str]:
-        """Those chosen, the baseline first; remembered between sessions."""
+        """Ids of the runs chosen, the baseline first; remembered between sessions."""
         return [str(each) for each in self.host.settings.get("compared", [])]
 
     @property
     def runs_shown(self) -> list[RunRow]:
         """The baseline first; those that are gone left out."""
-        found = (self.host.run_row(run_id) for run_id in self.ids)
-        return [run for run in found if run is not None]
+        rows = (self.host.run_row(run_id) for run_id in self.ids)
+        return [run for run in rows if run is not None]
 
     def _take(self) -> None:
         """Bring the comparison up to date where its runs moved; what is shown stays until the new one is there."""
         runs, store = self.runs_shown, self.host.store
         if len(runs) < 2 or store is None:
-            self.stamp, self.found = None, Comparison(())
+            self.stamp, self.compared = None, Comparison(())
             self._show()
             return
         try:
@@ -102,7 +102,7 @@ class CompareScreen(ModeScreen):
             return
         ids = tuple(run.id for run in runs)
         moved = stamp != self.stamp
-        soon = monotonic() - self.made_at < AGAIN_S and ids == self.found.run_ids
+        soon = monotonic() - self.made_at < AGAIN_S and ids == self.compared.run_ids
         if moved and not soon and not self.busy:
             self.stamp, self.made_at, self.busy = stamp, monotonic(), True
             self._make(ids)
@@ -111,17 +111,17 @@ class CompareScreen(ModeScreen):
     @work(thread=True, group="compare", exit_on_error=False)
     def _make(self, ids: tuple[str, ...]) -> None:
         try:
-            found = comparison.compare(self.host.store_file, ids)
+            compared = comparison.compare(self.host.store_file, ids)
         except Exception as error:  # whatever it is, it must be said here
-            found = Comparison(ids, trouble=dict.fromkeys(COMPARISONS, str(error)))
-        self.app.call_from_thread(self._made, found)
+            compared = Comparison(ids, trouble=dict.fromkeys(COMPARISONS, str(error)))
+        self.app.call_from_thread(self._made, compared)
 
-    def _made(self, found: Comparison) -> None:
+    def _made(self, compared: Comparison) -> None:
         self.busy = False
         if not self.is_attached:
             return
-        if found.run_ids == tuple(run.id for run in self.runs_shown):
-            self.found = found
+        if compared.run_ids == tuple(run.id for run in self.runs_shown):
+            self.compared = compared
             self._show()
         else:  # other runs were chosen meanwhile
             self._take()
@@ -132,16 +132,16 @@ class CompareScreen(ModeScreen):
         if spec.name != self.pane.table.spec.name:
             self.pane.setup(name, spec, self.host.settings.view(spec.name))
         self.pane.title = {"compare": "Damage, other minus baseline", "compare_worst": "Worst k, each run's own"}[name]
-        ready = self.found.run_ids == tuple(run.id for run in runs) and bool(runs)
+        ready = self.compared.run_ids == tuple(run.id for run in runs) and bool(runs)
         if len(runs) < 2:
             self.pane.say_empty(NOTHING_CHOSEN)
         elif not ready:
             self.pane.say_empty("counting the two runs' victims…" if len(runs) == 2 else "counting the runs' victims…")
         else:
-            none = next((note for note in self.found.notes if "no subpopulation can be matched" in note), "nothing to compare yet")
-            self.pane.say_empty(self.found.trouble.get(name, none))
+            none = next((note for note in self.compared.notes if "no subpopulation can be matched" in note), "nothing to compare yet")
+            self.pane.say_empty(self.compared.trouble.get(name, none))
         model = self.pane.table.model
-        rows = {model.key_of(row): row for row in (self.found.rows.get(name, ()) if ready else ())}
+        rows = {model.key_of(row): row for row in (self.compared.rows.get(name, ()) if ready else ())}
         gone = {key: None for key in model.rows if key not in rows}
         self.pane.table.apply({**rows, **gone}, list(rows))
         self.pane.caption()
@@ -155,7 +155,7 @@ class CompareScreen(ModeScreen):
             self.query_one(TabLine).show("Compare", "", (), "")
             notes.show([])
             return
-        about, deviations = comparison.told(self.found.notes)
+        about, deviations = comparison.split_notes(self.compared.notes)
         which = deviations[0] if len(deviations) == 1 else f"{fmt.plural(len(deviations), 'deviation')}, i tells them"
         of_paper = any(" is not the paper's: " in note for note in deviations)
         warning = f"! {'not the published setting' if of_paper else 'to be known'}: {which}" if deviations else ""
@@ -172,7 +172,7 @@ class CompareScreen(ModeScreen):
 
     @staticmethod
     def _without_ids(note: str, count: int) -> str:
-        """Of two runs everybody knows which is held against which."""
+        """Without the ids: of two runs it is plain which is compared with which."""
         return note.partition(": ")[2] if count == 2 else note
 
     # ---- turning to others ----
@@ -213,16 +213,15 @@ class CompareScreen(ModeScreen):
     @on(LiveTable.Chosen)
     def action_row(self) -> None:
         """All that the table says of the row under the cursor."""
-        table = self.pane.table
-        if table.cursor_key is not None:
-            from tui.dialogs.row import RowDialog
+        from tui.dialogs.row import row_under_cursor
 
-            self.host.push_screen(RowDialog(table.spec, table.model.rows[table.cursor_key], list(table.model.rows.values())))
+        if dialog := row_under_cursor(self.pane.table):
+            self.host.push_screen(dialog)
 
     def action_notes(self) -> None:
         from tui.dialogs.reader import Reader
 
-        about, deviations = comparison.told(self.found.notes)
+        about, deviations = comparison.split_notes(self.compared.notes)
         names = [f"{'baseline' if not at else 'other':9}{run.name} ({run.id})" for at, run in enumerate(self.runs_shown)]
         text = [*names, "", *(f"- {note}" for note in (*about, *deviations))]
         self.host.push_screen(Reader("What differs, and what cannot be paired", "\n".join(fmt.clean(line, 2000) for line in text)))
@@ -232,7 +231,7 @@ class CompareScreen(ModeScreen):
 
         runs: Sequence[RunRow] = self.runs_shown
         if len(runs) > 1:
-            rows = len(self.found.rows.get(self.name_shown, ()))
+            rows = len(self.compared.rows.get(self.name_shown, ()))
             self.host.push_screen(ExportDialog(runs[0], self.name_shown, None, rows, others=runs[1:]))
 
     def action_everything(self) -> None:

@@ -63,7 +63,7 @@ class DeskScreen(DeskLooking):
         self.pane = PANES[0]
         self.tables: dict[str, Table] = {}
         self.made: Predicted | None = None
-        self.found: StoredDiscovery | None = None
+        self.discovery: StoredDiscovery | None = None
         self.data = Data()
         self.revision, self.read_at, self.marked = -1, 0.0, 0
 
@@ -116,23 +116,23 @@ class DeskScreen(DeskLooking):
 
         worker, index, self.read_at = get_current_worker(), self.index, monotonic()
 
-        def tell(call: Any, *told: object) -> None:
+        def tell(call: Any, *values: object) -> None:
             if not worker.is_cancelled and self.is_running:
-                self.app.call_from_thread(call, index, *told)
+                self.app.call_from_thread(call, index, *values)
 
         try:
             with Store.open(self.host.store_file, create=False) as store:
-                there = store.tables(self.run_id)
-                tables = {name: store.table(self.run_id, name) for name in desk_rows.READ if name in there}
-                tell(self._take_tables, there.get("damage", 0), tables, dose_response(tables, [index]))
-                self.found = self.found or store.discovery(self.run_id)
-                if self.found is not None and not worker.is_cancelled:
-                    tell(self._take_predicted, predicted_of(self.found, store.victims(self.run_id, of=index), index))
+                row_counts = store.tables(self.run_id)
+                tables = {name: store.table(self.run_id, name) for name in desk_rows.READ if name in row_counts}
+                tell(self._take_tables, row_counts.get("damage", 0), tables, dose_response(tables, [index]))
+                self.discovery = self.discovery or store.discovery(self.run_id)
+                if self.discovery is not None and not worker.is_cancelled:
+                    tell(self._take_predicted, predicted_of(self.discovery, store.victims(self.run_id, of=index), index))
         except SubpopError as error:
             tell(self._failed, str(error))
 
-    def _failed(self, index: int, said: str) -> None:
-        self.notify(said, severity="error", timeout=8)
+    def _failed(self, index: int, message: str) -> None:
+        self.notify(message, severity="error", timeout=8)
 
     def _take_tables(self, index: int, revision: int, tables: dict[str, Table], plot: Plot | None) -> None:
         if index != self.index:
@@ -240,8 +240,8 @@ class DeskScreen(DeskLooking):
         if not hasattr(self, "process"):
             return False
         if action in ("split", "rate", "size"):
-            mine = self.pane == ("poison" if action == "rate" else "members") or (action == "size" and self.pane in OF_ROWS)
-            return mine and self.can_look(action, parameters, ready=self.data.stage == "ready")
+            on_its_pane = self.pane == ("poison" if action == "rate" else "members") or (action == "size" and self.pane in OF_ROWS)
+            return on_its_pane and self.can_look(action, parameters, ready=self.data.stage == "ready")
         if action == "other":
             return len(self.others) > 1
         if action == "row":

@@ -19,7 +19,7 @@ class Data:
     """How far the process with the run's data is. stage: "", loading, ready, failed."""
 
     stage: str = ""
-    said: str = ""
+    status: str = ""
     pace: Pace = field(default_factory=Pace)
     since: float = field(default_factory=monotonic)
 
@@ -53,38 +53,38 @@ class DeskLooking(Looking):
     def say_loading(self) -> None:
         data = self.data
         if self.pane in OF_ROWS and data.stage in ("loading", "failed"):
-            said = f"{data.said} · {fmt.duration(monotonic() - data.since)}" if data.stage == "loading" else f"✗ {data.said}"
-            self.members.say_empty(fmt.clean(said, 2000))
+            text = f"{data.status} · {fmt.duration(monotonic() - data.since)}" if data.stage == "loading" else f"✗ {data.status}"
+            self.members.say_empty(fmt.clean(text, 2000))
 
     def _answered(self, answer: dict[str, Any]) -> None:
         if "progress" in answer:
             self.data.pace.at(str(answer["progress"][0]), float(answer["progress"][1]))
             eta_s = self.data.pace.eta_s
-            self.data.said = str(self.data.pace) + (f", {fmt.duration(eta_s)} left of this step" if eta_s is not None else "")
+            self.data.status = str(self.data.pace) + (f", {fmt.duration(eta_s)} left of this step" if eta_s is not None else "")
         elif "ready" in answer:
             self.data.stage = "ready"
             self.members.say_empty("")
             self.ask_members()
         elif "members" in answer:
-            self._told(answer["members"])
+            self._show_answer(answer["members"])
         elif answer.get("asked"):  # a look that came to nothing; the data are there all the same
             self.members.say_empty(f"✗ {fmt.clean(answer['error'], 2000)}")
         elif "error" in answer and not (answer.get("ended") and self.data.stage == "failed"):
-            self.data.stage, self.data.said = "failed", str(answer["error"])
+            self.data.stage, self.data.status = "failed", str(answer["error"])
         self.say_loading()
         self.refresh_bindings()
 
-    def _told(self, told: dict[str, Any]) -> None:
+    def _show_answer(self, answer: dict[str, Any]) -> None:
         """Show an answer, if it is still what is looked at."""
-        if told["index"] != self.index or self.pane not in OF_ROWS:
+        if answer["index"] != self.index or self.pane not in OF_ROWS:
             return
-        if told["split"] != "poison" and self.pane == "poison":  # asked before the alphas were known
-            self.look.learn(told)
+        if answer["split"] != "poison" and self.pane == "poison":  # asked before the alphas were known
+            self.look.learn(answer)
             self.ask_members()
             return
-        if told["split"] == "poison" and self.pane == "members":
+        if answer["split"] == "poison" and self.pane == "members":
             return
-        self.show_members(told)
+        self.show_members(answer)
         self.focus_pane()
 
     def action_split(self) -> None:

@@ -35,7 +35,7 @@ DRAFTS = 8  # remembered at most
 
 
 class FormScreen(FormJumps, ModeScreen):
-    """Fields that matter, in sections; beside them the whole help of the one in hand, and what the engine says of all."""
+    """Fields that matter, in sections; beside them the whole help of the focused one, and the engine's verdict on the scenario."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+l", "launch", "Launch", id="form.launch"),
@@ -71,12 +71,12 @@ class FormScreen(FormJumps, ModeScreen):
         from engine.scenario.parse import schema
 
         self.sections = form.sections(schema())
-        asked = {one.key: one for members in self.sections.values() for one in members}
-        self.edited = Edited(text, name, asked, path=path, home=home)
+        questions = {one.key: one for members in self.sections.values() for one in members}
+        self.edited = Edited(text, name, questions, path=path, home=home)
         self.cost, self.drafted = cost, drafted
         self.start_with(file or FileColumns())
         self.timer: Timer | None = None
-        self.row: FieldRow | None = None  # in hand
+        self.row: FieldRow | None = None  # the focused field's
 
     def body(self) -> ComposeResult:
         remembered = self.host.settings.get("drafts", {}).get(self.remembered_as)
@@ -88,8 +88,9 @@ class FormScreen(FormJumps, ModeScreen):
                 for section, members in self.sections.items():
                     yield Static(section, classes="section")
                     for one in members:
-                        own = one.field_in(values) or one.foreign
-                        yield FieldRow(own, fields.to_text(self.edited.get(one.key), own.takes))
+                        shown_field = one.field_in(values) or one.foreign
+                        text = fields.to_text(self.edited.get(one.key), shown_field.takes)
+                        yield FieldRow(shown_field, text, shown=one.matters_in(values))
             with VerticalScroll(classes="beside", can_focus=False):
                 yield Detail(id="field-help")
                 yield Detail(id="verdict-of-all")
@@ -108,8 +109,8 @@ class FormScreen(FormJumps, ModeScreen):
     @property
     def remembered_as(self) -> str:
         """Under which name its draft is kept: a preset's, a scenario's file, or the file of data that it was made for."""
-        own = self.edited.path or (Path(self.drafted.path) if self.drafted else None)
-        return str(own.absolute()) if own else self.edited.name
+        path = self.edited.path or (Path(self.drafted.path) if self.drafted else None)
+        return str(path.absolute()) if path else self.edited.name
 
     # ---- from fields to a scenario ----
 
@@ -129,12 +130,12 @@ class FormScreen(FormJumps, ModeScreen):
         self.timer = self.set_timer(WAIT_S, self.judge)
 
     def _set(self, row: FieldRow) -> None:
-        """What the scenario says, into a row, without being told that it changed."""
+        """Put the scenario's value into a row without a Changed message."""
         with self.prevent(Input.Changed, Choice.Changed):
             row.set_value(fields.to_text(self.edited.get(row.field.key), row.field.takes))
 
     def show_values(self) -> None:
-        """All that the scenario says, after it was changed from elsewhere."""
+        """Show every value of the scenario, after it was changed from elsewhere."""
         self._show_what_matters()
         for row in self.rows.values():
             self._set(row)
@@ -142,9 +143,9 @@ class FormScreen(FormJumps, ModeScreen):
 
     def _show_what_matters(self) -> None:
         for key, row in self.rows.items():
-            asked = self.edited.asked[key]
-            row.become(asked.field_in(self.edited.values) or asked.foreign)
-            row.display = asked.matters_in(self.edited.values)
+            question = self.edited.questions[key]
+            row.become(question.field_in(self.edited.values) or question.foreign)
+            row.appear(question.matters_in(self.edited.values))
 
     def judge(self) -> None:
         """Ask the engine; put each of its complaints beside its field."""
@@ -152,13 +153,13 @@ class FormScreen(FormJumps, ModeScreen):
         for key in self.judged.words:
             self._set(self.rows[key])
         for key in self.judged.complaints:
-            self.rows[key].display = True  # what has no meaning here but is set can only be put right where it is seen
+            self.rows[key].appear(True)  # what has no meaning here but is set can only be put right where it is seen
         self._remember()
         self.say()
         self.look()
 
     def say(self) -> None:
-        """Say what is known by now."""
+        """Show what is known so far."""
         if not self.is_mounted or not self.is_attached:
             return
         verdict = self.verdict
@@ -173,14 +174,14 @@ class FormScreen(FormJumps, ModeScreen):
 
     @property
     def scenario(self) -> Scenario | None:
-        """As the engine reads it, None where it makes no sense."""
+        """As the engine parsed it; None where it is invalid."""
         return self.judged.scenario if hasattr(self, "judged") else None
 
     @property
     def verdict(self) -> Verdict:
         return Verdict(self.judged, {**self.wrong_of_data, **self.judged.complaints}, self.others, self.looked, self.about_data)
 
-    # ---- the field in hand ----
+    # ---- the focused field ----
 
     @on(DescendantFocus)
     def _on_another_field(self, event: DescendantFocus) -> None:
@@ -188,7 +189,7 @@ class FormScreen(FormJumps, ModeScreen):
         self.show_help()
 
     def show_help(self) -> None:
-        """The whole help of the field in hand."""
+        """Show the whole help of the focused field."""
         if self.row is None or not self.is_mounted:
             return
         field, wrong = self.row.field, self.row.wrong
@@ -226,8 +227,8 @@ class FormScreen(FormJumps, ModeScreen):
                 self.host.show_run(run_id)
 
         edited = self.edited
-        said = "" if edited.changed else self.cost
-        dialog = LaunchDialog(edited.text(), edited.run_called(), cost=said, folder=edited.folder, groups=self.groups)
+        preset_cost = "" if edited.changed else self.cost
+        dialog = LaunchDialog(edited.text(), edited.run_called(), cost=preset_cost, folder=edited.folder, groups=self.groups)
         self.host.push_screen(dialog, launched)
 
     def action_preview(self) -> None:

@@ -1,6 +1,6 @@
 """What the form knows of a scenario's data: whether they are here, the columns of one's own file, what is wrong with a path or a name.
 
-Asked of the disk in a thread, and of a process beside the app; nothing here waits. Mixed into the form.
+Question of the disk in a thread, and of a process beside the app; nothing here waits. Mixed into the form.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class FormData(Base):
     def wrong_of_data(self) -> dict[str, str]:
         """Key of a field -> what is wrong with the path or the column that it names."""
         catalog = self.file.catalog
-        unknown = catalogue.unknown_columns(self.edited.values, self.edited.asked, catalog) if catalog else {}
+        unknown = catalogue.unknown_columns(self.edited.values, self.edited.questions, catalog) if catalog else {}
         unread = {"dataset.path": self.file.error} if self.file.error else {}
         return {**unread, **unknown, **self.wrong_paths}
 
@@ -95,9 +95,9 @@ class FormData(Base):
 
     @property
     def about_data(self) -> Sequence[str]:
-        said = [f"{name} tells the label: {leak.why}" for name, leak in self.file.leaks.items()]
+        leaks = [f"{name} tells the label: {leak.why}" for name, leak in self.file.leaks.items()]
         drafted = [self.drafted.label_why, *self.drafted.notes] if self.drafted else []
-        return [note for note in dict.fromkeys([*said, *drafted, *(self.file.catalog.notes if self.file.catalog else ())]) if note]
+        return [note for note in dict.fromkeys([*leaks, *drafted, *(self.file.catalog.notes if self.file.catalog else ())]) if note]
 
     @property
     def groups(self) -> int | None:
@@ -109,14 +109,14 @@ class FormData(Base):
     def look(self) -> None:
         """Ask the disk and the store, in a thread."""
         edited = self.edited
-        here = [key for key in PATHS if edited.asked[key].field_in(edited.values)]
-        named = {key: said for key in here if isinstance(said := edited.get(key), str)}
+        path_keys = [key for key in PATHS if edited.questions[key].field_in(edited.values)]
+        named = {key: path_text for key in path_keys if isinstance(path_text := edited.get(key), str)}
         self._look(named, self.edited.folder, self.judged.scenario, "" if self.edited.changed else self.cost)
 
     @work(thread=True, exclusive=True, group="look", exit_on_error=False)
     def _look(self, named: dict[str, str], folder: Path | None, scenario: Scenario | None, cost: str) -> None:
         worker = get_current_worker()
-        wrong = {key: said for key, path in named.items() if (said := places.trouble(path, folder))}
+        wrong = {key: complaint for key, path in named.items() if (complaint := places.trouble(path, folder))}
         looked = Looked()
         if scenario is not None and not wrong:
             total, counted = launching.victims(scenario, launching.most_subpopulations(scenario, self.groups))

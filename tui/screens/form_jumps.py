@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tui.dialogs.choose import ChooseDialog
-from tui.presenters.form import Asked
+from tui.presenters.form import Question
 from tui.screens.form_data import FormData
 from tui.widgets.choice import Choice
 from tui.widgets.field_row import FieldRow
@@ -13,17 +13,17 @@ from tui.widgets.line import Line
 
 
 class FormJumps(FormData):
-    sections: Mapping[str, tuple[Asked, ...]]
+    sections: Mapping[str, tuple[Question, ...]]
     row: FieldRow | None
 
     def action_section(self, by: int) -> None:
         """To the first field of the next section, or of the one before."""
         keys = [[one.key for one in members if self.rows[one.key].display] for members in self.sections.values()]
         keys = [members for members in keys if members]
-        here = self.row.field.key if self.row else None
-        at = next((i for i, members in enumerate(keys) if here in members), 0)
+        current_key = self.row.field.key if self.row else None
+        at = next((i for i, members in enumerate(keys) if current_key in members), 0)
         to = max(0, min(at + by, len(keys) - 1))
-        if by < 0 and here != keys[at][0]:
+        if by < 0 and current_key != keys[at][0]:
             to = at  # first to the top of its own
         self._go(keys[to][0])
 
@@ -43,8 +43,8 @@ class FormJumps(FormData):
             if name:
                 self._go(to[name])
 
-        here = self.row.field.key if self.row else ""
-        section = next((name for name, members in self.sections.items() if any(one.key == here for one in members)), "")
+        current_key = self.row.field.key if self.row else ""
+        section = next((name for name, members in self.sections.items() if any(one.key == current_key for one in members)), "")
         self.host.push_screen(ChooseDialog("Go to", rows, f"[{section}]"), chosen)
 
     def _go(self, key: str) -> None:
@@ -57,14 +57,14 @@ class FormJumps(FormData):
         row, field = event.row, event.row.field
         if field.takes == "choice":
             rows = [(option, field.on(option)) for option in field.options]
-            here = row.query_one(Choice).value
+            current = row.query_one(Choice).value
         elif field.takes == "texts":
             self.action_columns()
             return
         else:
             columns = self.file.catalog.columns if self.file.catalog else ()
             rows = [(column.name, f"{column.read_as}, as {column.example}" if column.example else column.read_as) for column in columns]
-            here = row.query_one(Line).value
+            current = row.query_one(Line).value
         if not rows:
             self.notify("its columns are not known: is the path right?", severity="warning", timeout=4)
             return
@@ -73,4 +73,4 @@ class FormJumps(FormData):
             if name is not None:
                 row.set_value(name)
 
-        self.host.push_screen(ChooseDialog(field.label, rows, here), chosen)
+        self.host.push_screen(ChooseDialog(field.label, rows, current), chosen)

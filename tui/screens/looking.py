@@ -67,19 +67,19 @@ class Looking(ModeScreen):
         self.run_loaded = ""
         self.host.run_data.leave(self._answered)
 
-    def show_members(self, told: dict[str, Any]) -> None:
-        """Show what was answered."""
-        self.look.learn(told)
-        pictured = "pictures" in told
-        if self.look.split == "poison" and told["split"] != "poison" and self.look.alphas:
+    def show_members(self, answer: dict[str, Any]) -> None:
+        """Show an answer of the process that holds the data."""
+        self.look.learn(answer)
+        pictured = "pictures" in answer
+        if self.look.split == "poison" and answer["split"] != "poison" and self.look.alphas:
             self.ask_members()  # which alphas there are is known from this answer on
         had_focus = self.members.table.has_focus or self.pictures.grid.has_focus
         self.set_class(True, "-members")
         self.set_class(pictured, "-pictures")
         if pictured:
-            self.pictures.show(told)
+            self.pictures.show(answer)
         else:
-            self.members.show(told)
+            self.members.show(answer)
         if had_focus:
             (self.pictures.grid if pictured else self.members.table).focus()
 

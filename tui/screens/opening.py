@@ -75,8 +75,8 @@ def _take_bundle(host: Session, path: Path) -> None:
             with Store.open(host.store_file) as store:
                 run_id = opened(store, path)
         except Exception as error:  # whatever it is, it must be said here
-            said = str(error)
-            host.call_from_thread(lambda: host.notify(said, title="open a bundle", severity="error", timeout=10))
+            message = str(error)
+            host.call_from_thread(lambda: host.notify(message, title="open a bundle", severity="error", timeout=10))
         else:
             host.call_from_thread(arrived, run_id)
 

@@ -56,8 +56,8 @@ class PaletteScreen(Dialog[Command]):
         for active in self.about.active_bindings.values():
             binding, node = active.binding, active.node
             if active.enabled and binding.id and binding.description and binding.action != "palette":
-                said = binding.tooltip or binding.description
-                words = said[0].upper() + said[1:]
+                description = binding.tooltip or binding.description
+                words = description[0].upper() + description[1:]
 
                 def act(action: str = binding.action, node: Any = node) -> None:
                     app.call_later(app.run_action, action, node)
@@ -83,9 +83,9 @@ class PaletteScreen(Dialog[Command]):
 
             yield f"Launch preset {preset.name}", "", "", launch
         chosen, store = host.run_chosen, host.store
-        here = table_names(store, chosen.id) if chosen is not None and store is not None else []
+        tables_of_run = table_names(store, chosen.id) if chosen is not None and store is not None else []
         # What every run has, and what this one has besides: a table of an optimised attack, of annotations
-        for name in [*MATERIALISED, *(name for name in here if name in OPTIONAL)]:
+        for name in [*MATERIALISED, *(name for name in tables_of_run if name in OPTIONAL)]:
 
             def table(name: str = name) -> None:
                 host.show_table(name)

@@ -100,10 +100,10 @@ class PlanScreen(ModeScreen):
         )
         facts += [
             Fact("", presets.remarks(preset.path), "quiet"),
-            Fact("Data", ("✓ " if item.here else "✗ ") + item.detail, "good" if item.here else "warn"),
+            Fact("Data", ("✓ " if item.data_present else "✗ ") + item.detail, "good" if item.data_present else "warn"),
         ]
         facts += [weights_fact(preset), Fact("Cost", f"{preset.cost or 'not said'}; here: {devices.machine()}")]
-        facts += said(presets.raw(preset.path))
+        facts += scenario_facts(presets.raw(preset.path))
         if preset.reproduces:
             facts += [Fact("Sets out to reproduce"), Fact("", preset.reproduces)]
             facts += [Fact(label, value, "code" if label else "quiet") for label, value in presets.published(preset.reproduces)]
@@ -112,7 +112,7 @@ class PlanScreen(ModeScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "fetch":
             item = self.chosen if getattr(self, "listed", None) else None
-            return bool(item and not item.here)
+            return bool(item and not item.data_present)
         return True
 
     # ---- what can be done ----
@@ -154,13 +154,13 @@ def weights_fact(preset: Preset) -> Fact:
     if preset.weights == "random":
         return Fact("Weights", preset.weights)
     state = preset.weights_state
-    if state.here:
+    if state.present:
         return Fact("Weights", f"✓ {preset.weights}, {state.detail}", "good")
     return Fact("Weights", f"✗ {state.detail}. A run fetches them where the network allows; e and Weights random (model.weights=random) "
                 "starts from nothing, and says so beside every number", "warn")  # fmt: skip
 
 
-def said(raw: dict[str, Any]) -> list[Fact]:
+def scenario_facts(raw: dict[str, Any]) -> list[Fact]:
     """What a scenario's TOML states, section by section, as facts."""
     labels = {
         "dataset": "Dataset",

@@ -69,7 +69,7 @@ class PlotsScreen(ModeScreen):
         self.feed = PlotFeed()
         self.first, self.second = self.query_one("#first", PlotView), self.query_one("#second", PlotView)
         self.second.can_focus = False
-        self.there: tuple[str, ...] = ()
+        self.plots_offered: tuple[str, ...] = ()
         self.name_shown = str(self.host.settings.get("plot", "dose_response"))
         self._drawn_at = 0.0
         self._later: Timer | None = None
@@ -99,7 +99,7 @@ class PlotsScreen(ModeScreen):
         """Look at the run. soon: draw at once, else at most so often."""
         run = self.run_shown
         if self.feed.follow(run.id if run else None):
-            self.there = ()
+            self.plots_offered = ()
             self.first.show(None)
             soon = True
         wait = self._drawn_at + REDRAW_S - monotonic()
@@ -119,7 +119,7 @@ class PlotsScreen(ModeScreen):
         try:
             changed = store is not None and self.feed.update(store)
             if changed:
-                self.there = self.feed.there()
+                self.plots_offered = self.feed.plots_offered()
         except SubpopError as error:
             self.notify(str(error), severity="error")
             return
@@ -137,14 +137,14 @@ class PlotsScreen(ModeScreen):
 
     def _draw(self) -> None:
         """The plots that are in sight, from the tables as they were last read."""
-        if self.there and self.name_shown not in self.there:
-            shown = [self.there[0]]
+        if self.plots_offered and self.name_shown not in self.plots_offered:
+            shown = [self.plots_offered[0]]
         else:
-            shown = [self.name_shown] if self.there else []
-        two = self.size.width >= TWO_FROM and len(self.there) > 1 and not self.host.settings.get("one_plot", False)
+            shown = [self.name_shown] if self.plots_offered else []
+        two = self.size.width >= TWO_FROM and len(self.plots_offered) > 1 and not self.host.settings.get("one_plot", False)
         self.set_class(two, "-two")
         if two:
-            shown.append(self.there[(self.there.index(shown[0]) + 1) % len(self.there)])
+            shown.append(self.plots_offered[(self.plots_offered.index(shown[0]) + 1) % len(self.plots_offered)])
         plots = self.feed.plots(shown)
         names = self.feed.descriptions()
         self.first.show(plots.get(shown[0]) if shown else None, names=names)
@@ -157,9 +157,9 @@ class PlotsScreen(ModeScreen):
         else:
             state = f"{run_words.state_word(run)} · {fmt.plural(run.victims_done, 'victim')} of {run.victims_total:,}"
             warning = run_words.warning(run.deviations, run.scenario_toml) if run.deviations else ""
-            here = self.first.plot.name if self.first.plot else ""
-            tabs = tuple(SHORT.get(name, name) for name in self.there)
-            head.show(f"Plots of {run.name}  {run.id}  {state}", warning, tabs, SHORT.get(here, here))
+            drawn = self.first.plot.name if self.first.plot else ""
+            tabs = tuple(SHORT.get(name, name) for name in self.plots_offered)
+            head.show(f"Plots of {run.name}  {run.id}  {state}", warning, tabs, SHORT.get(drawn, drawn))
         self.say_state()
 
     # ---- turning to others ----
@@ -170,10 +170,10 @@ class PlotsScreen(ModeScreen):
         if action == "other_run":
             return len(self.host.runs) > 1
         if action == "two":
-            return self.size.width >= TWO_FROM and len(self.there) > 1
+            return self.size.width >= TWO_FROM and len(self.plots_offered) > 1
         if action == "notes":
             return self.first.plot is not None and bool(self.first.plot.notes)
-        return len(self.there) > 1 if action == "other_plot" else bool(self.there) if action == "export" else True
+        return len(self.plots_offered) > 1 if action == "other_plot" else bool(self.plots_offered) if action == "export" else True
 
     def show_plot(self, name: str) -> None:
         self.name_shown = name
@@ -182,22 +182,19 @@ class PlotsScreen(ModeScreen):
         self._head(self.run_shown)
 
     def action_other_plot(self, by: int) -> None:
-        here = self.first.plot.name if self.first.plot else self.there[0]
-        self.show_plot(self.there[(self.there.index(here) + by) % len(self.there)])
+        drawn = self.first.plot.name if self.first.plot else self.plots_offered[0]
+        self.show_plot(self.plots_offered[(self.plots_offered.index(drawn) + by) % len(self.plots_offered)])
 
     @on(TabLine.Picked)
     def _picked(self, event: TabLine.Picked) -> None:
-        self.show_plot(next(name for name in self.there if SHORT.get(name, name) == event.name))
+        self.show_plot(next(name for name in self.plots_offered if SHORT.get(name, name) == event.name))
 
     def action_two(self) -> None:
         self.host.settings.put("one_plot", not self.host.settings.get("one_plot", False))
         self._draw()
 
     def action_other_run(self, by: int) -> None:
-        ids = [run.id for run in self.host.runs]
-        run = self.run_shown
-        if run is not None and ids:
-            self.host.choose_run(ids[(ids.index(run.id) + by) % len(ids)])
+        if self.host.choose_other_run(by):
             self._take()
 
     def action_notes(self) -> None:
@@ -259,10 +256,10 @@ class PlotsScreen(ModeScreen):
             with Store.open(host.store_file, create=False) as store:  # its own connection: it holds up no screen
                 plots_files.write(plots_of_run(store, run, [name])[name], path)
         except Exception as error:  # whatever it is, it must be said here
-            said, severity = str(error), "error"
+            message, severity = str(error), "error"
         else:
-            said, severity = f"plot written to {path}", "information"
-        host.call_from_thread(host.notify, said, severity=severity, timeout=10)
+            message, severity = f"plot written to {path}", "information"
+        host.call_from_thread(host.notify, message, severity=severity, timeout=10)
 
 
 class AskPlotFile(AskPath):

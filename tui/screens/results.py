@@ -168,10 +168,7 @@ class ResultsScreen(RunKeeping):
             self.show_table(names[(at + by) % len(names)])
 
     def action_other_run(self, by: int) -> None:
-        ids = [run.id for run in self.host.runs]
-        run = self.run_shown
-        if run is not None and ids:
-            self.host.choose_run(ids[(ids.index(run.id) + by) % len(ids)])
+        if self.host.choose_other_run(by):
             self._take()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -183,8 +180,8 @@ class ResultsScreen(RunKeeping):
 
     def _can(self, action: str) -> bool:
         """Whether there is a row to show, a subpopulation to open, or some to attack again."""
-        here, about = bool(self.pane.table.model.shown), self.under_cursor is not None
-        return {"row": here, "only_row": here and not about, "open": about, "again": about or bool(self.marked)}[action]
+        has_rows, about = bool(self.pane.table.model.shown), self.under_cursor is not None
+        return {"row": has_rows, "only_row": has_rows and not about, "open": about, "again": about or bool(self.marked)}[action]
 
     def action_plots(self) -> None:
         from tui.screens.plots import open_plots
@@ -217,8 +214,7 @@ class ResultsScreen(RunKeeping):
 
     def action_row(self) -> None:
         """All that the table says of the row under the cursor."""
-        table = self.pane.table
-        if table.cursor_key is not None:
-            from tui.dialogs.row import RowDialog
+        from tui.dialogs.row import row_under_cursor
 
-            self.host.push_screen(RowDialog(table.spec, table.model.rows[table.cursor_key], list(table.model.rows.values())))
+        if dialog := row_under_cursor(self.pane.table):
+            self.host.push_screen(dialog)

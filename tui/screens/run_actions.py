@@ -1,4 +1,4 @@
-"""What can be asked of the run that is shown: pause, resume, stop, why it failed. Requests only; the engine obeys."""
+"""What can be asked of the run that is shown: pause, resume, stop, why it failed. It only writes requests; the engine carries them out."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class RunActions(RunKeeping):
             "title": f"bold {colours.get('primary', '')}",
         }
 
-    def _request(self, what: str, said: str) -> None:
+    def _request(self, what: str, confirmation: str) -> None:
         run, store = self.run_shown, self.host.store
         if run is None or store is None:
             return
         from engine.runs import start as engine_run
 
         call = getattr(engine_run, what)
-        self._ask(what, run.id, lambda: call(store, run.id), said.format(name=run.name))
+        self._ask(what, run.id, lambda: call(store, run.id), confirmation.format(name=run.name))
 
     def action_pause(self) -> None:
         self._request("pause", "asked {name} to pause")

@@ -33,7 +33,7 @@ KEEPING = (
 
 
 class AskNote(AskText):
-    """Nothing said takes the note away."""
+    """An empty text removes the note."""
 
     def complaint(self, value: str) -> str:
         return fault(value) if len(value) <= NOTE else f"{len(value) - NOTE} characters too many"
@@ -63,14 +63,14 @@ class RunKeeping(ModeScreen):
         return run is not None if action in ("rename", "note", "bundle", "everything") else True
 
     @work(thread=True, group="requests", exit_on_error=False)
-    def _ask(self, what: str, run_id: str, call: Callable[[], object], said: str) -> None:
+    def _ask(self, what: str, run_id: str, call: Callable[[], object], confirmation: str) -> None:
         """Carry out a request off the screen's thread and say how it went."""
         try:
             call()
         except Exception as error:  # whatever it is, it must be said here
             self.app.call_from_thread(self.notify, str(error), title=f"{what} {run_id}", severity="error", timeout=10)
         else:
-            self.app.call_from_thread(self.notify, said, timeout=3)
+            self.app.call_from_thread(self.notify, confirmation, timeout=3)
 
     def action_compare(self) -> None:
         compare(self.host, self.runs_chosen)
@@ -101,8 +101,8 @@ class RunKeeping(ModeScreen):
         def noted(text: str | None) -> None:
             if text is not None:
                 words = " ".join(text.split())
-                said = f"noted on {run.name}" if words else f"{run.name} has no note now"
-                self._ask("note", run.id, lambda: store.annotate(run.id, words), said)
+                confirmation = f"noted on {run.name}" if words else f"{run.name} has no note now"
+                self._ask("note", run.id, lambda: store.annotate(run.id, words), confirmation)
 
         self.host.push_screen(AskNote(f"A note on {run.name}; its report carries it", "Note", run.note), noted)
 
@@ -136,8 +136,8 @@ class RunKeeping(ModeScreen):
                 self.notify(f"bundling {run.name}…", timeout=2)
                 self._ask("bundle", run.id, lambda: bundle(store, run.id, path), f"{run.name} is in {path}; `subpop open` takes it in")
 
-        asked = AskPath("The run as one file", "File", str(folder / f"{name}-{run.id}{SUFFIX}"), must_exist=False)
-        self.host.push_screen(asked, written)
+        dialog = AskPath("The run as one file", "File", str(folder / f"{name}-{run.id}{SUFFIX}"), must_exist=False)
+        self.host.push_screen(dialog, written)
 
     def action_open(self) -> None:
         opening.ask(self.host)

@@ -156,8 +156,8 @@ class RunsScreen(RunActions):
 
     @property
     def runs_chosen(self) -> list[RunRow]:
-        found = (self.host.run_row(run_id) for run_id in self.marked)
-        return [run for run in found if run is not None] or [run for run in [self.run_shown] if run is not None]
+        rows = (self.host.run_row(run_id) for run_id in self.marked)
+        return [run for run in rows if run is not None] or [run for run in [self.run_shown] if run is not None]
 
     @on(LiveTable.Highlighted, "#runs LiveTable")
     def _another_run(self) -> None:

@@ -40,7 +40,7 @@ class Subject:
     text: str = ""
     folder: Path | None = None
     stage: str = ""
-    said: str = ""
+    status: str = ""
     pace: Pace = field(default_factory=Pace)  # of the step that loading is at
     since: float = field(default_factory=monotonic)
     deviations: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ class SubpopulationsScreen(Looking):
         """Take up a preview that was asked for, else the run that Runs shows."""
         wanted, self.host.preview_wanted = self.host.preview_wanted, None
         if wanted is not None:
-            self._open(Subject(wanted.name, text=wanted.text, folder=wanted.folder, stage="loading", said="starting the engine"))
+            self._open(Subject(wanted.name, text=wanted.text, folder=wanted.folder, stage="loading", status="starting the engine"))
             self._discover()
         elif not self.subject.text and (run := self.host.run_chosen) and self.subject.run_id != run.id:
             self._open(Subject(run.name, run_id=run.id, text="", deviations=run.deviations))
@@ -128,7 +128,7 @@ class SubpopulationsScreen(Looking):
     def _why_empty(self) -> str:
         subject = self.subject
         if subject.stage == "failed":
-            return subject.said
+            return subject.status
         if subject.run_id or subject.stage == "loading":
             return "they come when the engine has found them"
         return "none yet: press 1 for the plan, and p there to look at a preset's subpopulations before any attack"
@@ -157,10 +157,10 @@ class SubpopulationsScreen(Looking):
             spent = monotonic() - subject.since
             eta_s, share = subject.pace.eta_s, subject.pace.share
             left = f", {fmt.duration(eta_s)} left of this step" if eta_s is not None else ""
-            lines.append(Text(f" {fmt.bar(share, 30)} {int(share * 100):3d} %  {fmt.clean(subject.said)} · {fmt.duration(spent)}{left}"))
+            lines.append(Text(f" {fmt.bar(share, 30)} {int(share * 100):3d} %  {fmt.clean(subject.status)} · {fmt.duration(spent)}{left}"))
         elif subject.stage == "failed":
-            said = fmt.wrapped(f"✗ {fmt.clean(subject.said, 2000)}", self.size.width)
-            lines += [Text(line, style=f"bold {colours.get('error', '')}") for line in said]
+            wrapped = fmt.wrapped(f"✗ {fmt.clean(subject.status, 2000)}", self.size.width)
+            lines += [Text(line, style=f"bold {colours.get('error', '')}") for line in wrapped]
         self.query_one("#subject", Lines).show(lines)
 
     # ---- the process that holds the data ----
@@ -175,12 +175,12 @@ class SubpopulationsScreen(Looking):
     def _answered(self, answer: dict[str, Any]) -> None:
         subject = self.subject
         if "progress" in answer:
-            subject.said = str(answer["progress"][0])
-            subject.pace.at(subject.said, float(answer["progress"][1]))
+            subject.status = str(answer["progress"][0])
+            subject.pace.at(subject.status, float(answer["progress"][1]))
         elif "found" in answer:
             subject.stage, subject.deviations = "ready", tuple(answer["deviations"])
             subject.account = of_json(answer["about"])
-            self.pane.table.load([members.found_cells(one) for one in answer["found"]])
+            self.pane.table.load([members.discovered_cells(one) for one in answer["found"]])
             self.pane.caption()
             self.ask_members()
         elif "ready" in answer:
@@ -191,7 +191,7 @@ class SubpopulationsScreen(Looking):
         elif answer.get("asked"):  # a look that came to nothing; the data are there all the same
             self.notify(str(answer["error"]), severity="error", timeout=8)
         elif "error" in answer and not (answer.get("ended") and subject.stage == "failed"):
-            subject.stage, subject.said = "failed", str(answer["error"])
+            subject.stage, subject.status = "failed", str(answer["error"])
         self._head()
         self.refresh_bindings()
 
@@ -213,20 +213,20 @@ class SubpopulationsScreen(Looking):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if not hasattr(self, "feed"):
             return False
-        here = bool(self.pane.table.model.rows)
+        has_rows = bool(self.pane.table.model.rows)
         if action == "cancel":
             return self.subject.stage == "loading"
         if action == "about":
-            return bool(self.subject.account or (self.subject.run_id and here))
+            return bool(self.subject.account or (self.subject.run_id and has_rows))
         if action == "members":
-            return bool(self.subject.run_id) and here and self.subject.stage in ("", "failed")
+            return bool(self.subject.run_id) and has_rows and self.subject.stage in ("", "failed")
         if action in ("split", "rate", "size", "wide"):
             return self.can_look(action, parameters, ready=self.subject.stage == "ready")
-        return here if action == "attack" else True
+        return has_rows if action == "attack" else True
 
     def action_members(self) -> None:
         subject = self.subject
-        subject.stage, subject.said, subject.pace, subject.since = "loading", "loading the data", Pace(), monotonic()
+        subject.stage, subject.status, subject.pace, subject.since = "loading", "loading the data", Pace(), monotonic()
         if subject.run_id:
             self.load_run(subject.run_id)
 
@@ -257,7 +257,7 @@ class SubpopulationsScreen(Looking):
         if self.run_loaded:
             self.leave_run()
             self.host.run_data.close()
-        self.subject.stage, self.subject.said = "failed", "cancelled; p in the plan starts it again"
+        self.subject.stage, self.subject.status = "failed", "cancelled; p in the plan starts it again"
         self._head()
         self.refresh_bindings()
 

@@ -1,4 +1,4 @@
-"""What the form says beside its fields: the whole help of the one in hand, and what the engine says of all."""
+"""What the form says beside its fields: the whole help of the focused one, and the engine's verdict on the scenario."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from tui.presenters.edited import Edited, Judgement
 from tui.presenters.fields import Field
-from tui.services.places import Here, Places
+from tui.services.places import Places, Presence
 from tui.widgets.detail import Fact
 
 
 @dataclass(frozen=True)
 class Looked:
-    """What was asked of the disk and the store of a scenario, and takes a while. launch: (label, words) of what a run of it comes to."""
+    """What the disk and the store say of a scenario, which takes a while to ask. launch: (label, words) of what a run of it comes to."""
 
     places: Places | None = None
     launch: tuple[tuple[str, str], ...] = ()
@@ -58,7 +58,7 @@ class Verdict:
             yield _place("Data", places.data)
             if places.weights is not None:
                 yield _place("Weights", places.weights)
-                if not places.weights.here:
+                if not places.weights.present:
                     yield Fact("", "Weights random starts from nothing, and says so beside every number", "quiet")
         yield from (Fact(label, words) for label, words in self.looked.launch)
         if self.data:
@@ -68,8 +68,8 @@ class Verdict:
         yield from (Fact("", line, "code") for line in edited.text().strip().splitlines())
 
 
-def _place(label: str, here: Here) -> Fact:
-    return Fact(label, ("✓ " if here.here else "✗ ") + here.detail, "good" if here.here else "warn")
+def _place(label: str, presence: Presence) -> Fact:
+    return Fact(label, ("✓ " if presence.present else "✗ ") + presence.detail, "good" if presence.present else "warn")
 
 
 def help_of(field: Field, chosen: str, wrong: str) -> Iterator[Fact]:
@@ -98,5 +98,5 @@ def help_of(field: Field, chosen: str, wrong: str) -> Iterator[Fact]:
 def help_line(field: Field, chosen: str, wrong: str) -> str:
     """The same in words, for where there is no room beside the fields."""
     facts = list(help_of(field, chosen, wrong))
-    said = [f"{fact.label}: {fact.value}" if fact.label else fact.value for fact in facts if fact.tone != "quiet"]
-    return f"{field.label} ({field.key}): {' '.join(said)}"
+    phrases = [f"{fact.label}: {fact.value}" if fact.label else fact.value for fact in facts if fact.tone != "quiet"]
+    return f"{field.label} ({field.key}): {' '.join(phrases)}"

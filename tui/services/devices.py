@@ -61,8 +61,8 @@ def machine_memory() -> tuple[int | None, int | None]:
     """Used and total bytes of this machine."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines[:5]}
-        return found["MemTotal"] - found["MemAvailable"], found["MemTotal"]
+        bytes_of = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines[:5]}
+        return bytes_of["MemTotal"] - bytes_of["MemAvailable"], bytes_of["MemTotal"]
     except (OSError, ValueError, KeyError, IndexError):
         return None, None
 

@@ -16,10 +16,10 @@ MOST_LOOKED_AT = 20_000  # entries of a folder, for the nearest name
 
 
 @dataclass(frozen=True)
-class Here:
+class Presence:
     """Whether something is on this machine; detail: where, or what to do."""
 
-    here: bool
+    present: bool
     detail: str
 
 
@@ -27,8 +27,8 @@ class Here:
 class Places:
     """Of a scenario: its data, and the weights that a network of it starts from (None where it starts from none)."""
 
-    data: Here
-    weights: Here | None
+    data: Presence
+    weights: Presence | None
 
 
 def places_of(scenario: Scenario, data_dir: Path, folder: Path | None) -> Places:
@@ -39,14 +39,14 @@ def places_of(scenario: Scenario, data_dir: Path, folder: Path | None) -> Places
 
     try:
         state = datasets.state(scenario.dataset, data_dir)
-        data = Here(state.here, state.detail)
+        data = Presence(state.present, state.detail)
     except SubpopError as error:
-        data = Here(False, str(error))
+        data = Presence(False, str(error))
     model = scenario.model
     if not isinstance(model, PretrainedKeys) or model.weights == weights_place.RANDOM:
         return Places(data, None)
     held = weights_place.state(model.model_dump(), folder=folder)
-    return Places(data, Here(held.here, held.detail))
+    return Places(data, Presence(held.present, held.detail))
 
 
 def trouble(path: str, folder: Path | None) -> str:

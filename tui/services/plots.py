@@ -47,7 +47,7 @@ class PlotFeed:
 
         return plots_of(self._tables, names)
 
-    def there(self) -> tuple[str, ...]:
+    def plots_offered(self) -> tuple[str, ...]:
         """The plots that have data, in their order. Looked for until all have: what is there stays."""
         from engine.plots import PLOTS
 

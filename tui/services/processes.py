@@ -40,7 +40,7 @@ class EngineProcess:
             await self.process.stdin.drain()
 
     async def listen(self) -> None:
-        """Hand over answers until the process ends; an end in the middle of things is told as an error."""
+        """Hand over answers until the process ends; a process that ends by itself is answered as an error."""
         process = self.process
         if process is None or process.stdout is None or process.stderr is None:
             return
@@ -49,15 +49,20 @@ class EngineProcess:
             while line := await process.stdout.readline():
                 with suppress(ValueError):
                     self.answered(json.loads(line))
-            said = (await tail).decode(errors="replace").strip().splitlines()
+            error_lines = (await tail).decode(errors="replace").strip().splitlines()
             if process is self.process:
-                self.answered({"error": f"the engine's {self.CALLED} ended: {said[-1] if said else 'no reason was given'}", "ended": True})
+                self.answered(
+                    {
+                        "error": f"the engine's {self.CALLED} ended: {error_lines[-1] if error_lines else 'no reason was given'}",
+                        "ended": True,
+                    }
+                )
         finally:
             tail.cancel()
 
     async def _start(self) -> None:
-        here = str(Path(__file__).resolve().parent.parent.parent)
-        path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+        package_root = str(Path(__file__).resolve().parent.parent.parent)
+        path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
         self.process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",

@@ -1,4 +1,4 @@
-"""Tables that older statistics made, made anew beside the app: `python -m engine.runs.rebuild`, which loads what the app never does."""
+"""Makes tables of older statistics anew in a process of its own, `python -m engine.runs.rebuild`: it loads what the app never does."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Rebuilding:
-    """Asks for each run once. `failed` is told why, from another thread."""
+    """Rebuilds each run's tables once. `failed` is called with the reason, from another thread."""
 
     def __init__(self, failed: Callable[[str], None]) -> None:
         self.failed = failed
-        self.asked: set[str] = set()
+        self.tried: set[str] = set()
 
     def want(self, store: Path, runs: Iterable[RunRow]) -> tuple[RunRow, ...]:
         """Make these runs' tables anew where they are old; those that were not asked for before."""
-        old = tuple(run for run in runs if is_old(run) and run.id not in self.asked)
-        self.asked |= {run.id for run in old}
+        old = tuple(run for run in runs if is_old(run) and run.id not in self.tried)
+        self.tried |= {run.id for run in old}
         if old:
             command = (sys.executable, "-P", "-m", "engine.runs.rebuild", *(run.id for run in old), "--store", str(store))
             threading.Thread(target=self._carry_out, args=(command,), name="tables made anew", daemon=True).start()

@@ -16,8 +16,8 @@ SETTINGS, KEYS = "app.json", "keys.toml"
 
 def config_dir() -> Path:
     """$SUBPOP_CONFIG, else the user config directory."""
-    if given := os.environ.get("SUBPOP_CONFIG"):
-        return Path(given).expanduser()
+    if configured := os.environ.get("SUBPOP_CONFIG"):
+        return Path(configured).expanduser()
     from platformdirs import user_config_path
 
     return user_config_path("subpop", appauthor=False)
@@ -31,9 +31,9 @@ class Settings:
         self.path = folder / SETTINGS
         self.values: dict[str, Any] = {}
         with suppress(OSError, ValueError):
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-            if isinstance(found, dict):
-                self.values = found
+            stored = json.loads(self.path.read_text(encoding="utf-8"))
+            if isinstance(stored, dict):
+                self.values = stored
         self._saved = json.dumps(self.values, sort_keys=True)
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -68,13 +68,13 @@ class Settings:
         """The `[keys]` of keys.toml (binding id -> keys, as `"run.pause" = "p,ctrl+p"`), and what is wrong with the file."""
         path = self.folder / KEYS
         try:
-            found = tomllib.loads(path.read_text(encoding="utf-8")).get("keys", {})
+            bindings = tomllib.loads(path.read_text(encoding="utf-8")).get("keys", {})
         except FileNotFoundError:
             return {}, ""
         except (OSError, ValueError) as error:
             return {}, f"{path}: {error}; the keys are as they come"
-        if not isinstance(found, dict):
+        if not isinstance(bindings, dict):
             return {}, f"{path}: `keys` should be a table; the keys are as they come"
-        good = {str(name): keys for name, keys in found.items() if isinstance(keys, str) and keys}
-        bad = [str(name) for name in found if name not in good]
+        good = {str(name): keys for name, keys in bindings.items() if isinstance(keys, str) and keys}
+        bad = [str(name) for name in bindings if name not in good]
         return good, f'{path}: {", ".join(bad)} should be text such as "ctrl+s"' if bad else ""

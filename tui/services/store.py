@@ -57,7 +57,7 @@ def update_log(view: LogView, store: Store, run_id: str | None) -> None:
 def table_names(store: Store, run_id: str) -> list[str]:
     """The tables that a run has, in the order of the specs."""
     try:
-        here = store.tables(run_id)
+        stored = store.tables(run_id)
     except SubpopError:
         return []
-    return [name for name in SPECS if name in here] + [name for name in here if name not in SPECS]
+    return [name for name in SPECS if name in stored] + [name for name in stored if name not in SPECS]

@@ -117,21 +117,21 @@ class TopBar(Bar):
 
     def pieces(self, width: int) -> tuple[Sequence[Sequence[Piece]], Sequence[Piece]]:
         app = self.app
-        here = app.current_mode
+        current_mode = app.current_mode
         titles = getattr(app, "MODE_TITLES", {})
         word, style = app.at_work() if hasattr(app, "at_work") else ("", "")
         brief = {mode: BRIEF.get(title, title) for mode, title in titles.items()}
-        alone = {mode: brief[mode][:7] if mode == here else "" for mode in titles}
+        alone = {mode: brief[mode][:7] if mode == current_mode else "" for mode in titles}
         typing = isinstance(self.screen.focused, Input)
         sign, count = word[:1], word.rpartition(" ")[2]
         short = f"{sign} {count}" if "/" in count else word  # of one run how far it is
-        for names, said in ((titles, word), (brief, word), (brief, short), (alone, short), (alone, sign)):  # the first that fits
+        for names, work in ((titles, word), (brief, word), (brief, short), (alone, short), (alone, sign)):  # the first that fits
             left = [[Piece(" subpop ", "name")]]
             for number, (mode, name) in enumerate(names.items(), 1):
                 key = f"F{number}" if typing and number > 1 else "" if typing else f"{number}"  # F1 is help
                 words = f" {key} {name} " if name and key else f" {name or key or number} "
-                left.append([Piece(words, "here" if mode == here else "", f"app.switch_mode('{mode}')")])
-            right = [Piece(f"{said} ", style, "app.switch_mode('runs')")] if said else []
+                left.append([Piece(words, "here" if mode == current_mode else "", f"app.switch_mode('{mode}')")])
+            right = [Piece(f"{work} ", style, "app.switch_mode('runs')")] if work else []
             if sum(cell_len(piece.text) for group in (*left, right) for piece in group) <= width:
                 break
         return left, right
@@ -160,12 +160,12 @@ class KeyBar(Bar):
                 known = best.get(binding.action)
                 if known is None or (known[1].key.startswith(("ctrl", "tab")) and not binding.key.startswith("ctrl")):
                     best[binding.action] = (active.node, binding)
-        own = [pair for pair in best.values() if pair[1].id not in self.ALWAYS]
-        own.sort(key=lambda pair: (pair[1].id in self.LAST, pair[1].action.startswith("app.")))
-        needed = [self._pair(node, binding) for node, binding in own if binding.id not in self.LAST]
+        specific = [pair for pair in best.values() if pair[1].id not in self.ALWAYS]
+        specific.sort(key=lambda pair: (pair[1].id in self.LAST, pair[1].action.startswith("app.")))
+        needed = [self._pair(node, binding) for node, binding in specific if binding.id not in self.LAST]
         if typing and not self.screen.is_modal:
             needed.append([Piece("F2–F5", "key"), Piece(" modes  ")])
-        left = [[Piece(" ")], *needed, *(self._pair(node, binding) for node, binding in own if binding.id in self.LAST)]
+        left = [[Piece(" ")], *needed, *(self._pair(node, binding) for node, binding in specific if binding.id in self.LAST)]
         always = {binding.id: (node, binding) for node, binding in best.values()}
         wide = 1 + sum(cell_len(piece.text) for group in needed for piece in group)
         kept: list[Piece] = []

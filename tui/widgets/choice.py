@@ -36,8 +36,8 @@ class Choice(Widget, can_focus=True):
         def control(self) -> Choice:
             return self.choice
 
-    def __init__(self, options: Sequence[str], value: str, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, options: Sequence[str], value: str, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
         self.options = tuple(options)
         self.set_reactive(Choice.value, value)
         self._hits: list[tuple[int, int, str]] = []

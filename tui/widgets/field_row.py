@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
+from textual.widget import Widget
 
 from tui.presenters.fields import Field
 from tui.widgets.choice import Choice
@@ -36,26 +37,38 @@ class FieldRow(Horizontal):
 
         row: FieldRow
 
-    def __init__(self, field: Field, value: str) -> None:
+    def __init__(self, field: Field, value: str, *, shown: bool = True) -> None:
+        """shown: whether the field matters yet. Most fields of a form never do, so the widgets of a row are made when it first appears."""
         super().__init__()
         self.field, self.value = field, value
         self.wrong = ""
         self._complete: Complete | None = None
+        self.display = shown
 
     def compose(self) -> ComposeResult:
-        yield Label(self.field.label, classes="label")
+        if self.display:
+            yield from self._widgets()
+
+    def _widgets(self) -> list[Widget]:
         if self.field.takes == "choice":
-            choice = Choice(self.field.options, self.value or self.field.default_text or "?")
-            choice.add_class("field")
-            yield choice
+            field: Widget = Choice(self.field.options, self.value or self.field.default_text or "?", classes="field")
         else:
-            line = Line(self.value, self.field.default_text)
-            line.add_class("field")
-            yield line
-        yield Static(self.field.help, classes="note")
+            field = Line(self.value, self.field.default_text, classes="field")
+        return [Label(self.field.label, classes="label"), field, Static(self._note, classes="note")]
+
+    @property
+    def _note(self) -> str:
+        return f"✗ {self.wrong}" if self.wrong else self.field.help
 
     def on_mount(self) -> None:
         self._completes()
+
+    def appear(self, shown: bool) -> None:
+        """Show or hide the row."""
+        if shown and not self.children:
+            self.mount_all(self._widgets())
+            self._completes()
+        self.display = shown
 
     def completes(self, complete: Complete | None) -> None:
         """What else its text may become, beside what the field itself suggests."""
@@ -76,20 +89,25 @@ class FieldRow(Horizontal):
         if field == self.field:
             return
         self.field = field
-        self.query_one(".label", Label).update(field.label)
+        for label in self.query(Label):
+            label.update(field.label)
         for choice in self.query(Choice):
             choice.options = field.options
             choice.refresh()
         for line in self.query(Line):
             line.placeholder = field.default_text
         self._completes()
-        if not self.wrong:
-            self.query_one(".note", Static).update(field.help)
+        self._say_note()
+
+    def _say_note(self) -> None:
+        for note in self.query(".note").results(Static):
+            note.update(self._note)
 
     def focus_field(self) -> None:
         self.query(".field").first().focus()
 
     def set_value(self, value: str) -> None:
+        self.value = value
         for choice in self.query(Choice):
             choice.value = value or self.field.default_text or "?"
         for line in self.query(Line):
@@ -100,7 +118,7 @@ class FieldRow(Horizontal):
         if what != self.wrong:
             self.wrong = what
             self.set_class(bool(what), "-wrong")
-            self.query_one(".note", Static).update(f"✗ {what}" if what else self.field.help)
+            self._say_note()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         return self.field.takes == "choice" or self.field.names == "columns" if action == "list" else True

@@ -46,8 +46,8 @@ class Line(Input):
         Binding("tab", "take", "Complete", show=False, id="line.complete"),
     ]
 
-    def __init__(self, value: str, placeholder: str) -> None:
-        super().__init__(value, placeholder=placeholder, max_length=LIMIT, compact=True, select_on_focus=False)
+    def __init__(self, value: str, placeholder: str, *, classes: str | None = None) -> None:
+        super().__init__(value, placeholder=placeholder, max_length=LIMIT, compact=True, select_on_focus=False, classes=classes)
         self._typed = False
 
     def completes(self, complete: Complete | None, *, listed: bool = False) -> None:

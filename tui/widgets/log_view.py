@@ -109,10 +109,14 @@ class LogView(ScrollView, can_focus=True):
         if index >= len(self._lines):
             return Strip.blank(width, style)
         row, words, first = self._lines[index]
-        said = style
+        line_style = style
         if row.level in ("warning", "error"):
-            said = style + self._styles[row.level]
+            line_style = style + self._styles[row.level]
         at = time.strftime(self.clock, time.localtime(row.at)) if first else ""
         sign = SIGNS.get(row.level, " ") if first else " "
-        segments = [Segment(at.ljust(INDENT - 3), style + self._styles["time"]), Segment(f" {sign} ", said), Segment(words, said)]
+        segments = [
+            Segment(at.ljust(INDENT - 3), style + self._styles["time"]),
+            Segment(f" {sign} ", line_style),
+            Segment(words, line_style),
+        ]
         return Strip(segments).adjust_cell_length(width, style)

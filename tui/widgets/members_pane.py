@@ -35,16 +35,16 @@ class MembersPane(TablePane):
         self.answer = None
         super().setup(title, spec, view)
 
-    def show(self, told: dict[str, Any]) -> None:
-        """Show what was answered."""
-        names, rows = members.with_texts(told)
-        key = "point" if told["split"] == "poison" else "row"
+    def show(self, answer: dict[str, Any]) -> None:
+        """Show an answer of the process that holds the data."""
+        names, rows = members.with_texts(answer)
+        key = "point" if answer["split"] == "poison" else "row"
         spec = TableSpec("members", tuple(members.columns_of(names, rows)), (key,))
         self.say_empty("none in this split")
-        title = members.title(told, len(rows))
+        title = members.title(answer, len(rows))
         if self.table.spec != spec:
             self.setup(title, spec)
-        self.title, self.answer = title, told
+        self.title, self.answer = title, answer
         at = names.index(key)
         self.places = {(row[at],): place for place, row in enumerate(rows)}
         self.table.load([tuple(row) for row in rows])

@@ -27,7 +27,7 @@ class TabLine(Lines):
         self._hits: list[tuple[int, int, str]] = []
 
     def show(  # type: ignore[override]
-        self, title: str, warning: str, names: tuple[str, ...], here: str, about: Sequence[str] = ()
+        self, title: str, warning: str, names: tuple[str, ...], current: str, about: Sequence[str] = ()
     ) -> None:
         """about: lines under the title, as wide as there is room."""
         colours = self.app.theme_variables
@@ -39,7 +39,7 @@ class TabLine(Lines):
             tabs, self._hits = Text(), []
             for name in names:
                 start = len(tabs)
-                tabs.append(f"[{name}]" if name == here else f" {name} ", "bold reverse" if name == here else "")
+                tabs.append(f"[{name}]" if name == current else f" {name} ", "bold reverse" if name == current else "")
                 self._hits.append((start, len(tabs), name))
             lines.append(tabs)
         super().show(lines)

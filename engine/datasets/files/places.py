@@ -14,12 +14,12 @@ Progress = Callable[[str, float], None]  # what is being done, and how much of i
 class DataState:
     """Whether a dataset's files are on this machine.
 
-    here    everything that `load` needs is in place, as far as names and sizes tell (checksums are checked by `load`)
+    present everything that `load` needs is in place, as far as names and sizes tell (checksums are checked by `load`)
     detail  one line for a person: where it is, or what is missing
     files   the files that were found or are wanted
     """
 
-    here: bool
+    present: bool
     detail: str
     files: tuple[Path, ...] = ()
 

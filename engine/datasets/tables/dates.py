@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 DATE = r"^([0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4})([T ].*)?$"
 YEAR_FIRST = r"^[0-9]{4}-(0[1-9]|1[0-2])-[0-3][0-9]($|[T ])"
-PARTS = r"^(?P<first>[0-9]{1,2})(?P<sign>[-/.])(?P<second>[0-9]{1,2})[-/.](?P<year>[0-9]{4}|[0-9]{2})(?P<rest>[T ].*)?$"
+PIECES = r"^(?P<first>[0-9]{1,2})(?P<sign>[-/.])(?P<second>[0-9]{1,2})[-/.](?P<year>[0-9]{4}|[0-9]{2})(?P<rest>[T ].*)?$"
 LATEST_SHORT_YEAR = 68  # "68" is 2068, "69" is 1969, as in POSIX
 
 
@@ -23,7 +23,7 @@ def days(name: str, cells: Distinct) -> tuple[np.ndarray, list[str]]:
     from pyarrow import compute
 
     text = _two_digits(compute.replace_substring_regex(cells.values, r"^([0-9]{4})[/.]([0-9]{1,2})[/.]([0-9]{1,2})", r"\1-\2-\3"))
-    parts = compute.extract_regex(text, PARTS)
+    parts = compute.extract_regex(text, PIECES)
     year_last = compute.is_valid(parts)
     notes = [f"{name!r}: dates read as days since 1970"]
     if compute.any(year_last).as_py():

@@ -1,4 +1,4 @@
-"""Columns into what a model eats: levels, medians and scales are learnt from train rows alone."""
+"""Columns into the features of a model: levels, medians and scales are learnt from train rows alone."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from engine.datasets.tables.alike import alike_notes, level_counts
 from engine.datasets.tables.columns import Words
 from engine.datasets.tables.file import RawTable
+from engine.datasets.tables.layout import is_number
 from engine.datasets.tables.reading import MISSING_WORDS, read_label
 from engine.datasets.wording import counted, listed, shortened
 from engine.errors import BadData, nearest
@@ -104,11 +105,3 @@ def _several_in_one(counts: dict[str, int]) -> list[str]:
     rows = sum(counts[name] for name in joined)
     examples = ", ".join(repr(shortened(name)) for name in joined[:3])
     return [f"{counted(rows, 'row')} of several classes at once ({examples}): each combination is a class of its own; keep one class a row"]
-
-
-def is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -69,14 +69,14 @@ def layout_of(path: Path, head: str) -> Layout:
 
 def refuse_header_of_data(path: Path, header: Sequence[str], columns: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """BadData where the first line looks like the others; a note where one of its cells does. columns: the first values below each."""
-    numeric = [float(cell) for cell in header if _is_number(cell)]
+    numeric = [float(cell) for cell in header if is_number(cell)]
     ordered = len(numeric) > 1 and numeric == sorted(set(numeric)) and all(value % 1 == 0 for value in numeric)
     like, unlike = [], 0
     for cell, values in zip((cell.strip() for cell in header), columns, strict=True):
         present = [value.strip() for value in values if value.strip()]
         count = Counter(present)
-        if _is_number(cell):
-            if sum(map(_is_number, present)) >= 0.9 * len(present) and not ordered:  # "2019", "2020", "2021" are names
+        if is_number(cell):
+            if sum(map(is_number, present)) >= 0.9 * len(present) and not ordered:  # "2019", "2020", "2021" are names
                 like.append(cell)
             else:
                 unlike += 1
@@ -127,7 +127,7 @@ def _is_header(comment: str, below: str, separator: str) -> bool:
     values = next(iter(_records(below, separator)), [])
     if len(names) != len(values) or len(names) < 2:
         return False
-    return not any(_is_number(name) for name in names) and any(_is_number(value) for value in values)
+    return not any(is_number(name) for name in names) and any(is_number(value) for value in values)
 
 
 def _refuse_blanks(path: Path, rest: str) -> None:
@@ -139,7 +139,7 @@ def _refuse_blanks(path: Path, rest: str) -> None:
         )
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:

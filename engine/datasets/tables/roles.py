@@ -11,7 +11,7 @@ from engine.datasets.files.places import DataState
 from engine.datasets.splits import SPLITS, aux_of_train, held_out, split_by_fraction, split_named
 from engine.datasets.tables.columns import MISSING, Numbers, Words
 from engine.datasets.tables.file import RawTable
-from engine.datasets.tables.labels import is_number
+from engine.datasets.tables.layout import is_number
 from engine.datasets.tables.reading import read_column
 from engine.datasets.wording import counted, listed
 from engine.errors import BadData, RequestError, nearest

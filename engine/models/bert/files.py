@@ -5,7 +5,6 @@ Nothing is unpickled: weights in PyTorch's own format are not opened. transforme
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,11 +17,9 @@ from torch import Tensor
 
 from engine.errors import BadData, MissingData, RequestError, UnknownName
 from engine.models import weights
+from engine.models.bert.folder import CONFIG, INDEX, WHOLE, settings_of, weight_files
 from engine.models.bert.last_layer import GELU, LastLayer
-
-CONFIG, WHOLE, PARTS = "config.json", "model.safetensors", "model.safetensors.index.json"
-OLD = ("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack")
-RANDOM, HUB = "random", "hub"
+from engine.scenario.weights import HUB, RANDOM
 
 
 @dataclass(frozen=True)
@@ -110,9 +107,7 @@ def folder_of(kind: str, name: str | None) -> Path:
 
 def of_folder(folder: Path) -> BertSource:
     """A folder with config.json and model.safetensors, or its parts. MissingData where there is none; BadData for what is no BERT."""
-    if not folder.is_dir():
-        raise MissingData("there is no such folder", where=str(folder), next=f"check model.weights: a folder with {CONFIG} and {WHOLE}")
-    shape, files = _shape(folder / CONFIG), weight_files(folder)
+    shape, files = _shape(folder), weight_files(folder)
     stamps = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
     tensors = _tensors(stamps)
     _check(tensors, shape, str(files[0]))
@@ -124,11 +119,11 @@ def from_hub(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
 
-        wanted = [CONFIG, "*.safetensors", PARTS, "tokenizer*", "vocab.txt", "special_tokens_map.json", "added_tokens.json"]
+        wanted = [CONFIG, "*.safetensors", INDEX, "tokenizer*", "vocab.txt", "special_tokens_map.json", "added_tokens.json"]
         wanted += ["vocab.json", "merges.txt", "*.model"]  # other tokenizers' than BERT's
         try:
             folder = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
-            if (folder / CONFIG).exists() and ((folder / WHOLE).exists() or (folder / PARTS).exists()):
+            if (folder / CONFIG).exists() and ((folder / WHOLE).exists() or (folder / INDEX).exists()):
                 return folder
         except Exception:  # not in the cache: told in many ways
             pass
@@ -145,24 +140,8 @@ def from_hub(name: str) -> Path:
 # ---- reading --------------------------------------------------------------------------------------------------------
 
 
-def settings_of(path: Path) -> dict[str, Any]:
-    """A model's config.json. MissingData where there is none, BadData where it is no JSON object."""
-    where = str(path)
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingData(
-            f"there is no {CONFIG}", where=str(path.parent), next="give a folder that transformers' save_pretrained wrote"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise BadData(f"cannot be read ({error})", where=where, next="get the file anew") from error
-    if not isinstance(settings, dict):
-        raise BadData("holds no object", where=where, next="get the file anew")
-    return settings
-
-
-def _shape(path: Path) -> BertShape:
-    where, settings = str(path), settings_of(path)
+def _shape(folder: Path) -> BertShape:
+    where, settings = str(folder / CONFIG), settings_of(folder)
     if settings.get("model_type", "bert") != "bert":
         raise BadData(f"is of {settings['model_type']!r}, not of a BERT", where=where, next="use a model whose model_type is bert")
     if (
@@ -210,26 +189,6 @@ def _number(settings: Mapping[str, Any], key: str, default: float, where: str) -
     if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number < 1:
         raise BadData(f"has {key} = {number!r}, and a number from 0 to under 1 is wanted", where=where, next="get the file anew")
     return float(number)
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors of a folder. BadData where there are none, whatever else lies there."""
-    if (folder / WHOLE).is_file():
-        return [folder / WHOLE]
-    if (folder / PARTS).is_file():
-        try:
-            names = sorted(set(json.loads((folder / PARTS).read_text(encoding="utf-8"))["weight_map"].values()))
-            if not names or any(Path(name).name != name for name in names):
-                raise ValueError("it names no files of its folder")
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise BadData(f"cannot be read ({error})", where=str(folder / PARTS), next="get the file anew") from error
-        return [folder / name for name in names]
-    old = [name for name in OLD if (folder / name).exists()]
-    raise BadData(
-        f"holds no {WHOLE}" + (f", only {old[0]}, whose kind can run code when it is opened" if old else ""),
-        where=str(folder),
-        next="load the model with transformers and save_pretrained it there, which writes safetensors",
-    )
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,7 @@
 """Where a text encoder of any architecture comes from: a folder's config.json and its safetensors, or sizes of BERT's by name.
 
-BERTs go their own fast way (`bert_files.py`). Of every other encoder the configuration is read here, its weights by name, as they are;
-what they mean is transformers' matter (`auto_skeleton.py`), which is not imported here. No code that comes with a model is ever run.
+BERTs go their own fast way (`bert/files.py`). Of every other encoder the configuration is read here, its weights by name, as they are;
+what they mean is transformers' matter (`skeleton.py`), which is not imported here. No code that comes with a model is ever run.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from engine.errors import BadData, MissingData
+from engine.errors import BadData
 from engine.models import weights
 from engine.models.bert import files as bert_files
-from engine.models.bert.files import CONFIG, RANDOM, WHOLE, BertSource
+from engine.models.bert.files import BertSource
+from engine.models.bert.folder import CONFIG, settings_of, weight_files
 from engine.models.bert.last_layer import GELU
+from engine.scenario.weights import RANDOM
 
 # How architectures call their rates of dropout: of attention weights; of what layers add; of the classifier and what is pooled for it.
 ATTENTION_RATES = ("attention_probs_dropout_prob", "attention_dropout")
@@ -64,10 +65,7 @@ def of_folder(folder: Path) -> BertSource | EncoderSource:
     MissingData where there is none. BadData for what is no model's configuration, for one that brings code of its own, and for weights of
     another form than safetensors.
     """
-    if not folder.is_dir():
-        raise MissingData("there is no such folder", where=str(folder), next=f"check model.weights: a folder with {CONFIG} and {WHOLE}")
-    path = folder / CONFIG
-    settings = bert_files.settings_of(path)
+    path, settings = folder / CONFIG, settings_of(folder)
     if isinstance(code := settings.get("auto_map"), Mapping) and code:
         what = "is of a model that brings code of its own (auto_map), which is never run"
         raise BadData(what, where=str(path), next=HUB_NEXT)
@@ -76,7 +74,7 @@ def of_folder(folder: Path) -> BertSource | EncoderSource:
         raise BadData(f"has model_type = {kind!r}, which is no name", where=str(path), next="get the file anew")
     if kind == "bert" and settings.get("hidden_act", "gelu") in GELU:
         return bert_files.of_folder(folder)
-    files = bert_files.weight_files(folder)
+    files = weight_files(folder)
     stamps = tuple((file, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
     return EncoderSource(kind, json.dumps(settings), _tensors(stamps), str(folder), folder, {file.name: file for file in files})
 
@@ -126,9 +124,3 @@ def _today(name: str) -> str:
     for old, new in (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")):
         name = name.replace(old, new)
     return name
-
-
-def said(source: EncoderSource) -> dict[str, Any]:
-    """The settings of a source's config.json."""
-    settings: dict[str, Any] = json.loads(source.settings)
-    return settings

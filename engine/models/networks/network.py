@@ -67,8 +67,9 @@ class Network(SoftmaxModel):
         dims = [p.dim() for p in whole.parameters()]
         self._kernels = tuple(at for at in penalised if dims[at] > 1)
         self.names = (*self.parameter_names, *(name for name, buffer in whole.named_buffers() if buffer.is_floating_point()))
-        self._body, self._whole, self._training = _part(body, self), _part(whole, self), _part(copy.deepcopy(whole).train(), self)
-        self._pools = {name: _part(module, self) for name, module in _pools_of(body).items()}
+        self._body, self._whole = _submodule(body, self), _submodule(whole, self)
+        self._training = _submodule(copy.deepcopy(whole).train(), self)
+        self._pools = {name: _submodule(module, self) for name, module in _pools_of(body).items()}
         self.layers = ("hidden", *self._pools)
         tables = self._drawn(0) if self._whole.fixed else {}  # whole numbers, the same for every victim, as a windowed transformer has
         self._fixed = {torch.device("cpu"): {name: table for name, table in tables.items() if not table.is_floating_point()}}
@@ -127,13 +128,13 @@ class Network(SoftmaxModel):
         """The last dense layer: kernel [width, classes] and bias [classes]."""
         return params[self.trainable - 2].t(), params[self.trainable - 1]
 
-    def _run(self, part: _Part, params: Sequence[Tensor], pixels_BCHW: Tensor) -> Tensor:
+    def _run(self, submodule: _Submodule, params: Sequence[Tensor], pixels_BCHW: Tensor) -> Tensor:
         mean, std = _channels(self.blueprint.scaling, pixels_BCHW.device, pixels_BCHW.dtype)
-        tensors = {name: params[at] for name, at in part.places}
-        if part.fixed:
+        tensors = {name: params[at] for name, at in submodule.places}
+        if submodule.fixed:
             fixed = self._fixed_on(pixels_BCHW.device)
-            tensors |= {name: fixed[full] for name, full in part.fixed}
-        output: Tensor = functional_call(part.module, tensors, ((pixels_BCHW - mean) / std,))
+            tensors |= {name: fixed[full] for name, full in submodule.fixed}
+        output: Tensor = functional_call(submodule.module, tensors, ((pixels_BCHW - mean) / std,))
         return output
 
     def _fixed_on(self, device: torch.device) -> Mapping[str, Tensor]:
@@ -188,7 +189,7 @@ class Network(SoftmaxModel):
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Submodule:
     """A module of the skeleton, and where its tensors are: (its own name for one, index in a victim's list) or (.., name in the whole)."""
 
     module: nn.Module
@@ -196,11 +197,11 @@ class _Part:
     fixed: tuple[tuple[str, str], ...]
 
 
-def _part(module: nn.Module, network: Network) -> _Part:
+def _submodule(module: nn.Module, network: Network) -> _Submodule:
     where = {name: at for at, name in enumerate(network.names)}
     prefix = "" if hasattr(module, HEAD) and hasattr(module, BODY) else f"{BODY}."
     names = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
-    return _Part(
+    return _Submodule(
         module,
         tuple((name, where[prefix + name]) for name in names if prefix + name in where),
         tuple((name, prefix + name) for name in names if prefix + name not in where),

@@ -39,12 +39,12 @@ def describe_texts(dataset: Dataset, of_aux: np.ndarray, clusters: int) -> tuple
     mixes = [_mix(classes, np.flatnonzero(of_aux == cluster)) for cluster in range(clusters)]
     words = words_of(dataset, of_aux, clusters)
 
-    def said(cluster: int, count: int) -> str:
+    def description(cluster: int, count: int) -> str:
         return f"{mixes[cluster]}: {', '.join(words[cluster][:count])}" if words[cluster] else f"{mixes[cluster]}, much like the whole"
 
-    descriptions = [said(cluster, SAID) for cluster in range(clusters)]
+    descriptions = [description(cluster, SAID) for cluster in range(clusters)]
     for count in range(SAID + 1, MOST + 1):
-        descriptions = [said(cluster, count) if descriptions.count(text) > 1 else text for cluster, text in enumerate(descriptions)]
+        descriptions = [description(cluster, count) if descriptions.count(text) > 1 else text for cluster, text in enumerate(descriptions)]
     return numbered(descriptions)
 
 

@@ -1,6 +1,7 @@
 """Last layers of a text encoder trained on the hidden states below them, many victims of one trial together.
 
-The schedule of `reference/`, whose `encoder.py` is the slow, obvious form. Rows of `Training` are numbers of rows of the states.
+The schedule of `reference/`; the slow, obvious form stands with the tests, which compare the two. Rows of `Training` are numbers of
+rows of the states.
 """
 
 from __future__ import annotations

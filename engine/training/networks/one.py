@@ -65,7 +65,7 @@ def _laid_out(p: Tensor) -> Tensor:
 
 
 def _joined(shared: NetworkTrial, rows: NetworkStep) -> tuple[Tensor, Tensor]:
-    """Clean and poison rows of the victim's step as one batch. Its own places are never padding: it is alone."""
+    """Clean and poison rows of the victim's step as one batch. None of its places is padding, since no other victim shares the step."""
     if rows.x_VPHWC is None or rows.y_VP is None:
         return shared.model.pixels(rows.x_BHWC), rows.y_B
     return shared.model.pixels(torch.cat([rows.x_BHWC, rows.x_VPHWC[0]])), torch.cat([rows.y_B, rows.y_VP[0]])

@@ -155,8 +155,8 @@ class PictureGrid(ScrollView, can_focus=True):
         width = self.scrollable_content_region.width
         line = round(self.scroll_y) + y
         if not self._styles:
-            found = component_styles(self, "grid", ("first", "rest", "cursor", "notice"))
-            self._styles = {"ground": self.rich_style, **{name: self.rich_style + style for name, style in found.items()}}
+            styles = component_styles(self, "grid", ("first", "rest", "cursor", "notice"))
+            self._styles = {"ground": self.rich_style, **{name: self.rich_style + style for name, style in styles.items()}}
         if line not in self._strips:
             if len(self._strips) >= KEPT_LINES:
                 self._strips.clear()
@@ -195,11 +195,11 @@ class PictureGrid(ScrollView, can_focus=True):
         segments: list[Segment] = []
         pair, run = b"", 0
         for x in range(side):
-            here = upper[3 * x : 3 * x + 3] + lower[3 * x : 3 * x + 3]
-            if here != pair and run:
+            colours = upper[3 * x : 3 * x + 3] + lower[3 * x : 3 * x + 3]
+            if colours != pair and run:
                 segments.append(Segment(HALF * run, self._paint(pair)))
                 run = 0
-            pair, run = here, run + 1
+            pair, run = colours, run + 1
         segments.append(Segment(HALF * run, self._paint(pair)))
         return segments
 

@@ -25,7 +25,7 @@ class PicturePane(Vertical):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.told: dict[str, Any] = {}
+        self.answer: dict[str, Any] = {}
 
     def compose(self) -> ComposeResult:
         yield Static(classes="caption")
@@ -36,20 +36,20 @@ class PicturePane(Vertical):
     def grid(self) -> PictureGrid:
         return self.query_one(PictureGrid)
 
-    def show(self, told: dict[str, Any]) -> None:
+    def show(self, answer: dict[str, Any]) -> None:
         """An answer of the engine: of other pictures, or the next of those shown."""
-        same = all(self.told.get(name) == told.get(name) for name in ("index", "split", "alpha", "trial", "pixels"))
-        if same and told["first"] and told["first"] == len(self.grid.cards):
-            self.told["rows"] += told["rows"]
-            self.grid.add(members.cards(told))
-        elif not told["first"]:
-            self.told = told
-            self.grid.show(members.cards(told), told["total"], empty="none here")
-        self.query(".caption").first(Static).update(members.title(told, len(self.grid.cards)))
+        same = all(self.answer.get(name) == answer.get(name) for name in ("index", "split", "alpha", "trial", "pixels"))
+        if same and answer["first"] and answer["first"] == len(self.grid.cards):
+            self.answer["rows"] += answer["rows"]
+            self.grid.add(members.cards(answer))
+        elif not answer["first"]:
+            self.answer = answer
+            self.grid.show(members.cards(answer), answer["total"], empty="none here")
+        self.query(".caption").first(Static).update(members.title(answer, len(self.grid.cards)))
 
     @on(PictureGrid.Highlighted)
     def _highlighted(self, event: PictureGrid.Highlighted) -> None:
         event.stop()
-        rows = self.told.get("rows", [])
+        rows = self.answer.get("rows", [])
         known = event.index is not None and event.index < len(rows)
-        self.query_one(".under", Static).update(members.in_full(self.told["columns"], rows[event.index]) if known else "")
+        self.query_one(".under", Static).update(members.in_full(self.answer["columns"], rows[event.index]) if known else "")

@@ -36,27 +36,27 @@ class Axis:
 
 def linear_ticks(axis: Axis) -> list[list[Tick]]:
     """Rows of round ticks, the closest first."""
-    span, found = axis.high - axis.low, []
+    span, tick_rows = axis.high - axis.low, []
     exponent = math.floor(math.log10(span))
     for factor in (0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0):
         step = factor * 10.0**exponent
         first, last = math.ceil(axis.low / step - 1e-9), math.floor(axis.high / step + 1e-9)
         if last > first:
             digits = max(0, -math.floor(math.log10(step) + 1e-9), 2 - exponent if factor == 0.25 else 0)
-            found.append([(at * step, f"{at * step + 0.0:.{digits}f}") for at in range(first, last + 1)])
-    return found
+            tick_rows.append([(at * step, f"{at * step + 0.0:.{digits}f}") for at in range(first, last + 1)])
+    return tick_rows
 
 
 def log_ticks(axis: Axis) -> list[list[Tick]]:
     """Rows of 1-2-5 ticks, of decades alone, and of the two ends."""
     decades = range(math.floor(math.log10(axis.low)), math.ceil(math.log10(axis.high)) + 1)
-    found = []
+    tick_rows = []
     for factors in ((1, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,)):
         values = [f * 10.0**d for d in decades for f in factors]
         inside = [(v, f"{v:,.10g}") for v in values if axis.low * 0.999 <= v <= axis.high * 1.001]
         if len(inside) >= 2:
-            found.append(inside)
-    return found or [[(axis.low, f"{axis.low:.3g}"), (axis.high, f"{axis.high:.3g}")]]
+            tick_rows.append(inside)
+    return tick_rows or [[(axis.low, f"{axis.low:.3g}"), (axis.high, f"{axis.high:.3g}")]]
 
 
 def axis_over(values: Iterable[float], *, log: bool = False, names: Sequence[str] = ()) -> Axis:
@@ -78,7 +78,7 @@ def axis_over(values: Iterable[float], *, log: bool = False, names: Sequence[str
 def upright(values: Iterable[float], rows: int) -> tuple[Axis, list[Tick]]:
     """An axis for so many rows that holds all the values and whose round ticks lie a whole number of rows apart, with its ticks."""
     base = axis_over(values)
-    found = []
+    candidates = []
     exponent = math.floor(math.log10(base.high - base.low))
     for factor in (0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0):
         step = factor * 10.0**exponent
@@ -90,7 +90,7 @@ def upright(values: Iterable[float], rows: int) -> tuple[Axis, list[Tick]]:
             cramped = 0.3 * (apart < 2) + 0.15 * max(0, 4 - (last - first))
             digits = max(0, 2 - exponent if factor == 0.25 else -math.floor(math.log10(step) + 1e-9))
             ticks = [(at * step, f"{at * step + 0.0:.{digits}f}") for at in range(first, first + math.floor(count + 1e-9) + 1)]
-            found.append((spare + cramped, -len(ticks), Axis(first * step, (first + count) * step), ticks))
-    if not found:
+            candidates.append((spare + cramped, -len(ticks), Axis(first * step, (first + count) * step), ticks))
+    if not candidates:
         return base, [(base.low, f"{base.low:.3g}"), (base.high, f"{base.high:.3g}")]
-    return min(found, key=lambda each: each[:2])[2:]
+    return min(candidates, key=lambda each: each[:2])[2:]

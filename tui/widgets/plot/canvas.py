@@ -111,9 +111,9 @@ class Canvas:
 
 def differences(before: Sequence[Sequence[Cell]], after: Sequence[Sequence[Cell]]) -> list[tuple[int, int, int]]:
     """(line, first cell that differs, end) of every line that differs; cells beyond a line's end are blank."""
-    found = []
+    changed = []
     for y, (old, new) in enumerate(zip_longest(before, after, fillvalue=())):
         differ = [x for x, (was, now) in enumerate(zip_longest(old, new, fillvalue=BLANK)) if was != now]
         if differ:
-            found.append((y, differ[0], differ[-1] + 1))
-    return found
+            changed.append((y, differ[0], differ[-1] + 1))
+    return changed

@@ -36,17 +36,17 @@ def looks_of(plot: Plot) -> list[Look]:
     lines = [s for s in plot.series if s.style in ("line", "steps") and not s.of]
     crowd = {s.name for s in lines} if len(lines) >= FAINT_FROM else set()
     numbers: dict[str, int] = {}
-    found = []
+    looks = []
     for one in plot.series:
         if one.style in ("line", "steps") and one.name in crowd:
-            found.append(Look("·", "faint", (1, 2), "··", faint=True))
+            looks.append(Look("·", "faint", (1, 2), "··", faint=True))
             continue
         if one.style == "band":
-            found.append(Look("", "faint", SOLID, ""))
+            looks.append(Look("", "faint", SOLID, ""))
             continue
         at = numbers.setdefault(one.of or one.name, len(numbers))
-        found.append(Look(MARKS[at % len(MARKS)], INKS[at % len(INKS)], DASHES[at % len(DASHES)], SAMPLES[at % len(SAMPLES)]))
-    return found
+        looks.append(Look(MARKS[at % len(MARKS)], INKS[at % len(INKS)], DASHES[at % len(DASHES)], SAMPLES[at % len(SAMPLES)]))
+    return looks
 
 
 def legend(plot: Plot, looks: Sequence[Look], width: int, most: int, label: str = "") -> list[list[Cell]]:
@@ -97,7 +97,7 @@ def ink(words: str, style: str) -> list[Cell]:
     return [(char, style) for char in words]
 
 
-def told(plot: Plot, series: int, at: int, names: Mapping[int, str], width: int) -> str:
+def readout(plot: Plot, series: int, at: int, names: Mapping[int, str], width: int) -> str:
     """A point in words: whose it is, where it lies, its interval; without the series' name where that leaves no room for the value.
 
     names: subpopulation -> description.

@@ -67,12 +67,12 @@ class Painter:
 
     def _reach(self) -> list[float]:
         """What the upright axis must hold: the points, the intervals drawn, the level, and zero."""
-        found = [0.0] if self.plot.level is None else [0.0, self.plot.level]
+        values = [0.0] if self.plot.level is None else [0.0, self.plot.level]
         for one in self.plot.series:
-            found += one.y
+            values += one.y
             if len(one.x) <= BARS_UP_TO or one.style == "band":
-                found += [v for v in (*one.low, *one.high) if v is not None]
-        return found
+                values += [v for v in (*one.low, *one.high) if v is not None]
+        return values
 
     def _words(self, words: str, style: str, *more: tuple[str, str]) -> list[Cell]:
         cells = [(char, style) for char in clean(words)] + [(char, ink) for text, ink in more for char in text]
@@ -82,16 +82,13 @@ class Painter:
 
     def _body(self, canvas: Canvas, rungs: Sequence[Tick], left: int) -> list[list[Cell]]:
         at = {canvas.row(self.y.share(value)): words for value, words in rungs}
-        here = self.spots.get(self.cursor) if self.cursor else None
+        cursor_spot = self.spots.get(self.cursor) if self.cursor else None
         body = []
         for row, cells in enumerate(canvas.rows()):
             words = at.get(row, "")
-            edge = ("▸", "cursor-mark") if here and here[1] == row else ("┤" if words else "│", "axis")
+            edge = ("▸", "cursor-mark") if cursor_spot and cursor_spot[1] == row else ("┤" if words else "│", "axis")
             body.append([*((char, "tick") for char in f"{words:>{left}}"), edge, *cells, BLANK])
         return body
-
-    def _xticks(self, canvas: Canvas) -> list[Tick]:
-        return self.x.ticks(canvas.width)
 
     def _axis_line(self, canvas: Canvas) -> list[Cell]:
         line: list[Cell] = [BLANK] * (self.left - 1) + [("└", "axis")] + [("─", "axis")] * canvas.width + [BLANK]
@@ -102,8 +99,8 @@ class Painter:
             label = label if len(label) < self.width * 0.65 else label.partition(" (")[0]
             words = ink(f" {label[: self.width * 2 // 3]} →", "label")
             line[-len(words) :] = words
-        if self.cursor and (here := self.spots.get(self.cursor)):
-            line[self.left + here[0]] = ("▴", "cursor-mark")
+        if self.cursor and (cursor_spot := self.spots.get(self.cursor)):
+            line[self.left + cursor_spot[0]] = ("▴", "cursor-mark")
         return line
 
     def _under(self, canvas: Canvas) -> list[list[Cell]]:
@@ -138,7 +135,7 @@ class Painter:
 
     def _draw(self, canvas: Canvas) -> None:
         plot = self.plot
-        here = self._key(self.cursor)
+        cursor_key = self._key(self.cursor)
         pairs = list(enumerate(zip(plot.series, self.looks, strict=True)))
         for at, (one, look) in sorted(pairs, key=lambda pair: (pair[1][0].style != "band", not pair[1][1].faint)):
             chosen = self.cursor is not None and self.cursor[0] == at and look.faint
@@ -158,7 +155,7 @@ class Painter:
                     canvas.sign(*self.spots[at, i], look.mark, look.ink)
         for at, (one, look) in pairs:  # the same subpopulation elsewhere, and the point under the cursor
             for i, key in enumerate(one.keys):
-                if here is not None and key == here and (at, i) in self.spots and not look.faint:
+                if cursor_key is not None and key == cursor_key and (at, i) in self.spots and not look.faint:
                     canvas.sign(*self.spots[at, i], look.mark, "same")
         if self.cursor in self.spots and self.cursor is not None:
             at, i = self.cursor
@@ -221,11 +218,11 @@ class Painter:
         """Which points carry the series' mark: all, or of a long line a few, at other places than its neighbours'."""
         if one.style != "points" and (one.of or any(s.of == one.name and s.style == "points" for s in self.plot.series)):
             return []  # the points it goes with carry the mark
-        here = [i for i in range(len(one.x)) if (at, i) in self.spots]
-        if one.style == "points" or len(here) <= 12:
-            return here
-        every = max(1, len(here) // 4)
-        return here[(at * every // 3) % every :: every]
+        visible = [i for i in range(len(one.x)) if (at, i) in self.spots]
+        if one.style == "points" or len(visible) <= 12:
+            return visible
+        every = max(1, len(visible) // 4)
+        return visible[(at * every // 3) % every :: every]
 
     def _bars(self, canvas: Canvas, at: int, one: Series, ink: str, points: Sequence[int]) -> None:
         for i in points:

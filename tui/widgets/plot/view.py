@@ -18,7 +18,7 @@ from textual.widget import Widget
 
 from tui.presenters import format as fmt
 from tui.widgets.plot.canvas import Cell, differences
-from tui.widgets.plot.legend import told
+from tui.widgets.plot.legend import readout
 from tui.widgets.plot.painter import Painter, Place
 from tui.widgets.styles import component_styles
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 STYLES = (
     *(f"s{number}" for number in range(1, 7)),
-    *("title", "label", "axis", "tick", "faint", "level", "same", "cursor", "cursor-line", "cursor-mark", "notice", "told"),
+    *("title", "label", "axis", "tick", "faint", "level", "same", "cursor", "cursor-line", "cursor-mark", "notice", "readout"),
 )
 NOTES = 3  # lines of notes at most
 
@@ -65,7 +65,7 @@ class PlotView(Widget, can_focus=True):
         .plot--cursor-line { color: $foreground; text-style: bold; }
         .plot--cursor-mark { color: $text-accent; text-style: bold; }
         .plot--notice { color: $foreground-muted; }
-        .plot--told { text-style: bold; }
+        .plot--readout { text-style: bold; }
     }
     """
 
@@ -108,7 +108,7 @@ class PlotView(Widget, can_focus=True):
     def show(self, plot: Plot | None, cursor: int | None = None, names: Mapping[int, str] | None = None) -> None:
         """Show a plot, or the newer state of the one shown: the cursor stays on its point.
 
-        cursor: a subpopulation to put it on; names: subpopulation -> description, told under the plot.
+        cursor: a subpopulation to put it on; names: subpopulation -> description, written under the plot.
         """
         if names is not None:
             self.names = names
@@ -166,20 +166,20 @@ class PlotView(Widget, can_focus=True):
         notes = [line for note in self.plot.notes for line in fmt.wrapped(fmt.clean(note, 600), width, 3)] if self.notes else []
         if len(notes) > (most := NOTES if height >= 24 else 2 if height >= 18 else 1 if height >= 14 else 0):
             notes = [*notes[: most - 1], notes[most - 1][: width - 2].rstrip() + " …"] if most else []
-        told = 1 if height >= 7 else 0
-        self._painter = Painter(self.plot, width, height - told - len(notes), self.cursor)
-        lines = self._painter.cells + ([self._told()] if told else [])
+        readout = 1 if height >= 7 else 0
+        self._painter = Painter(self.plot, width, height - readout - len(notes), self.cursor)
+        lines = self._painter.cells + ([self._readout()] if readout else [])
         return lines + [self._text(line, "notice") for line in notes]
 
     def _text(self, words: str, style: str) -> list[Cell]:
         words = words if len(words) <= self.size.width else words[: self.size.width - 1] + "…"
         return [(char, style) for char in words]
 
-    def _told(self) -> list[Cell]:
+    def _readout(self) -> list[Cell]:
         """The point under the cursor in words."""
         if self.plot is None or self.cursor is None:
             return self._text(" ←→ walks the points, ↑↓ the series" if self.has_focus else "", "notice")
-        return self._text(f" ▸ {told(self.plot, *self.cursor, self.names, self.size.width - 3)}", "told")
+        return self._text(f" ▸ {readout(self.plot, *self.cursor, self.names, self.size.width - 3)}", "readout")
 
     def _repaint(self) -> None:
         """Work the lines out again and paint the cells that differ."""
@@ -277,12 +277,12 @@ class PlotView(Widget, can_focus=True):
         if self.cursor is None or self.plot is None or self.cursor[0] not in walkable:
             self.action_move(1)
             return
-        key, here = self._subpopulation(), self.plot.series[self.cursor[0]].x[self.cursor[1]]
+        key, cursor_x = self._subpopulation(), self.plot.series[self.cursor[0]].x[self.cursor[1]]
         at = walkable[(walkable.index(self.cursor[0]) + by) % len(walkable)]
         one = self.plot.series[at]
-        near = min(range(len(one.x)), key=lambda i: abs(one.x[i] - here))
+        near = min(range(len(one.x)), key=lambda i: abs(one.x[i] - cursor_x))
         same = [i for i, other in enumerate(one.keys) if other == key]
-        self._put((at, min(same, key=lambda i: abs(one.x[i] - here)) if key is not None and same else near))
+        self._put((at, min(same, key=lambda i: abs(one.x[i] - cursor_x)) if key is not None and same else near))
 
     def action_choose(self) -> None:
         key = self._subpopulation()

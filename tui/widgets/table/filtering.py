@@ -56,10 +56,10 @@ def _word(word: str) -> Callable[[Cells], bool]:
 
 
 def _comparison(term: str, columns: Sequence[Column]) -> Callable[[Cells], bool] | None:
-    found = TERM.match(term)
-    if not found or not found[3]:
+    match = TERM.match(term)
+    if not match or not match[3]:
         return None
-    name, sign, wanted = found[1], found[2], found[3]
+    name, sign, wanted = match[1], match[2], match[3]
     at = _column(name, columns)
     if at is None:
         return None

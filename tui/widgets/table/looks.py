@@ -236,11 +236,11 @@ LOOKS: dict[str, tuple[Look, ...]] = {
 def looks_for(spec: TableSpec) -> tuple[Look, ...]:
     """The looks of a table: those written for it, then its other columns in their own order."""
     names = {column.name for column in spec.columns}
-    said = tuple(look for look in LOOKS.get(spec.name, ()) if look.column in names or (look.of and set(look.of) <= names))
-    told = {look.column for look in said}
-    pinned = () if said else spec.key[:1]
-    rest = tuple(plain(spec, column.name, pinned) for column in spec.columns if column.name not in told)
-    return tuple(look for look in said + rest if not look.hidden)
+    written = tuple(look for look in LOOKS.get(spec.name, ()) if look.column in names or (look.of and set(look.of) <= names))
+    covered = {look.column for look in written}
+    pinned = () if written else spec.key[:1]
+    rest = tuple(plain(spec, column.name, pinned) for column in spec.columns if column.name not in covered)
+    return tuple(look for look in written + rest if not look.hidden)
 
 
 def plain(spec: TableSpec, name: str, pinned: Sequence[str]) -> Look:

@@ -106,8 +106,8 @@ class TableModel:
             seen = set(known)
             self.order = known + [key for key in self.rows if key not in seen]
         elif grew:
-            here = set(self.order)
-            self.order = [key for key in self.order if key in self.rows] + [key for key in self.rows if key not in here]
+            ordered = set(self.order)
+            self.order = [key for key in self.order if key in self.rows] + [key for key in self.rows if key not in ordered]
         if changed and self.chosen:
             self._remark()
         if grew or order is not None or (changed and resort):

@@ -112,12 +112,12 @@ class TablePane(Vertical):
         column = model.column_index(view.column)
         if column is not None and self.table.has_focus and model.columns[column].help:
             parts.append(f"{model.columns[column].name}: {model.columns[column].help}")
-        said = " · ".join(parts)
-        if (self.title + said) != self._said and self.is_attached:
-            self._said = self.title + said
+        text_after = " · ".join(parts)
+        if (self.title + text_after) != self._said and self.is_attached:
+            self._said = self.title + text_after
             text = Text(no_wrap=True, overflow="ellipsis")
             text.append(self.title, "bold")
-            text.append(f"  {said}")
+            text.append(f"  {text_after}")
             self.query_one(".caption", Static).update(text)
 
     def show_filter(self, shown: bool) -> None:

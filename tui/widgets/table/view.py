@@ -242,11 +242,11 @@ class TableView(ScrollView, can_focus=True):
 
     def _styles(self) -> dict[str, Style]:
         if not self._style_cache:
-            found = component_styles(self, "live-table", STYLES)
-            found["row"] = self.rich_style
+            styles = component_styles(self, "live-table", STYLES)
+            styles["row"] = self.rich_style
             if not self.has_focus:
-                found["cursor"] = found["cursor-blurred"]
-            self._style_cache = found
+                styles["cursor"] = styles["cursor-blurred"]
+            self._style_cache = styles
         return self._style_cache
 
     def notify_style_update(self) -> None:
