@@ -12,6 +12,7 @@ from tests.worlds import app as worlds
 from tests.worlds.hands import settled
 from tui.app import SubpopApp
 from tui.dialogs.help import HelpScreen, keys_of
+from tui.screens import remapping
 from tui.screens.remapping import checked
 from tui.widgets.bars import KeyBar
 
@@ -40,6 +41,12 @@ def test_names_that_nothing_has_and_keys_taken_twice_are_refused(keymap: dict[st
     good, wrong = checked(keymap, SubpopApp)
     assert good.keys() == kept
     assert "; ".join(wrong) == says
+
+
+def test_every_module_with_keys_is_looked_at() -> None:
+    tui = Path(remapping.__file__).parent.parent
+    with_keys = {path for path in tui.rglob("*.py") if "BINDINGS:" in path.read_text(encoding="utf-8")} - {tui / "app.py"}
+    assert {Path(str(module.__file__)) for module in remapping.MODULES} >= with_keys
 
 
 def test_the_keys_as_they_come_are_taken() -> None:

@@ -5,8 +5,6 @@ For someone who remaps: it opens every screen and dialog to read their bindings,
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
@@ -17,11 +15,66 @@ from textual.dom import DOMNode
 from textual.keys import _character_to_key
 from textual.screen import ModalScreen, Screen
 
-import tui.dialogs
-import tui.screens
-import tui.widgets
 from engine.errors import nearest
+from tui.dialogs import (
+    ask_path,
+    bins,
+    choose,
+    choose_run,
+    confirm,
+    everything,
+    export,
+    fetch,
+    help,
+    open_file,
+    reader,
+    reading,
+    row,
+    starting,
+)
+from tui.screens import columns, compare, desk, form, palette, plan, plots, results, runs, subpopulations
+from tui.widgets import choice, field_row, line, log_view, members_pane
+from tui.widgets.pictures import grid
+from tui.widgets.plot import view
+from tui.widgets.table import live, pane
 from tui.widgets.table.live import LiveTable
+
+# every module whose screens, dialogs or widgets have keys; a test looks for others
+MODULES: tuple[ModuleType, ...] = (
+    ask_path,
+    bins,
+    choose,
+    choose_run,
+    confirm,
+    everything,
+    export,
+    fetch,
+    help,
+    open_file,
+    reader,
+    reading,
+    row,
+    starting,
+    columns,
+    compare,
+    desk,
+    form,
+    palette,
+    plan,
+    plots,
+    results,
+    runs,
+    subpopulations,
+    choice,
+    field_row,
+    line,
+    log_view,
+    members_pane,
+    grid,
+    view,
+    live,
+    pane,
+)
 
 Keys = dict[str, frozenset[str]]  # binding id -> its keys
 
@@ -69,10 +122,7 @@ def _companies(app: type[App[Any]]) -> Iterator[Keys]:
 
 def _classes() -> list[type[DOMNode]]:
     """Every screen, dialog and widget of ours."""
-    modules: list[ModuleType] = []
-    for package in (tui.widgets, tui.dialogs, tui.screens):
-        modules += [importlib.import_module(found.name) for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
-    classes = {cls for module in modules for cls in vars(module).values() if isinstance(cls, type) and issubclass(cls, DOMNode)}
+    classes = {cls for module in MODULES for cls in vars(module).values() if isinstance(cls, type) and issubclass(cls, DOMNode)}
     return sorted((cls for cls in classes if cls.__module__.startswith("tui.")), key=lambda cls: (cls.__module__, cls.__name__))
 
 
