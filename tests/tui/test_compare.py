@@ -330,7 +330,7 @@ async def test_help_and_the_command_list_name_what_can_be_done(app: SubpopApp, p
             await settled(pilot, mode)
             if mode == "5":
                 await compared_runs(pilot)
-            told = {words for pairs in keys_of(app.screen).values() for _, words in pairs}
+            told = {words for pairs in keys_of(app.screen).values() for _, words, _ in pairs}
             await settled(pilot, "colon")
             listed = {str(row[2]): str(row[0]) for row in app.screen.query_one(LiveTable).model.rows.values()}
             assert ids <= listed.keys(), mode

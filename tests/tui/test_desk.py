@@ -311,12 +311,12 @@ async def test_the_data_of_a_run_are_loaded_once_for_all_screens(
         screen = await opened(pilot, "members")
         await until(pilot, lambda: loads() == [run_id])
         app.run_data.process.answered({"progress": ["reading adult", 0.25]})
-        assert screen.data.said == "reading adult, 25%"
+        assert screen.data.status == "reading adult, 25%"
         await settled(pilot, "escape")
         await until(pilot, lambda: isinstance(app.screen, ResultsScreen))
         assert app.run_data.followers == []  # the desk hears no more of it, and it goes on
         again = await members_of(pilot)
-        await until(pilot, lambda: again.data.said == "reading adult, 25%")
+        await until(pilot, lambda: again.data.status == "reading adult, 25%")
         app.run_data.process.answered({"ready": True})
         await until(pilot, lambda: "members" in questions[-1])
         assert again.data.stage == "ready"

@@ -357,8 +357,8 @@ async def test_help_names_the_keys_and_columns_of_where_one_is(app: SubpopApp, s
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot, "4")
         keys = keys_of(app.screen)
-        assert ("x", "Export") in keys["This screen"]
-        assert any(words == "Sort by column" for _, words in keys["This table"])
+        assert ("x", "Export", "results.export") in keys["This screen"]
+        assert any(words == "Sort by column" for _, words, _ in keys["This table"])
         await settled(pilot, "question_mark")
         assert isinstance(app.screen, HelpScreen)
         await settled(pilot, "escape")
