@@ -74,7 +74,8 @@ class Work:
         """
         self.status.pace.at(phase, 0.0)
         self.status.phase = phase
-        self.store.update_run(self.run_id, phase=phase, **({"state": state} if state else {}), **fields)
+        known = {**self.status.fields(), "phase": phase}  # its share too: else the step before's stands until the next heartbeat
+        self.store.update_run(self.run_id, **known, **({"state": state} if state else {}), **fields)
         if logged:
             self._log_step(phase)
         self.control.check()

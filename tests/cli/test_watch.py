@@ -62,6 +62,10 @@ def test_a_step_says_its_share_its_rest_and_what_it_is_at(store: Store, monkeypa
     w.enter("discovering subpopulations", "running", logged=False)
     w.at("optimising poison points", 0.0)
     assert store.run(run_id).phase == "optimising poison points"
+    store.update_run(run_id, progress=1.0, eta_s=3.0)  # of a step before, by the heartbeat
+    w.enter("discovering subpopulations", logged=False)
+    assert (store.run(run_id).progress, store.run(run_id).eta_s) == (0.0, None)
+    w.at("optimising poison points", 0.0)
     for step in range(1, 31):
         clock.now += SAID_AGAIN_S / 5
         w.at(f"optimising poison points, subpopulation {1 + step // 16} of 2, step {step % 15} of 15, alignment 0.{step}", step / 31)
