@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from textual.theme import Theme
 
 DARK = Theme(
@@ -33,3 +35,9 @@ LIGHT = Theme(
     dark=False,
 )
 DEFAULT = DARK.name
+INKS = ("foreground", "primary", "accent", "success", "warning", "error")
+
+
+def inks(variables: Mapping[str, str]) -> dict[str, str]:
+    """A theme's colours by the names that Rich knows them by: in what Textual calls `ansi_green` it finds no style, and raises."""
+    return {name: variables[name].removeprefix("ansi_") for name in INKS if name in variables}

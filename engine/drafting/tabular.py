@@ -62,7 +62,7 @@ def draft(place: Path, shown: str, title: str, name: str, label: str | None, ope
         seen = catalog(shown, section.model_copy(update={"annotations": matched.features}), opener, (), matched.features)
     else:
         seen = catalog(shown, section, opener, (), matched.features)
-    notes = [*_notes(seen, raw, columns, chosen, place), *seen.notes]
+    notes = [*(f"! cannot be run as it is: {each}" for each in seen.wrong), *_notes(seen, raw, columns, chosen, place), *seen.notes]
     suspected = []
     if leaks and chosen is not None and text is None:
         scores = dict(opener.leaks())

@@ -12,7 +12,7 @@ from typing import Any
 from engine import paper
 from engine.export.about_data import about_data
 from engine.export.documents import document
-from engine.export.in_short import in_short
+from engine.export.in_short import FEW, in_short
 from engine.paper import system_of
 from engine.printable import clean
 from engine.rows import RunRow
@@ -42,7 +42,7 @@ def _chapter(store: TableSource, run: RunRow, plots: Sequence[str], groups: Reco
     subpopulations = tables.get("subpopulations", [])
     yield f"# {run.title}"
     yield ""
-    yield f"Run {run.id} ({system_of(run)}), {run.state}: {run.victims_done} of {run.victims_total} victims."
+    yield f"Run {run.id} ({system_of(run)}), {run.state}: {run.victims_done} of {run.victims_total} models (victims) trained."
     if run.note:
         yield f"Note: {run.note}"
     if run.deviations:
@@ -64,7 +64,7 @@ def _chapter(store: TableSource, run: RunRow, plots: Sequence[str], groups: Reco
         yield ""
         yield "## How much poison it takes"
         yield ""
-        yield from _dose(tables["dose"], _enough(run))
+        yield from _dose(tables["dose"], FEW)
     if tables.get("distribution"):
         yield ""
         yield "## How damage is spread"

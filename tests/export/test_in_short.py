@@ -43,6 +43,14 @@ DOSE = [
 ]  # fmt: skip
 
 
+FORMED = [{"subpopulation": s, "attacked": s != 4, "target_label": "good" if s == 4 else "bad"} for s in (3, 4, 8)]
+VICTIMS = [
+    {"arm": "clean", "subpopulation": None, "alpha": None, "target_right": None, "target_total": None, "rest_right": 90, "rest_total": 100},
+    {"arm": "poisoned", "subpopulation": 3, "alpha": 2.0, "target_right": 10, "target_total": 20, "rest_right": 70, "rest_total": 80},
+    {"arm": "poisoned", "subpopulation": 3, "alpha": 1.0, "target_right": 1, "target_total": 20, "rest_right": 1, "rest_total": 80},
+]
+
+
 def said(tables: dict[str, list[dict[str, Any]]], groups: list[dict[str, Any]], toml: str = "", account: DataAccount | None = None) -> str:
     row = RunRow.__new__(RunRow)
     object.__setattr__(row, "id", "a1b2c3")
@@ -52,29 +60,36 @@ def said(tables: dict[str, list[dict[str, Any]]], groups: list[dict[str, Any]], 
 
 def test_the_first_page_answers_who_how_sure_at_what_cost_who_else_and_what_next() -> None:
     toml = '[dataset]\npath = "/home/somebody/loans.csv"\n[model]\nkind = "mlp"\n[attack]\nkind = "label_flip"\n[adversary]\nrows = 0.25'
-    text = said({"damage": DAMAGE, "worst": [WORST], "dose": DOSE}, GROUPS, toml)
-    assert "a model (mlp) on loans.csv" in text
-    assert "They hold 25 % of the auxiliary data" in text
-    assert "277 rows, 17 % of train, cost **White men over 60** 0.600 [0.260, 0.920] of its accuracy" in text
-    assert "right on 1.000 without poison, 0.400 with it (of 85 test rows; vulnerable)" in text
-    assert "**a\\|b \\<c>**" in text
+    text = said({"damage": DAMAGE, "worst": [WORST], "dose": DOSE, "subpopulations": FORMED, "victims": VICTIMS}, GROUPS, toml)
+    assert "a small neural network (mlp) is trained on, loans.csv" in text
+    assert "They hold 25 % of the auxiliary rows of their own" in text
+    assert "give the copies the label bad" in text
+    assert "- **White men over 60** (#3): accuracy falls by 0.600 [0.260, 0.920], from 1.000 to 0.400, for 277 rows, 17 % of train" in text
+    assert "(85 test rows; vulnerable)." in text
+    assert "**a\\|b \\<c>** (#8)" in text
+    assert "not told from chance" in text
     assert "at another alpha" not in text
-    assert "can count on 0.210 [0.070, 0.400]" in text
+    assert "damage of 0.210 [0.070, 0.400] on the average of the five" in text
     assert "2 subpopulations were attacked; 2 of them have enough test rows" in text
     assert "1 of 2 are vulnerable" in text
     # .2 lies a fifth of the way from alpha 1 to 2: 1.2 x 138 points; the small one is cheaper and not named
-    assert "A damage of 0.2 is reached on 2 of 2; the cheapest, White men over 60, takes about 166 rows (alpha 1.2)" in text
+    assert "A damage of 0.2 is reached on 2 of 2; the cheapest, White men over 60 (#3), takes about 166 rows (alpha 1.2" in text
+    assert "Under the worst attack (#3, White men over 60) the model is right on 0.800 of all test rows, without poison on 0.900" in text
     assert "race Asian men: from 0.940 to 0.510 (of 30 test rows outside the target)" in text
     assert "age over 60" not in text, "a group that is the target itself is nobody else"
     assert "sex men" not in text, "a quarter of them is the target, and the others lost nothing"
     assert "fewer than 30 test rows" not in text
     assert "That the 1 not called vulnerable are safe" in text
     assert "`subpop again a1b2c3 --only 3,8 --fresh`" in text
+    assert "{label}" not in text
 
 
 def test_others_who_are_spared_or_not_judged_are_told_apart() -> None:
     spared = [{**row, "hit_outside": False} if row["hit_outside"] else row for row in GROUPS]
-    assert "Outside the target none of 2 annotated groups is damaged for sure" in said({"damage": DAMAGE}, spared)
+    assert (
+        "Of 2 groups of rows equal in one column, each without the rows of its target (#3, White men over 60), none is damaged beyond chance"
+        in said({"damage": DAMAGE}, spared)
+    )
     unjudged = [{**row, "hit_outside": None} for row in GROUPS]
     assert "Whether other annotated groups are damaged cannot be said" in said({"damage": DAMAGE}, unjudged)
 
@@ -86,9 +101,15 @@ def test_the_first_page_tells_the_data() -> None:
     )  # fmt: skip
     splits = tuple(SplitAccount(name, n, (n - n // 4, n // 4)) for name, n in (("train", 1000), ("aux", 1000), ("test", 500)))
     account = DataAccount("table", ("yes", "no"), splits, (), 10, columns, 2, notes=("a note",))
-    text = said({"damage": DAMAGE}, [], account=account)
-    assert "Trained on 1,000 rows (yes 75 %, no 25 %), judged on 500 others; who always says yes is right on 75 % of these" in text
-    assert "The model reads 2 of 5 columns; it does not read id_\\*, sex" in text
+    text = said(
+        {"damage": DAMAGE, "victims": VICTIMS, "subpopulations": [{**each, "target_label": "no"} for each in FORMED]}, [], account=account
+    )
+    assert "Trained on 1,000 rows (yes 75 %, no 25 %), judged on 500 others; who always says yes is right on 0.750 of these" in text
+    assert "without poison the model is right on 0.900" in text
+    assert "hardly or no better" not in text
+    assert "The attack on White men over 60 adds 277 rows of no to the 250 of train" in text
+    assert "Beside the label there are 4 columns, of which the model reads 2; it does not read id_\\*, sex" in text
+    assert "They hold 1,000 rows of their own" in text
     assert "**It reads what may tell the label by itself: income**" in text
     assert "1 note on the data stands under About the data" in text
 
@@ -98,7 +119,7 @@ def test_the_first_page_of_a_run_without_victims_intervals_or_annotations() -> N
     one = {**ROW, "subpopulation": 3, "description": "x", "damage": 0.2, "low": None, "high": None, "vulnerable": None, "trials": 1}
     text = said({"damage": [one], "worst": [{**WORST, "corrected": None, "low": None, "high": None}], "dose": []}, [], "not = [toml")
     assert "which are vulnerable cannot be said" in text
-    assert "cost **x** 0.200 of its accuracy" in text
+    assert "**x** (#3): accuracy falls by 0.200, from 1.000 to 0.400" in text
     assert "Nothing is annotated" in text
     assert "None" not in text
 

@@ -14,6 +14,7 @@ from textual.screen import Screen
 
 from tui.dialogs.base import Dialog
 from tui.services.settings import KEYS
+from tui.themes import inks
 from tui.widgets.plain import Static
 from tui.widgets.table import filtering
 from tui.widgets.table.live import LiveTable
@@ -52,7 +53,7 @@ class HelpScreen(Dialog[None]):
         self.query_one(VerticalScroll).focus()
 
     def _text(self) -> Grid:
-        colours = self.app.theme_variables
+        colours = inks(self.app.theme_variables)
         head, key = f"bold {colours.get('primary', '')}", f"bold {colours.get('accent', '')}"
         grid = Grid.grid(padding=(0, 2), expand=True)
         grid.add_column(width=18, style=key)

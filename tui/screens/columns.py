@@ -18,6 +18,7 @@ from tui.presenters.edited import Edited
 from tui.screens.base import ModeScreen
 from tui.screens.verdict import Verdict
 from tui.services.file_columns import FileColumns
+from tui.themes import inks
 from tui.widgets.lines import Lines
 from tui.widgets.table.live import LiveTable
 from tui.widgets.table.pane import TablePane
@@ -91,7 +92,7 @@ class ColumnsScreen(ModeScreen):
         self.refresh_bindings()
 
     def _head(self) -> None:
-        catalog, verdict, colours = self.file.catalog, self.verdict(), self.app.theme_variables
+        catalog, verdict, colours = self.file.catalog, self.verdict(), inks(self.app.theme_variables)
         label = self.edited.get("dataset.label")
         first = Text.assemble((f" {fmt.clean(self.edited.name)}", f"bold {colours.get('primary', '')}"))
         if catalog is not None:
@@ -151,7 +152,9 @@ class ColumnsScreen(ModeScreen):
         column = self.column
         if action == "bins":
             return column is not None and column.span is not None and column.name in (self.edited.get(catalogue.FEATURES) or ())
-        return column is not None if action in ("turn", "label", "match") else True
+        if action == "label":
+            return column is not None and column.name != self.edited.get("dataset.label")
+        return column is not None if action in ("turn", "match") else True
 
     def _do(self, change: Callable[[Edited, ColumnLook], str]) -> bool:
         if (column := self.column) is None:

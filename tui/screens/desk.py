@@ -71,7 +71,7 @@ class DeskScreen(DeskLooking):
         view = self.host.settings.view
         yield TabLine(id="desk-head")
         with Container(id="desk"):
-            yield PlotView(empty="the curve comes with the first victims", id="desk-plot")
+            yield PlotView(empty="the curve comes with the first victims", opens=False, id="desk-plot")  # this is what it would open
             yield TablePane("By alpha", desk_rows.BY_ALPHA, empty="nothing yet", id="alphas")
             yield TablePane("Trials", desk_rows.BY_TRIAL, view=view("desk_trials"), empty=READING, id="trials")
             yield TablePane("Controls", desk_rows.CONTROLS, view=view("desk_controls"), empty="nothing yet", id="controls")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from engine.rows import RunRow
 from tui.presenters import runs as run_words
 from tui.screens.run_keep import RunKeeping
+from tui.themes import inks
 
 
 class RunActions(RunKeeping):
@@ -32,7 +33,7 @@ class RunActions(RunKeeping):
         return super().check_action(action, parameters)
 
     def styles_by_name(self) -> dict[str, str]:
-        colours = self.app.theme_variables
+        colours = inks(self.app.theme_variables)
         return {
             "good": colours.get("success", ""),
             "warn": colours.get("warning", ""),

@@ -23,6 +23,7 @@ from tui.presenters import format as fmt
 from tui.presenters import runs as run_words
 from tui.screens.looking import NO_MEMBERS, Looking
 from tui.services.store import TableFeed
+from tui.themes import inks
 from tui.widgets.lines import Lines
 from tui.widgets.members_pane import MembersPane
 from tui.widgets.pictures.grid import PictureGrid
@@ -136,7 +137,7 @@ class SubpopulationsScreen(Looking):
     def _head(self) -> None:
         """What is looked at, and how far the engine is with it."""
         subject, quiet = self.subject, "dim"
-        colours = self.app.theme_variables
+        colours = inks(self.app.theme_variables)
         if not subject.name:
             self.query_one("#subject", Lines).show([Text(" nothing chosen", style=quiet)])
             return

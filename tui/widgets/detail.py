@@ -10,6 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from tui.presenters.format import clean
+from tui.themes import inks
 from tui.widgets.plain import Static
 
 
@@ -46,7 +47,7 @@ class Detail(Static):
             self._build(*self._shown)
 
     def _build(self, title: str, facts: tuple[Fact, ...], label_width: int) -> None:
-        colours = self.app.theme_variables
+        colours = inks(self.app.theme_variables)
         tones = {"good": colours.get("success", ""), "warn": colours.get("warning", ""), "bad": colours.get("error", ""), "quiet": "dim"}
         parts: list[Text | Grid] = [Text(clean(title), style=f"bold {colours.get('primary', '')}"), Text("")]
         grid: Grid | None = None

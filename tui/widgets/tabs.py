@@ -10,6 +10,7 @@ from textual import events
 from textual.message import Message
 
 from tui.presenters.format import clean, wrapped
+from tui.themes import inks
 from tui.widgets.lines import Lines
 
 
@@ -30,7 +31,7 @@ class TabLine(Lines):
         self, title: str, warning: str, names: tuple[str, ...], current: str, about: Sequence[str] = ()
     ) -> None:
         """about: lines under the title, as wide as there is room."""
-        colours = self.app.theme_variables
+        colours = inks(self.app.theme_variables)
         lines = [Text(f" {clean(title)}", style=f"bold {colours.get('primary', '')}")]
         lines += [Text(clean(line), style=colours.get("foreground", "")) for line in about]
         if warning:
