@@ -16,6 +16,7 @@ from engine.export.in_short import FEW, in_short
 from engine.paper import system_of
 from engine.printable import clean
 from engine.rows import RunRow
+from engine.scenario.claim import claim_of
 from engine.tables.columns import ESTIMAND, SPECS
 from engine.tables.source import TableSource
 
@@ -46,7 +47,7 @@ def _chapter(store: TableSource, run: RunRow, plots: Sequence[str], groups: Reco
         yield f"Note: {run.note}"
     if run.deviations:
         yield ""
-        head = "These are not the paper's numbers" if reproduces(run) else "To be known"  # of one's own data nobody published any
+        head = "These are not the paper's numbers" if claim_of(run.scenario_toml) else "To be known"
         yield f"**{head}:** " + "; ".join(run.deviations) + "."
     yield ""
     account = store.account(run.id)
@@ -183,14 +184,6 @@ def _how_judged(rows: Records) -> str:
     return sentence + f"; judged by the damages of its own trials alone (a moderated t), for lack of victims aimed at others: {few}."
 
 
-def reproduces(run: RunRow) -> bool:
-    """Whether its scenario claims a published result."""
-    try:
-        return bool(tomllib.loads(run.scenario_toml).get("reproduces"))
-    except tomllib.TOMLDecodeError:  # of a stranger's bundle
-        return False
-
-
 def _enough(run: RunRow) -> int:
     """How many test rows a subpopulation needs for the corrected worst k."""
     try:
@@ -260,7 +253,7 @@ def _beside(tables: Mapping[str, Records]) -> Iterator[str]:
 def _cannot(run: RunRow, subpopulations: Records, damage: Records, worst: Records) -> Iterator[str]:
     if run.state != "done":
         yield f"- It is {run.state}: {run.victims_total - run.victims_done} victims are still to come, and every number may move."
-    for deviation in run.deviations if reproduces(run) else ():
+    for deviation in run.deviations if claim_of(run.scenario_toml) else ():
         yield f"- Whether the paper's numbers hold: {deviation}."
     trials = max((row["trials"] for row in damage), default=0)
     if trials < 3:

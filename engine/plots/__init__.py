@@ -12,6 +12,7 @@ from dataclasses import replace
 from engine.plots.data import DAMAGE, Plot, Records, Series, grouped, largest, points, records, valued
 from engine.plots.dose import dose_response
 from engine.rows import RunRow, Table
+from engine.scenario.claim import claim_of, lead
 from engine.tables.source import TableSource
 
 MOST_ALPHAS = 3  # of a cloud of points: more hide each other; the largest are kept
@@ -23,14 +24,14 @@ NEEDED = ("damage", "dose", "subpopulations", "confidence", "distribution", "wor
 def plots_of_run(
     store: TableSource, run: RunRow, names: Sequence[str] | None = None, *, subpopulations: Sequence[int] | None = None
 ) -> dict[str, Plot]:
-    """The named plots (None: all) of a run as it stands, under its name, each saying what makes it not the paper's.
+    """The named plots (None: all) of a run as it stands, under its name, each saying what it must be read with.
 
     subpopulations: those whose dose and response to draw; None: all. Those that have no data yet are left out.
     """
     available = store.tables(run.id)
     tables = {name: store.table(run.id, name) for name in NEEDED if name in available}
     notes = [f"run {run.id}, {run.state}: {run.victims_done} of {run.victims_total} victims"]
-    notes += [f"not the paper's numbers: {'; '.join(run.deviations)}"] if run.deviations else []
+    notes += [f"{lead(claim_of(run.scenario_toml))}: {'; '.join(run.deviations)}"] if run.deviations else []
     plots = plots_of(tables, names, notes=notes, run=run.name)
     if subpopulations is not None and (names is None or "dose_response" in names):
         plots.pop("dose_response", None)

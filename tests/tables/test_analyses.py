@@ -288,5 +288,21 @@ def test_matchers_stand_side_by_side(built) -> None:
     assert pair["low"] < 0 < pair["high"]
     assert pair["cluster_attacked"] == 6
     alone = next(row for row in rows if row["cluster_run"] == "x")
-    assert alone["note"].startswith("alone")
+    assert alone["note"] == "alone: run f differs in dataset.kind (b here, a there)"
     assert alone["difference"] is None
+
+
+def test_matchers_say_which_key_differs(built) -> None:
+    def side(run_id: str, kind: str, rows: int | None, epochs: int, model: str = "mlp") -> Side:
+        scenario = {"subpopulations": {"kind": kind}, "dataset": {"kind": "a", "rows": rows}, "adversary": {"rows": 1.0}, "seed": 0}
+        keys = {"model": {"kind": model, "epochs": epochs, "hidden": [10]}, "attack": {"kind": "label_flip", "per": "aux"}}
+        return Side(run_id, {**scenario, **keys}, built["worst"], built["damage"])
+
+    def note(one: Side, *others: Side) -> str:
+        return next(row["note"] for row in rows_of(matchers([one, *others])) if one.run_id in (row["feature_run"], row["cluster_run"]))
+
+    full, few = side("f", "feature_match", None, 30), side("c", "cluster_match", 400, 10)
+    assert note(full, few) == "alone: run c differs in dataset.rows (none here, 400 there), model.epochs (30 here, 10 there)"
+    assert note(few, full) == "alone: run f differs in dataset.rows (400 here, none there), model.epochs (10 here, 30 there)"
+    assert note(full, side("l", "cluster_match", None, 10, "logistic")) == "alone: run l differs in model.kind (mlp here, logistic there)"
+    assert note(full) == "alone: no run of the other matcher is among these"

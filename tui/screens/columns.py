@@ -119,7 +119,8 @@ class ColumnsScreen(ModeScreen):
             )
         else:
             what = [*(f"{key}: {complaint}" for key, complaint in verdict.wrong.items()), *verdict.others]
-            lines.append(Text(fmt.clean(f" ✗ {what[0] if what else 'the file is being read'}"), style=colours.get("error", "")))
+            wrapped = fmt.wrapped(fmt.clean(f"✗ {what[0] if what else 'the file is being read'}", 2000), self.size.width)
+            lines += [Text(line, style=colours.get("error", "")) for line in wrapped]
         self.query_one("#file-head", Lines).show(lines)
 
     @property

@@ -179,7 +179,7 @@ class DeskScreen(DeskLooking):
         name = f"{run.name} {run.id}" if run else self.run_id
         described = desk_rows.described(self.tables, self.index)
         title = "  ".join(part for part in (f"#{self.index}", described, f"· {name}", place) if part)
-        warning = run_words.warning(run.deviations) if run and run.deviations else ""
+        warning = run_words.warning(run.deviations, run.scenario_toml) if run and run.deviations else ""
         about = desk_rows.about(self.tables, self.index)
         if self.size.height < 30:  # one paragraph of few lines, and what it takes first
             lines = fmt.wrapped(" · ".join([*about[2:], *about[:2]]), self.size.width, 3)

@@ -159,9 +159,10 @@ class PlotView(Widget, can_focus=True):
             return []
         if self.plot is None or not any(one.x for one in self.plot.series):
             self._painter = None
-            return [*([[]] * min(2, height - 1)), *(self._text(line, "notice") for line in fmt.wrapped(fmt.clean(self.empty), width, 3))][
-                :height
-            ]
+            return [
+                *([[]] * min(2, height - 1)),
+                *(self._text(line, "notice") for line in fmt.wrapped(fmt.clean(self.empty, 2000), width)),
+            ][:height]
         notes = [line for note in self.plot.notes for line in fmt.wrapped(fmt.clean(note, 600), width, 3)] if self.notes else []
         if len(notes) > (most := NOTES if height >= 24 else 2 if height >= 18 else 1 if height >= 14 else 0):
             notes = [*notes[: most - 1], notes[most - 1][: width - 2].rstrip() + " …"] if most else []

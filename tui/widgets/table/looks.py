@@ -91,7 +91,7 @@ LOOKS: dict[str, tuple[Look, ...]] = {
     "presets": (
         Look("name", "preset", pinned=True, max_width=26),
         Look("draft", "draft"),
-        Look("data", "data"),
+        Look("data", "data", min_width=9),
         Look("cost", "cost", flex=True, min_width=15, max_width=34),
         Look("reproduces", "reproduces", flex=True, min_width=12, max_width=34, share=0.32),
     ),
