@@ -103,6 +103,7 @@ def still_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
         lambda kind, folder: (kind != "adult", "ships with scikit-learn" if kind != "adult" else "adult.data is missing: d fetches it"),
     )
     monkeypatch.setattr("textual.widgets.Input._toggle_cursor", lambda self: None)  # no blinking in pictures
+    monkeypatch.setattr("tui.dialogs.confirm.READING_S", 0.0)  # keys of tests come at once
     monkeypatch.setattr(devices, "has_gpu", lambda: False)
     monkeypatch.setattr(services_devices, "machine", lambda: "2 cores, no GPU")
     monkeypatch.setattr(devices.Meter, "read", lambda self, pid, gpu="": devices.Use(1.6, 412_000_000, 4_100_000_000, 16_000_000_000, gpu))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -27,6 +28,7 @@ from tests.worlds.fake_pipeline import SCENARIO
 from tests.worlds.hands import settled, until
 from tui.app import SubpopApp
 from tui.dialogs.choose_run import ChooseRun
+from tui.dialogs.confirm import Confirm
 from tui.dialogs.everything import EverythingDialog
 from tui.dialogs.export import ExportDialog
 from tui.dialogs.help import keys_of
@@ -318,6 +320,26 @@ async def test_a_run_is_noted_renamed_and_deleted(app: SubpopApp, store: Store, 
         await settled(pilot, "D", "n")
         assert store.runs()
         await settled(pilot, "D", "y")
+        await until(pilot, lambda: not store.runs())
+
+
+async def test_text_that_a_terminal_pastes_as_keys_deletes_nothing(app: SubpopApp, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.dialogs.confirm.READING_S", 5.0)
+    run_id = worlds.make_run(store)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "3")
+        for pasted in ("Dyslexia", ("D", "enter"), "Dy"):
+            for key in pasted:
+                app.post_message(events.Key(key, key if len(key) == 1 else None))
+            await settled(pilot)
+            assert [run.id for run in store.runs()] == [run_id]
+            while len(app.screen_stack) > 1:
+                await settled(pilot, "escape")
+        monkeypatch.setattr("tui.dialogs.confirm.READING_S", 0.05)
+        await settled(pilot, "D")
+        assert isinstance(app.screen, Confirm)
+        await pilot.pause(0.1)
+        await settled(pilot, "y")
         await until(pilot, lambda: not store.runs())
 
 

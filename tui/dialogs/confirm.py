@@ -1,7 +1,11 @@
-"""A question with two answers. Enter is yes, as in every dialog; what cannot be undone says so in its question."""
+"""A question with two answers. Enter is yes, as in every dialog; what cannot be undone says so in its question.
+
+A yes that comes before anybody can have read the question is none: where a terminal pastes text as keys, "Dyslexia.csv" would delete a run.
+"""
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -9,6 +13,8 @@ from textual.binding import Binding, BindingType
 
 from tui.dialogs.base import Dialog
 from tui.widgets.plain import Static
+
+READING_S = 0.4  # from the question to the first yes that counts
 
 
 class Confirm(Dialog[bool]):
@@ -28,6 +34,10 @@ class Confirm(Dialog[bool]):
 
     def on_mount(self) -> None:
         self.head(self.heading)
+        self.asked_at = time.monotonic()
 
     def action_answer(self, yes: bool) -> None:
-        self.dismiss(yes)
+        if yes and time.monotonic() - self.asked_at < READING_S:
+            self.notify("too fast to be an answer (a paste?): press it again", severity="warning", timeout=3)
+        else:
+            self.dismiss(yes)
