@@ -17,11 +17,14 @@ from tui.presenters import runs as run_words
 from tui.screens.run_keep import KEEPING, RunKeeping
 from tui.services.store import TableFeed, table_names
 from tui.widgets.table.live import LiveTable
+from tui.widgets.table.model import View
 from tui.widgets.table.pane import TablePane
 from tui.widgets.tabs import TabLine
 
 WHOLE = "predictions"  # made at export, never shown
 ABOUT = "subpopulation"  # the column of tables whose rows are about one: they are opened and marked by it
+
+WORST_FIRST = {"damage": View(sort="damage")}  # until a person sorts otherwise
 
 
 class ResultsScreen(RunKeeping):
@@ -48,9 +51,7 @@ class ResultsScreen(RunKeeping):
         name = self.host.settings.get("results_table", "damage")
         self.name_shown = name if name in SPECS and name != WHOLE else "damage"
         yield TabLine(id="results-head")
-        yield TablePane(
-            self.name_shown, SPECS[self.name_shown], view=self.host.settings.view(self.name_shown), empty="nothing yet", id="result"
-        )
+        yield TablePane(self.name_shown, SPECS[self.name_shown], view=self._view(self.name_shown), empty="nothing yet", id="result")
 
     def on_mount(self) -> None:
         self.pane = self.query_one("#result", TablePane)
@@ -73,6 +74,9 @@ class ResultsScreen(RunKeeping):
     @property
     def run_shown(self) -> RunRow | None:
         return self.host.run_chosen
+
+    def _view(self, name: str) -> View:
+        return self.host.settings.view(name, WORST_FIRST.get(name))
 
     def _take(self) -> None:
         run, store = self.run_shown, self.host.store
@@ -151,7 +155,7 @@ class ResultsScreen(RunKeeping):
         if name not in SPECS or name == self.feed.name:
             return
         self.host.settings.put("results_table", name)
-        self.pane.setup(name, SPECS[name], self.host.settings.view(name))
+        self.pane.setup(name, SPECS[name], self._view(name))
         self.feed = TableFeed(self.pane.table, name)
         self._mark_by()
         self._take()
@@ -189,7 +193,7 @@ class ResultsScreen(RunKeeping):
         open_plots(self.host)
 
     def action_export(self, name: str = "") -> None:
-        """Export the table as the screen shows it: its filter and its order."""
+        """Export the table as the screen shows it: its filter, and its order where a person has chosen one."""
         run = self.run_shown
         if run is None:
             return
@@ -197,7 +201,9 @@ class ResultsScreen(RunKeeping):
 
         self.pane.table.sort_now()
         model = self.pane.table.model
-        whole = name == WHOLE or model.shown == model.order
+        opened, view = WORST_FIRST.get(self.feed.name, View()), model.view
+        nobody_sorted = (view.sort, view.descending) == (opened.sort, opened.descending) and len(model.shown) == len(model.rows)
+        whole = name == WHOLE or model.shown == model.order or nobody_sorted
         only = None if whole else tuple(model.shown)
         self.host.push_screen(ExportDialog(run, name or self.feed.name, only, len(model.rows)))
 

@@ -26,8 +26,9 @@ class Look:
     pinned: bool = False
     flex: bool = False
     share: float = 0.0  # of the table's width, kept for a flexible column even where others are cut off
+    apart: bool = False  # texts that begin alike are cut where they agree, not where they differ
     hidden: bool = False
-    state: bool = False  # a word such as running or failed, given its sign and colour
+    state: bool = False  # a word such as running, failed or smoke, given its sign and colour
     signed: bool = False  # a forest plot of differences: below zero its axis goes as far as the values do
     beside: tuple[str, ...] = ()  # columns that the value must never stand without, and how they are written after it
     beside_as: str = ""
@@ -39,7 +40,7 @@ class Look:
 
 COMPARED = (  # the baseline is told above the table
     Look("subpopulation", "#", pinned=True),
-    Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=48, share=0.3),
+    Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=48, share=0.3, apart=True),
     Look("alpha"),
     Look("difference"),
     Look("compare_plot", "95 % interval", show="interval", of=("low", "difference", "high"), signed=True),
@@ -89,16 +90,19 @@ LOOKS: dict[str, tuple[Look, ...]] = {
         Look("why", "why", flex=True, min_width=12, max_width=60),
     ),
     "presets": (
-        Look("name", "preset", pinned=True, max_width=26),
+        Look("name", "preset", pinned=True, max_width=28),
         Look("draft", "draft"),
-        Look("data", "data"),
-        Look("cost", "cost", flex=True, min_width=15, max_width=34),
+        Look("cost", "takes", max_width=20),
+        Look("data", "data", flex=True, min_width=7, max_width=18),
+        Look("made_for", "for"),
         Look("reproduces", "reproduces", flex=True, min_width=12, max_width=34, share=0.32),
     ),
     "runs": (
         Look("name", "run", pinned=True, flex=True, min_width=14, max_width=32, share=0.2),
+        Look("dataset", "data", max_width=18),
+        Look("caution", " ", state=True, max_width=10),
         Look("state", "state", state=True, min_width=9),
-        Look("progress", "progress", show="bar", min_width=17),
+        Look("progress", "progress", show="bar", min_width=14),
         Look("victims", "victims", min_width=9),
         Look("eta", "ETA", min_width=9),
         Look("rate", "rate"),
@@ -106,9 +110,15 @@ LOOKS: dict[str, tuple[Look, ...]] = {
         Look("started", "started", min_width=13),
         Look("id", "id"),
     ),
+    "choose_run": (
+        Look("id", pinned=True),
+        Look("name", "run", flex=True, min_width=14, max_width=32),
+        Look("caution", " ", state=True, max_width=10),
+        Look("state", state=True),
+    ),
     "damage": (
         Look("subpopulation", "#", pinned=True),
-        Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=48, share=0.3),
+        Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=48, share=0.3, apart=True),
         Look("alpha", "alpha"),
         Look("damage", "damage"),
         Look("damage_plot", "95 % interval", show="interval", of=("low", "damage", "high")),
@@ -164,7 +174,7 @@ LOOKS: dict[str, tuple[Look, ...]] = {
     ),
     "subpopulations": (
         Look("subpopulation", "#", pinned=True),
-        Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=60, share=0.3),
+        Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=60, share=0.3, apart=True),
         Look("train_rows", "train"),
         Look("aux_rows", "aux"),
         Look("test_rows", "test"),
