@@ -1,6 +1,6 @@
 """Many descriptions cut to one width where they agree, so that what sets each apart can be read.
 
-A description is a list of conditions: "White men over 60, married, hours 40–50". Cut at its end, a whole column reads "White men over 60, …".
+A description is a list of conditions: "White men over 60, married, hours 40–50". Cut at their ends, all read "White men over 60, …".
 Here the conditions that most of the others share give way first, each run of them to one "…". What is left is cut at its end; where that
 makes two alike, they are shown without the words that all begin with, else from the word on in which they part.
 """

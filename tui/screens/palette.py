@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from engine.rows import Column, TableSpec
 from tui.dialogs.base import Dialog
+from tui.presenters import side_by_side
 from tui.services.store import table_names
 from tui.widgets.table.live import LiveTable
 
@@ -85,7 +86,7 @@ class PaletteScreen(Dialog[Command]):
         chosen, store = host.run_chosen, host.store
         tables_of_run = table_names(store, chosen.id) if chosen is not None and store is not None else []
         # What every run has, and what this one has besides: a table of an optimised attack, of annotations
-        for name in [*MATERIALISED, *(name for name in tables_of_run if name in OPTIONAL)]:
+        for name in [*MATERIALISED, *(name for name in tables_of_run if name in (*OPTIONAL, side_by_side.NAME))]:
 
             def table(name: str = name) -> None:
                 host.show_table(name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.rows import TableSpec
+from tui.presenters.side_by_side import ALPHA
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,17 @@ LOOKS: dict[str, tuple[Look, ...]] = {
         Look("test_rows", "test rows"),
         Look("aux_rows", "aux rows"),
     ),
+    "side_by_side": (  # the alphas come between
+        Look("subpopulation", "#", pinned=True),
+        Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=48, share=0.3, apart=True),
+        Look("side_plot", "95 % interval", show="interval", of=("low", "damage", "high")),
+        Look("vulnerable_from", "vulnerable from"),
+        Look("damage", hidden=True),  # the last of the alphas says it
+        Look("poison_points", "poison"),
+        Look("poison_share", "of train"),
+        Look("low"),
+        Look("high"),
+    ),
     "worst": (
         Look("alpha", "α", pinned=True),
         Look("k", "k", pinned=True),
@@ -247,10 +259,18 @@ def looks_for(spec: TableSpec) -> tuple[Look, ...]:
     """The looks of a table: those written for it, then its other columns in their own order."""
     names = {column.name for column in spec.columns}
     written = tuple(look for look in LOOKS.get(spec.name, ()) if look.column in names or (look.of and set(look.of) <= names))
+    of_alphas = tuple(Look(name, f"α {name.removeprefix(ALPHA)}") for name in names_of_alphas(spec))
+    pinned_first = sum(look.pinned for look in written)
+    written = written[:pinned_first] + of_alphas + written[pinned_first:]
     covered = {look.column for look in written}
     pinned = () if written else spec.key[:1]
     rest = tuple(plain(spec, column.name, pinned) for column in spec.columns if column.name not in covered)
     return tuple(look for look in written + rest if not look.hidden)
+
+
+def names_of_alphas(spec: TableSpec) -> tuple[str, ...]:
+    """The columns that are one for each alpha."""
+    return tuple(column.name for column in spec.columns if column.name.startswith(ALPHA))
 
 
 def plain(spec: TableSpec, name: str, pinned: Sequence[str]) -> Look:
