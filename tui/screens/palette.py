@@ -92,10 +92,10 @@ class PaletteScreen(Dialog[Command]):
                 host.show_table(name)
 
             yield f"Show table {name}", "", "", table
-        from engine.plots import PLOTS
+        from engine.plots import EVERY
         from tui.screens.plots import SHORT, open_plots
 
-        for name in PLOTS if host.runs else ():
+        for name in EVERY if host.runs else ():
 
             def draw(name: str = name) -> None:
                 open_plots(host, name)
