@@ -77,10 +77,9 @@ def points(name: str, rows: Records, x: str, *, intervals: bool = False) -> Seri
     return replace(valued(name, rows, x, "damage", intervals=intervals), keys=tuple(row["subpopulation"] for row in rows))
 
 
-def valued(name: str, rows: Records, x: str, y: str, *, of: str = "", intervals: bool = False, line: bool = False) -> Series:
+def valued(name: str, rows: Records, x: str, y: str, *, of: str = "", intervals: bool = False) -> Series:
     low, high = (tuple(row[end] for row in rows) if intervals else () for end in ("low", "high"))
-    x_values, y_values = tuple(float(row[x]) for row in rows), tuple(float(row[y]) for row in rows)
-    return Series(name, x_values, y_values, low, high, style="line" if line else "points", of=of)
+    return Series(name, tuple(float(row[x]) for row in rows), tuple(float(row[y]) for row in rows), low, high, of=of)
 
 
 def grouped(pairs: Iterable[tuple[Any, dict[str, Any]]]) -> dict[Any, Records]:
