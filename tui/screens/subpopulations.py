@@ -22,6 +22,7 @@ from tui.presenters import format as fmt
 from tui.presenters import runs as run_words
 from tui.screens.looking import NO_MEMBERS, Looking
 from tui.services.store import TableFeed
+from tui.themes import tones
 from tui.widgets.lines import Lines
 from tui.widgets.members_pane import MembersPane
 from tui.widgets.pictures.grid import PictureGrid
@@ -133,17 +134,17 @@ class SubpopulationsScreen(Looking):
 
     def _head(self) -> None:
         """What is looked at, and how far the engine is with it."""
-        subject, quiet = self.subject, "dim"
-        colours = self.app.theme_variables
+        subject, styles = self.subject, tones(self.app.theme_variables)
+        quiet = styles["quiet"]
         if not subject.name:
             self.query_one("#subject", Lines).show([Text(" nothing chosen", style=quiet)])
             return
         kind = f"run {subject.run_id}" if subject.run_id else "preview, nothing attacked yet"
-        lines = [Text.assemble((f" {fmt.clean(subject.name)}", f"bold {colours.get('primary', '')}"), (f"  {kind}", quiet))]
+        lines = [Text.assemble((f" {fmt.clean(subject.name)}", styles["title"]), (f"  {kind}", quiet))]
         if subject.deviations:
             warning = fmt.wrapped(run_words.warning(subject.deviations), self.size.width, 2)
-            lines += [Text(line, style=colours.get("warning", "")) for line in warning]
-        if line := about.count_line(subject.account, colours):
+            lines += [Text(line, style=styles["warn"]) for line in warning]
+        if line := about.count_line(subject.account, styles):
             lines.append(line)
         run = self.host.run_row(subject.run_id)
         if run is not None and run.alive and not self.pane.table.model.rows:
@@ -155,7 +156,7 @@ class SubpopulationsScreen(Looking):
             bar = fmt.bar(subject.share, 30)
             lines.append(Text(f" {bar} {int(subject.share * 100):3d} %  {fmt.clean(subject.status)} · {fmt.duration(spent)}{left}"))
         elif subject.stage == "failed":
-            lines.append(Text(f" ✗ {fmt.clean(subject.status)}", style=f"bold {colours.get('error', '')}"))
+            lines.append(Text(f" ✗ {fmt.clean(subject.status)}", style=styles["bad"]))
         self.query_one("#subject", Lines).show(lines)
 
     # ---- the process that holds the data ----
