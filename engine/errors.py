@@ -2,6 +2,7 @@
 
 SubpopError                 exit status 1
 ├── RunFailed               the run itself failed                                    1
+├── DiskFull                there was no room for what was asked for                 1
 ├── RequestError            the request was wrong                                    2
 │   ├── ScenarioError       a scenario with one or more mistakes, all of them told
 │   ├── UnknownName         a preset, run, table or dataset that does not exist
@@ -39,6 +40,10 @@ class SubpopError(Exception):
 
 class RunFailed(SubpopError):
     """A run started and could not be finished."""
+
+
+class DiskFull(SubpopError):
+    """The request was right, and the disk has no room for what it writes."""
 
 
 class RequestError(SubpopError):

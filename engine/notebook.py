@@ -70,7 +70,8 @@ class Run:
         with Store.open(self.store, create=False) as opened, cli_text.progress() as report:
             while True:
                 row = opened.run(self.id)
-                report(f"run {row.id}", row.progress)
+                at_work = row.phase and row.state in ("queued", "running")
+                report(f"run {row.id}, {row.phase}" if at_work else f"run {row.id}", row.progress if row.victims_total else 0.0)
                 if row.state == "done":
                     return self
                 if row.state in ("failed", "stopped") or (row.lost and not row.may_live):

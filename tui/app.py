@@ -13,6 +13,7 @@ from textual.binding import Binding, BindingType
 
 from engine.printable import clean
 from tui import themes
+from tui.services.settings import KEYS
 from tui.session import POLL_S, Session
 from tui.tight import tighten
 
@@ -90,13 +91,24 @@ class SubpopApp(Session):
         """config: where settings are remembered; clock: Unix seconds, for what is told as so long ago; opened: the file to begin with."""
         super().__init__(store_path, data_dir, config=config, clock=clock)
         self.opened = opened
-        keymap, self._keymap_trouble = self.settings.keymap()
+        keymap, self._keymap_trouble = self._keymap_of_file()
         self.set_keymap(keymap)
         for theme in themes.OWN:
             self.register_theme(theme)
         first = themes.default(self.console.color_system)
         wanted = self.settings.get("theme", first)
         self.theme = wanted if wanted in self.available_themes else first
+
+    def _keymap_of_file(self) -> tuple[dict[str, str], str]:
+        """What keys.toml may change, and what is wrong with it."""
+        keymap, trouble = self.settings.keymap()
+        if not keymap:
+            return keymap, trouble
+        from tui.screens.remapping import checked
+
+        good, wrong = checked(keymap, type(self))
+        refused = [f"{self.settings.folder / KEYS}: {'; '.join(wrong)}; these stay as they come"] if wrong else []
+        return good, "\n".join([*([trouble] if trouble else []), *refused])
 
     # ---- life ----
 
@@ -121,7 +133,7 @@ class SubpopApp(Session):
         self.set_interval(POLL_S, self.poll)
         self.set_interval(5.0, self.settings.save)
         if self._keymap_trouble:
-            self.notify(self._keymap_trouble, severity="warning", timeout=10)
+            self.notify(self._keymap_trouble, severity="warning", timeout=20, markup=False)
         if self.opened is not None:
             from tui.screens.opening import open_path
 
@@ -130,6 +142,7 @@ class SubpopApp(Session):
     def on_unmount(self) -> None:
         self.settings.put("run", self.chosen_run or "")
         self.settings.save()
+        self.run_data.close()
         if self.store is not None:
             self.store.close()
 

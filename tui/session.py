@@ -13,6 +13,7 @@ from engine.rows import RunRow
 from tui.messages import StoreMoved, StoreTrouble
 from tui.orderly import OrderlyApp
 from tui.services.rebuilding import Rebuilding
+from tui.services.run_data import RunData
 from tui.services.settings import Settings, config_dir
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Session(OrderlyApp):
         self.runs: tuple[RunRow, ...] = ()
         self.chosen_run: str | None = self.settings.get("run", "") or None  # the run that Runs and Results show
         self.rebuilding = Rebuilding(self._not_rebuilt)
+        self.run_data = RunData()
         self._version = -1
         self._looked_at = 0.0
         self._trouble = ""

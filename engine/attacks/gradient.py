@@ -32,7 +32,7 @@ CPU_BYTES = 2**29  # what a batch's activations may take; on a GPU a quarter of 
 PROBED = 4  # pictures whose activations are measured
 PHASE = "optimising poison points"
 
-Report = Callable[[int], None]  # steps done of a batch
+Report = Callable[[int, float], None]  # (steps done of a batch, its points' mean alignment)
 
 
 def prepare(
@@ -114,14 +114,18 @@ def _move_all(
 ) -> None:
     """Fill delta, before and after, batch by batch."""
     total = len(points) * (attack.steps + 1)
+    aimed_at = np.unique(points.subpopulation)  # ascending, as the points are
     most = _rows_at_once(points, images, adversary, target)
     lo = 0
     while lo < len(points):
         batch = slice(lo, _end(points, lo, most, target.one_target))
 
-        def report(steps: int, first: int = lo, rows: int = batch.stop - lo) -> None:
-            so_far = first * (attack.steps + 1) + steps * rows
-            progress(PHASE, so_far / total)
+        first, last = (int(np.searchsorted(aimed_at, points.subpopulation[at])) + 1 for at in (lo, batch.stop - 1))
+        of = f"subpopulation{f' {first}' if first == last else f's {first} to {last}'} of {len(aimed_at)}"
+
+        def report(steps: int, aligned: float, lo: int = lo, rows: int = batch.stop - lo, of: str = of) -> None:
+            at = f"step {min(steps, attack.steps)} of {attack.steps}, alignment {aligned:.3g}"
+            progress(f"{PHASE}, {of}, {at}", (lo * (attack.steps + 1) + steps * rows) / total)
             check()
 
         try:
@@ -143,7 +147,7 @@ def move(
     labels_B: Tensor,
     targets: np.ndarray,
     target: Alignment,
-    report: Report = lambda steps: None,
+    report: Report = lambda steps, aligned: None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Move one batch of pictures. Returns delta int8 [batch, height, width, 3], and the alignment before and after, float64 [batch].
 
@@ -160,12 +164,12 @@ def move(
         with torch.no_grad():
             uphill = uphill.sign() if attack.step_rule == "sign" else uphill
             x_BCHW = torch.add(x_BCHW, uphill, alpha=attack.step_size).clamp_(low, high)
-        report(step + 1)
+        report(step + 1, float(value_B.detach().mean()))
     with torch.no_grad():
         steps_BCHW = quantised(x_BCHW - start_BCHW, start_BCHW, attack.bound)
         moved_BCHW = (start_BCHW + steps_BCHW.to(start_BCHW.dtype) * (attack.bound / LEVELS)).clamp_(0, 1)
         after_B = target.values(moved_BCHW, labels_B, targets)
-    report(attack.steps + 1)
+    report(attack.steps + 1, float(after_B.mean()))
     return steps_BCHW.permute(0, 2, 3, 1).cpu().numpy(), before_B.double().cpu().numpy(), after_B.double().cpu().numpy()
 
 

@@ -13,7 +13,7 @@ of them, again from the best when there are more points than rows: the same in e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -48,10 +48,14 @@ def prepare(
     """The score of every candidate; nan where the row's subpopulation is not attacked."""
     progress(PHASE, 0.0)
     with all_cores(adversary.params[0].device):
-        regression = fitted(adversary, dataset.aux.y, attack.damping)
-        check()
-        progress(PHASE, 0.4)
+
+        def report(steps: int, norm: float) -> None:
+            check()
+            progress(f"{PHASE}, the last layer's fit, step {steps}, gradient {norm:.1g}", 0.0)
+
+        regression = fitted(adversary, dataset.aux.y, attack.damping, report)
         members = [(s, np.flatnonzero(membership.aux == s.index)) for s in subpopulations if s.attacked]
+        progress(f"{PHASE}, of {len(members)} subpopulations", 0.4)
         candidates = [(rows, label_flip.labels(s, dataset, rows, proba_aux)) for s, rows in members if len(rows)]
         scores, residual = scores_of(regression, candidates)
         check()
@@ -62,8 +66,10 @@ def prepare(
     return Influence(score_A, np.array([regression.gradient_norm, regression.steps, residual]))
 
 
-def fitted(adversary: AdversaryModel, y_aux: np.ndarray, damping: float) -> Regression:
-    """The adversary's last layer, from where its training left it to convergence on aux."""
+def fitted(
+    adversary: AdversaryModel, y_aux: np.ndarray, damping: float, report: Callable[[int, float], None] = lambda steps, norm: None
+) -> Regression:
+    """The adversary's last layer, from where its training left it to convergence on aux. report is told each step and the norm."""
 
     device = adversary.params[0].device
 
@@ -73,7 +79,8 @@ def fitted(adversary: AdversaryModel, y_aux: np.ndarray, damping: float) -> Regr
     kernel_KO, bias_O = adversary.head()
     start_KO = torch.cat([on_device(kernel_KO), on_device(bias_O)[None]])
     labels = torch.from_numpy(np.asarray(y_aux, np.int64)).to(device)
-    return fit(softmax.with_one(on_device(adversary.hidden_aux)), labels, start_KO, weight_decay=adversary.weight_decay, damping=damping)
+    features_NK = softmax.with_one(on_device(adversary.hidden_aux))
+    return fit(features_NK, labels, start_KO, weight_decay=adversary.weight_decay, damping=damping, report=report)
 
 
 def attacker_gradients(regression: Regression, candidates: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tensor:

@@ -89,10 +89,18 @@ class Regression:
         return found_SKO, float(left)
 
 
-def fit(features_NK: Tensor, labels_N: Tensor, start_KO: Tensor, *, weight_decay: float, damping: float) -> Regression:
+def fit(
+    features_NK: Tensor,
+    labels_N: Tensor,
+    start_KO: Tensor,
+    *,
+    weight_decay: float,
+    damping: float,
+    report: Callable[[int, float], None] = lambda steps, norm: None,
+) -> Regression:
     """Newton's method from `start_KO`, to a gradient of norm CONVERGED or as far as float64 goes.
 
-    features_NK: float64 [rows, width + 1], the last column ones; start_KO: [width + 1, outputs].
+    features_NK: float64 [rows, width + 1], the last column ones; start_KO: [width + 1, outputs]. report is told each step and the norm.
     """
     kernel_K = torch.ones_like(start_KO[:, 0])
     if weight_decay > 0:
@@ -109,6 +117,7 @@ def fit(features_NK: Tensor, labels_N: Tensor, start_KO: Tensor, *, weight_decay
             break
         theta, gradient = step
         steps += 1
+        report(steps, float(gradient.norm()))
     return Regression(features_NK, labels_N, theta, penalty_K, damping_K, float(gradient.norm()), steps)
 
 

@@ -1,11 +1,12 @@
-"""A followed run as a progress bar on a terminal."""
+"""A followed run on a terminal: its log, and below it what it is doing and a progress bar."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
@@ -14,12 +15,20 @@ from engine.printable import clean, clean_lines
 from engine.rows import LogRow, RunRow
 
 
+class _Bars(Progress):
+    """The head on a line of its own: what a step is at is long, and the bar keeps its place."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        for task in self.tasks:
+            yield Text(task.fields["head"], no_wrap=True, overflow="ellipsis")
+        yield self.make_tasks_table(self.tasks)
+
+
 class BarView:
-    """The run's state and progress on one line, its log above."""
+    """The run's state and progress on two lines, its log above."""
 
     def __init__(self) -> None:
-        self.bars = Progress(
-            TextColumn("{task.fields[head]}", markup=False),
+        self.bars = _Bars(
             BarColumn(bar_width=None),
             TextColumn("{task.fields[share]}", markup=False),
             TextColumn("{task.fields[tail]}", markup=False),
@@ -42,12 +51,13 @@ class BarView:
 
     def state(self, row: RunRow) -> None:
         at_work = row.state in ("queued", "running")
-        known = bool(row.victims_total) or not at_work  # before, the phase tells a share of its own
+        known = bool(row.victims_total) or not at_work or row.progress > 0  # before the plan it is of the step that the phase names
+        said = row.phase if row.state == "running" else f"{row.state}, {row.phase}" if row.state == "queued" and row.phase else row.state
         self.bars.update(
             self.task,
             total=1.0 if known else None,  # None: it is under way, nobody knows how far
             share=f"{1.0 if row.state == 'done' else row.progress:.0%}" if known else "",
             completed=1.0 if row.state == "done" else row.progress,
-            head=clean(f"{row.id} {row.state if row.state != 'running' else row.phase}"),
+            head=clean(f"{row.id} {said or row.state}"),
             tail=counts(row).removeprefix(", "),
         )

@@ -38,7 +38,12 @@ def plot(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", metavar="PATH", help="A file (.png or .svg; of one plot), or a folder (both of each). Default: here."),
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="PATH",
+            help="A file (.png or .svg; of one plot), or a folder (both of each). Default: RUN-plots.",
+        ),
     ] = None,
     store: StoreOption = None,
 ) -> None:
@@ -80,7 +85,7 @@ def plot(
         write(drawn[name], out)
         cli_text.note(f"wrote {out}")
         return
-    folder = out or Path()
+    folder = out or Path(f"{row.id}-plots")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -111,13 +111,14 @@ def check(
 ) -> None:
     """Judge a finished run, for a pipeline.
 
-    It fails where the corrected worst k exceeds X, or where a vulnerable subpopulation's damage exceeds X for sure (the lower end of its
-    95 % interval). Each reason is a line. Damage that may exceed it by chance is told and does not fail.
+    It fails where the corrected worst k exceeds X for sure, or a vulnerable subpopulation's damage does: both by the lower end of their
+    95 % intervals. Each reason is a line. Damage that may exceed X by chance is told and does not fail.
 
     Exit status: 0 passed; 3 failed; 2 it cannot be judged (not done, fewer than three trials, or a wrong request).
     """
     from engine.cli.runs import with_tables
     from engine.export.verdict import verdict
+    from engine.scenario.claim import claim_of, lead
 
     if not 0 <= max_damage <= 1:
         raise RequestError(f"{max_damage:g} is not a fraction", where="--max-damage", next="give a number from 0 to 1, as 0.1")
@@ -129,7 +130,7 @@ def check(
     for remark in outcome.remarks:
         cli_text.note(f"note: {remark}")
     for deviation in row.deviations:
-        cli_text.note(f"not the paper's: {deviation}")
+        cli_text.note(f"{lead(claim_of(row.scenario_toml))}: {deviation}")
     if not outcome.passed:
         raise typer.Exit(FAILED)
     cli_text.line(f"passed: no damage above {max_damage:g} is shown by run {row.id}")

@@ -14,6 +14,7 @@ from engine.cli import text as cli_text
 from engine.cli.text import DataOption, JsonOption, RunArgument, RunsArgument, ScenarioArgument, SetOption, SmokeOption, StoreOption
 from engine.errors import RequestError
 from engine.export import FORMATS
+from engine.pace import in_words
 
 if TYPE_CHECKING:
     from engine.rows import RunRow, TableSpec
@@ -74,6 +75,7 @@ def default_name(source: str, scenario: Scenario) -> str:
 
 def runs(store: StoreOption = None, json: JsonOption = False) -> None:
     """List all runs, the newest first."""
+    from engine.scenario.claim import claim_of
     from engine.store import Store, default_path
     from engine.store.run_row import delete_it
 
@@ -93,9 +95,9 @@ def runs(store: StoreOption = None, json: JsonOption = False) -> None:
         (
             row.id,
             row.name + ("*" if row.deviations else "") + (f", again: of {row.parent}" if row.parent else ""),
-            state_word(row),
+            state_and_step(row),
             f"{row.victims_done}/{row.victims_total}" if row.victims_total else None,
-            cli_text.duration(row.eta_s) if row.eta_s is not None and row.state == "running" else None,
+            in_words(row.eta_s) if row.eta_s is not None and row.state == "running" else None,
             row.device,
             None if row.damaged else cli_text.ago(row.created_at),
         )
@@ -104,7 +106,8 @@ def runs(store: StoreOption = None, json: JsonOption = False) -> None:
     cli_text.table(columns, cells, right=("victims", "left"))
     for row in rows:
         if row.deviations:
-            cli_text.line(f"* {row.id} is not the paper's: {'; '.join(row.deviations)}")
+            is_not = "is not the paper's" if claim_of(row.scenario_toml) else "is to be read with this"
+            cli_text.line(f"* {row.id} {is_not}: {'; '.join(row.deviations)}")
         if row.damaged:
             cli_text.line(f"! {row.id} is damaged in the store: {row.damaged}; {delete_it(row)}")
 
@@ -112,6 +115,12 @@ def runs(store: StoreOption = None, json: JsonOption = False) -> None:
 def state_word(row: RunRow) -> str:
     """A run's state as a person should understand it."""
     return "damaged" if row.damaged else "lost" if row.lost else row.state
+
+
+def state_and_step(row: RunRow) -> str:
+    """A run's state, and where it is at while no victims say so."""
+    waits = row.state == "queued" or (row.state == "running" and not row.victims_total)
+    return f"{state_word(row)}: {row.phase}" if waits and row.phase and not row.lost and not row.damaged else state_word(row)
 
 
 def _public(row: RunRow) -> dict[str, object]:

@@ -92,14 +92,17 @@ def discover(
     What there is to know about the data goes to standard error: rows and classes of each split, every column and what became of it,
     what is odd.
     """
-    loaded, root = ready(scenario, set_, smoke, device, data)
-    from engine.pipeline import order as pipeline
+    from engine.scenario.claim import claimed, lead
 
+    loaded, root = ready(scenario, set_, smoke, device, data)
     with cli_text.progress() as report:
+        report("loading torch", 0.0)
+        from engine.pipeline import order as pipeline
+
         discovery = pipeline.discover(loaded, root, device=plain_device(loaded), log=cli_text.note, progress=report, with_poison=False)
     for deviation in pipeline.deviations(loaded, discovery.dataset):
         if deviation not in discovery.dataset.deviations:  # those were said with the rest about the data
-            cli_text.note(f"not the paper's: {deviation}")
+            cli_text.note(f"{lead(claimed(loaded.model_dump()))}: {deviation}")
     if json:
         cli_text.data(discovery.subpopulations)
         return
@@ -136,9 +139,11 @@ def bench(
     stacked trainer reaches.
     """
     loaded, root = ready(scenario, set_, smoke, device, data)
+    say = cli_text.note if json else cli_text.line
+    say("loading torch")
     from engine.pipeline import bench as bench_
 
-    measured = bench_.run(loaded, root, device=plain_device(loaded), report=cli_text.note if json else cli_text.line)
+    measured = bench_.run(loaded, root, device=plain_device(loaded), report=say)
     if json:
         cli_text.data({**dataclasses.asdict(measured), "matrix_share": measured.matrix_share})
 

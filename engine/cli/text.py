@@ -14,7 +14,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from engine.cli import text as cli_text
+from engine.pace import in_words, step_of
 from engine.printable import clean, clean_lines, escaped, name_of
 from engine.rows import RunRow
 
@@ -33,9 +33,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a scenario key, as model.epochs=5. Repeatable; applied last."),
 ]
-SmokeOption = Annotated[
-    bool, typer.Option("--smoke", help="Apply the scenario's [smoke] section: the same path on a sliver of the data, in seconds.")
-]
+SmokeOption = Annotated[bool, typer.Option("--smoke", help="Apply the scenario's [smoke] section: the same path on a sliver of the data.")]
 
 
 def preset_names(incomplete: str) -> list[str]:
@@ -202,39 +200,30 @@ def progress(stream: TextIO | None = None) -> Iterator[Progress]:
         tasks: dict[str, TaskID] = {}
 
         def report(what: str, done: float) -> None:
-            if what not in tasks:
+            step = step_of(what)
+            if step not in tasks:
                 for old in tasks.values():
                     bars.update(old, completed=1.0)
-                tasks[what] = bars.add_task(clean(what), total=1.0)
-            bars.update(tasks[what], completed=done)
+                tasks[step] = bars.add_task(clean(what), total=1.0)
+            bars.update(tasks[step], completed=done, description=clean(what))
 
         yield report
 
 
 class _Lines:
-    """Progress for a pipe: a step's first word, its quarters when they are far apart in time, its end."""
+    """Progress for a pipe: a step when it begins, its quarters when they are far apart in time, its end."""
 
     def __init__(self) -> None:
-        self.what, self.quarter, self.at = "", -1, 0.0
+        self.step, self.quarter, self.at = "", -1, 0.0
 
     def report(self, what: str, done: float) -> None:
-        quarter = int(done * 4)
+        quarter, step = int(done * 4), step_of(what)
         now = time.monotonic()
-        if what != self.what or (quarter > self.quarter and now - self.at >= 1.0):
+        if step != self.step or (quarter > self.quarter and now - self.at >= 1.0):
             note(f"{what}: {done:.0%}" if done else what)
             self.at = now
             self.quarter = quarter
-        self.what = what
-
-
-def duration(seconds: float) -> str:
-    """ "4 s", "3 min 20 s", "2 h 05 min"."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+        self.step = step
 
 
 def ago(at: float, now: float | None = None) -> str:
@@ -252,12 +241,12 @@ def clock(at: float) -> str:
 
 
 def counts(row: RunRow) -> str:
-    """ ", 120 of 300 victims, 85 a minute, 2 min 07 s left", as far as it is known."""
+    """ ", 120 of 300 victims, 85 a minute, 2 min 07 s left", as far as it is known; before the plan what is left of the step it is at."""
     parts = []
     if row.victims_total:
         parts.append(f"{row.victims_done} of {row.victims_total} victims")
     if row.victims_per_minute:
         parts.append(f"{row.victims_per_minute:.0f} a minute")
     if row.eta_s is not None and row.state == "running":
-        parts.append(f"{cli_text.duration(row.eta_s)} left")
+        parts.append(f"{in_words(row.eta_s)} left{'' if row.victims_total else ' of this step'}")
     return "".join(f", {part}" for part in parts)

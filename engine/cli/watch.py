@@ -12,13 +12,16 @@ from typing import Protocol
 from engine.cli import text as cli_text
 from engine.cli.text import clock, counts
 from engine.errors import Interrupted, RunFailed
+from engine.pace import in_words
 from engine.rows import LogRow, RunRow
 from engine.runs.start import is_alive
+from engine.scenario.claim import claim_of, lead
 from engine.store import Store
 
 POLL_S = 0.2
 LOST_AFTER_S = 3.0  # an engine that is not there for so long is said to be lost: it takes a moment to start
 LINE_EVERY_S = 10.0  # in a pipe
+QUEUE_LINE_EVERY_S = 60.0  # there, of a run that waits for others
 HEADLINE_K = 5  # the worst-k that the last lines of a run tell
 ENDED = ("done", "failed", "stopped")
 
@@ -76,7 +79,6 @@ def _until_end(store: Store, run_id: str, view: View, reported: Told) -> RunRow:
     missed_at: float | None = None
     while True:
         row = store.run(run_id)
-        view.state(row)
         for entry in store.log_rows(run_id, reported.last_log):
             reported.last_log = entry.id
             if reported.failure is not None:
@@ -84,6 +86,7 @@ def _until_end(store: Store, run_id: str, view: View, reported: Told) -> RunRow:
             reported.failure = entry if entry.level == "error" else None
             if reported.failure is None:
                 view.log(entry)
+        view.state(row)  # after what led to it, so that lines stand in the order of their times
         if row.state in ENDED:
             return row
         if is_alive(row):
@@ -103,10 +106,10 @@ def _until_end(store: Store, run_id: str, view: View, reported: Told) -> RunRow:
 
 
 def _summary(store: Store, row: RunRow) -> None:
-    took = cli_text.duration(row.finished_at - row.started_at) if row.finished_at and row.started_at else "no time"
+    took = in_words(row.finished_at - row.started_at) if row.finished_at and row.started_at else "no time"
     cli_text.line(f"run {row.id} is done: {row.victims_done} victims in {took} on {row.device}")
     for deviation in row.deviations:
-        cli_text.line(f"not the paper's: {deviation}")
+        cli_text.line(f"{lead(claim_of(row.scenario_toml))}: {deviation}")
     if worst := _worst(store, row.id):
         cli_text.line(worst)
     cli_text.line(f"its tables: subpop export {row.id} --table worst --format md")
@@ -148,10 +151,10 @@ def _view() -> Iterator[View]:
 
 
 class PlainView:
-    """One line for each thing that happened, and one every ten seconds."""
+    """One line for each thing that happened, and one every ten seconds: the log names each step, so that a phase is no line of its own."""
 
     def __init__(self) -> None:
-        self.phase, self.said_at = "", 0.0
+        self.before, self.said_at = "", 0.0
 
     def log(self, row: LogRow) -> None:
         level = "" if row.level == "info" else f"{row.level}: "
@@ -159,7 +162,8 @@ class PlainView:
 
     def state(self, row: RunRow) -> None:
         now = time.monotonic()
-        phase = f"{row.state}, {row.phase}" if row.phase and row.phase != row.state else row.state
-        if phase != self.phase or (row.state == "running" and now - self.said_at >= LINE_EVERY_S):
+        every_s = {"running": LINE_EVERY_S, "queued": QUEUE_LINE_EVERY_S}.get(row.state, float("inf"))
+        if row.state != self.before or now - self.said_at >= every_s:
+            phase = f"{row.state}, {row.phase}" if row.phase and row.phase != row.state else row.state
             cli_text.line(f"{clock(time.time())} run {row.id}: {phase}{counts(row)}")
-            self.phase, self.said_at = phase, now
+            self.before, self.said_at = row.state, now

@@ -18,7 +18,7 @@ from engine.datasets.tables.labels import labels_of
 from engine.datasets.tables.leakage import Leak, leak_notes, leaks_of
 from engine.datasets.tables.reading import Spelling, spelling_of
 from engine.datasets.tables.roles import absent, check_names, encoding_of, frame_of, path_of, split_rows, state_of
-from engine.datasets.tables.suspects import entity_notes, renamings, sentinel_notes
+from engine.datasets.tables.suspects import entity_notes, list_notes, renamings, sentinel_notes
 from engine.datasets.tables.uses import uses_of
 from engine.datasets.texts.lines import is_lines, read_lines
 from engine.datasets.wording import counted, listed, shortened
@@ -120,7 +120,7 @@ def _columns(section: TableSection, raw: RawTable, spelling: Spelling, labelled:
     fed = [column for use, column in readable if use.fed and not use.left_out]
     shown = [column for use, column in readable if use.shown and not use.left_out]
     left_out = dict.fromkeys(section.drop, "in dataset.drop") | {use.name: use.left_out for use in uses if use.left_out}
-    notes += renamings(fed, section.max_categories)
+    notes += [*renamings(fed, section.max_categories), *list_notes(fed)]
     if not fed:
         raise BadData("no column is left to learn from", where=str(raw.path),
                       next="list some in dataset.numeric or dataset.categorical; left out: "

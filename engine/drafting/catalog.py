@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.datasets.splits import SPLITS
 from engine.datasets.tables.columns import Unreadable
 from engine.datasets.tables.file import RawTable
 from engine.datasets.tables.labels import labels_of
 from engine.datasets.tables.reading import read_label
-from engine.datasets.tables.roles import array_of, check_names, encoding_of
-from engine.datasets.tables.suspects import renamings, sentinel_notes
+from engine.datasets.tables.roles import array_of, check_names, encoding_of, split_rows
+from engine.datasets.tables.suspects import list_notes, renamings, sentinel_notes
 from engine.datasets.tables.uses import Used, asked_of, idle, uses_of
+from engine.datasets.wording import counted
 from engine.drafting import sniffing
 from engine.drafting.columns import look_at
 from engine.drafting.looks import Catalog, ColumnLook, Kind, Use
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 NO_LABEL = ""  # in the place of a section's label, which is never empty: a scenario that has none yet
 LISTS = ("annotations", "numeric", "categorical", "drop")
+FEW_ROWS = 200  # below which a split or a class may be left without any
 FORMATS = {"csv": "csv", "parquet": "parquet", "json lines": "json lines"}
 
 
@@ -113,14 +116,35 @@ def catalog(
             faults.append("no column is left to learn from")
         if classes:
             opener.judged = Judged(fed, y, classes, usable)
+        notes += list_notes(fed)
     else:
-        uses = []
+        uses, usable = [], np.flatnonzero(y >= 0)
+    if classes:
+        faults += _too_few(section, raw, usable, y)
     by_name = {use.name: use for use in uses}
     columns = tuple(_look(section, raw, opener, name, by_name.get(name), matched) for name in raw.names)
     count = np.bincount(y[y >= 0], minlength=len(classes))
     sizes = tuple((name, int(n)) for name, n in zip(classes, count, strict=True)) if classes else ()
     kind: Kind = "table" if isinstance(section, TableSection) else "text_table"
     return Catalog(shown, form, kind, raw.rows, columns, tuple(notes), sizes, tuple(dict.fromkeys(faults)))
+
+
+def _too_few(section: TableSection | TextTableSection, raw: RawTable, usable: np.ndarray, y: np.ndarray) -> list[str]:
+    """What the loader would refuse so few rows for: a split without rows, or one class in train. Of many rows nothing is tried."""
+    import numpy as np
+
+    if len(usable) >= FEW_ROWS:
+        return []
+    try:
+        splits, _ = split_rows(section, raw, usable, y, 0)
+    except BadData as error:
+        return [f"{error.what}; {error.next}"]
+    lacking = [name for name, rows in zip(SPLITS, splits, strict=True) if not len(rows)]
+    if lacking:
+        return [f"{counted(len(usable), 'row')} of data: none is left for {' and '.join(lacking)}; a scenario needs more of them"]
+    if len(np.unique(y[splits[0]])) < 2:
+        return [f"{counted(len(usable), 'row')} of data: train has rows of one class only; a scenario needs more of them"]
+    return []
 
 
 def _with_known_names(section: Any, raw: RawTable) -> tuple[Any, list[str]]:

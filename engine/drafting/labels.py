@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from engine.datasets.tables.columns import INDEX_NAME, PERSON_NAME, STRICT_ID, Numbers, Words, why_left_out
+from engine.datasets.tables.columns import INDEX_NAME, PERSON_NAME, STRICT_ID, Numbers, Words, unaccented, why_left_out
 from engine.datasets.tables.file import RawTable
 from engine.datasets.tables.labels import MOST_CLASSES, MOST_NUMBERS
 from engine.datasets.tables.suspects import ENTITY
@@ -31,6 +31,23 @@ OUTCOMES = re.compile(
     r"|delinquent|delinquency|delinq|bankrupt|bankruptcy|bad|good bad|credit risk|risk|toxic|toxicity|hate|polarity|species|quality"
     r"|won|winner|passed|graduated|dropout|failure|failed|fault|anomaly|attack|intrusion|is canceled|loan status|stars|verdict|decision)\b"
 )
+# The same of German, French and Spanish, without accents (an umlaut may be written as one letter or as two).
+CALLED_ELSEWHERE = re.compile(
+    r"(zielvariable|zielwert|zielgroe?sse|ziel|(variable )?cible|variable a predire|(variable )?objetivo|etiquettes?|etiquetas?)"
+)
+SOMETIMES_ELSEWHERE = re.compile(r"(klassen?|kategorie|classe|categorie|clase|categoria)")
+OUTCOMES_ELSEWHERE = re.compile(
+    r"\b((zahlungs|kredit)?ausfall|ausgefallen|kue?ndigung|gekue?ndigt|abgewandert|abwanderung|storno|storniert|betrug|betrugsfall"
+    r"|betrugerisch|betruegerisch|verstorben|gestorben|tod|todesfall|ueberlebt|uberlebt|diagnose|erkrankt|erkrankung|krankheit|ruckfall"
+    r"|rueckfall|ruckfallig|rueckfaellig|einkommen|zahlungsverzug|verzug|insolvenz|insolvent|kreditrisiko|risiko|bewilligt|genehmigt"
+    r"|abgelehnt|angenommen|bestanden|durchgefallen|abbruch|abgebrochen|gekauft|geklickt|zuruckgezahlt|zurueckgezahlt|stimmung"
+    r"|defaut|defaillance|impaye|fraude|frauduleux|desabonnement|desabonne|resiliation|resilie|deces|decede|survie|survecu|diagnostic"
+    r"|maladie|malade|recidive|revenu|accepte|accorde|refuse|approuve|achat|achete|annule|annulation|risque|faillite|reussite|reussi|echec"
+    r"|impago|moroso|morosidad|incumplimiento|fraudulento|abandono|baja|cancelacion|cancelado|fallecido|fallecimiento|muerte|supervivencia"
+    r"|sobrevivio|diagnostico|enfermedad|enfermo|reincidencia|reincidente|ingresos|aprobado|aceptado|concedido|rechazado|compra|compro"
+    r"|riesgo|quiebra|sentimiento)\b"
+)
+WEAKER_ELSEWHERE = re.compile(r"\b(ergebnis|stufe|gruppe|typ|zustand|resultat|groupe|etat|niveau|resultado|grupo|tipo|estado|nivel)\b")
 WEAKER = re.compile(r"\b(status|result|rating|stars|score|grade|type|group|level|flag|event|state)\b")
 HORIZON = re.compile(r"\b(next|within|(one|two|three|five|ten|[0-9]+) ?(years?|months?|days?))\b")
 SURE = 55  # points from which on a column is taken: of its name, or of being the last and having two classes
@@ -125,18 +142,20 @@ def _points(name: str, column: Numbers | Words, classes: int) -> tuple[int, list
     import numpy as np
 
     points, why = 0, []
-    words = " ".join(re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower().replace("_", " ").replace(".", " ").replace("-", " ").split())
-    if CALLED_LABEL.fullmatch(words):
+    words = " ".join(
+        re.sub(r"([a-z])([A-Z])", r"\1 \2", unaccented(name)).lower().replace("_", " ").replace(".", " ").replace("-", " ").split()
+    )
+    if CALLED_LABEL.fullmatch(words) or CALLED_ELSEWHERE.fullmatch(words):
         points, why = 100, ["called as a label is"]
     elif CALLED_Y.fullmatch(words):
         points, why = 90, ["called as a label often is"]
-    elif SOMETIMES_LABEL.fullmatch(words):
+    elif SOMETIMES_LABEL.fullmatch(words) or SOMETIMES_ELSEWHERE.fullmatch(words):
         points, why = 65, ["called as a label often is"]
-    elif OUTCOMES.search(words):
+    elif OUTCOMES.search(words) or OUTCOMES_ELSEWHERE.search(words):
         points, why = 70, ["named like an outcome"]
-    elif WEAKER.search(words):
+    elif WEAKER.search(words) or WEAKER_ELSEWHERE.search(words):
         points, why = 15, ["named a little like an outcome"]
-    if re.match(r"(is|has|was|will|did) ", words):
+    if re.match(r"(is|has|was|will|did|ist|hat|wurde|war|est|a ete|es|ha) ", words):
         points, why = points + 15, [*why, "asks yes or no"]
     if why and HORIZON.search(words):
         points += 10
@@ -154,7 +173,7 @@ def _points(name: str, column: Numbers | Words, classes: int) -> tuple[int, list
         points -= 30
     if column.missing.any():
         points -= 10
-    if STRICT_ID.search(name) or PERSON_NAME.search(name) or ENTITY.search(name):
+    if STRICT_ID.search(name) or PERSON_NAME.search(unaccented(name)) or ENTITY.search(name):
         points -= 60
     return points, why
 

@@ -62,7 +62,7 @@ def draft(place: Path, shown: str, title: str, name: str, label: str | None, ope
         seen = catalog(shown, section.model_copy(update={"annotations": matched.features}), opener, (), matched.features)
     else:
         seen = catalog(shown, section, opener, (), matched.features)
-    notes = [*_notes(seen, raw, columns, chosen, place), *seen.notes]
+    notes = [*(f"! cannot be run as it is: {each}" for each in seen.wrong), *_notes(seen, raw, columns, chosen, place), *seen.notes]
     suspected = []
     if leaks and chosen is not None and text is None:
         scores = dict(opener.leaks())
@@ -72,7 +72,12 @@ def draft(place: Path, shown: str, title: str, name: str, label: str | None, ope
     ids = [each.name for each in seen.columns if each.use == "left out"]
     sections = [_dataset(kind, shown, chosen, text, split, guess, why, matched, size, seen, suspected, ids)]
     sections += [texts.model(raw, text) if text is not None else _model(size)]
-    sections += [_subpopulations(matched, size, text is not None), _attack(), _evaluation(size), _smoke(matched, size, text is not None)]
+    sections += [
+        _subpopulations(matched, size, text is not None),
+        _attack(text is not None),
+        _evaluation(size),
+        _smoke(matched, size, text is not None),
+    ]
     toml = document(_head(shown, seen, chosen), title, sections)
     return Draft(shown, kind, title, name, toml, chosen, why, guess.candidates, tuple(dict.fromkeys(notes)), seen)
 
@@ -202,12 +207,12 @@ def _subpopulations(matched: Matching, size: Sizes, texts: bool) -> DraftSection
     return DraftSection("subpopulations", [*keys, Key("min_size", least, "auxiliary rows; smaller ones are not attacked")])
 
 
-def _attack() -> DraftSection:
+def _attack(texts: bool) -> DraftSection:
     return DraftSection(
         "attack",
         [
             Key("kind", "label_flip"),
-            Key("alphas", [0.5, 1, 2], "poison points for each auxiliary row of the subpopulation"),
+            Key("alphas", [1, 2] if texts else [0.5, 1, 2], "poison points for each auxiliary row of the subpopulation"),
             Key("target_label", "rarest", "the class rarest in the subpopulation"),
         ],
     )

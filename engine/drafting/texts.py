@@ -21,9 +21,9 @@ LEAST_WORDS = 4  # of a text on average; of a column that is called text 2
 LEAST_DIFFERENT = 0.5  # share of the rows
 MOST_OTHERS = 3  # columns that a model of numbers could read beside the texts; with more it is a table that has a remark in it
 LOOKED_AT = 2_000
-LENGTHS = (32, 64, 128, 256)  # tokens
+LENGTHS = (32, 64, 128)  # tokens
 TOKENS = 1.4  # a word
-MODEL_ROWS = 2_000  # of train that a draft uses: an encoder takes its time
+MODEL_ROWS = 600  # of train that a draft uses: an encoder whose layers are all trained takes seconds a victim on two cores
 
 
 def text_column(raw: RawTable, columns: dict[str, Numbers | Words | Unreadable], label: str | None) -> str | None:
@@ -72,8 +72,8 @@ def model(raw: RawTable, text: str) -> DraftSection:
         [
             Key("kind", "bert"),
             Key("weights", "random", 'better: a folder of a pretrained encoder, or "hub" and its name, with tune = "last_layer"'),
-            Key("architecture", "bert-mini", "the size of a model with random weights; its vocabulary is fetched once"),
-            Key("length", length, "tokens of a text"),
+            Key("architecture", "bert-tiny", "the smallest; with a GPU bert-mini or minilm. Its vocabulary is fetched once"),
+            Key("length", length, "tokens of a text, up to 512; a draft takes few, for time grows with them"),
             Key("tune", "all"),
             Key("epochs", 3),
             Key("batch", 16),

@@ -91,6 +91,11 @@ def caption(spec: TableSpec, provenance: Mapping[str, str]) -> str:
     return f"{title}: {spec.help[:1].lower()}{spec.help[1:]}." if spec.help else f"{title}."
 
 
+def claim_in(provenance: Mapping[str, str]) -> str:
+    """What the run, or any of several, sets out to reproduce."""
+    return next((value for key, value in provenance.items() if key == "reproduces" or key.endswith(".reproduces")), "")
+
+
 def short(provenance: Mapping[str, str]) -> list[tuple[str, str]]:
     """The part of the provenance that a document carries; of several runs, each one's title too."""
     return [(key, value) for key, value in provenance.items() if key in SHORT or key.endswith(".title")]

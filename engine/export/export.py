@@ -15,6 +15,7 @@ from engine.errors import RequestError, UnknownName
 from engine.export import together as export_together
 from engine.export.formats import FULL, WRITERS
 from engine.rows import RunRow, TableSpec, VictimResult
+from engine.scenario.claim import claim_of
 from engine.system.writing import in_words, write_file
 from engine.tables import matching as comparing
 from engine.tables.columns import MADE_AT_EXPORT, OPTIONAL, SPECS
@@ -45,7 +46,7 @@ def export(
     only: keys of the rows to write, in the order to write them (what a screen shows); None: all, in stable order.
     choice: for `groups`, which attack and groups; None: the attack of largest damage.
     full: md and tex with every column and digit, as csv, json and parquet have them anyway.
-    Raises UnknownName (table, format), RequestError (nothing there yet, a path that cannot be written, a full disk), StoreError.
+    Raises UnknownName (table, format), RequestError (nothing there yet, a path that cannot be written), DiskFull, StoreError.
     A closed pipe is left to the caller as BrokenPipeError.
     """
     if table not in SPECS and table not in COMPARISONS:
@@ -108,6 +109,7 @@ def provenance_of(run: RunRow, stored: Mapping[str, Any], table: str, shown: str
         "run": run.id,
         "title": run.title,
         "scenario": run.scenario_hash,
+        "reproduces": claim_of(run.scenario_toml),
         "deviations": "; ".join(run.deviations),
         "state": run.state,
         "victims": f"{run.victims_done} of {run.victims_total}",

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, BinaryIO
 
-from engine.export.documents import caption, document, short
+from engine.export.documents import caption, claim_in, document, short
 from engine.printable import clean
 from engine.rows import Column, TableSpec
+from engine.scenario.claim import lead
 
 Rows = Iterable[tuple[object, ...]]
 Provenance = Mapping[str, str]
@@ -118,7 +119,7 @@ def write_tex(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO
             text.write(_tex_row(row))
         text.write("\\bottomrule\n")
         deviations = provenance.get("deviations")
-        for word, cell in (*doc.always, *((("not the paper's", deviations),) if deviations else ())):
+        for word, cell in (*doc.always, *(((lead(claim_in(provenance)), deviations),) if deviations else ())):
             line = f"\\footnotesize {_tex(word)}: {_tex(_one_line(cell))}"
             text.write(f"\\multicolumn{{{len(doc.heads)}}}{{p{{\\linewidth}}}}{{{line}}} \\\\\n")
         text.write("\\end{longtable}}\n" if long else "\\end{tabular}}\n\\end{table}\n")
@@ -129,7 +130,7 @@ def _tex_row(cells: Iterable[str]) -> str:
 
 
 def write_full_tex(spec: TableSpec, provenance: Provenance, rows: Rows, out: BinaryIO) -> None:
-    """The whole table as a booktabs tabular after `% key: value` lines; what makes the run not the paper's is a visible last line."""
+    """The whole table as a booktabs tabular after `% key: value` lines; what it must be read with is a visible last line."""
     with _Text(out) as text:
         for key, value in provenance.items():
             text.write(f"% {key}: {_one_line(value)}\n")
@@ -140,7 +141,8 @@ def write_full_tex(spec: TableSpec, provenance: Provenance, rows: Rows, out: Bin
             text.write(" & ".join(_tex(_plain(cell)) for cell in row) + " \\\\\n")
         text.write("\\bottomrule\n")
         if deviations := provenance.get("deviations"):
-            text.write(f"\\multicolumn{{{len(spec.columns)}}}{{l}}{{\\footnotesize Not the paper's: {_tex(_one_line(deviations))}}} \\\\\n")
+            word = lead(claim_in(provenance)).capitalize()
+            text.write(f"\\multicolumn{{{len(spec.columns)}}}{{l}}{{\\footnotesize {word}: {_tex(_one_line(deviations))}}} \\\\\n")
         text.write("\\end{tabular}\n")
 
 

@@ -12,10 +12,11 @@ from typing import Any
 from engine import paper
 from engine.export.about_data import about_data
 from engine.export.documents import document
-from engine.export.in_short import in_short
+from engine.export.in_short import FEW, in_short
 from engine.paper import system_of
 from engine.printable import clean
 from engine.rows import RunRow
+from engine.scenario.claim import claim_of
 from engine.tables.columns import ESTIMAND, SPECS
 from engine.tables.source import TableSource
 
@@ -41,15 +42,16 @@ def _chapter(store: TableSource, run: RunRow, plots: Sequence[str], groups: Reco
     subpopulations = tables.get("subpopulations", [])
     yield f"# {run.title}"
     yield ""
-    yield f"Run {run.id} ({system_of(run)}), {run.state}: {run.victims_done} of {run.victims_total} victims."
+    yield f"Run {run.id} ({system_of(run)}), {run.state}: {run.victims_done} of {run.victims_total} models (victims) trained."
     if run.note:
         yield f"Note: {run.note}"
     if run.deviations:
         yield ""
-        head = "These are not the paper's numbers" if reproduces(run) else "To be known"  # of one's own data nobody published any
+        head = "These are not the paper's numbers" if claim_of(run.scenario_toml) else "To be known"
         yield f"**{head}:** " + "; ".join(run.deviations) + "."
     yield ""
-    yield from in_short(run, tables, groups)
+    account = store.account(run.id)
+    yield from in_short(run, tables, groups, account)
     yield ""
     yield "## What was measured"
     yield ""
@@ -62,7 +64,7 @@ def _chapter(store: TableSource, run: RunRow, plots: Sequence[str], groups: Reco
         yield ""
         yield "## How much poison it takes"
         yield ""
-        yield from _dose(tables["dose"], _enough(run))
+        yield from _dose(tables["dose"], FEW)
     if tables.get("distribution"):
         yield ""
         yield "## How damage is spread"
@@ -78,7 +80,7 @@ def _chapter(store: TableSource, run: RunRow, plots: Sequence[str], groups: Reco
         yield ""
         yield from plots
     yield ""
-    yield from about_data(store.account(run.id))
+    yield from about_data(account)
     yield ""
     yield "## What this run cannot say"
     yield ""
@@ -182,14 +184,6 @@ def _how_judged(rows: Records) -> str:
     return sentence + f"; judged by the damages of its own trials alone (a moderated t), for lack of victims aimed at others: {few}."
 
 
-def reproduces(run: RunRow) -> bool:
-    """Whether its scenario claims a published result."""
-    try:
-        return bool(tomllib.loads(run.scenario_toml).get("reproduces"))
-    except tomllib.TOMLDecodeError:  # of a stranger's bundle
-        return False
-
-
 def _enough(run: RunRow) -> int:
     """How many test rows a subpopulation needs for the corrected worst k."""
     try:
@@ -259,7 +253,7 @@ def _beside(tables: Mapping[str, Records]) -> Iterator[str]:
 def _cannot(run: RunRow, subpopulations: Records, damage: Records, worst: Records) -> Iterator[str]:
     if run.state != "done":
         yield f"- It is {run.state}: {run.victims_total - run.victims_done} victims are still to come, and every number may move."
-    for deviation in run.deviations if reproduces(run) else ():
+    for deviation in run.deviations if claim_of(run.scenario_toml) else ():
         yield f"- Whether the paper's numbers hold: {deviation}."
     trials = max((row["trials"] for row in damage), default=0)
     if trials < 3:

@@ -1,8 +1,8 @@
 """Whether a run passes a limit on damage, for a pipeline: `subpop check RUN --max-damage 0.1`.
 
-It fails where the corrected worst k exceeds the limit (an adversary who picks targets from past trials would do more), or where some
-vulnerable subpopulation's damage exceeds it for sure (the lower end of its 95 % interval). A damage that only seems to exceed it, among
-many looked at, is told and does not fail: of a hundred, some always do.
+It fails where the corrected worst k exceeds the limit for sure (an adversary who picks targets from past trials would do more), or some
+vulnerable subpopulation's damage does: both by the lower end of their 95 % intervals. What only seems to exceed it is told and does not
+fail: of a hundred looked at, some always do.
 """
 
 from __future__ import annotations
@@ -47,13 +47,20 @@ def verdict(store: TableSource, run: RunRow, max_damage: float, *, k: int = 1, a
         if row["corrected"] is None:
             remarks.append(f"alpha {row['alpha']:g}: no corrected worst {k} ({row['note']})")
         elif row["corrected"] > max_damage:
-            between = f" ({row['low']:.3f} to {row['high']:.3f})" if row["low"] is not None else ""
-            reasons.append(f"alpha {row['alpha']:g}: the corrected worst {k} is {row['corrected']:.3f}{between}, above {max_damage:g}")
+            sentence = f"alpha {row['alpha']:g}: the corrected worst {k} is {row['corrected']:.3f}"
+            if row["low"] is None:
+                remarks.append(f"{sentence}, which may be chance: it has no interval")
+            elif row["low"] > max_damage:
+                reasons.append(f"{sentence} ({row['low']:.3f} to {row['high']:.3f}), at least {row['low']:.3f}, above {max_damage:g}")
+            else:
+                remarks.append(f"{sentence}, which may be chance (from {row['low']:.3f})")
     for row in damage:
         if row["alpha"] not in wanted or not row["vulnerable"] or row["damage"] <= max_damage:
             continue
         sentence = f"alpha {row['alpha']:g}: subpopulation {row['subpopulation']} ({row['description']}) loses {row['damage']:.3f}"
-        if row["low"] is not None and row["low"] > max_damage:
+        if row["low"] is None:
+            remarks.append(f"{sentence}, which may be chance: it has no interval")
+        elif row["low"] > max_damage:
             reasons.append(f"{sentence}, at least {row['low']:.3f}, above {max_damage:g}")
         else:
             remarks.append(f"{sentence}, which may be chance (from {row['low']:.3f})")

@@ -35,16 +35,23 @@ class Adversary(Generic[Keys, Fitted]):
         self.scenario, self.victims, self.dataset = scenario, victims, victims.dataset
         self.how = How(device, torch.float32)
         self.progress, self.on_step = progress, on_step
-        progress("training the adversary's model", 0.1)
-        self.whole = self._fit(np.arange(len(self.dataset.aux)), fold=0)
+        self.whole = self._fit(np.arange(len(self.dataset.aux)), 0, lambda share: progress("training the adversary's model", share))
 
-    def _fit(self, index: np.ndarray, fold: int) -> Fitted:
+    def _fit(self, index: np.ndarray, fold: int, report: Callable[[float], None]) -> Fitted:
+        """report is told the share of the training that is done."""
+        report(0.0)
+
+        def on_step(done: float, total: float) -> None:
+            if self.on_step:
+                self.on_step(done, total)
+            report(done / total if total else 0.0)
+
         aux = self.dataset.aux
         data = Training(torch.from_numpy(aux.x[index]), torch.from_numpy(aux.y[index]), tensor(aux.x[:0]))
         clean = Job(np.empty(0, np.int64), np.empty(0, np.int64))
         # one network alone has all of the machine's cores as threads
         cores = workers(self.scenario, self.how.device)
-        trial = Trial(seed_for(self.scenario.seed, "adversary"), fold, self.how, self.on_step, cores)
+        trial = Trial(seed_for(self.scenario.seed, "adversary"), fold, self.how, on_step, cores)
         return self.victims.fit(data, [clean], trial)[0]
 
     def _probabilities(self, fitted: Fitted, x: np.ndarray) -> np.ndarray:
@@ -62,11 +69,14 @@ class Adversary(Generic[Keys, Fitted]):
         fold_A = _stratified_folds(aux.y, folds, self.scenario.seed)
         proba = np.empty((len(aux), len(self.dataset.classes)), np.float32)
         for fold in range(folds):
-            self.progress(f"confidence, fold {fold + 1} of {folds}", 0.2 + 0.7 * fold / folds)
             held_out = fold_A == fold
             if not held_out.any():  # more folds than rows
                 continue
-            proba[held_out] = self._probabilities(self._fit(np.flatnonzero(~held_out), fold + 1), aux.x[held_out])
+
+            def report(share: float, fold: int = fold) -> None:
+                self.progress(f"confidence, fold {fold + 1} of {folds}", (fold + share) / folds)
+
+            proba[held_out] = self._probabilities(self._fit(np.flatnonzero(~held_out), fold + 1, report), aux.x[held_out])
         return proba
 
     def representation(self, layer: str) -> Callable[[Rows], np.ndarray]:

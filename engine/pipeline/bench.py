@@ -21,6 +21,7 @@ import torch
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from engine.pace import step_of
 from engine.pipeline import order as pipeline
 from engine.scenario.sections import ClusterMatchSection, MlpSection, Scenario, TrainedKeys
 from engine.seeds import generator
@@ -93,14 +94,14 @@ class Bench:
 
 
 def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Callable[[str], None] = lambda line: None) -> Bench:
-    """Measure the scenario's first trial; takes one to three minutes. scikit-learn is left out on CUDA and for other models than mlp."""
+    """Measure the scenario's first trial; scikit-learn is left out on CUDA and for other models than mlp. report is told each phase."""
     family = family_of(scenario.model)
     if family.BENCH is None:
         raise family.unmeasured(scenario.model)
     if family.BENCH == "steps":
         return _run_network(scenario, data_dir, device, report)
     assert isinstance(scenario.model, TrainedKeys)  # what is trained in stacks
-    discovery = pipeline.discover(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
+    discovery = pipeline.discover(scenario, data_dir, device=device, log=report, progress=_phases(report))
     first = scenario.evaluation.first_trial
     specs = pipeline.victims_of_trial(scenario, discovery.subpopulations, first, 0)
     epochs = EPOCHS if scenario.model.stop == "plateau" else min(scenario.model.epochs, EPOCHS)
@@ -115,19 +116,24 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
     points = statistics.mean(len(job.rows) for job in jobs)
     report(f"{len(jobs)} victims, {len(data.y_N)} rows x {data.x_NF.shape[1]}, {points:.0f} poison points on average, {epochs} epochs")
 
+    report("timing stacks")
     plan = pipeline.plan(scenario, discovery, device, log=report)
     stacks = [stack for stack in plan if stack.trial == first]
     eager = _Eager(victims, data, Trial(scenario.seed, 0, on))
+    report("timing the eager loop's threads")
     eager.choose_threads(few[:1])
     sklearn = _Sklearn(discovery, section) if device == "cpu" and isinstance(section, MlpSection) else None
     if sklearn:
+        report("timing scikit-learn's processes and threads")
         sklearn.choose_setup(jobs)
     todo = [pipeline.StackJob(scenario, discovery, stack, device) for stack in stacks]
+    report("warming up: a stack that is not counted")
     pipeline.train_stack(todo[0])  # the first stack of a process also pays for its start
 
     taken: dict[str, list[float]] = {"eager": [], "sklearn": [], "stacked": []}
     rates = []
     for round_ in range(ROUNDS):
+        report(f"round {round_ + 1} of {ROUNDS} begins")
         taken["stacked"].append(_seconds(lambda: [pipeline.train_stack(each) for each in todo]) / len(jobs))
         taken["eager"].append(_seconds(lambda: eager.train(few)) / len(few))
         if sklearn:
@@ -159,7 +165,7 @@ def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callab
     """The same for a network trained whole, on rows of the scenario with poison drawn at random: no adversary is trained to choose it."""
     section, on = scenario.model, how(scenario.compute, device)
     assert isinstance(section, TrainedKeys)
-    dataset = pipeline.load(scenario, data_dir, device=device, log=report, progress=lambda what, share: None)
+    dataset = pipeline.load(scenario, data_dir, device=device, log=report, progress=_phases(report))
     victims = victims_of(section, dataset, scenario.seed)
     data = training_of(dataset).to(on.device, on.dtype)
     side_by_side = workers(scenario, on.device)
@@ -178,12 +184,16 @@ def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callab
 
     per_epoch = -(-len(data.y_N) // section.batch)
     all_steps = per_epoch * section.epochs
+    report("warming up: a step that is not counted")
     product(1)  # the first of a process also pays for its start
+    report("timing the eager loop's threads")
     threads = min(sorted({1, cores()}), key=lambda n: _seconds_a_step(lambda steps: plain(steps, n), 1)) if device == "cpu" else 1
+    report("timing steps, for how many a round takes")
     steps = min(per_epoch - 1, max(2, int(ROUND_S / _seconds_a_step(product, 2))))
     taken: dict[str, list[float]] = {"eager": [], "subpop": []}
     rates = []
     for round_ in range(ROUNDS):
+        report(f"round {round_ + 1} of {ROUNDS} begins")
         taken["subpop"].append(_seconds_a_step(product, steps) / together * all_steps)
         taken["eager"].append(_seconds_a_step(lambda n: plain(n, threads), steps) * all_steps)
         rates.append(matrix_rate(on.device, dtype=torch.bfloat16 if on.autocast else on.dtype))
@@ -213,6 +223,18 @@ def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callab
     for line in bench.lines():
         report(line)
     return bench
+
+
+def _phases(report: Callable[[str], None]) -> Callable[[str, float], None]:
+    """Progress as lines: each step once."""
+    said: set[str] = set()
+
+    def progress(what: str, share: float) -> None:
+        if step_of(what) not in said:
+            said.add(step_of(what))
+            report(step_of(what))
+
+    return progress
 
 
 def _seconds_a_step(train: Callable[[int], None], steps: int) -> float:

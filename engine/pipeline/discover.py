@@ -71,7 +71,7 @@ def discover(
         log(f"the adversary's model is {section.kind}, from {weights} weights; the victims' is {scenario.model.kind}")
     layer = scenario.subpopulations.layer if isinstance(scenario.subpopulations, ClusterMatchSection) else "input"
     if layer == "input":  # before the adversary is trained, so that a wrong feature or too many clusters cost no training
-        progress("forming subpopulations", 0.05)
+        progress("forming subpopulations", 0.0)
         represent = None if dataset.train.images is None else flat_pixels
         formed = subpopulations.assign(scenario.subpopulations, dataset, represent, scenario.seed)
     adversary = Adversary(victims_of(section, seen, scenario.seed, opened), scenario, torch.device(device), progress, on_step)
@@ -79,7 +79,7 @@ def discover(
         log(note)
     proba_in_sample, proba_test = adversary.fitted(seen.aux.x), adversary.fitted(seen.test.x)
     proba_aux = adversary.cross_fitted(scenario.evaluation.confidence_folds)
-    progress("forming subpopulations", 0.9)
+    progress("forming subpopulations", 0.0)
     if layer != "input":
         formed = subpopulations.assign(scenario.subpopulations, seen, adversary.representation(layer), scenario.seed)
     membership, descriptions, distance_A = formed

@@ -13,6 +13,7 @@ from engine.plots.data import DAMAGE, Plot, Records, Series, grouped, largest, p
 from engine.plots.dose import dose_response
 from engine.plots.trials import worst_trials
 from engine.rows import RunRow, Table
+from engine.scenario.claim import claim_of, lead
 from engine.tables import worst_over_trials
 from engine.tables.source import Source
 
@@ -30,7 +31,7 @@ def plots_of_run(
     subpopulations: Sequence[int] | None = None,
     alpha: float | None = None,
 ) -> dict[str, Plot]:
-    """The named plots (None: those of stored tables) of a run as it stands, under its name, each saying what makes it not the paper's.
+    """The named plots (None: those of stored tables) of a run as it stands, under its name, each saying what it must be read with.
 
     subpopulations: those whose dose and response to draw; None: all. alpha: as in `plots_of`. Those that have no data yet are left out.
     """
@@ -39,7 +40,7 @@ def plots_of_run(
     if names is not None and "worst_trials" in names and (alphas := alphas_of(tables, "worst_trials")):
         tables[worst_over_trials.NAME] = worst_over_trials.of_run(store, run, alphas[-1] if alpha is None else alpha)
     notes = [f"run {run.id}, {run.state}: {run.victims_done} of {run.victims_total} victims"]
-    notes += [f"not the paper's numbers: {'; '.join(run.deviations)}"] if run.deviations else []
+    notes += [f"{lead(claim_of(run.scenario_toml))}: {'; '.join(run.deviations)}"] if run.deviations else []
     plots = plots_of(tables, names, notes=notes, run=run.name, alpha=alpha)
     if subpopulations is not None and (names is None or "dose_response" in names):
         plots.pop("dose_response", None)

@@ -24,12 +24,14 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from engine.errors import RequestError, SubpopError
+from engine.pace import step_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 LIMIT, PICTURES = 500, 60  # rows told at once, and those with pictures, however many are asked for
 LOOKS = {"members", "poison"}  # questions of which several may wait, and only the last matters
 PIXELS = (8, 64)  # least and most of a thumbnail's side
+PROGRESS_EVERY_S = 0.1
 TEXT, TEXTS = 20_000, 4_000_000  # characters told of one text, and of all texts at once
 
 
@@ -49,13 +52,18 @@ class Answers:
 
     def __init__(self, out: TextIO) -> None:
         self.out = out
+        self.step, self.said_at = "", 0.0  # of the last progress
 
     def say(self, **answer: object) -> None:
         self.out.write(json.dumps(answer, ensure_ascii=False, default=str) + "\n")
         self.out.flush()
 
     def progress(self, what: str, share: float) -> None:
-        self.say(progress=[what, round(share, 4)])
+        """A step's beginning and end, and between them no more than a screen can show."""
+        now, step = time.monotonic(), step_of(what)
+        if step != self.step or share >= 1 or now - self.said_at >= PROGRESS_EVERY_S:
+            self.step, self.said_at = step, now
+            self.say(progress=[what, round(share, 4)])
 
     def log(self, text: str) -> None:
         self.say(log=text)
@@ -97,11 +105,13 @@ class Preview:
         self.answers.say(fetched=[str(path) for path in datasets.fetch(kind, data, self.answers.progress)])
 
     def _discover(self, text: str, data: Path, folder: str | None) -> None:
-        from engine.datasets import account_of
-        from engine.pipeline import order as pipeline
         from engine.scenario.parse import parse
 
         scenario = parse(text, folder=Path(folder) if folder else None)
+        self.answers.progress("loading torch", 0.0)
+        from engine.datasets import account_of
+        from engine.pipeline import order as pipeline
+
         discovery = pipeline.discover(scenario, data, device="cpu", log=self.answers.log, progress=self.answers.progress, with_poison=False)
         self.scenario, self.discovery, self.bulk = scenario, discovery, None
         subpopulations = [{**asdict(s), "class_mix": dict(s.class_mix)} for s in discovery.subpopulations]
@@ -109,7 +119,6 @@ class Preview:
         self.answers.say(found=subpopulations, deviations=list(pipeline.deviations(scenario, discovery.dataset)), about=about)
 
     def _run(self, run_id: str, store_path: Path, data: Path) -> None:
-        from engine.pipeline import order as pipeline
         from engine.scenario.parse import scenario_of
         from engine.store import Store
 
@@ -119,6 +128,9 @@ class Preview:
             raise RequestError("its subpopulations are not known yet", where=f"run {run_id}", next="wait for its discovery")
         self.discovery = None
         scenario = scenario_of(row)
+        self.answers.progress("loading torch", 0.0)
+        from engine.pipeline import order as pipeline
+
         dataset = pipeline.rows(scenario, data, log=self.answers.log, progress=self.answers.progress)
         if len(stored.membership.aux) != len(dataset.aux):
             raise RequestError("the data here are not the run's", where=f"run {run_id}", next="point --data at the data it was made with")

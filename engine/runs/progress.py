@@ -17,8 +17,10 @@ MEMORY_SHARE = 0.5  # ... and, later, with half the time trained so far: steady 
 class Progress:
     """Counts victim-steps (one step of one victim) against the plan's. Written by the trainer, read by the heartbeat's thread.
 
-    The rate is work over time, both fading alike, so that the noise of single steps averages out. Time spent paused does not count;
-    time between stacks does, for the rest of the plan has it too. Stacks that were trained before a resume give the first guess.
+    The rate is work over time, both fading alike, so that the noise of single steps averages out. Time counts when work is reported:
+    between two reports the rate stands and the estimate counts down, by no more than one report brings, so that a silent step neither
+    climbs nor comes to nothing. Time spent paused does not count; time between stacks does, for the rest of the plan has it too. Stacks
+    that were trained before a resume give the first guess.
     """
 
     def __init__(
@@ -38,6 +40,8 @@ class Progress:
         self._time_s = sum(earlier.values())
         self._trained_s = 0.0  # seconds of training seen by this process
         self._last: float | None = None  # when the sums were brought up to date; None: the clock stands
+        self._held_s = 0.0  # of the time that counts at the next report, what lay before a pause
+        self._lately = 0.0  # victims' worth of work that the last report brought
 
     def start(self, stack: StackPlan) -> None:
         """Training of this stack begins."""
@@ -62,20 +66,21 @@ class Progress:
     def hold(self) -> None:
         """The run is paused: the clock stands."""
         with self._lock:
-            self._advance(self._in_flight)
-            self._last = None
+            if self._last is not None:
+                self._held_s, self._last = self._clock() - self._last, None
 
     def go_on(self) -> None:
         """The pause is over."""
         with self._lock:
-            self._last = self._clock()
+            self._last = self._clock() - self._held_s
 
     def _advance(self, in_flight: float) -> None:
-        if self._last is None:
+        if self._last is None or in_flight <= self._in_flight:
             return
         now = self._clock()
         passed_s, self._last = now - self._last, now
-        done, self._in_flight = max(in_flight - self._in_flight, 0.0), max(in_flight, self._in_flight)
+        self._lately = done = in_flight - self._in_flight
+        self._in_flight = in_flight
         self._trained_s += passed_s
         fade = math.exp(-passed_s / max(MEMORY_S, MEMORY_SHARE * self._trained_s))
         self._work, self._time_s = self._work * fade + done, self._time_s * fade + passed_s
@@ -96,8 +101,11 @@ class Progress:
     def eta_s(self) -> float | None:
         """Seconds that the rest of the plan will take at the present rate, or None while it is unknown."""
         rate = self.victims_per_minute
-        left = self._total - self._finished - self._in_flight
-        return None if rate is None else max(left, 0.0) / rate * 60.0
+        if rate is None:
+            return None
+        silent_s = 0.0 if self._last is None else self._clock() - self._last
+        left = self._total - self._finished - self._in_flight - min(silent_s * rate / 60.0, self._lately)
+        return max(left, 0.0) / rate * 60.0
 
     def fields(self) -> dict[str, object]:
         """What a run's row says of it; not told where the clock stands, for nobody knows how long a pause lasts."""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from engine.datasets import account_of
 from engine.errors import BadData, RunFailed
+from engine.pace import Pace, in_words, step_of
 from engine.pipeline.discovery import Discovery, StackJob
 from engine.rows import Dataset, RunState, StackPlan, VictimResult
-from engine.runs import executor, finding, reuse
+from engine.runs import executor, finding, queue, reuse
 from engine.runs.control import PAUSING, STOPPING, Control
 from engine.runs.progress import Progress
 from engine.runs.provenance import provenance
@@ -25,22 +26,30 @@ if TYPE_CHECKING:
     from engine.tables.world import World
 
 QUEUE_POLL_S = 0.5
+QUEUE_LOOK_S = 2.0  # how often it is looked up how far the runs before this one are
+SAID_AGAIN_S = 20.0  # a long step's share is logged at its quarters, where these lie so far apart
 
 
 class Status:
     """What the run's row should say now; the work writes it, the heartbeat's thread reads it."""
 
     def __init__(self) -> None:
-        self.phase = "loading libraries"
+        self.phase = "starting its engine"
+        self.pace = Pace()  # of the step it is at, until victims are trained
         self.progress: Progress | None = None
         self.control: Control | None = None
         self.paused_s = 0.0
+        self.steps_said: set[str] = set()  # by their lines in the log
+        self.said_at = 0.0
 
     def fields(self) -> dict[str, object]:
         phase = self.phase
         if self.control is not None and (self.control.stopping or (self.control.pausing and phase != "paused")):
             phase = f"{phase}, {STOPPING if self.control.stopping else PAUSING}"
-        return {"phase": phase, **(self.progress.fields() if self.progress else {})}
+        return {"phase": phase, **(self.progress.fields() if self.progress else self._of_step())}
+
+    def _of_step(self) -> dict[str, object]:
+        return {"progress": self.pace.share, "eta_s": None if self.phase == "paused" else self.pace.eta_s}
 
 
 @dataclass(frozen=True)
@@ -58,16 +67,41 @@ class Work:
     def log(self, message: str, level: str = "info") -> None:
         self.store.log(self.run_id, level, message)
 
-    def enter(self, phase: str, state: RunState | None = None, **fields: object) -> None:
-        """Say what is being done now, in the run's row at once; then a moment at which requests are met, in the state just entered."""
+    def enter(self, phase: str, state: RunState | None = None, *, logged: bool = True, **fields: object) -> None:
+        """Say what is being done now, in the run's row at once; then a moment at which requests are met, in the state just entered.
+
+        logged: False where a fuller line of the log says it.
+        """
+        self.status.pace.at(phase, 0.0)
         self.status.phase = phase
-        self.store.update_run(self.run_id, phase=phase, **({"state": state} if state else {}), **fields)
+        known = {**self.status.fields(), "phase": phase}  # its share too: else the step before's stands until the next heartbeat
+        self.store.update_run(self.run_id, **known, **({"state": state} if state else {}), **fields)
+        if logged:
+            self._log_step(phase)
         self.control.check()
 
     def at(self, what: str, share: float) -> None:
-        """The pipeline's progress within a phase; the heartbeat writes it at its next beat."""
+        """The pipeline's progress within a phase: a step that begins is said at once, in the row and the log, what comes of it by the
+        heartbeat; a long one's quarters are logged.
+        """
         self.control.check()
-        self.status.phase = f"{what}, {share:.0%}" if 0 < share < 1 else what
+        pace, before = self.status.pace, self.status.pace.share
+        begins = pace.at(what, share)
+        self.status.phase = str(pace)
+        if begins:
+            self.store.update_run(self.run_id, **self.status.fields())
+            self._log_step(what)
+        elif int(4 * share) > int(4 * before) and share < 1 and time.monotonic() - self.status.said_at >= SAID_AGAIN_S:
+            left = f", {in_words(pace.eta_s)} left of this step" if pace.eta_s is not None else ""
+            self.log(f"{pace}{left}")
+            self.status.said_at = time.monotonic()
+
+    def _log_step(self, what: str) -> None:
+        """Each step has its line once, however often the work comes back to it."""
+        self.status.said_at = time.monotonic()
+        if step_of(what) not in self.status.steps_said:
+            self.status.steps_said.add(step_of(what))
+            self.log(what)
 
 
 def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: Pipeline | None, control: Control, status: Status) -> None:
@@ -79,7 +113,7 @@ def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: Pipeli
     w = Work(store, run_id, scenario, data_dir, devices.resolve(scenario.device), control, status)
     _say_pauses(w)
     _wait_for_device(w)
-    w.enter("starting", "running", started_at=store.run(run_id).started_at or store.now(), device=w.device)
+    w.enter("loading torch", "running", started_at=store.run(run_id).started_at or store.now(), device=w.device)
     if pipeline is None:  # only now: a run in the queue needs no half a gigabyte of libraries
         from engine.pipeline.order import RunPipeline
 
@@ -102,13 +136,19 @@ def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: Pipeli
 def _wait_for_device(w: Work) -> None:
     """Stay in the device's queue until it is this run's turn: several runs never share a device by accident."""
     name = devices.lease_name(w.device)
-    last_holder = ""
+    last_holder, looked_at = "", 0.0
     w.control.check()  # a pause that came while libraries were loaded: not in the queue yet
     while (holder := w.store.lease(name, w.run_id, processes.identity())) is not None:
-        if holder != last_holder:
-            w.enter(f"waiting for run {holder}", device=w.device)
-            w.log(f"{w.device} is in use by run {holder}; waiting")
-            last_holder = holder
+        if holder != last_holder or time.monotonic() - looked_at >= QUEUE_LOOK_S:
+            rows = {row.id: row for row in w.store.runs()}
+            before = [rows[run_id] for run_id in w.store.queue_before(name, w.run_id, processes.identity().host) if run_id in rows]
+            words = queue.in_words(before) if before else w.status.phase  # none: it ended between the two looks
+            if before and holder != last_holder:
+                w.log(f"{w.device} is in use: {words}")
+                last_holder = holder
+            if words != w.status.phase:
+                w.enter(words, logged=False, device=w.device)
+            looked_at = time.monotonic()
         w.control.wait(QUEUE_POLL_S)
 
 
@@ -131,6 +171,7 @@ def _say_pauses(w: Work) -> None:
     def go_on() -> None:
         state, w.status.phase = before
         w.status.paused_s += time.monotonic() - held_at
+        w.status.pace.passed(time.monotonic() - held_at)
         if w.status.progress:
             w.status.progress.go_on()
         w.store.update_run(w.run_id, state=state, phase=w.status.phase)
@@ -150,7 +191,7 @@ def _discover(w: Work, pipeline: Pipeline) -> tuple[Discovery, StoredDiscovery]:
     parent = _parent(w)
     discovery = _of_parent(w, pipeline, parent) if parent else None
     if discovery is None:
-        w.enter("discovering subpopulations")
+        w.enter("discovering subpopulations", logged=False)
         discovery = pipeline.discover(
             w.scenario, w.data_dir, device=w.device, log=w.log, progress=w.at, on_step=lambda done, total: w.control.check()
         )
@@ -225,7 +266,7 @@ def _plan(w: Work, pipeline: Pipeline, discovery: Discovery, reusable: reuse.Reu
     stored = w.store.plan(w.run_id)
     if stored is not None:
         return stored
-    w.enter("planning stacks")
+    w.enter("timing stacks" if w.scenario.compute.victims_per_stack == "auto" else "planning stacks")
     stacks = reuse.split(pipeline.plan(w.scenario, discovery, w.device, log=w.log), reusable.victims)
     if not stacks:
         advice = "widen subpopulations.min_size and max_size"
@@ -280,7 +321,7 @@ def _train(
 
     def train_stack(job: StackJob) -> list[VictimResult]:
         stack = job.stack
-        w.enter(f"training stack {stack.index + 1} of {len(stacks)}")
+        w.enter(f"training stack {stack.index + 1} of {len(stacks)}", logged=False)
         w.log(f"training stack {stack.index + 1} of {len(stacks)}: trial {stack.trial}, {len(stack.victims)} victims")
         progress.start(stack)
 

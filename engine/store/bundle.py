@@ -6,6 +6,7 @@ soundness were checked; it can hold no view or trigger. Each of its values is ch
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.errors import RequestError
+from engine.errors import DiskFull, RequestError
 from engine.store import bundle_checks, checks, migrations
 from engine.store.bundle_checks import Damaged
 from engine.store.database import Database, text_or_bytes
@@ -30,7 +31,7 @@ AGAIN = "ask for it again"
 
 
 def bundle(store: Database, run_id: str, path: Path) -> None:
-    """Write the run into a new file at `path`, whole or not at all. RequestError where it cannot be written."""
+    """Write the run into a new file at `path`, whole or not at all. DiskFull; RequestError where it cannot be written."""
     path = path.expanduser().absolute()
     part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     if path.is_dir():
@@ -45,6 +46,10 @@ def bundle(store: Database, run_id: str, path: Path) -> None:
         part.replace(path)
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or (
+            isinstance(error, sqlite3.Error) and error.sqlite_errorname == "SQLITE_FULL"
+        ):
+            raise DiskFull("cannot be written: no space left on device", where=str(path), next="make room, or give another path") from error
         raise RequestError(
             f"cannot be written: {reason}", where=str(path), next="make the folder, make room, or give another path"
         ) from error

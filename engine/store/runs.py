@@ -256,6 +256,16 @@ class RunRows(Database):
             db.execute("UPDATE leases SET held = 1 WHERE host = ? AND device = ? AND run_id = ?", (host, device, run_id))
             return None
 
+    def queue_before(self, device: str, run_id: str, host: str) -> list[str]:
+        """The runs that are given this device of a host before this run, the one that holds it first."""
+        rows = self.read(
+            "SELECT run_id FROM leases JOIN runs ON runs.id = run_id WHERE leases.host = ? AND leases.device = ? "
+            "ORDER BY held DESC, runs.number",
+            (host, device),
+        )
+        order = [str(row["run_id"]) for row in rows]
+        return order[: order.index(run_id)] if run_id in order else order
+
     def release(self, run_id: str) -> None:
         """Give back every device that a run holds or waits for."""
         with self.write() as db:
@@ -277,4 +287,4 @@ def _beat(db: sqlite3.Connection, run_id: str, now: float) -> None:
 def _given_to(worker: Process, claim: str) -> dict[str, object]:
     """What a run's row says when a worker has just got it."""
     where = {"host": worker.host, "boot": worker.boot, "pid_namespace": worker.namespace, "pid": worker.pid, "pid_start": worker.start}
-    return {"state": "queued", "phase": "loading libraries", "claim": claim, **where}
+    return {"state": "queued", "phase": "starting its engine", "claim": claim, **where}

@@ -11,6 +11,7 @@ from functools import lru_cache
 from engine import paper, versions
 from engine.errors import UnknownName
 from engine.rows import Column, Table, TableSpec
+from engine.scenario import claim
 from engine.store.database import Database, damage_in_words
 
 Key = tuple[object, ...]
@@ -33,7 +34,7 @@ class Tables(Database):
     def table(self, run_id: str, name: str) -> Table:
         """A whole table in its stable order. Raises UnknownName where the run has none of that name (yet)."""
         with self.snapshot() as db:
-            foreign = _foreign(db, run_id)
+            hidden = _hidden(db, run_id)
             head = db.execute("SELECT spec FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name)).fetchone()
             rows = db.execute(
                 "SELECT cells FROM result_rows WHERE run_id = ? AND name = ? AND cells IS NOT NULL ORDER BY position", (run_id, name)
@@ -42,7 +43,7 @@ class Tables(Database):
             raise UnknownName("table", name, self.tables(run_id), next=f"in run {run_id} so far")
         with damage_in_words(f"{self.path}, run {run_id}, table {name}"):
             spec = _read_spec(head["spec"])
-            hide = _without_papers([column.name for column in spec.columns]) if foreign else list
+            hide = _without(hidden, [column.name for column in spec.columns])
             return Table(spec, tuple(tuple(hide(_cells(row["cells"], len(spec.columns)))) for row in rows))
 
     def table_revision(self, run_id: str, name: str) -> int:
@@ -59,7 +60,7 @@ class Tables(Database):
         columns: which cells, in which order, by name; None where the table has no such column, as one that another version wrote may not.
         """
         with self.snapshot() as db:
-            foreign = _foreign(db, run_id)
+            hidden = _hidden(db, run_id)
             head = db.execute(
                 "SELECT spec, revision, order_revision FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name)
             ).fetchone()
@@ -75,7 +76,7 @@ class Tables(Database):
                 ).fetchall()
         with damage_in_words(f"{self.path}, run {run_id}, table {name}"):
             stored = [column.name for column in _read_spec(head["spec"]).columns]
-            pick, hide = _picker(stored, stored if columns is None else columns), _without_papers(stored) if foreign else list
+            pick, hide = _picker(stored, stored if columns is None else columns), _without(hidden, stored)
             rows = {_key(row["key"]): None if row["cells"] is None else pick(hide(_cells(row["cells"], len(stored)))) for row in changed}
             return head["revision"], rows, None if order is None else [_key(row["key"]) for row in order]
 
@@ -84,10 +85,19 @@ class Tables(Database):
 PAPERS = ("published", "published_as", "published_size", "published_spearman", "outside", "spearman_outside")
 
 
-def _foreign(db: sqlite3.Connection, run_id: str) -> bool:
-    """Whether a run says that it reproduces what was measured on another system: versions that did not look stored the paper's values."""
-    row = db.execute("SELECT scenario_toml FROM runs WHERE id = ?", (run_id,)).fetchone()
-    return row is not None and _claims_another(row["scenario_toml"])
+VERDICTS = ("outside", "spearman_outside")
+
+
+def _hidden(db: sqlite3.Connection, run_id: str) -> tuple[str, ...]:
+    """The columns of a run's tables that must not be read: all that they say of the paper, where the run says that it reproduces what was
+    measured on another system (versions that did not look stored it); the verdicts on it, where the run reproduces nothing in full.
+    """
+    row = db.execute("SELECT scenario_toml, deviations FROM runs WHERE id = ?", (run_id,)).fetchone()
+    if row is None:
+        return ()
+    if _claims_another(row["scenario_toml"]):
+        return PAPERS
+    return () if claim.in_full(row["scenario_toml"], json.loads(row["deviations"])) else VERDICTS
 
 
 @lru_cache(maxsize=64)
@@ -96,14 +106,14 @@ def _claims_another(scenario_toml: str) -> bool:
         tree = tomllib.loads(scenario_toml)
     except ValueError:
         return False
-    claim = tree.get("reproduces")
-    return isinstance(claim, str) and paper.named(claim) is not None and paper.published(claim, paper.System.of(tree)) is None
+    claimed = tree.get("reproduces")
+    return isinstance(claimed, str) and paper.named(claimed) is not None and paper.published(claimed, paper.System.of(tree)) is None
 
 
-def _without_papers(columns: Sequence[str]) -> Callable[[list[object]], list[object]]:
-    """Cells without the paper's."""
-    hidden = [name in PAPERS for name in columns]
-    return lambda cells: [None if hide else cell for cell, hide in zip(cells, hidden, strict=True)]
+def _without(hidden: Sequence[str], columns: Sequence[str]) -> Callable[[list[object]], list[object]]:
+    """Cells with those of the hidden columns empty."""
+    hides = [name in hidden for name in columns]
+    return (lambda cells: [None if hide else cell for cell, hide in zip(cells, hides, strict=True)]) if any(hides) else list
 
 
 def _picker(stored: Sequence[str], wanted: Sequence[str]) -> Callable[[list[object]], Cells]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.errors import RequestError, SubpopError
+from engine.errors import DiskFull, RequestError, SubpopError
 
 
 def write_file(path: Path, write: Callable[[BinaryIO], None]) -> None:
@@ -53,10 +53,12 @@ _NEXT = {
 
 @contextlib.contextmanager
 def in_words(where: str) -> Iterator[None]:
+    """What the system refuses, in words: DiskFull where there is no room, else RequestError. A closed pipe is left as it is."""
     try:
         yield
     except (SubpopError, BrokenPipeError):
         raise
     except OSError as error:
         what = os.strerror(error.errno).lower() if error.errno else str(error)
-        raise RequestError(f"cannot be written: {what}", where=where, next=_NEXT.get(error.errno or 0, "give another path")) from error
+        error_class = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else RequestError
+        raise error_class(f"cannot be written: {what}", where=where, next=_NEXT.get(error.errno or 0, "give another path")) from error

@@ -68,6 +68,8 @@ def groups(facts: Facts, discovered: Discovered, victims: Sequence[VictimResult]
         ]
     effects = evaluated.groups(np.stack([clean[t] for t in trials]), np.stack([attack[t] for t in trials]), members, facts.min_test_rows)
     inside_R = np.asarray(discovered.membership.test) == s
+    beside = [rows[~inside_R[rows]] for rows in members]  # what the group's damage owes to the target's own rows says nothing of the others
+    outside = evaluated.groups(np.stack([clean[t] for t in trials]), np.stack([attack[t] for t in trials]), beside, facts.min_test_rows)
     described = next(each.description for each in discovered.subpopulations if each.index == s)
     published = paper.published(facts.reproduces, facts.system)
     rows: list[Row] = []
@@ -96,6 +98,14 @@ def groups(facts: Facts, discovered: Discovered, victims: Sequence[VictimResult]
                 p=cell(effects.p[g]),
                 q=cell(effects.q[g]),
                 hit=None if isnan(effects.q[g]) else bool(effects.q[g] <= vulnerable.Q),
+                rows_outside=int(outside.rows[g]),
+                clean_outside=cell(outside.clean[g]),
+                poisoned_outside=cell(outside.poisoned[g]),
+                damage_outside=cell(outside.damage[g]),
+                low_outside=cell(outside.low[g]),
+                high_outside=cell(outside.high[g]),
+                q_outside=cell(outside.q[g]),
+                hit_outside=None if isnan(outside.q[g]) else bool(outside.q[g] <= vulnerable.Q),
                 looked_at=effects.looked_at,
                 trials=len(trials),
                 published=value,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import RequestError
 from engine.paper import system_of
 from engine.rows import RunRow, TableSpec
+from engine.scenario.claim import claim_of
 from engine.tables.cells import Row
 from engine.tables.compare import COMPARISONS, Both, compare_rows, worst_rows
 from engine.tables.source import Source
@@ -214,4 +215,6 @@ def _value(value: object) -> str:
 
 
 def _deviations(runs: Sequence[RunRow]) -> list[str]:
-    return [f"{run.id} ({system_of(run)}) is not the paper's: {deviation}" for run in runs for deviation in run.deviations]
+    """Each behind its run, which is not the paper's where it sets out to be."""
+    leads = {run.id: "is not the paper's" if claim_of(run.scenario_toml) else "is to be read with this" for run in runs}
+    return [f"{run.id} ({system_of(run)}) {leads[run.id]}: {deviation}" for run in runs for deviation in run.deviations]

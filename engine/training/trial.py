@@ -27,6 +27,7 @@ class Trial:
     workers     how many parts of a stack train side by side on a CPU
     max_steps   for timing and tests, fewer steps than the recipe asks for
     on_halved   told the new size whenever memory ran out
+    asked       the share of a victim's work that comes after its training: asking it about the test rows
     """
 
     seed: int
@@ -36,3 +37,4 @@ class Trial:
     workers: int = 1
     max_steps: int | None = None
     on_halved: Callable[[int], None] | None = None
+    asked: float = 0.0

@@ -55,6 +55,10 @@ class ByGradient(Family[Trainable, Trained], Generic[Trainable, Model]):
             patience=section.patience,
         )
 
+    def asked(self, train_rows: int, test_rows: int) -> float:
+        """The share of a victim's work that is asking it about the test rows: a row costs a third of what it costs in training."""
+        return test_rows / (test_rows + 3 * self.section.epochs * train_rows) if test_rows else 0.0
+
     def initial(self, seed: int, trial: int, dtype: torch.dtype) -> list[torch.Tensor]:
         """A trial's initial weights: the same for every arm and subpopulation."""
         return self.model.init(torch.Generator().manual_seed(seed_for(seed, "initial weights", trial)), dtype)

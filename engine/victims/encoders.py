@@ -123,9 +123,11 @@ class TextHeads(ByGradient[BertSection, TextHead]):
         data: Training,
         jobs: Sequence[Job],
         trial: Trial,
-        finish: Callable[[EncoderStack], list[list[torch.Tensor]]] | None = None,
+        finish: Callable[[EncoderStack, Callable[[float], None]], list[list[torch.Tensor]]] | None = None,
     ) -> list[Trained]:
-        """finish: called with a stack that is trained; what it makes of each victim is kept in the place of its weights."""
+        """finish: called with a stack that is trained, and with what is told how far asking it is; what it makes of each victim is kept in
+        the place of its weights.
+        """
         init = self.initial(trial.seed, trial.number, trial.how.dtype)
         states = self._rows(trial.how)
         states.settle(torch.cat([data.x_NF, data.x_AF]).cpu().numpy()[:, 0])
@@ -134,9 +136,10 @@ class TextHeads(ByGradient[BertSection, TextHead]):
     def outcomes(self, data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
         layer = self.model.layer
 
-        def finish(stack: EncoderStack) -> list[list[torch.Tensor]]:
-            return [[p.cpu()] for p in layer.predict(logits_of_rows(stack, layer, self._rows(trial.how), x_test[:, 0]))]
+        def finish(stack: EncoderStack, report: Callable[[float], None]) -> list[list[torch.Tensor]]:
+            return [[p.cpu()] for p in layer.predict(logits_of_rows(stack, layer, self._rows(trial.how), x_test[:, 0], report))]
 
+        trial = replace(trial, asked=self.asked(len(data.y_N), len(x_test)))
         return [Outcome(t.params[0].numpy(), t.epochs, t.train_loss) for t in self.fit(data, jobs, trial, finish)]
 
     def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:

@@ -21,7 +21,7 @@ from engine.scenario.sections import BertSection, NetworkKeys
 from engine.subpopulations.blocks import InBlocks
 from engine.system import threads
 from engine.training.models import NetworkModel
-from engine.training.networks.choose import train_networks, way_for
+from engine.training.networks.choose import Finish, train_networks, way_for
 from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.reference.sequential import train_network_sequential
 from engine.training.sizing import free_bytes, measured_size
@@ -67,18 +67,21 @@ class Networks(ByGradient[Trainable, Net]):
         data: Training,
         jobs: Sequence[Job],
         trial: Trial,
-        finish: Callable[[list[torch.Tensor]], list[torch.Tensor]] | None = None,
+        finish: Finish | None = None,
     ) -> list[Trained]:
-        """finish: called where a victim was trained; what it makes of its weights is kept in their place."""
+        """finish: called where a victim was trained, and with what is told how far asking it is; what it makes of its weights is kept in
+        their place.
+        """
         init = self.initial(trial.seed, trial.number, trial.how.dtype)
         return train_networks(self.model, init, data, jobs, self.recipe, trial, finish)
 
     def outcomes(self, data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
-        def finish(params: list[torch.Tensor]) -> list[torch.Tensor]:
-            return [torch.cat([self.model.predict(z) for z in logits_of(self.model, params, x_test, trial.how)]).cpu()]
+        def finish(params: list[torch.Tensor], report: Callable[[float], None]) -> list[torch.Tensor]:
+            return [torch.cat([self.model.predict(z) for z in logits_of(self.model, params, x_test, trial.how, report)]).cpu()]
 
         # the last victim of a trial may be alone in its stack: with one thread, as in company, so that its bits do not depend on the plan
-        fits = self.fit(data, jobs, replace(trial, workers=trial.workers if len(jobs) > 1 else 1), finish)
+        workers = trial.workers if len(jobs) > 1 else 1
+        fits = self.fit(data, jobs, replace(trial, workers=workers, asked=self.asked(len(data.y_N), len(x_test))), finish)
         return [Outcome(t.params[0].numpy(), t.epochs, t.train_loss) for t in fits]
 
     def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:
@@ -204,11 +207,14 @@ class TextNetworks(Networks[BertSection, text_models.TextNetwork]):
 
 
 @torch.no_grad()
-def logits_of(model: WholeNetwork, params: Sequence[torch.Tensor], x: np.ndarray, how: How) -> list[torch.Tensor]:
-    """Logits [rows of a slice, outputs] of one victim, a slice at a time: pictures and texts a few at once."""
+def logits_of(
+    model: WholeNetwork, params: Sequence[torch.Tensor], x: np.ndarray, how: How, report: Callable[[float], None] = lambda share: None
+) -> list[torch.Tensor]:
+    """Logits [rows of a slice, outputs] of one victim, a slice at a time: pictures and texts a few at once. report: told the share done."""
     step = max(1, ROWS_AT_ONCE // (x.shape[1] * x.shape[2])) if x.ndim == 4 else TEXTS_AT_ONCE
     slices = []
     for lo in range(0, len(x), step):
+        report(lo / len(x))
         read = model.pixels(tensor(x[lo : lo + step]).to(how.device))
         with torch.autocast(how.device.type, torch.bfloat16, enabled=how.autocast):
             slices.append(model.logits(params, read.to(how.dtype) if read.is_floating_point() else read).to(how.dtype))

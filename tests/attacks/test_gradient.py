@@ -16,6 +16,7 @@ from engine.attacks import gradient
 from engine.attacks import poison as attacks
 from engine.attacks.alignment import alignment, parameters_of
 from engine.errors import BadData, RequestError, UnknownName
+from engine.pace import step_of
 from engine.rows import Dataset, Membership, Poison, Subpopulation
 from engine.scenario.sections import AttackSection, LabelFlipSection
 from tests.worlds.attacks import EACH, SIDE, ConvAdversary, pictures, prepare, section
@@ -208,7 +209,15 @@ def test_points_that_are_not_there_are_missed_in_words() -> None:
 def test_progress_is_told_and_requests_are_met_at_every_step() -> None:
     shares, calls = [], []
     moved(section(steps=4), progress=lambda what, share: shares.append((what, share)), check=lambda: calls.append(None))
-    assert {what for what, _ in shares} == {"optimising poison points"}
+    assert {step_of(what) for what, _ in shares} == {"optimising poison points"}
+    at = [what.split(", ")[1:] for what, _ in shares[1:]]
+    assert {of for of, *_ in at} == {"subpopulations 1 to 3 of 3"}  # the last layer takes them together
+    assert [step for _, step, _ in at] == [f"step {min(step, 4)} of 4" for step in range(1, 6)]
+    aligned = [float(words.removeprefix("alignment ")) for *_, words in at]
+    assert aligned[-1] > aligned[0]  # uphill
+    alone: list[str] = []
+    moved(section(steps=1, layer="conv2"), progress=lambda what, share: alone.append(what))
+    assert {what.split(", ")[1] for what in alone[1:]} == {f"subpopulation {s} of 3" for s in (1, 2, 3)}
     assert [share for _, share in shares] == sorted(share for _, share in shares)
     assert shares[-1][1] == 1.0
     assert len(calls) == 5

@@ -17,6 +17,7 @@ from engine.cli import main as cli
 from engine.cli import runs as cli_runs
 from engine.cli import text as cli_text
 from engine.cli import watch as cli_watch
+from engine.pace import in_words
 from engine.rows import RunRow
 from engine.runs import start as run_module
 from engine.scenario.parse import load
@@ -466,7 +467,7 @@ def test_following_a_run_to_its_end(
     assert "running, training, 3 of 10 victims" in out
     assert "warning: slow disk" in out
     assert f"run {row.id} is done: 10 victims in 1 min 05 s on cpu" in out
-    assert "not the paper's: smoke" in out
+    assert "to be known: smoke" in out
     assert f"subpop export {row.id} --table worst" in out
 
 
@@ -591,15 +592,16 @@ def test_a_table_in_a_pipe_is_one_full_line_a_row(capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize(("seconds", "told"), [(3.4, "3 s"), (59.7, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (-1, "0 s")])
 def test_durations(seconds: float, told: str) -> None:
-    assert cli_text.duration(seconds) == told
+    assert in_words(seconds) == told
 
 
 def test_progress_in_a_pipe_is_a_line_a_step(capsys: pytest.CaptureFixture[str]) -> None:
     with cli_text.progress() as report:
         for i in range(100):
             report("downloading x", i / 100)
-        report("unpacking", 0.0)
-    assert capsys.readouterr().err.splitlines() == ["downloading x", "unpacking"]
+        for fold in range(5):
+            report(f"confidence, fold {fold + 1} of 5", fold / 20)
+    assert capsys.readouterr().err.splitlines() == ["downloading x", "confidence, fold 1 of 5"]
 
 
 def test_formats_follow_the_ending_of_the_file() -> None:
@@ -618,7 +620,7 @@ def test_the_whole_way_with_a_real_engine(subpop: Cli, tmp_path: Path, monkeypat
     tiny = ["--smoke", "--set", "subpopulations.clusters=3", "--set", "model.epochs=2", "--set", "attack.alphas=[1]"]
     said = subpop("run", "quickstart", *tiny, "--name", "tiny")
     assert said.status == 0, said.out + said.err
-    assert "not the paper's: smoke" in said.out
+    assert "to be known: smoke" in said.out
     (row,) = json.loads(subpop("runs", "--json").out)
     assert (row["name"], row["state"], row["lost"]) == ("tiny", "done", False)
     assert row["victims_done"] == row["victims_total"] > 0

@@ -43,6 +43,13 @@ NAMES = np.array([stem + end for stem in STEMS for end in ENDS])
         ("patient_id", RNG.integers(1000, 1120, 600), "an identifier: 1"),
         ("user_id", [f"u{k}" for k in RNG.integers(0, 150, 600)], "an identifier: 1"),
         ("first_name", RNG.choice(NAMES, 600), "names of persons or the like: 60 different values"),
+        ("Vorname", RNG.choice(NAMES, 600), "names of persons or the like: 60 different values"),
+        ("Nachname", RNG.choice(NAMES, 600), "names of persons or the like: 60 different values"),
+        ("Prénom", RNG.choice(NAMES, 600), "names of persons or the like: 60 different values"),
+        ("apellidos", RNG.choice(NAMES, 600), "names of persons or the like: 60 different values"),
+        ("Straße", RNG.choice(NAMES, 600), "names of persons or the like: 60 different values"),
+        ("Name", [f"{name} Müller" for name in RNG.choice(NAMES, 600)], "names of persons or the like: 60 different values"),
+        ("name", [f"O'Hara, {name} J." for name in RNG.choice(NAMES, 600)], "names of persons or the like: 60 different values"),
         ("E-Mail", [f"{k}@x.org" for k in RNG.integers(0, 90, 600)], "names of persons or the like: 90 different"),
         ("town", [f"t{k}" for k in RNG.integers(0, 220, 600)], "an identifier or free text: 2"),
         ("sample_weight", RNG.uniform(0.5, 3, 600), "a weight of rows"),
@@ -75,6 +82,11 @@ def test_left_out_and_said(tmp_path: Path, name: str, values: object, why: str) 
 )
 def test_what_only_looks_like_one_is_fed(tmp_path: Path, name: str, values: object) -> None:
     assert with_columns(tmp_path, **{name: values}).feature_names == (*FED, name)
+
+
+@pytest.mark.parametrize("values", [NAMES, [f"{name.lower()} {k % 7}" for k, name in enumerate(NAMES)]])
+def test_a_column_called_name_whose_values_may_be_products_is_fed(tmp_path: Path, values: list[str]) -> None:
+    assert f"name={values[0]}" in with_columns(tmp_path, name=RNG.choice(values, 600)).feature_names
 
 
 def test_a_column_that_rises_from_row_to_row_is_pointed_out(tmp_path: Path) -> None:

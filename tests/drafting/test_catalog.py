@@ -188,6 +188,40 @@ def test_json_lines_and_gzip(tmp_path: Path) -> None:
     assert len({tuple((c.name, c.read_as, c.different, c.use) for c in seen.columns) for seen in looks if seen}) == 1
 
 
+def test_lists_in_a_feature_are_pointed_out_as_the_loader_does(tmp_path: Path) -> None:
+    rows = [{"age": 20 + i % 60, "tags": [["a"], ["b", "c"], ["a", "c"]][i % 3], "bad": ["yes", "no"][i * 7 % 5 < 2]} for i in range(300)]
+    pd.DataFrame(rows).to_json(tmp_path / "l.jsonl", orient="records", lines=True)
+    made = draft(tmp_path / "l.jsonl", "bad")
+    loaded, seen, _ = loaded_as(made.toml, tmp_path)
+    for notes in (made.notes, seen.notes, loaded.notes):
+        (said,) = [note for note in notes if "holds lists" in note]
+        assert said.startswith("'tags' holds lists ([")
+        assert "dataset.drop = ['tags'] leaves it out" in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["1,yes", "2,no"], "none is left for"),
+        (["1,yes", "2,yes", "3,yes", "4,yes", "5,yes", "6,yes", "7,yes", "8,no"], "train has rows of one class only"),
+        ([f"{20 + i % 23},{'yes' if i % 2 else 'no'}" for i in range(40)], ""),
+    ],
+)
+def test_too_few_rows_are_told_before_anything_is_loaded(tmp_path: Path, rows: list[str], said: str) -> None:
+    (tmp_path / "few.csv").write_text("\n".join(["age,bad", *rows]) + "\n")
+    made = draft(tmp_path / "few.csv", "bad")
+    assert made.catalog is not None
+    try:
+        datasets.load(parse(made.toml, folder=tmp_path).dataset, 0, tmp_path)
+    except BadData:
+        assert said
+        assert said in made.catalog.wrong[0]
+        assert any(note.startswith("! cannot be run as it is") and said in note for note in made.notes)
+    else:
+        assert not said
+        assert not made.catalog.wrong
+
+
 def test_half_a_scenario_is_told_and_the_rest_holds(tmp_path: Path) -> None:
     loans.write(tmp_path / "loans.csv", 300)
     opener = Opener()

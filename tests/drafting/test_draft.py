@@ -104,11 +104,23 @@ def test_several_that_could_be_are_named_best_first(tmp_path: Path) -> None:
         (("gender", "HeartDisease", "smoker"), "HeartDisease"),
         (("is_fraud", "weekday", "online"), "is_fraud"),
         (("target_group", "clicked", "mobile"), "clicked"),
+        (("Ausfall", "Geschlecht", "Raucher"), "Ausfall"),
+        (("Region", "Kündigung", "Online"), "Kündigung"),
+        (("Region", "gekuendigt", "Online"), "gekuendigt"),
+        (("Betrug", "Wochentag", "Online"), "Betrug"),
+        (("Geschlecht", "Überlebt", "Klasse"), "Überlebt"),
+        (("ist_verstorben", "Raucher"), "ist_verstorben"),
+        (("Zielgröße", "Raucher", "Geschlecht"), "Zielgröße"),
+        (("Résilié", "sexe", "en_ligne"), "Résilié"),
+        (("décès", "fumeur", "sexe"), "décès"),
+        (("variable cible", "fumeur", "sexe"), "variable cible"),
+        (("Impago", "sexo", "fumador"), "Impago"),
+        (("diagnóstico", "sexo", "fumador"), "diagnóstico"),
     ],
 )
 def test_names_of_outcomes(names: tuple[str, ...], label: str, tmp_path: Path) -> None:
     r = np.random.default_rng(0)
-    three = {"class": ["First", "Second", "Third"], "target_group": ["old", "young", "all"]}
+    three = {"class": ["First", "Second", "Third"], "target_group": ["old", "young", "all"], "Klasse": ["1.", "2.", "3."]}
     columns = {name: r.choice(three.get(name, ["yes", "no"]), 300) for name in names}
     assert guessed(tmp_path / "a.csv", pd.DataFrame({**columns, "amount": r.normal(size=300)})).label == label
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from engine.errors import RequestError, UnknownName
+from engine.errors import DiskFull, RequestError, UnknownName
 from engine.export import FORMATS
 from engine.export import export as exporting
 from engine.export.export import export
@@ -278,8 +278,9 @@ def test_a_full_disk_leaves_what_was_there(store: Store, run: str, format: str, 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_device_that_is_full_is_told_in_words(store: Store, run: str, format: str) -> None:
-    with pytest.raises(RequestError, match="no space left on device; make room"):
+    with pytest.raises(DiskFull, match="no space left on device; make room") as full:
         export(store, run, "predictions", format, Path("/dev/full"))
+    assert full.value.exit_status == 1  # as of every command whose output has no room: what was asked for was right
     assert Path("/dev/full").is_char_device()
 
 

@@ -343,6 +343,9 @@ def test_the_command(path: Path, run: str, tmp_path: Path, monkeypatch: pytest.M
     assert "3: group 3 (2 values)" in (tmp_path / "some.svg").read_text()
     assert cli.main(["plot", run, "distribution", "-o", str(tmp_path / "new")]) == 0
     assert {each.name for each in (tmp_path / "new").iterdir()} == {f"{run}-distribution.png", f"{run}-distribution.svg"}
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["plot", run, "distribution"]) == 0  # not among whatever lies here
+    assert {each.name for each in (tmp_path / f"{run}-plots").iterdir()} == {f"{run}-distribution.png", f"{run}-distribution.svg"}
     capsys.readouterr()
     for words, says in (
         ([run, "damage_sise"], "did you mean 'damage_size'"),
@@ -363,7 +366,7 @@ def test_from_python(path: Path, run: str, tables: Tables, monkeypatch: pytest.M
     assert mine.plots()["damage_size"] == replace(plot, notes=(*mine.plots()["damage_size"].notes[:2], *plot.notes))
     head = mine.plots()["damage_size"].notes[:2]
     assert head[0].startswith(f"run {run}, done: ")
-    assert head[1] == "not the paper's numbers: random weights"
+    assert head[1] == "to be known: random weights"
     assert mine.plots([3])["dose_response"].series[0].name == "3: group 3"
     curve = worst_over_trials.over_trials(Figures(World.start(FACTS, discovered(), victims(discovered()))), 1.0)
     monkeypatch.setattr(worst_over_trials, "of_run", lambda store, row, alpha: curve)

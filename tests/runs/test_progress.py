@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 
@@ -141,3 +142,36 @@ def test_the_fraction_never_goes_back() -> None:
         seen.append(progress.fraction)
     assert seen == sorted(seen)
     assert seen[-1] == 0.5
+
+
+def test_a_stack_that_reports_seldom_counts_down_between_its_reports_and_never_climbs() -> None:
+    """As encoders do: a step takes seconds, a look at the clock comes ten times a second with nothing new."""
+    clock, plan = FakeClock(), stacks(8)
+    progress = Progress(plan, clock=clock)
+    progress.start(plan[0])
+    told: list[float] = []
+    for step in range(10):
+        for _ in range(60):
+            clock.now += 0.1
+            progress.step(step, 10)
+            told += [] if progress.eta_s is None else [progress.eta_s]
+        progress.step(step + 1, 10)
+    assert max(later - earlier for earlier, later in pairwise(told)) < 1e-6
+    assert told[0] == pytest.approx(54.0, abs=0.2)  # nine steps of six seconds
+    assert told[-1] < 0.2
+
+
+def test_a_last_step_that_takes_long_leaves_the_estimate_where_it_is() -> None:
+    """42 s had become 3 min with 10 s to go, for the time in which nothing is reported counted as time without work."""
+    clock, plan = FakeClock(), stacks(10)
+    progress = Progress(plan, clock=clock)
+    progress.start(plan[0])
+    for step in range(9):
+        clock.now += 4.0
+        progress.step(step + 1, 10)
+    assert progress.eta_s == pytest.approx(4.0)
+    clock.now += 120.0
+    progress.step(9, 10)
+    assert progress.eta_s == pytest.approx(0.0)
+    progress.step(9.5, 10)  # it was slower than thought, and now that is known
+    assert (progress.eta_s or 0.0) > 4.0

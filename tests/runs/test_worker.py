@@ -285,7 +285,9 @@ def test_two_runs_take_their_turn_on_one_device(store: Store, monkeypatch: pytes
     first = spawned(store, monkeypatch)
     until(lambda: store.run(first.id).state == "running")
     second = spawned(store, monkeypatch, 0)
-    until(lambda: store.run(second.id).phase == f"waiting for run {first.id}")
+    until(lambda: store.run(second.id).phase.startswith(f"waiting for run {first.id} ({first.name}): "))
+    until(lambda: f" of {VICTIMS} victims, " in store.run(second.id).phase)  # how far that one is, looked up again and again
+    assert sum(entry.message.startswith("cpu is in use: waiting for run") for entry in store.log_rows(second.id)) == 1
     row = store.run(second.id)
     assert (row.state, row.alive, row.lost) == ("queued", True, False)
     assert store.run(first.id).state == "running"

@@ -253,6 +253,18 @@ def test_groups_of_a_chosen_attack_hardest_hit_first() -> None:
     assert rows[0]["damage"] == pytest.approx(damage[3]["damage"], abs=1e-12)
     assert rows[0]["hit"] is True
     assert rows[0]["looked_at"] == 5
+    assert rows[0]["rows_outside"] == 0, "the group is the target: nobody else is in it"
+    assert rows[0]["damage_outside"] is rows[0]["hit_outside"] is None
+    for row in rows[1:]:  # what it owes to the target's own rows is taken out, by a loop that shares nothing
+        outside = np.flatnonzero((codes[row["attribute"]] == annotations.levels[row["attribute"]].index(row["group"])) & (member != 3))
+        right: dict[str, list[np.ndarray]] = {"clean": [], "poisoned": []}
+        for victim in results:
+            if victim.spec.arm == "clean" or (victim.spec.arm, victim.spec.subpopulation, victim.spec.alpha) == ("poisoned", 3, 1.0):
+                right[victim.spec.arm].append((victim.predictions == np.asarray(found.y_test))[outside])
+        assert row["rows_outside"] == len(outside)
+        assert row["damage_outside"] == pytest.approx(np.mean(right["clean"]) - np.mean(right["poisoned"]), abs=1e-12)
+        assert row["low_outside"] <= row["damage_outside"] <= row["high_outside"]
+        assert row["damage"] > row["damage_outside"] or row["inside"] == 0.0
     crossed = rows_of(made_groups(FACTS, annotated, results, Choice(1, 0.5, (("half", "dice"),))))
     assert {row["attribute"] for row in crossed} == {"half", "dice", "half × dice"}
     assert {(row["subpopulation"], row["alpha"]) for row in crossed} == {(1, 0.5)}
@@ -276,5 +288,21 @@ def test_matchers_stand_side_by_side(built) -> None:
     assert pair["low"] < 0 < pair["high"]
     assert pair["cluster_attacked"] == 6
     alone = next(row for row in rows if row["cluster_run"] == "x")
-    assert alone["note"].startswith("alone")
+    assert alone["note"] == "alone: run f differs in dataset.kind (b here, a there)"
     assert alone["difference"] is None
+
+
+def test_matchers_say_which_key_differs(built) -> None:
+    def side(run_id: str, kind: str, rows: int | None, epochs: int, model: str = "mlp") -> Side:
+        scenario = {"subpopulations": {"kind": kind}, "dataset": {"kind": "a", "rows": rows}, "adversary": {"rows": 1.0}, "seed": 0}
+        keys = {"model": {"kind": model, "epochs": epochs, "hidden": [10]}, "attack": {"kind": "label_flip", "per": "aux"}}
+        return Side(run_id, {**scenario, **keys}, built["worst"], built["damage"])
+
+    def note(one: Side, *others: Side) -> str:
+        return next(row["note"] for row in rows_of(matchers([one, *others])) if one.run_id in (row["feature_run"], row["cluster_run"]))
+
+    full, few = side("f", "feature_match", None, 30), side("c", "cluster_match", 400, 10)
+    assert note(full, few) == "alone: run c differs in dataset.rows (none here, 400 there), model.epochs (30 here, 10 there)"
+    assert note(few, full) == "alone: run f differs in dataset.rows (400 here, none there), model.epochs (10 here, 30 there)"
+    assert note(full, side("l", "cluster_match", None, 10, "logistic")) == "alone: run l differs in model.kind (mlp here, logistic there)"
+    assert note(full) == "alone: no run of the other matcher is among these"

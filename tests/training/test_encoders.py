@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,10 +125,11 @@ def test_parts_side_by_side_are_the_same_victims(world: tuple[States, Training])
     rows = StateRows(world[0], torch.device("cpu"), torch.float64)
     init, numbers = params_of(LAYER, 5), world[1].x_AF[:, 0].numpy()
 
-    def ask(stack: EncoderStack) -> list[list[Tensor]]:
+    def ask(stack: EncoderStack, report: Callable[[float], None]) -> list[list[Tensor]]:
+        report(0.5)
         return [[predicted] for predicted in LAYER.predict(logits_of_rows(stack, LAYER, rows, numbers))]
 
-    seen: list[float] = []
+    seen: dict[int, list[float]] = {1: [], WORKERS: []}
     whole, parts = (
         train_encoder_stack(
             LAYER,
@@ -136,7 +138,7 @@ def test_parts_side_by_side_are_the_same_victims(world: tuple[States, Training])
             rows,
             jobs(),
             RECIPE,
-            Trial(1, 2, workers=workers, on_step=lambda done, of: seen.append(done)),
+            Trial(1, 2, workers=workers, on_step=lambda done, of, workers=workers: seen[workers].append(done), asked=0.5),  # type: ignore[misc]
             finish=ask,
         )
         for workers in (1, WORKERS)
@@ -144,7 +146,11 @@ def test_parts_side_by_side_are_the_same_victims(world: tuple[States, Training])
     for a, b in zip(whole, parts, strict=True):
         assert a.params[0].dtype == torch.uint8
         assert a.params[0].equal(b.params[0])
-    assert max(seen) == 4
+    steps = RECIPE.epochs * -(-ROWS // RECIPE.batch)
+    # each step is told, of half the work; asking is the other half: after the last step nobody thinks that all is done
+    assert seen[1] == pytest.approx([*(4 * 0.5 * (step + 1) / steps for step in range(steps)), 3.0, 4.0])
+    assert seen[WORKERS] == sorted(seen[WORKERS])
+    assert seen[WORKERS][-1] == 4
 
 
 def test_rows_are_answered_in_their_order(world: tuple[States, Training]) -> None:

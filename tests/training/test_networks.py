@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -273,12 +274,19 @@ def test_what_finish_makes_of_a_victim_is_kept_in_its_place(workers: int):
     model, recipe, jobs = Small(), Recipe(epochs=1, batch=12, lr=1e-2), world.jobs([0, 5, 19])
     x_test = torch.from_numpy(world.pictures(30, 8, 3, 9)[0])
 
-    def predict(params: list[torch.Tensor]) -> list[torch.Tensor]:
+    def predict(params: list[torch.Tensor], report: Any = lambda share: None) -> list[torch.Tensor]:
+        report(0.5)
         return [model.predict(model.logits(params, model.pixels(x_test).to(params[0].dtype))), params[1].sum(), torch.empty(0, 3)]
 
     whole = fast(model, jobs, recipe)
     for way in WAYS:
-        left = fast(model, jobs, recipe, workers=workers, finish=predict, way=way)
+        seen: list[float] = []
+        left = fast(
+            model, jobs, recipe, workers=workers, finish=predict, way=way, asked=0.5, on_step=lambda done, of, seen=seen: seen.append(done)
+        )
+        assert seen == sorted(seen)
+        assert seen[-1] == 3
+        assert workers > 1 or any(2.5 < done < 3 for done in seen)  # the last one is being asked
         for victim, t in zip(whole, left, strict=True):
             predicted, total, nothing = t.params
             expected = predict(victim.params)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import time
@@ -106,7 +107,9 @@ def still_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
     monkeypatch.setattr(services_devices, "machine", lambda: "2 cores, no GPU")
     monkeypatch.setattr(devices.Meter, "read", lambda self, pid, gpu="": devices.Use(1.6, 412_000_000, 4_100_000_000, 16_000_000_000, gpu))
     monkeypatch.setenv("SUBPOP_CONFIG", str(tmp_path / "config"))
+    gc.freeze()  # of torch and pandas there are a million objects, and an app makes garbage enough to look through them every second
     yield
+    gc.unfreeze()
     monkeypatch.undo()
     time.tzset()
 

@@ -115,7 +115,7 @@ async def test_two_marked_runs_are_compared_the_older_first_and_swapped(app: Sub
         assert isinstance(app.screen, RowDialog)
         await settled(pilot, "escape", "i")
         assert isinstance(app.screen, Reader)
-        assert "is not the paper's: a fake" in app.screen.text
+        assert "is to be read with this: a fake" in app.screen.text
 
 
 async def test_the_run_marked_first_is_the_baseline(app: SubpopApp, pair: tuple[str, str]) -> None:
@@ -330,7 +330,7 @@ async def test_help_and_the_command_list_name_what_can_be_done(app: SubpopApp, p
             await settled(pilot, mode)
             if mode == "5":
                 await compared_runs(pilot)
-            told = {words for pairs in keys_of(app.screen).values() for _, words in pairs}
+            told = {words for pairs in keys_of(app.screen).values() for _, words, _ in pairs}
             await settled(pilot, "colon")
             listed = {str(row[2]): str(row[0]) for row in app.screen.query_one(LiveTable).model.rows.values()}
             assert ids <= listed.keys(), mode

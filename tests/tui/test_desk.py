@@ -32,6 +32,7 @@ from tui.presenters import launching
 from tui.screens.desk import PANES, DeskScreen
 from tui.screens.looking import Looking
 from tui.screens.results import ResultsScreen
+from tui.services.processes import PreviewProcess
 from tui.widgets.bars import KeyBar
 from tui.widgets.choice import Choice
 from tui.widgets.plot.view import PlotView
@@ -172,7 +173,7 @@ async def test_the_desk_tells_all_of_one_subpopulation(app: SubpopApp, store: St
         assert "#0  group 0  · four groups" in head(app)
         assert "rows: 15 train, 15 aux, 20 test · confidence 0.750 (0.875 in sample)" in head(app)
         assert "poison is labelled yes" in head(app)
-        assert "not the published setting" in head(app)
+        assert "to be known" in head(app)
         plot = app.screen.query_one(PlotView).plot
         assert plot is not None
         assert plot.name == "dose_response"
@@ -280,14 +281,55 @@ async def test_enter_opens_a_members_text_in_full(app: SubpopApp, run_id: str, a
         assert app.screen.heading == "given positive, is negative · point 0 · row 7"
 
 
-async def test_the_process_ends_with_the_desk(app: SubpopApp, run_id: str, asked: list[object]) -> None:
-    closed: list[bool] = []
+async def test_the_data_of_a_run_are_loaded_once_for_all_screens(
+    app: SubpopApp, store: Store, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One desk after the other, and Subpopulations: they hear how far the same loading is; another run's take their place."""
+    questions: list[dict[str, Any]] = []
+
+    async def ask(self: PreviewProcess, question: dict[str, Any]) -> None:
+        questions.append(question)
+
+    async def listen(self: PreviewProcess) -> None:
+        pass
+
+    monkeypatch.setattr(PreviewProcess, "ask", ask)
+    monkeypatch.setattr(PreviewProcess, "listen", listen)
+    monkeypatch.setattr(PreviewProcess, "alive", True)
+    other = engine_run.start(store, parse(SCENARIO), name="another", spawn=False).id
+
+    async def members_of(pilot: Pilot[int]) -> DeskScreen:
+        await until(pilot, lambda: isinstance(app.screen, ResultsScreen))
+        await settled(pilot, "enter")
+        await until(pilot, lambda: isinstance(app.screen, DeskScreen) and app.screen.made is not None)
+        while not desk(app).has_class("-on-members"):
+            await settled(pilot, "tab")
+        return desk(app)
+
+    def loads() -> list[str]:
+        return [question["run"] for question in questions if "run" in question]
+
     async with app.run_test(size=SIZE) as pilot:
+        app.choose_run(run_id)
         screen = await opened(pilot, "members")
-        screen.process.close = lambda: closed.append(True)  # type: ignore[method-assign]
+        await until(pilot, lambda: loads() == [run_id])
+        app.run_data.process.answered({"progress": ["reading adult", 0.25]})
+        assert screen.data.status == "reading adult, 25%"
         await settled(pilot, "escape")
         await until(pilot, lambda: isinstance(app.screen, ResultsScreen))
-    assert closed
+        assert app.run_data.followers == []  # the desk hears no more of it, and it goes on
+        again = await members_of(pilot)
+        await until(pilot, lambda: again.data.status == "reading adult, 25%")
+        app.run_data.process.answered({"ready": True})
+        await until(pilot, lambda: "members" in questions[-1])
+        assert again.data.stage == "ready"
+        await settled(pilot, "escape")
+        third = await members_of(pilot)
+        await until(pilot, lambda: third.data.stage == "ready")
+        assert loads() == [run_id]
+        await app.run_data.load(other, app.store_file, app.data_dir, lambda answer: None)
+        third.ask_members()
+        await until(pilot, lambda: loads() == [run_id, other, run_id])
 
 
 async def test_another_run_or_table_asked_for_is_not_hidden_by_the_desk(app: SubpopApp, store: Store, run_id: str) -> None:
@@ -353,11 +395,11 @@ async def test_help_and_the_command_list_tell_the_desks_keys(app: SubpopApp, run
 
     async with app.run_test(size=SIZE) as pilot:
         await results(pilot)
-        told = {words for pairs in keys_of(app.screen).values() for _, words in pairs}
+        told = {words for pairs in keys_of(app.screen).values() for _, words, _ in pairs}
         assert {"open the subpopulation", "attack the marked subpopulations again", "the row in full", "Mark"} <= told
         await settled(pilot, "enter")
         await until(pilot, lambda: isinstance(app.screen, DeskScreen) and app.screen.made is not None)
-        told = {words for pairs in keys_of(app.screen).values() for _, words in pairs}
+        told = {words for pairs in keys_of(app.screen).values() for _, words, _ in pairs}
         assert {"Next pane", "Attack again", "next subpopulation", "subpopulation before", "Back"} <= told
         await settled(pilot, "colon")
         await until(pilot, lambda: isinstance(app.screen, PaletteScreen))

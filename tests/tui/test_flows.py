@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.style import Style
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.export.export import export
+from engine.rows import RunRow
 from engine.store import Store
 from tests.tui.conftest import another_app, running
 from tests.worlds import app as worlds
 from tests.worlds.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
 from tui.dialogs.export import ExportDialog
+from tui.dialogs.help import HelpScreen
 from tui.dialogs.launch import LaunchDialog
 from tui.dialogs.reader import Reader
+from tui.presenters import runs as run_words
 from tui.screens.form import FormScreen
+from tui.themes import tones
 from tui.widgets.bars import KeyBar
 from tui.widgets.detail import Detail
 from tui.widgets.lines import Lines
+from tui.widgets.plain import Static
 from tui.widgets.table.live import LiveTable
 from tui.widgets.table.pane import TablePane
 
@@ -354,8 +361,8 @@ async def test_help_names_the_keys_and_columns_of_where_one_is(app: SubpopApp, s
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot, "4")
         keys = keys_of(app.screen)
-        assert ("x", "Export") in keys["This screen"]
-        assert any(words == "Sort by column" for _, words in keys["This table"])
+        assert ("x", "Export", "results.export") in keys["This screen"]
+        assert any(words == "Sort by column" for _, words, _ in keys["This table"])
         await settled(pilot, "question_mark")
         assert isinstance(app.screen, HelpScreen)
         await settled(pilot, "escape")
@@ -437,10 +444,16 @@ async def test_every_theme_can_be_worn(app: SubpopApp, store: Store) -> None:
     worlds.make_run(store)
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot, "3")
+        await settled(pilot, "question_mark")  # its colours are Rich's, which knows not all names that Textual knows
         for theme in sorted(app.available_themes):
             app.theme = theme
             await pilot.pause()
-        await settled(pilot, "ctrl+t")
+            assert isinstance(app.screen, HelpScreen)
+            app.screen.query_one("#keys", Static).update(app.screen._text())
+            await pilot.pause()
+            for style in tones(app.theme_variables).values():
+                Style.parse(style)
+        await settled(pilot, "escape", "ctrl+t")
         assert app.theme in app.available_themes
 
 
@@ -451,3 +464,29 @@ async def test_a_run_that_ends_is_told_wherever_one_is(app: SubpopApp, store: St
         assert app.at_work()[0].startswith("● far away")
         store.update_run(run_id, state="done")
         await until(pilot, lambda: any("far away is done" in note.message for note in app._notifications))
+
+
+def test_a_run_at_its_discovery_shows_its_share_its_rest_and_what_it_is_at() -> None:
+    at = "optimising poison points, subpopulation 2 of 3, step 12 of 30, alignment 0.43, 41%"
+    run = replace(shown_run(), state="running", phase=at, progress=0.41, eta_s=125.0, alive=True, started_at=0.0)
+    cells = dict(zip((column.name for column in run_words.SPEC.columns), run_words.run_cells(run), strict=True))
+    assert (cells["progress"], cells["eta"], cells["victims"]) == (0.41, "2 m 05 s", "–")
+    lines = [line.plain for line in run_words.summary(run, 60.0, "", 80, dict.fromkeys(("good", "warn", "bad", "quiet", "title"), ""))]
+    assert any(at.split(", ")[3] in line for line in lines)
+    assert any("41 %" in line and "ETA of this step 2 m 05 s" in line for line in lines)
+
+
+def test_why_a_run_failed_is_shown_to_its_advice() -> None:
+    advice = "point $SUBPOP_CACHE to a folder with room, or make model.length or dataset.rows smaller"
+    why = f"/a/folder/{'deep/' * 30}: the hidden states of the texts cannot be kept: they take 9.1 GB, and 2.0 GB are free; {advice}"
+    run = replace(shown_run(), state="failed", error=why)
+    for width in (80, 120):
+        lines = run_words.summary(run, 60.0, "", width, dict.fromkeys(("good", "warn", "bad", "quiet", "title"), ""))
+        assert max(len(line.plain) for line in lines[1:-1]) <= width
+        assert advice in " ".join(" ".join(line.plain for line in lines).split())
+
+
+def shown_run() -> RunRow:
+    return RunRow(
+        "5b1e0c", "optimised", "UTKFace", "running", "", "", "", 0.0, None, None, 0.0, "here", 1, "cpu", 0, 0, 0.0, None, None, "", (),
+    )  # fmt: skip

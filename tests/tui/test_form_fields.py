@@ -9,12 +9,11 @@ import pytest
 from textual.widgets import Input
 
 from engine.scenario import kinds
-from engine.scenario.parse import load, parse, schema
+from engine.scenario.parse import parse, schema
 from engine.scenario.presets import describe, presets
 from engine.scenario.sections import BertSection, ComputeSection, EvaluationSection, Scenario
 from tests.worlds.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
-from tui.dialogs.launch import LaunchDialog
 from tui.presenters import fields, form, tree
 from tui.screens.form import FormScreen
 from tui.screens.plan import weights_fact
@@ -100,28 +99,6 @@ def test_every_value_of_every_preset_survives_its_field(name: str) -> None:
             assert fields.to_value(fields.to_text(value, field.takes), field) == value, key
             seen += 1
     assert seen > 10
-
-
-async def test_every_preset_goes_from_form_to_launch_unchanged(app: SubpopApp) -> None:
-    async with app.run_test(size=(120, 40)) as pilot:
-        await settled(pilot)
-        for name, path in presets().items():
-            screen = FormScreen(path.read_text(), name, path=path)
-            app.push_screen(screen)
-            await until(pilot, lambda screen=screen: app.screen is screen and screen.scenario is not None)  # type: ignore[misc]
-            shipped = load(name)
-            assert screen.scenario == shipped
-            assert not screen.edited.changed
-            screen.action_launch()
-            await until(pilot, lambda: isinstance(app.screen, LaunchDialog) and bool(app.screen.query(Choice)))
-            await settled(pilot)
-            dialog = app.screen
-            assert isinstance(dialog, LaunchDialog)
-            assert parse(dialog.text, folder=dialog.folder) == shipped
-            dialog.dismiss(None)
-            await until(pilot, lambda screen=screen: app.screen is screen)  # type: ignore[misc]
-            screen.dismiss(None)
-            await until(pilot, lambda screen=screen: app.screen is not screen)  # type: ignore[misc]
 
 
 def turn(app: SubpopApp, key: str, value: str) -> None:

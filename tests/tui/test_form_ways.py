@@ -28,7 +28,7 @@ from tui.widgets.detail import Detail
 from tui.widgets.plain import Static
 from tui.widgets.table.live import LiveTable
 
-SIZES = [(120, 36), (80, 24)]
+NARROW = [(80, 24)]  # the harder size
 ASKED = {one.key: one for members in form.sections(schema()).values() for one in members}
 
 
@@ -71,7 +71,7 @@ def test_every_choice_has_a_line() -> None:
     assert "adult" in lines.on("adult").lower()
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", NARROW)
 async def test_a_kind_is_chosen_from_a_list_that_says_what_each_is_and_the_run_is_of_it(
     app: SubpopApp, store: Store, no_engine: list[str], size: tuple[int, int]
 ) -> None:
@@ -94,7 +94,7 @@ async def test_a_kind_is_chosen_from_a_list_that_says_what_each_is_and_the_run_i
         assert (store.run(run_id).name, no_engine) == ("breast_cancer-mlp-clustermatch", [run_id])
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", NARROW)
 async def test_fields_and_sections_are_gone_to_by_name_and_by_section(app: SubpopApp, size: tuple[int, int]) -> None:
     async with app.run_test(size=size) as pilot:
         await opened_form(pilot)
@@ -138,7 +138,7 @@ async def test_the_whole_help_of_the_field_in_hand_is_shown(app: SubpopApp) -> N
         assert "hidden or tokens" in str(words.render())
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", NARROW)
 async def test_modes_are_switched_while_one_types_and_the_form_is_there_when_one_is_back(app: SubpopApp, size: tuple[int, int]) -> None:
     async with app.run_test(size=size) as pilot:
         await opened_form(pilot)
@@ -201,7 +201,7 @@ def test_victims_cost_and_queue(store: Store) -> None:
     assert store.run(busy).alive
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", NARROW)
 async def test_the_form_and_its_launch_tell_victims_cost_and_queue(
     app: SubpopApp, store: Store, no_engine: list[str], size: tuple[int, int]
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -92,19 +91,6 @@ async def launched_from_the_form(pilot: Pilot[int], store: Store, preset: str, *
     await settled(pilot, "3")
     assert isinstance(app.screen, RunsScreen)
     return run.id
-
-
-@pytest.mark.usefixtures("real_presets", "no_engine", "every_dataset")
-@pytest.mark.parametrize("preset", LAUNCHED)
-async def test_a_key_changed_in_the_form_is_launched_and_runs_shows_it(app: SubpopApp, store: Store, preset: str) -> None:
-    async with app.run_test(size=SIZE) as pilot:
-        run = store.run(await launched_from_the_form(pilot, store, preset))
-    scenario = tomllib.loads(run.scenario_toml)
-    assert (run.name, scenario["evaluation"]["trials"], scenario["title"]) == (
-        preset,
-        3,
-        catalog.describe(preset, catalog.presets()[preset]).title,
-    )
 
 
 @pytest.mark.usefixtures("real_presets", "no_worker_outlives")

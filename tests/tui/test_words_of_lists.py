@@ -39,7 +39,12 @@ def test_every_shipped_preset_says_what_it_takes_in_eight_cells() -> None:
 def test_a_run_says_its_data_and_whether_its_numbers_are_what_its_name_promises(store: Store) -> None:
     run = store.run(worlds.make_run(store))
     assert (runs.dataset_words(run.scenario_toml), runs.caution(run)) == ("adult", "")
-    assert runs.caution(replace(run, deviations=("1,500 of 7,841 train rows",))) == "deviates"
+    few = ("1,500 of 7,841 train rows",)
+    assert runs.caution(replace(run, deviations=few)) == "to know"
+    claims = (
+        'reproduces = "Table 4, UCI Adult"\n[dataset]\nkind = "adult"\n[model]\nkind = "mlp"\n[subpopulations]\nkind = "cluster_match"\n'
+    )
+    assert runs.caution(replace(run, scenario_toml=claims, deviations=few)) == "deviates"
     assert runs.caution(replace(run, deviations=("smoke: a sliver of the scenario", "1,500 of 7,841 train rows"))) == "smoke"
     assert runs.dataset_words('[dataset]\nkind = "table"\npath = "/home/ann/loans.csv"\n') == "loans.csv"
     assert runs.dataset_words("[dataset]\nkind = 3 =") is None

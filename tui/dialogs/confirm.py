@@ -1,4 +1,4 @@
-"""A question with two answers; the harmless one is the default."""
+"""A question with two answers. Enter is yes, as in every dialog; what cannot be undone says so in its question."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tui.widgets.plain import Static
 
 
 class Confirm(Dialog[bool]):
-    """True only where `y` is pressed."""
+    """True where `y` or enter is pressed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "Yes", id="confirm.yes"),
-        Binding("n,escape,enter,q", "answer(False)", "No", id="confirm.no"),
+        Binding("enter,y", "answer(True)", "Yes", id="confirm.yes"),
+        Binding("n,escape,q", "answer(False)", "No", id="confirm.no"),
     ]
 
     def __init__(self, title: str, question: str, yes: str) -> None:

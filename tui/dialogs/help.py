@@ -59,10 +59,11 @@ class HelpScreen(Dialog[None]):
         grid = Grid.grid(padding=(0, 2), expand=True)
         grid.add_column(width=18, style=key)
         grid.add_column(ratio=1)
-        for heading, pairs in keys_of(self.about).items():
+        grid.add_column(style="dim")
+        for heading, lines in keys_of(self.about).items():
             grid.add_row(Text(heading, style=head), "")
-            for keys, words in pairs:
-                grid.add_row(Text(keys), Text(words))  # Rich reads markup in what is no Text
+            for keys, words, name in lines:
+                grid.add_row(Text(keys), Text(words), Text(name))  # Rich reads markup in what is no Text
             grid.add_row("", "")
         table = self.about.focused
         if isinstance(table, LiveTable):
@@ -75,7 +76,7 @@ class HelpScreen(Dialog[None]):
             grid.add_row("", "")
         grid.add_row(
             Text("Remapping", style=head),
-            Text(f'[keys] in {self.host.settings.folder / KEYS}: "run.pause" = "ctrl+s"; the names stand in the command list'),
+            Text(f'[keys] in {self.host.settings.folder / KEYS}: "run.pause" = "ctrl+s"; the names stand at the right above'),
         )
         return grid
 
@@ -86,16 +87,17 @@ class HelpScreen(Dialog[None]):
         self.dismiss(None)
 
 
-def keys_of(screen: Screen[Any]) -> dict[str, list[tuple[str, str]]]:
-    """Heading -> (keys, what they do), of every binding that is active on a screen."""
-    by_heading: dict[str, dict[tuple[str, str], list[str]]] = {}
+def keys_of(screen: Screen[Any]) -> dict[str, list[tuple[str, str, str]]]:
+    """Heading -> (keys, what they do, the name to remap them by), of every binding that is active on a screen."""
+    by_heading: dict[str, dict[tuple[str, str, str], list[str]]] = {}
     for active in screen.active_bindings.values():
         if not active.enabled or not active.binding.id or not active.binding.description:
             continue
         pairs = by_heading.setdefault(heading_of(active.node), {})
         display = screen.app.get_key_display(active.binding)
-        pairs.setdefault((active.binding.action, active.binding.tooltip or active.binding.description), []).append(display)
-    return {heading: [(" ".join(keys), words) for (_, words), keys in pairs.items()] for heading, pairs in by_heading.items()}
+        words = active.binding.tooltip or active.binding.description
+        pairs.setdefault((active.binding.action, words, active.binding.id), []).append(display)
+    return {heading: [(" ".join(keys), words, name) for (_, words, name), keys in pairs.items()] for heading, pairs in by_heading.items()}
 
 
 def heading_of(node: DOMNode) -> str:

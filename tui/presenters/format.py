@@ -106,7 +106,12 @@ def interval(low: object, mid: object, high: object, span: tuple[float, float], 
     return "".join(line)
 
 
-def wrapped(words: str, width: int, most: int) -> list[str]:
-    """Words on as many lines as they need, but on no more than `most`: the last one is then longer than `width`."""
+def wrapped(words: str, width: int, most: int | None = None) -> list[str]:
+    """Words on as many lines as they need, but on no more than `most`: the last one is then longer than `width`.
+
+    most: None for what goes wrong, whose advice comes last and must be seen.
+    """
     parts = wrap(words, max(12, width - 1), initial_indent=" ", subsequent_indent="   ")
-    return parts if len(parts) <= most else [*parts[: most - 1], "   " + " ".join(part.strip() for part in parts[most - 1 :])]
+    return (
+        parts if most is None or len(parts) <= most else [*parts[: most - 1], "   " + " ".join(part.strip() for part in parts[most - 1 :])]
+    )

@@ -16,7 +16,7 @@ SPEC = TableSpec(
     "presets",
     (
         Column("name", "text", "the preset's name, as in `subpop run NAME`"),
-        Column("data", "text", "whether its data are on this machine; d fetches them where they are missing"),
+        Column("data", "text", "whether its data and weights are on this machine; ✗ names what is not, d fetches data"),
         Column("cost", "text", "roughly what the whole run takes, on two cores"),
         Column("made_for", "text", "GPU: what the whole run is meant for"),
         Column("reproduces", "text", "the published table or section that it sets out to reproduce"),
@@ -33,7 +33,7 @@ WITH_DRAFTS = TableSpec("presets", (SPEC.columns[0], DRAFTS, *SPEC.columns[1:]),
 
 @dataclass(frozen=True)
 class Listed:
-    """One preset as listed. data_present: its data are on this machine; detail: where, or what to do."""
+    """One preset as listed, which knows of its weights. data_present: its data are on this machine; detail: where, or what to do."""
 
     preset: Preset
     data_present: bool
@@ -43,7 +43,8 @@ class Listed:
     @property
     def cells(self) -> tuple[object, ...]:
         preset = self.preset
-        state = "✓ here" if self.data_present else "✗ missing"
+        lacks = [what for what, present in (("data", self.data_present), ("weights", preset.weights_state.present)) if not present]
+        state = f"✗ {', '.join(lacks)}" if lacks else "✓ here"
         return (
             preset.name,
             state,

@@ -12,6 +12,7 @@ from pathlib import PurePath
 from rich.text import Text
 
 from engine.rows import Column, RunRow, TableSpec
+from engine.scenario.claim import claim_of
 from tui.presenters import format as fmt
 
 SPEC = TableSpec(
@@ -20,11 +21,11 @@ SPEC = TableSpec(
         Column("id", "text", "RUN in `subpop watch RUN`; any unique beginning will do"),
         Column("name", "text", "its name; R renames it"),
         Column("dataset", "text", "what its data are: a dataset by name, a file or folder of your own"),
-        Column("caution", "text", "smoke: a sliver, not for its numbers; deviates: not the published setting. Above its tables stands how"),
+        Column("caution", "text", "smoke: a sliver, not for its numbers; deviates, to know: what stands above its tables"),
         Column("state", "text", "running, paused, queued, done, stopped, failed, damaged, or lost: its engine is gone, r starts it again"),
-        Column("progress", "fraction", "share of its victims that are trained and stored"),
+        Column("progress", "fraction", "share of its victims that are trained and stored; before there are any, of the step it is at"),
         Column("victims", "text", "trained of planned"),
-        Column("eta", "text", "time left at the rate so far"),
+        Column("eta", "text", "time left at the rate so far; before victims are trained, of the step it is at"),
         Column("rate", "text", "victims per minute"),
         Column("device", "text", "where it trains"),
         Column("started", "text", "when it was started"),
@@ -61,7 +62,9 @@ def caution(run: RunRow) -> str:
     """In one word, why its numbers are not what its name promises; "" where they are."""
     if any(line.startswith("smoke") for line in run.deviations):
         return "smoke"
-    return "deviates" if run.deviations else ""
+    if not run.deviations:
+        return ""
+    return "deviates" if claim_of(run.scenario_toml) else "to know"
 
 
 def run_cells(run: RunRow, clock: str = "%b %d %H:%M") -> tuple[object, ...]:
@@ -73,7 +76,7 @@ def run_cells(run: RunRow, clock: str = "%b %d %H:%M") -> tuple[object, ...]:
         dataset_words(run.scenario_toml),
         caution(run),
         state_word(run),
-        run.victims_done / run.victims_total if run.victims_total else None,
+        run.victims_done / run.victims_total if run.victims_total else phase_share(run.phase) if busy else None,
         total,
         fmt.duration(run.eta_s) if busy and run.eta_s is not None else None,
         fmt.rate(run.victims_per_minute) if busy and run.victims_per_minute else None,
@@ -90,7 +93,7 @@ def heading(run: RunRow, now: float) -> tuple[str, str, str]:
         silent = f"; silent for {fmt.duration(now - run.heartbeat_at)}" if run.heartbeat_at else ""
         return "!", f"ENGINE LOST: r resumes it, {fmt.plural(run.victims_done, 'victim')} kept{silent}", "bad"
     if run.state == "failed":
-        reason = run.error.strip().splitlines()[0] if run.error.strip() else "no reason was recorded"
+        reason = " ".join(run.error.split()) or "no reason was recorded"
         return "✗", f"FAILED: {reason}", "bad"
     if run.state == "stopped":
         return "■", f"stopped: r resumes it, {fmt.plural(run.victims_done, 'victim')} kept", "warn"
@@ -104,22 +107,26 @@ def heading(run: RunRow, now: float) -> tuple[str, str, str]:
     return "●", f"running: {run.phase}", "good"
 
 
-def warning(deviations: Sequence[str]) -> str:
-    """What keeps a run from being the published experiment."""
+def warning(deviations: Sequence[str], scenario_toml: str) -> str:
+    """What keeps a run from being the published experiment, or what it must be read with where nothing was published of it."""
     text = fmt.clean("; ".join(deviations))
+    if not claim_of(scenario_toml):
+        return f"! to be known: {text}"
     return f"! {text}" if text.startswith("not as published") else f"! not the published setting: {text}"
 
 
 def summary(run: RunRow, now: float, use: str, width: int, styles: Styles) -> list[Text]:
     """The lines above a run's tables. styles: names good, warn, bad, quiet, title -> Rich styles."""
     sign, words, tone = heading(run, now)
-    state = [Text(line, style=styles[tone]) for line in fmt.wrapped(f"{sign} {fmt.clean(words)}", width, 2)]
+    most = None if tone == "bad" else 2
+    state = [Text(line, style=styles[tone]) for line in fmt.wrapped(f"{sign} {fmt.clean(words, 2000)}", width, most)]
     title = Text.assemble((f" {fmt.clean(run.name)}", styles["title"]), "  ", (fmt.clean(run.title), ""), ("   " + run.id, styles["quiet"]))
     share = run.victims_done / run.victims_total if run.victims_total else phase_share(run.phase)
     none = "finding the subpopulations" if run.alive else "no victims"
     parts = [f"{run.victims_done:,} of {run.victims_total:,} victims" if run.victims_total else none]
     if run.alive and run.state == "running":
-        parts.append(f"ETA {fmt.duration(run.eta_s)}" if run.eta_s is not None else "ETA –")
+        what = "ETA" if run.victims_total else "ETA of this step"
+        parts.append(f"{what} {fmt.duration(run.eta_s)}" if run.eta_s is not None else f"{what} –")
         if run.victims_per_minute:
             parts.append(f"{fmt.rate(run.victims_per_minute)}")
     if run.started_at:
@@ -135,7 +142,7 @@ def summary(run: RunRow, now: float, use: str, width: int, styles: Styles) -> li
     if where:
         lines.append(Text(f" {where}", style=styles["quiet"]))
     if run.deviations:
-        lines += [Text(line, style=styles["warn"]) for line in fmt.wrapped(warning(run.deviations), width, 2)]
+        lines += [Text(line, style=styles["warn"]) for line in fmt.wrapped(warning(run.deviations, run.scenario_toml), width, 2)]
     if run.note:
         lines.append(Text(f" note: {fmt.clean(run.note)}"))
     return lines

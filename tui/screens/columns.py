@@ -117,7 +117,8 @@ class ColumnsScreen(ModeScreen):
             lines.append(Text.assemble((" ✓ ctrl+l launches it", styles["good"]), (fmt.clean(warning), styles["warn"])))
         else:
             what = [*(f"{key}: {complaint}" for key, complaint in verdict.wrong.items()), *verdict.others]
-            lines.append(Text(fmt.clean(f" ✗ {what[0] if what else 'the file is being read'}"), style=styles["bad"]))
+            wrapped = fmt.wrapped(fmt.clean(f"✗ {what[0] if what else 'the file is being read'}", 2000), self.size.width)
+            lines += [Text(line, style=styles["bad"]) for line in wrapped]
         self.query_one("#file-head", Lines).show(lines)
 
     @property
@@ -149,7 +150,9 @@ class ColumnsScreen(ModeScreen):
         column = self.column
         if action == "bins":
             return column is not None and column.span is not None and column.name in (self.edited.get(catalogue.FEATURES) or ())
-        return column is not None if action in ("turn", "label", "match") else True
+        if action == "label":
+            return column is not None and column.name != self.edited.get("dataset.label")
+        return column is not None if action in ("turn", "match") else True
 
     def _do(self, change: Callable[[Edited, ColumnLook], str]) -> bool:
         if (column := self.column) is None:

@@ -158,7 +158,8 @@ class CompareScreen(ModeScreen):
             return
         about, deviations = comparison.split_notes(self.compared.notes)
         which = deviations[0] if len(deviations) == 1 else f"{fmt.plural(len(deviations), 'deviation')}, i tells them"
-        warning = f"! not the published setting: {which}" if deviations else ""
+        of_paper = any(" is not the paper's: " in note for note in deviations)
+        warning = f"! {'not the published setting' if of_paper else 'to be known'}: {which}" if deviations else ""
         self.query_one(TabLine).show(comparison.title(runs, comparison.counted), warning, tuple(COMPARISONS), self.name_shown)
         tall = self.size.height >= 30
         most = 6 if tall else 2

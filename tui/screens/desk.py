@@ -71,7 +71,7 @@ class DeskScreen(DeskLooking):
         view = self.host.settings.view
         yield TabLine(id="desk-head")
         with Container(id="desk"):
-            yield PlotView(empty="the curve comes with the first victims", id="desk-plot")
+            yield PlotView(empty="the curve comes with the first victims", opens=False, id="desk-plot")  # this is what it would open
             yield TablePane("By alpha", desk_rows.BY_ALPHA, empty="nothing yet", id="alphas")
             yield TablePane("Trials", desk_rows.BY_TRIAL, view=view("desk_trials"), empty=READING, id="trials")
             yield TablePane("Controls", desk_rows.CONTROLS, view=view("desk_controls"), empty="nothing yet", id="controls")
@@ -179,7 +179,7 @@ class DeskScreen(DeskLooking):
         name = f"{run.name} {run.id}" if run else self.run_id
         described = desk_rows.described(self.tables, self.index)
         title = "  ".join(part for part in (f"#{self.index}", described, f"· {name}", place) if part)
-        warning = run_words.warning(run.deviations) if run and run.deviations else ""
+        warning = run_words.warning(run.deviations, run.scenario_toml) if run and run.deviations else ""
         about = desk_rows.about(self.tables, self.index)
         if self.size.height < 30:  # one paragraph of few lines, and what it takes first
             lines = fmt.wrapped(" · ".join([*about[2:], *about[:2]]), self.size.width, 3)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from engine.pace import Pace
 from tui.presenters import format as fmt
 from tui.screens.looking import NO_MEMBERS, Looking
 
@@ -19,6 +20,7 @@ class Data:
 
     stage: str = ""
     status: str = ""
+    pace: Pace = field(default_factory=Pace)
     since: float = field(default_factory=monotonic)
 
 
@@ -52,12 +54,13 @@ class DeskLooking(Looking):
         data = self.data
         if self.pane in OF_ROWS and data.stage in ("loading", "failed"):
             text = f"{data.status} · {fmt.duration(monotonic() - data.since)}" if data.stage == "loading" else f"✗ {data.status}"
-            self.members.say_empty(fmt.clean(text))
+            self.members.say_empty(fmt.clean(text, 2000))
 
     def _answered(self, answer: dict[str, Any]) -> None:
         if "progress" in answer:
-            what, share = answer["progress"]
-            self.data.status = f"{what} {float(share):.0%}"
+            self.data.pace.at(str(answer["progress"][0]), float(answer["progress"][1]))
+            eta_s = self.data.pace.eta_s
+            self.data.status = str(self.data.pace) + (f", {fmt.duration(eta_s)} left of this step" if eta_s is not None else "")
         elif "ready" in answer:
             self.data.stage = "ready"
             self.members.say_empty("")
@@ -65,7 +68,7 @@ class DeskLooking(Looking):
         elif "members" in answer:
             self._show_answer(answer["members"])
         elif answer.get("asked"):  # a look that came to nothing; the data are there all the same
-            self.members.say_empty(f"✗ {fmt.clean(answer['error'])}")
+            self.members.say_empty(f"✗ {fmt.clean(answer['error'], 2000)}")
         elif "error" in answer and not (answer.get("ended") and self.data.stage == "failed"):
             self.data.stage, self.data.status = "failed", str(answer["error"])
         self.say_loading()

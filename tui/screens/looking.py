@@ -19,7 +19,8 @@ NO_MEMBERS = TableSpec("members", (Column("row", "int"), Column("class", "text")
 class Looking(ModeScreen):
     """The screen has a MembersPane `#members` and a PicturePane; its classes -members and -pictures say which of them is there."""
 
-    process: PreviewProcess
+    process: PreviewProcess  # of a preview, which this screen alone looks at
+    run_loaded: str = ""  # the run whose data are looked at; all screens share them
     look: members.Look
     members: MembersPane
     pictures: PicturePane
@@ -41,17 +42,30 @@ class Looking(ModeScreen):
 
     # ---- the process that holds the data ----
 
-    @work(exclusive=True, group="preview", exit_on_error=False)
-    async def load_run(self, run_id: str) -> None:
-        """Load a run's data; `ready` is answered when they are there."""
-        await self.process.ask({"run": run_id, "store": str(self.host.store_file), "data": str(self.host.data_dir)})
-        await self.process.listen()
+    def load_run(self, run_id: str) -> None:
+        """Load a run's data, unless another screen did; `ready` is answered when they are there."""
+        host, self.run_loaded = self.host, run_id
+        # of the app: it goes on when this screen is left, for the next that wants the same
+        host.run_worker(host.run_data.load(run_id, host.store_file, host.data_dir, self._answered), group="run data", exit_on_error=False)
 
     @work(exclusive=True, group="ask", exit_on_error=False)
     async def ask_members(self, first: int = 0) -> None:
-        index = self.looked_at
-        if index is not None and self.process.alive:
-            await self.process.ask(self.look.question(index, first))
+        index, held = self.looked_at, self.host.run_data
+        if index is None:
+            return
+        question = self.look.question(index, first)
+        if not self.run_loaded:
+            if self.process.alive:
+                await self.process.ask(question)
+        elif held.run_id != self.run_loaded:  # another run's were looked at since; rows are asked for when these are there again
+            self.load_run(self.run_loaded)
+        elif held.alive:
+            await held.ask(question, self._answered)
+
+    def leave_run(self) -> None:
+        """This screen looks at no run's data any more."""
+        self.run_loaded = ""
+        self.host.run_data.leave(self._answered)
 
     def show_members(self, answer: dict[str, Any]) -> None:
         """Show an answer of the process that holds the data."""
@@ -101,3 +115,4 @@ class Looking(ModeScreen):
     def on_unmount(self) -> None:
         if hasattr(self, "process"):
             self.process.close()
+            self.leave_run()

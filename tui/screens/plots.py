@@ -174,7 +174,7 @@ class PlotsScreen(PlotCurves):
             head.show("no run", "", (), "")
         else:
             state = f"{run_words.state_word(run)} · {fmt.plural(run.victims_done, 'victim')} of {run.victims_total:,}"
-            warning = run_words.warning(run.deviations) if run.deviations else ""
+            warning = run_words.warning(run.deviations, run.scenario_toml) if run.deviations else ""
             drawn = (self._names_shown() or [""])[0]
             tabs = tuple(SHORT.get(name, name) for name in self.plots_offered)
             head.show(f"Plots of {run.name}  {run.id}  {state}", warning, tabs, SHORT.get(drawn, drawn))

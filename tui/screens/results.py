@@ -103,7 +103,7 @@ class ResultsScreen(RunKeeping):
             self.query_one(TabLine).show("no run", "", (), "")
             return
         state = f"{run_words.state_word(run)} · {fmt.plural(run.victims_done, 'victim')} of {run.victims_total:,}"
-        warning = run_words.warning(run.deviations) if run.deviations else ""
+        warning = run_words.warning(run.deviations, run.scenario_toml) if run.deviations else ""
         note = [f" note: {run.note}"] if run.note else []
         self.query_one(TabLine).show(f"{run.name}  {run.id}  {state}", warning, tuple(names), self.feed.name, about=note)
 

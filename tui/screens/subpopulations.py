@@ -15,6 +15,7 @@ from textual.containers import Container
 
 from engine.account.data import DataAccount, of_json
 from engine.errors import StoreError
+from engine.pace import Pace
 from engine.tables.columns import SPECS
 from tui.messages import StoreMoved
 from tui.presenters import about, members
@@ -41,7 +42,7 @@ class Subject:
     folder: Path | None = None
     stage: str = ""
     status: str = ""
-    share: float = 0.0
+    pace: Pace = field(default_factory=Pace)  # of the step that loading is at
     since: float = field(default_factory=monotonic)
     deviations: tuple[str, ...] = ()
     account: DataAccount | None = None  # of its data, once it is known
@@ -101,6 +102,7 @@ class SubpopulationsScreen(Looking):
 
     def _open(self, subject: Subject) -> None:
         self.process.close()
+        self.leave_run()
         self.subject = subject
         self.set_class(False, "-members", "-pictures", "-wide-members")
         self.feed.follow(None)
@@ -142,7 +144,9 @@ class SubpopulationsScreen(Looking):
         kind = f"run {subject.run_id}" if subject.run_id else "preview, nothing attacked yet"
         lines = [Text.assemble((f" {fmt.clean(subject.name)}", styles["title"]), (f"  {kind}", quiet))]
         if subject.deviations:
-            warning = fmt.wrapped(run_words.warning(subject.deviations), self.size.width, 2)
+            of_run = self.host.run_row(subject.run_id)
+            text = of_run.scenario_toml if of_run is not None else subject.text
+            warning = fmt.wrapped(run_words.warning(subject.deviations, text), self.size.width, 2)
             lines += [Text(line, style=styles["warn"]) for line in warning]
         if line := about.count_line(subject.account, styles):
             lines.append(line)
@@ -152,11 +156,12 @@ class SubpopulationsScreen(Looking):
             lines.append(Text(f" {fmt.bar(share, 30)} the engine is at work: {fmt.clean(run.phase)}"))
         elif subject.stage == "loading":
             spent = monotonic() - subject.since
-            left = f"  {fmt.duration(spent * (1 - subject.share) / subject.share)} left" if subject.share > 0.05 else ""
-            bar = fmt.bar(subject.share, 30)
-            lines.append(Text(f" {bar} {int(subject.share * 100):3d} %  {fmt.clean(subject.status)} · {fmt.duration(spent)}{left}"))
+            eta_s, share = subject.pace.eta_s, subject.pace.share
+            left = f", {fmt.duration(eta_s)} left of this step" if eta_s is not None else ""
+            lines.append(Text(f" {fmt.bar(share, 30)} {int(share * 100):3d} %  {fmt.clean(subject.status)} · {fmt.duration(spent)}{left}"))
         elif subject.stage == "failed":
-            lines.append(Text(f" ✗ {fmt.clean(subject.status)}", style=styles["bad"]))
+            wrapped = fmt.wrapped(f"✗ {fmt.clean(subject.status, 2000)}", self.size.width)
+            lines += [Text(line, style=styles["bad"]) for line in wrapped]
         self.query_one("#subject", Lines).show(lines)
 
     # ---- the process that holds the data ----
@@ -171,7 +176,8 @@ class SubpopulationsScreen(Looking):
     def _answered(self, answer: dict[str, Any]) -> None:
         subject = self.subject
         if "progress" in answer:
-            subject.status, subject.share = str(answer["progress"][0]), float(answer["progress"][1])
+            subject.status = str(answer["progress"][0])
+            subject.pace.at(subject.status, float(answer["progress"][1]))
         elif "found" in answer:
             subject.stage, subject.deviations = "ready", tuple(answer["deviations"])
             subject.account = of_json(answer["about"])
@@ -221,7 +227,7 @@ class SubpopulationsScreen(Looking):
 
     def action_members(self) -> None:
         subject = self.subject
-        subject.stage, subject.status, subject.share, subject.since = "loading", "loading the data", 0.0, monotonic()
+        subject.stage, subject.status, subject.pace, subject.since = "loading", "loading the data", Pace(), monotonic()
         if subject.run_id:
             self.load_run(subject.run_id)
 
@@ -249,6 +255,9 @@ class SubpopulationsScreen(Looking):
 
     def action_cancel(self) -> None:
         self.process.close()
+        if self.run_loaded:
+            self.leave_run()
+            self.host.run_data.close()
         self.subject.stage, self.subject.status = "failed", "cancelled; p in the plan starts it again"
         self._head()
         self.refresh_bindings()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from engine.datasets.tables.columns import STRICT_ID, Numbers, Words
 from engine.datasets.tables.file import RawTable
 from engine.datasets.tables.reading import read_column
-from engine.datasets.wording import counted, listed
+from engine.datasets.wording import counted, listed, shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +57,20 @@ def renamings(columns: Sequence[Numbers | Words], most_levels: int) -> list[str]
             notes.append(
                 f"{column.name!r} says the same as {known!r} in other words, and both are fed: dataset.drop = [{column.name!r}] leaves one"
             )
+    return notes
+
+
+def list_notes(columns: Sequence[Numbers | Words]) -> list[str]:
+    """That most cells of a column are lists, as JSON writes them: each different list is fed as a value of its own."""
+    notes = []
+    for column in columns:
+        if isinstance(column, Words):
+            lists = [level for level in column.levels if level.startswith("[") and level.endswith("]")]
+            if len(lists) > len(column.levels) / 2:
+                notes.append(
+                    f"{column.name!r} holds lists ({shortened(lists[0])}), and each different list is a value of its own: "
+                    f"dataset.drop = [{column.name!r}] leaves it out, a column for each of their members says more"
+                )
     return notes
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from engine.errors import RequestError
 from engine.steps import EncoderPoison, EncoderRows
 from engine.training.adam import DecayedAdam
-from engine.training.dense import LEAST_PER_PART, STEPS_BETWEEN_REPORTS
+from engine.training.dense import LEAST_PER_PART
 from engine.training.encoders.dropout import DropoutDraws, Rates
 from engine.training.encoders.states import StateRows
 from engine.training.recipe import Job, Recipe, Trained, Training
@@ -49,7 +49,7 @@ class EncoderLayer(Rates, Protocol):
     def stack(self, params: Sequence[Sequence[Tensor]], device: torch.device, dtype: torch.dtype) -> EncoderStack: ...
 
 
-Finish = Callable[[EncoderStack], Sequence[Sequence[Tensor]]]
+Finish = Callable[[EncoderStack, Callable[[float], None]], Sequence[Sequence[Tensor]]]  # (the stack, told the share done of asking it)
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ def _train_group(shared: _Shared, jobs: Sequence[Job], report: Callable[[float],
     optimizer = DecayedAdam(stack.tensors, recipe, shared.layer.kernels)
     schedule = Schedule(len(data.y_N), recipe.batch, trial.seed, trial.number)
     rows_of = _StepRows(shared, jobs, schedule)
+    asked = trial.asked if finish else 0.0
     mean_V, steps, epoch = np.zeros(len(jobs)), 0, 0
     while epoch < recipe.epochs and steps != trial.max_steps:
         want_loss = epoch + 1 == recipe.epochs or trial.max_steps is not None  # the last epoch's is reported
@@ -109,13 +110,16 @@ def _train_group(shared: _Shared, jobs: Sequence[Job], report: Callable[[float],
             steps += 1
             if steps == trial.max_steps:
                 break
-            if step % STEPS_BETWEEN_REPORTS == STEPS_BETWEEN_REPORTS - 1:
-                report(len(jobs) * (epoch + step / schedule.steps) / recipe.epochs)
+            # every one: a step of a wide stack takes a second
+            report(len(jobs) * (1 - asked) * (epoch + (step + 1) / schedule.steps) / recipe.epochs)
         if want_loss:
             mean_V = (loss_V / rows_V).double().cpu().numpy()
         epoch += 1
     del optimizer  # its memory is as much as the victims' own, and finish may want some
-    left = finish(stack) if finish else [stack.params_of(v) for v in range(len(jobs))]
+    if finish:
+        left = finish(stack, lambda share: report(len(jobs) * (1 - asked + asked * share)))
+    else:
+        left = [stack.params_of(v) for v in range(len(jobs))]
     report(len(jobs))
     return [Trained(list(tensors), epoch, float(mean_V[v])) for v, tensors in enumerate(left)]
 

@@ -23,7 +23,7 @@ from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.sharing import train_shared_out
 from engine.training.trial import Trial
 
-Finish = Callable[[list[Tensor]], list[Tensor]]
+Finish = Callable[[list[Tensor], Callable[[float], None]], list[Tensor]]  # (parameters, told the share done of asking the victim)
 Way = Literal["one_by_one", "vmapped"]
 MOST_VMAPPED = 4_000_000  # numbers of a victim's parameters; a larger network fills the device alone
 

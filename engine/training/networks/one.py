@@ -17,7 +17,10 @@ from engine.training.recipe import Job, Plateau, Trained
 
 
 def train_one(
-    shared: NetworkTrial, job: Job, report: Callable[[float], None], finish: Callable[[list[Tensor]], list[Tensor]] | None = None
+    shared: NetworkTrial,
+    job: Job,
+    report: Callable[[float], None],
+    finish: Callable[[list[Tensor], Callable[[float], None]], list[Tensor]] | None = None,
 ) -> Trained:
     """Train one victim. report is called after every step with the share done, 0 to 1; what it raises ends the training."""
     recipe, model = shared.recipe, shared.model
@@ -28,6 +31,7 @@ def train_one(
     optimizer, rule = DecayedAdam(trained, recipe, decayed), Plateau(1, recipe)
     schedule = shared.schedule
     pictures = StackPictures(shared.data, [job], schedule, recipe.augment, shared.dtype)
+    asked = shared.trial.asked if finish else 0.0
     steps, epoch, stopped, mean = 0, 0, False, 0.0
     while not stopped:
         plan = pictures.epoch(epoch)
@@ -44,13 +48,15 @@ def train_one(
             rows, steps = rows + len(y_B), steps + 1
             if steps == shared.trial.max_steps:
                 break
-            report((epoch + (step + 1) / schedule.steps) / recipe.epochs)
+            report((1 - asked) * (epoch + (step + 1) / schedule.steps) / recipe.epochs)
         mean = float(total) / rows if shared.loss_wanted(epoch) else 0.0
         stopped = steps == shared.trial.max_steps or bool(rule.stopped(epoch, np.array([mean]))[0])
         epoch += 1
     left = [p.detach() for p in params]
     with torch.no_grad():
-        return Trained(finish(left) if finish else [p.contiguous() for p in left], epoch, mean)
+        if finish:
+            return Trained(finish(left, lambda share: report(1 - asked + asked * share)), epoch, mean)
+        return Trained([p.contiguous() for p in left], epoch, mean)
 
 
 def _laid_out(p: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ def train_vmapped(
     shared: NetworkTrial,
     jobs: Sequence[Job],
     report: Callable[[float], None],
-    finish: Callable[[list[Tensor]], list[Tensor]] | None = None,
+    finish: Callable[[list[Tensor], Callable[[float], None]], list[Tensor]] | None = None,
 ) -> list[Trained]:
     """Train the jobs' victims together; results in their order. report is called after every step with the victims done."""
     recipe, schedule = shared.recipe, shared.schedule
@@ -30,6 +30,7 @@ def train_vmapped(
     pictures = StackPictures(shared.data, jobs, schedule, recipe.augment, shared.dtype)
     still = np.arange(len(jobs))  # which job each place of the stack trains
     trained: dict[int, Trained] = {}
+    asked = shared.trial.asked if finish else 0.0
     steps, epoch = 0, 0
     while len(still):
         plan = pictures.epoch(epoch)
@@ -43,13 +44,19 @@ def train_vmapped(
             steps += 1
             if steps == shared.trial.max_steps:
                 break
-            report(len(trained) + len(still) * (epoch + step / schedule.steps) / recipe.epochs)
+            report(len(trained) + len(still) * (1 - asked) * (epoch + (step + 1) / schedule.steps) / recipe.epochs)
         mean_V = (loss_V / rows_V).cpu().numpy() if shared.loss_wanted(epoch) else np.zeros(len(still))
         stop_V = np.ones(len(still), bool) if steps == shared.trial.max_steps else rule.stopped(epoch, mean_V)
         epoch += 1
         for v in np.flatnonzero(stop_V):
             left = [t[int(v)].clone() for t in tensors]
-            trained[int(still[v])] = Trained(finish(left) if finish else left, epoch, float(mean_V[v]))
+            if finish:
+
+                def on_asked(share: float, done: int = len(trained), of_one: float = (1 - asked) * epoch / recipe.epochs) -> None:
+                    report(done + (len(jobs) - done) * of_one + (1 - of_one) * share)
+
+                left = finish(left, on_asked)
+            trained[int(still[v])] = Trained(left, epoch, float(mean_V[v]))
         if stop_V.any():
             keep = np.flatnonzero(~stop_V)
             index = torch.from_numpy(keep).to(shared.device)
@@ -58,7 +65,7 @@ def train_vmapped(
             rule.keep(keep)
             pictures.keep(keep)
             still = still[keep]
-        report(len(trained) + len(still) * epoch / recipe.epochs)
+        report(len(trained) + len(still) * (1 - asked) * epoch / recipe.epochs)
     return [trained[i] for i in range(len(jobs))]
 
 

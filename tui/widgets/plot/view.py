@@ -91,10 +91,10 @@ class PlotView(Widget, can_focus=True):
         def control(self) -> PlotView:
             return self.view
 
-    def __init__(self, *, empty: str = "nothing to draw yet", notes: bool = True, id: str | None = None) -> None:
-        """empty: what stands here while there is no plot; notes: whether the plot's notes stand under it."""
+    def __init__(self, *, empty: str = "nothing to draw yet", notes: bool = True, opens: bool = True, id: str | None = None) -> None:
+        """empty: what stands here while there is no plot; notes: whether the plot's notes stand under it; opens: whether enter does."""
         super().__init__(id=id)
-        self.empty, self.notes = empty, notes
+        self.empty, self.notes, self.opens = empty, notes, opens
         self.plot: Plot | None = None
         self.names: Mapping[int, str] = {}
         self.cursor: Place | None = None
@@ -159,9 +159,10 @@ class PlotView(Widget, can_focus=True):
             return []
         if self.plot is None or not any(one.x for one in self.plot.series):
             self._painter = None
-            return [*([[]] * min(2, height - 1)), *(self._text(line, "notice") for line in fmt.wrapped(fmt.clean(self.empty), width, 3))][
-                :height
-            ]
+            return [
+                *([[]] * min(2, height - 1)),
+                *(self._text(line, "notice") for line in fmt.wrapped(fmt.clean(self.empty, 2000), width)),
+            ][:height]
         notes = [line for note in self.plot.notes for line in fmt.wrapped(fmt.clean(note, 600), width, 3)] if self.notes else []
         if len(notes) > (most := NOTES if height >= 24 else 2 if height >= 18 else 1 if height >= 14 else 0):
             notes = [*notes[: most - 1], notes[most - 1][: width - 2].rstrip() + " …"] if most else []
@@ -222,7 +223,7 @@ class PlotView(Widget, can_focus=True):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "choose":
-            return self._subpopulation() is not None
+            return self.opens and self._subpopulation() is not None
         if action == "series":
             return self.plot is not None and len(self._walkable()) > 1
         return self._painter is not None if action in ("move", "end") else True
@@ -285,7 +286,7 @@ class PlotView(Widget, can_focus=True):
 
     def action_choose(self) -> None:
         key = self._subpopulation()
-        if key is not None:
+        if key is not None and self.opens:
             self.post_message(self.Chosen(self, key))
 
     def on_click(self, event: events.Click) -> None:

@@ -138,6 +138,7 @@ STATE_SIGNS = {
     "waiting": "○",
     "smoke": "!",
     "deviates": "!",
+    "to know": "!",
 }
 
 

@@ -94,7 +94,7 @@ LOOKS: dict[str, tuple[Look, ...]] = {
         Look("name", "preset", pinned=True, max_width=28),
         Look("draft", "draft"),
         Look("cost", "takes", max_width=20),
-        Look("data", "data", flex=True, min_width=7, max_width=18),
+        Look("data", "data", flex=True, min_width=9, max_width=18),
         Look("made_for", "for"),
         Look("reproduces", "reproduces", flex=True, min_width=12, max_width=34, share=0.32),
     ),

@@ -32,6 +32,7 @@ STATE_STYLES = {
     "queued": "dim",
     "smoke": "warn",
     "deviates": "warn",
+    "to know": "warn",
 }
 
 
