@@ -246,6 +246,17 @@ def test_results_narrow(app: SubpopApp, store: Store, snap_compare: Snap) -> Non
     results_at(app, store, snap_compare, NARROW)
 
 
+def test_side_by_side(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    worlds.make_run(store)
+    assert snap_compare(app, terminal_size=WIDE, run_before=pressing("4", "T", "space"))
+
+
+def test_side_by_side_in_sixteen_colours(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    worlds.make_run(store)
+    app.theme = "subpop-16"
+    assert snap_compare(app, terminal_size=NARROW, run_before=pressing("4", "T", "space"))
+
+
 def test_results_worst(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
     worlds.make_run(store, trials=1, deviations=("1,500 of 7,841 train rows",))
     assert snap_compare(app, terminal_size=WIDE, run_before=pressing("4", "t"))

@@ -21,6 +21,7 @@ from tui.presenters import presets, runs
         ("half a year on two cores; made for a GPU", ("6 months", "GPU")),
         ("a month on two cores; made for a GPU", ("1 month", "GPU")),
         ("8 days on two cores", ("8 days", None)),
+        ("seconds on two cores, once its libraries are loaded", ("seconds", None)),
         ("20 min on one GPU", ("20 min on one GPU", "GPU")),
         ("who knows", ("who knows", None)),
         ("", (None, None)),

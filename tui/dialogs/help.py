@@ -59,7 +59,7 @@ class HelpScreen(Dialog[None]):
         grid = Grid.grid(padding=(0, 2), expand=True)
         grid.add_column(width=18, style=key)
         grid.add_column(ratio=1)
-        grid.add_column(style="dim")
+        grid.add_column(style=styles["quiet"])
         for heading, lines in keys_of(self.about).items():
             grid.add_row(Text(heading, style=head), "")
             for keys, words, name in lines:

@@ -70,7 +70,7 @@ def cost_cells(cost: str) -> tuple[str | None, str | None]:
     first, _, rest = long.partition(" ")
     short = NUMBERS.get(long) or (f"{NUMBERS[first]} {rest}" if first in NUMBERS else long)
     gpu = "GPU" if "GPU" in remark or "GPU" in where else None
-    return (short if where in ("", "two cores") else words) or None, gpu
+    return (short if not where or where.startswith("two cores") else words) or None, gpu
 
 
 def listed(data_dir: Path, drafts: Collection[str] = ()) -> tuple[Listed, ...]:
