@@ -414,6 +414,31 @@ async def test_the_curve_over_trials_is_worked_out_in_a_thread_and_kept(
         await until(pilot, lambda: screen.first.plot is not None and len(screen.first.plot.ticks) == 5)
 
 
+async def test_a_curve_that_takes_long_is_asked_for_once_however_often_the_store_moves(
+    app: SubpopApp, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, asked, go_on = worlds.make_run(store), [], threading.Event()
+
+    def of_run(source: Store, run: object, alpha: float) -> Table:
+        asked.append(alpha)
+        assert go_on.wait(20)
+        return curves(alpha)
+
+    monkeypatch.setattr(worst_over_trials, "of_run", of_run)
+    monkeypatch.setattr("tui.screens.plots.REDRAW_S", 0.02)
+    app.settings.put("plot", "worst_trials")
+    async with app.run_test(size=NARROW) as pilot:
+        screen = await opened(pilot)
+        for tick in range(5):
+            store.write_tables(run_id, {"damage": worlds.damage_table(40, 3, random.Random(tick))})
+            await settled(pilot)
+        assert screen.first.plot is None
+        assert any("working it out" in screen.first.render_line(y).text for y in range(5))
+        go_on.set()
+        await until(pilot, lambda: screen.first.plot is not None)
+        assert asked == [2.0]
+
+
 async def test_a_curve_that_cannot_be_worked_out_says_why(app: SubpopApp, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> Table:
         raise RequestError("its predictions are gone", next="restore the store from a copy")
@@ -424,6 +449,8 @@ async def test_a_curve_that_cannot_be_worked_out_says_why(app: SubpopApp, store:
     async with app.run_test(size=NARROW) as pilot:
         await opened(pilot)
         await until(pilot, lambda: any("its predictions are gone" in note.message for note in app._notifications))
+        await pilot.pause(1.2)  # the store is looked at every second
+        assert sum("its predictions are gone" in note.message for note in app._notifications) == 1
 
 
 async def test_plots_that_have_no_data_yet(app: SubpopApp, store: Store) -> None:

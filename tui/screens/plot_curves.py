@@ -33,23 +33,26 @@ class PlotCurves(ModeScreen):
     def start_curves(self) -> None:
         """When another run is followed."""
         self.alpha, self._asked_at = None, -AGAIN_S
+        self._asked: tuple[float, int] | None = None  # (alpha, revision) last asked for: it comes, or has been refused with a reason
 
     def want_curve(self) -> None:
         """Have it worked out where it is not there, or not true any more; of a run at work not all the time."""
         wanted, run = self.feed.curve_wanted(self.alpha), self.run_shown
         there = wanted is not None and bool(self.feed.plots([CURVE], wanted[0]))
-        if run is None or wanted is None or (there and monotonic() < self._asked_at + AGAIN_S):
+        soon = monotonic() < self._asked_at + AGAIN_S
+        under_way = self._asked is not None and wanted is not None and self._asked[0] == wanted[0]
+        if run is None or wanted is None or wanted == self._asked or (soon and (there or under_way)):
             return
-        self._asked_at = monotonic()
+        self._asked, self._asked_at = wanted, monotonic()
         self._work_out(run, *wanted)
 
-    @work(thread=True, exclusive=True, group="curve", exit_on_error=False)
+    @work(thread=True, group="curve", exit_on_error=False)
     def _work_out(self, run: RunRow, alpha: float, revision: int) -> None:
         """Over a connection of its own: a large array would hold up whoever shares it."""
         from engine.store import Store
         from engine.tables.worst_over_trials import of_run
 
-        host, worker = self.host, get_current_worker()
+        host, worker = self.host, get_current_worker()  # one that has begun is let end: what it works out is kept
         try:
             with Store.open(host.store_file, create=False) as store:
                 table = of_run(store, run, alpha)
