@@ -6,6 +6,7 @@ import random
 
 from rich.cells import cell_len
 
+from tests.worlds.app import PLACES
 from tui.presenters.shorten import shortened
 
 MEN = [
@@ -48,6 +49,19 @@ def test_every_crossing_of_three_features_can_be_told_from_the_others() -> None:
         said = [cut.get(text, text) for text in texts]
         assert len(set(said)) == len(texts), [text for text in said if said.count(text) > 1]
         assert max(map(cell_len, said)) <= width
+
+
+def test_many_that_differ_in_several_places_stay_apart() -> None:
+    whom = ("White men over 60", "White women under 30", "Asian men over 60", "Black women 30–45")
+    school = ("13+", "9–12")
+    texts = [
+        f"{whom[i // 20]}, married, education-num {school[i % 2]}, hours-per-week {30 + i % 10}–{45 + i % 10}, {PLACES[i % 8]}"
+        for i in range(80)
+    ]
+    for width in (25, 36):
+        cut = shortened(texts, width)
+        assert len(cut) == len(texts)
+        assert len(set(cut.values())) == len(texts)
 
 
 def test_whatever_stands_there_the_width_is_kept_and_none_is_empty() -> None:

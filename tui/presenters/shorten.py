@@ -16,6 +16,7 @@ from rich.cells import cell_len, set_cell_size
 CUT = "…"
 BETWEEN = ", "
 BEGINS = re.compile(r"(.*[ =:])?")  # the whole words of a beginning
+ROUNDS = 3  # what is told from its like may read as another then
 LEAST = 4  # cells of a condition that are worth showing
 
 
@@ -25,14 +26,19 @@ def shortened(texts: Collection[str], width: int) -> Mapping[str, str]:
     parts = {text: text.split(BETWEEN) for text in unique}
     shared = Counter(part for each in parts.values() for part in dict.fromkeys(each))
     cut = {text: _fewer(parts[text], shared, width) for text in unique if cell_len(text) > width}
-    whole = [text for text in unique if text not in cut]
-    twice = {short for short, count in Counter([*cut.values(), *whole]).items() if count > 1}
     bare = _bare(parts)
-    for short in twice:
-        alike = [text for text in cut if cut[text] == short]
-        apart = {text: end_cut(bare.get(text, text), width) for text in alike}
-        cut |= apart if len(set(apart.values())) == len(alike) else _from_where_they_part(alike, width)
+    for round in range(ROUNDS):
+        for alike in _alike(unique, cut):
+            apart = {text: end_cut(bare.get(text, text), width) for text in alike} if not round else {}
+            cut |= apart if len(set(apart.values())) == len(alike) else _from_where_they_part(alike, width)
     return cut
+
+
+def _alike(texts: Sequence[str], cut: Mapping[str, str]) -> list[list[str]]:
+    """The texts that are cut and read as another does: those of each reading."""
+    count = Counter(cut.get(text, text) for text in texts)
+    readings = dict.fromkeys(short for text in texts if (short := cut.get(text, "")) and count[short] > 1)
+    return [[text for text in cut if cut[text] == short] for short in readings]
 
 
 def _bare(parts: Mapping[str, Sequence[str]]) -> Mapping[str, str]:
