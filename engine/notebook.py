@@ -89,12 +89,14 @@ class Run:
     def plot(self, name: str, subpopulations: Sequence[int] | None = None) -> Figure:
         """One plot as a matplotlib figure, which a notebook shows. UnknownName; RequestError before it has data or without matplotlib."""
         from engine.errors import UnknownName
-        from engine.plots import PLOTS
+        from engine.plots import EVERY, plots_of_run
         from engine.plots.files import figure
 
-        if name not in PLOTS:
-            raise UnknownName("plot", name, PLOTS)
-        if (drawing := self.plots(subpopulations).get(name)) is None:
+        if name not in EVERY:
+            raise UnknownName("plot", name, EVERY)
+        with _with_tables([self]) as opened:
+            drawing = plots_of_run(opened, opened.run(self.id), (name,), subpopulations=subpopulations).get(name)
+        if drawing is None:
             raise RequestError("it has nothing to draw yet", where=f"run {self.id}, {name}", next="wait for its first victims")
         return figure(drawing)
 

@@ -20,6 +20,7 @@ from tui.tight import tighten
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from textual.screen import Screen
+    from textual.theme import Theme
 
 
 def plan_mode() -> Screen[Any]:
@@ -92,10 +93,11 @@ class SubpopApp(Session):
         self.opened = opened
         keymap, self._keymap_trouble = self._keymap_of_file()
         self.set_keymap(keymap)
-        for theme in (themes.DARK, themes.LIGHT):
+        for theme in themes.OWN:
             self.register_theme(theme)
-        wanted = self.settings.get("theme", themes.DEFAULT)
-        self.theme = wanted if wanted in self.available_themes else themes.DEFAULT
+        first = themes.default(self.console.color_system)
+        wanted = self.settings.get("theme", first)
+        self.theme = wanted if wanted in self.available_themes else first
 
     def _keymap_of_file(self) -> tuple[dict[str, str], str]:
         """What keys.toml may change, and what is wrong with it."""
@@ -109,6 +111,14 @@ class SubpopApp(Session):
         return good, "\n".join([*([trouble] if trouble else []), *refused])
 
     # ---- life ----
+
+    @property
+    def available_themes(self) -> dict[str, Theme]:
+        return themes.offered(super().available_themes)
+
+    def get_theme(self, theme_name: str) -> Theme | None:
+        theme = super().get_theme(theme_name)
+        return None if theme is None else themes.legible(theme)
 
     def _display(self, screen: Screen[Any], renderable: RenderableType | None) -> None:
         super()._display(screen, tighten(renderable))
@@ -151,8 +161,8 @@ class SubpopApp(Session):
             self.push_screen(PaletteScreen(self.screen), lambda command: command and command())
 
     def action_next_theme(self) -> None:
-        """Turn to the next theme, the app's own two first; it is remembered."""
-        names = [themes.DARK.name, themes.LIGHT.name, *sorted(set(self.available_themes) - {themes.DARK.name, themes.LIGHT.name})]
+        """Turn to the next theme, the app's own first; it is remembered."""
+        names = list(self.available_themes)
         at = names.index(self.theme) if self.theme in names else -1
         self.theme = names[(at + 1) % len(names)]
         self.notify(f"theme {self.theme}", timeout=2)

@@ -16,9 +16,9 @@ OTHERS = (".pdf", ".eps", ".ps", ".jpg", ".jpeg", ".gif", ".tif", ".tiff", ".web
 
 def plot_names(incomplete: str) -> list[str]:
     """For shell completion."""
-    from engine.plots import PLOTS
+    from engine.plots import EVERY
 
-    return [name for name in PLOTS if name.startswith(incomplete)]
+    return [name for name in EVERY if name.startswith(incomplete)]
 
 
 def plot(
@@ -27,7 +27,7 @@ def plot(
         str | None,
         typer.Argument(
             metavar="[PLOT]",
-            help="dose_response, damage_confidence, damage_size, distribution, published_corrected. Default: all.",
+            help="dose_response, damage_confidence, damage_size, distribution, published_corrected (default: these) or worst_trials.",
             autocompletion=plot_names,
             show_default=False,
         ),
@@ -51,22 +51,23 @@ def plot(
 
     dose_response: damage over the poison rate, the fitted curve and the damage to be reached. damage_confidence and damage_size: what
     foretells damage. distribution: the share of subpopulations with more damage than x. published_corrected: the worst k as published,
-    corrected, and the paper's. What makes them not the paper's is said below each.
+    corrected, and the paper's. worst_trials: the worst k after the first 2, 3, ... trials, whether more would help; drawn where
+    it is asked for, since it reads every victim. What makes them not the paper's is said below each.
 
     Needs matplotlib: in a checkout `uv sync --extra plots`; from a wheel, that wheel's path with [plots].
     """
     from engine.cli.runs import opened_store, with_tables
-    from engine.plots import PLOTS, plots_of_run
+    from engine.plots import EVERY, plots_of_run
     from engine.plots.files import SUFFIXES, write, write_all
 
-    if plot is not None and plot not in PLOTS:
-        raise UnknownName("plot", plot, PLOTS)
+    if plot is not None and plot not in EVERY:
+        raise UnknownName("plot", plot, EVERY)
     if subpopulation and plot not in (None, "dose_response"):
         raise RequestError("subpopulations are chosen for `dose_response`", where="--subpopulation", next="take it out, or draw that")
     name = plot or ("dose_response" if subpopulation else None)
     one_file = out is not None and out.suffix.lower() in SUFFIXES and not out.is_dir()
     if one_file and name is None:
-        raise RequestError("one file is of one plot", where=f"-o {out}", next=f"say which ({', '.join(PLOTS)}), or give a folder")
+        raise RequestError("one file is of one plot", where=f"-o {out}", next=f"say which ({', '.join(EVERY)}), or give a folder")
     if out is not None and not one_file and out.suffix.lower() in OTHERS and not out.is_dir():
         raise RequestError("a plot is written as .png or .svg", where=f"-o {out}", next="end its name in one of them")
     with opened_store(store) as opened:

@@ -1,7 +1,7 @@
 """Plots as data, from a run's stored tables alone: what a screen and a file draw.
 
 Tables of a running run are half filled: what is not there yet (an absent table, an empty cell) is left out, and said where it matters. No
-plot is made of nothing.
+plot is made of nothing. One plot, `worst_trials`, is of a table that is made when asked for, from every victim's predictions.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from dataclasses import replace
 
 from engine.plots.data import DAMAGE, Plot, Records, Series, grouped, largest, points, records, valued
 from engine.plots.dose import dose_response
+from engine.plots.trials import worst_trials
 from engine.rows import RunRow, Table
 from engine.scenario.claim import claim_of, lead
-from engine.tables.source import TableSource
+from engine.tables import worst_over_trials
+from engine.tables.source import Source
 
 MOST_ALPHAS = 3  # of a cloud of points: more hide each other; the largest are kept
 MOST_CURVES = 4  # alphas of the distribution and of the worst k
@@ -22,17 +24,24 @@ NEEDED = ("damage", "dose", "subpopulations", "confidence", "distribution", "wor
 
 
 def plots_of_run(
-    store: TableSource, run: RunRow, names: Sequence[str] | None = None, *, subpopulations: Sequence[int] | None = None
+    store: Source,
+    run: RunRow,
+    names: Sequence[str] | None = None,
+    *,
+    subpopulations: Sequence[int] | None = None,
+    alpha: float | None = None,
 ) -> dict[str, Plot]:
-    """The named plots (None: all) of a run as it stands, under its name, each saying what it must be read with.
+    """The named plots (None: those of stored tables) of a run as it stands, under its name, each saying what it must be read with.
 
-    subpopulations: those whose dose and response to draw; None: all. Those that have no data yet are left out.
+    subpopulations: those whose dose and response to draw; None: all. alpha: as in `plots_of`. Those that have no data yet are left out.
     """
     available = store.tables(run.id)
     tables = {name: store.table(run.id, name) for name in NEEDED if name in available}
+    if names is not None and "worst_trials" in names and (alphas := alphas_of(tables, "worst_trials")):
+        tables[worst_over_trials.NAME] = worst_over_trials.of_run(store, run, alphas[-1] if alpha is None else alpha)
     notes = [f"run {run.id}, {run.state}: {run.victims_done} of {run.victims_total} victims"]
     notes += [f"{lead(claim_of(run.scenario_toml))}: {'; '.join(run.deviations)}"] if run.deviations else []
-    plots = plots_of(tables, names, notes=notes, run=run.name)
+    plots = plots_of(tables, names, notes=notes, run=run.name, alpha=alpha)
     if subpopulations is not None and (names is None or "dose_response" in names):
         plots.pop("dose_response", None)
         if (chosen := dose_response(tables, subpopulations)) is not None:
@@ -41,15 +50,16 @@ def plots_of_run(
 
 
 def plots_of(
-    tables: Mapping[str, Table], names: Sequence[str] | None = None, *, notes: Sequence[str] = (), run: str = ""
+    tables: Mapping[str, Table], names: Sequence[str] | None = None, *, notes: Sequence[str] = (), run: str = "", alpha: float | None = None
 ) -> dict[str, Plot]:
-    """The named plots (None: all), without those that have no data yet. KeyError for a name that is not in PLOTS.
+    """The named plots (None: all), without those that have no data yet. KeyError for a name that is not in EVERY.
 
-    notes: what every one of them must say (a run's deviations); they come first. run: its name, behind each title.
+    notes: what every one of them must say (a run's deviations); they come first. run: its name, behind each title. alpha: of those that can
+    show one alone; None: what they show by themselves.
     """
     plots = {}
     for name in PLOTS if names is None else names:
-        if (plot := _MADE[name](tables)) is not None:
+        if (plot := _OF_ALPHA[name](tables, alpha) if name in _OF_ALPHA else _MADE[name](tables)) is not None:
             title = f"{plot.title}: {run}" if run else plot.title
             plots[name] = replace(plot, title=title, notes=(*notes, *plot.notes))
     return plots
@@ -98,19 +108,22 @@ def _clouds(rows: Records, x: str) -> tuple[list[Series], list[str]]:
 # ---- how damage is spread ---------------------------------------------------------------------------------------------
 
 
-def distribution(tables: Mapping[str, Table]) -> Plot | None:
-    """The share of subpopulations with more damage than x: as measured, as steps; corrected for noise and the paper's, at thresholds."""
-    damage = [row for row in records(tables, "damage") if row["damage"] is not None]
+def distribution(tables: Mapping[str, Table], alpha: float | None = None) -> Plot | None:
+    """The share of subpopulations with more damage than x: as measured, as steps; corrected for noise and the paper's, at thresholds.
+
+    alpha: that one alone; None: the largest.
+    """
+    damage = [row for row in records(tables, "damage") if row["damage"] is not None and alpha in (None, row["alpha"])]
     shares = [row for row in records(tables, "distribution") if row["group"] == "share"]
     alphas, notes = largest(damage, MOST_CURVES)
     series, paper = [], []
-    for alpha in alphas:
-        name = f"alpha {alpha:g}"
-        seen = sorted(row["damage"] for row in damage if row["alpha"] == alpha)
+    for each in alphas:
+        name = f"alpha {each:g}"
+        seen = sorted(row["damage"] for row in damage if row["alpha"] == each)
         x = sorted({min(0.0, seen[0]), *seen})
-        above = [sum(each > value for each in seen) / len(seen) for value in x]
+        above = [sum(value > least for value in seen) / len(seen) for least in x]
         series.append(Series(f"{name}, as published", tuple(x), tuple(above), style="steps"))
-        of_alpha = [row for row in shares if row["alpha"] == alpha]
+        of_alpha = [row for row in shares if row["alpha"] == each]
         corrected = [row for row in of_alpha if row["corrected"] is not None]
         if corrected:
             series.append(valued(f"{name}, corrected", corrected, "at", "corrected", of=series[-1].name, intervals=True))
@@ -123,12 +136,13 @@ def distribution(tables: Mapping[str, Table]) -> Plot | None:
             paper.append(valued(f"{name}, the paper", published, "at", "published"))
     if not series:
         return None
-    if any(each.of for each in series):
-        over = max(row["corrected_n"] for row in shares if row["corrected"] is not None)
+    if any(one.of for one in series):
+        over = max(row["corrected_n"] for row in shares if row["corrected"] is not None and row["alpha"] in alphas)
         notes.append(f"corrected: the noise of trials and test rows taken out, over the {over} subpopulations with enough test rows")
         notes.append("corrected at 0: the share above less the share below, which chance made")
     x_label, y_label = DAMAGE, "share of subpopulations with more"
-    return Plot("distribution", "How damage is spread", x_label, y_label, tuple(series + paper), notes=tuple(notes))
+    title = "How damage is spread" if alpha is None else f"How damage is spread, alpha {alpha:g}"
+    return Plot("distribution", title, x_label, y_label, tuple(series + paper), notes=tuple(notes))
 
 
 # ---- the worst --------------------------------------------------------------------------------------------------------
@@ -172,12 +186,28 @@ _MADE: dict[str, Callable[[Mapping[str, Table]], Plot | None]] = {
     "distribution": distribution,
     "published_corrected": published_corrected,
 }
-PLOTS: tuple[str, ...] = tuple(_MADE)
+_OF_ALPHA: dict[str, Callable[[Mapping[str, Table], float | None], Plot | None]] = {
+    "distribution": distribution,
+    "worst_trials": worst_trials,
+}
+PLOTS: tuple[str, ...] = tuple(_MADE)  # those of stored tables
+EVERY: tuple[str, ...] = (*PLOTS, "worst_trials")
+ONE_ALPHA: tuple[str, ...] = tuple(_OF_ALPHA)  # those that can show one alpha alone
+
+
+def alphas_of(tables: Mapping[str, Table], name: str) -> tuple[float, ...]:
+    """Of a plot in ONE_ALPHA, the alphas that it has data for, in order. Of `worst_trials`, before its own table is made."""
+    table, column = {"distribution": ("damage", "damage"), "worst_trials": ("worst", "corrected")}[name]
+    return tuple(sorted({row["alpha"] for row in records(tables, table) if row[column] is not None}))
+
 
 __all__ = [
+    "EVERY",
+    "ONE_ALPHA",
     "PLOTS",
     "Plot",
     "Series",
+    "alphas_of",
     "damage_confidence",
     "damage_size",
     "distribution",
@@ -185,4 +215,5 @@ __all__ = [
     "plots_of",
     "plots_of_run",
     "published_corrected",
+    "worst_trials",
 ]

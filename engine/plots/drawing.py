@@ -130,7 +130,7 @@ def _arms(y: float, low: float | None, high: float | None) -> tuple[float, float
 
 def _dress(axes: Any, plot: Plot) -> None:
     """Labels, scales, ticks, the level."""
-    axes.set_xlabel(plot.x_label if not plot.ticks else "", fontsize=LABEL, labelpad=2)
+    axes.set_xlabel("" if any(not tick.isdigit() for tick in plot.ticks) else plot.x_label, fontsize=LABEL, labelpad=2)
     axes.set_ylabel(plot.y_label, fontsize=LABEL, labelpad=2)
     axes.tick_params(labelsize=TICK, length=2.5, pad=2)
     axes.tick_params(which="minor", length=1.5)

@@ -9,10 +9,10 @@ from engine.plots import files as plots_files
 from engine.plots import plots_of_run
 from engine.plots.data import alt
 from engine.rows import RunRow
-from engine.tables.source import TableSource
+from engine.tables.source import Source
 
 
-def export_plots(store: TableSource, runs: Sequence[RunRow], folder: Path) -> tuple[list[Path], dict[str, list[str]]]:
+def export_plots(store: Source, runs: Sequence[RunRow], folder: Path) -> tuple[list[Path], dict[str, list[str]]]:
     """Each run's plots as PNG and SVG into a folder that is there: (the files, Markdown lines by run id).
 
     Of several runs each file is behind its run's id. Where matplotlib is missing there are no files, and the lines say how to have them.

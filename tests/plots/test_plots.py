@@ -17,15 +17,17 @@ from engine.cli import main as cli
 from engine.errors import RequestError, UnknownName
 from engine.evaluation.dose import isotonic
 from engine.export.everything import export_all
-from engine.plots import PLOTS, Plot, Series, dose_response, plots_of, plots_of_run
+from engine.plots import PLOTS, Plot, Series, alphas_of, dose_response, plots_of, plots_of_run
 from engine.plots import files as plots_files
 from engine.plots.data import alt
 from engine.plots.dose import at, quantile
 from engine.plots.files import DPI, figure, png, svg, write
 from engine.rows import StackPlan, Table
 from engine.store import Store
+from engine.tables import worst_over_trials
 from engine.tables.build import build
 from engine.tables.columns import SPECS
+from engine.tables.figures import Figures
 from engine.tables.world import World
 from tests.worlds.evaluation import CLASSES, FACTS, discovered, victims
 
@@ -153,6 +155,51 @@ def test_distribution_is_the_share_above(tables: Tables, plots: dict[str, Plot])
     assert got == [(r["at"], r["corrected"], r["low"], r["high"]) for r in shares]
     kept = [damage for r, damage in zip(records(tables["damage"]), damages, strict=False) if 10 <= r["aux_rows"] <= 60]
     assert any(f"the steps are of all {len(damages)} subpopulations, the table's of {len(kept)}" in note for note in plot.notes)
+
+
+def test_one_alpha_of_the_distribution_alone(tables: Tables, plots: dict[str, Plot]) -> None:
+    assert alphas_of(tables, "distribution") == (0.5, 1.0)
+    for alpha in (0.5, 1.0):
+        alone = plots_of(tables, ("distribution",), run="tiny", alpha=alpha)["distribution"]
+        assert alone.title == f"How damage is spread, alpha {alpha:g}: tiny"
+        assert list(alone.series) == [each for each in plots["distribution"].series if each.name.startswith(f"alpha {alpha:g},")]
+        assert not [note for note in alone.notes if f"alpha {1.5 - alpha:g}:" in note]
+
+
+def test_the_worst_over_trials_is_what_runs_of_fewer_trials_say(tables: Tables) -> None:
+    found, alpha, trials = discovered(), 1.0, 5
+    everything = victims(found, trials=trials)
+    world = World.start(FACTS, found, everything)
+    curve = worst_over_trials.over_trials(Figures(world), alpha).records()
+    assert [(row["k"], row["trials"]) for row in curve] == [(k, t) for k in (1, 5, 10) for t in range(2, trials + 1)]
+    for count in range(2, trials + 1):
+        short = World.start(FACTS, found, [each for each in everything if each.spec.trial < count])
+        expected = [row for row in build(short, ["worst"])["worst"].records() if row["alpha"] == alpha]
+        got = [row for row in curve if row["trials"] == count]
+        assert [[row[name] for name in ("k", "corrected", "low", "high")] for row in got] == [
+            [row[name] for name in ("k", "corrected", "low", "high")] for row in expected
+        ]
+    plot = plots_of({worst_over_trials.NAME: Table(worst_over_trials.SPEC, tuple(tuple(row.values()) for row in curve))}, ("worst_trials",))
+    drawn = plot["worst_trials"]
+    assert drawn.ticks == ("2", "3", "4", "5")
+    assert named(drawn, "worst 5").y == tuple(row["corrected"] for row in curve if row["k"] == 5)
+    wide = [row["high"] - row["low"] for row in curve if row["k"] == 5 and row["trials"] > 2]
+    after = f"{wide[-1]:.2f} wide after 5 trials, {wide[-2]:.2f} after 4; 10 would make it about {wide[-1] / 2**0.5:.2f}"
+    assert any(note.startswith(f"worst 5: its interval is {after}") for note in drawn.notes)
+    assert plots_of(tables, ("worst_trials",)) == {}  # nobody has made its table
+
+
+def test_a_trial_under_way_is_left_out_and_of_many_trials_some_are_drawn() -> None:
+    found = discovered()
+    everything = victims(found, trials=3)
+    last = [each for each in everything if each.spec.trial == 2]
+    world = World.start(FACTS, found, [each for each in everything if each not in last[3:]])
+    assert {row["trials"] for row in worst_over_trials.over_trials(Figures(world), 1.0).records()} == {2}
+    assert worst_over_trials.over_trials(Figures(World.start(FACTS, found, victims(found, trials=1))), 1.0).rows == ()
+    assert worst_over_trials.steps(1) == []
+    for trials in (2, 13, 14, 50, 1000):
+        steps = worst_over_trials.steps(trials)
+        assert (steps[0], steps[-1], len(steps)) == (2, trials, min(trials - 1, worst_over_trials.MOST))
 
 
 def test_as_published_against_corrected_and_the_paper(tables: Tables, plots: dict[str, Plot]) -> None:
@@ -312,7 +359,7 @@ def test_the_command(path: Path, run: str, tmp_path: Path, monkeypatch: pytest.M
         assert says in capsys.readouterr().err
 
 
-def test_from_python(path: Path, run: str, tables: Tables) -> None:
+def test_from_python(path: Path, run: str, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = notebook.Run(run, path)
     assert tuple(mine.plots()) == PLOTS
     plot = plots_of(tables, run="tiny")["damage_size"]
@@ -321,6 +368,9 @@ def test_from_python(path: Path, run: str, tables: Tables) -> None:
     assert head[0].startswith(f"run {run}, done: ")
     assert head[1] == "to be known: random weights"
     assert mine.plots([3])["dose_response"].series[0].name == "3: group 3"
+    curve = worst_over_trials.over_trials(Figures(World.start(FACTS, discovered(), victims(discovered()))), 1.0)
+    monkeypatch.setattr(worst_over_trials, "of_run", lambda store, row, alpha: curve)
+    assert mine.plot("worst_trials").axes[0].get_xlabel() == "trials"
     assert mine.plot("distribution").axes[0].get_xlabel() == "target damage (fraction of accuracy)"
     with pytest.raises(UnknownName):
         mine.plot("dose")

@@ -37,6 +37,7 @@ from tui.widgets.bars import KeyBar
 from tui.widgets.choice import Choice
 from tui.widgets.plot.view import PlotView
 from tui.widgets.table.live import LiveTable
+from tui.widgets.table.model import View
 from tui.widgets.table.pane import TablePane
 from tui.widgets.tabs import TabLine
 
@@ -92,6 +93,8 @@ def desk(app: SubpopApp) -> DeskScreen:
 
 
 async def results(pilot: Pilot[int]) -> None:
+    """Results, the damage in the table's own order: subpopulation 0 is in the first row."""
+    pilot.app.settings.put_view("damage", View())  # type: ignore[attr-defined]
     await settled(pilot, "4")
     await until(pilot, lambda: isinstance(pilot.app.screen, ResultsScreen) and bool(table(pilot.app, "result").model.rows))  # type: ignore[arg-type]
 

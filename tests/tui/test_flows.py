@@ -25,7 +25,7 @@ from tui.dialogs.launch import LaunchDialog
 from tui.dialogs.reader import Reader
 from tui.presenters import runs as run_words
 from tui.screens.form import FormScreen
-from tui.themes import inks
+from tui.themes import tones
 from tui.widgets.bars import KeyBar
 from tui.widgets.detail import Detail
 from tui.widgets.lines import Lines
@@ -281,7 +281,7 @@ async def test_the_screens_export_is_the_headless_one_byte_for_byte(
 async def test_an_export_follows_the_screens_filter_and_order(app: SubpopApp, store: Store, tmp_path: Path) -> None:
     run_id = worlds.make_run(store)
     async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot, "4", *["right"] * 4, "s", "slash", *"tech damage>0.3", "enter")
+        await settled(pilot, "4", "slash", *"tech damage>0.3", "enter")
         model = table(app, "result").model
         assert 0 < len(model.shown) < len(model.rows)
         assert all("Tech" in str(model.rows[key][1]) and model.rows[key][3] > 0.3 for key in model.shown)  # type: ignore[operator]
@@ -407,7 +407,7 @@ async def test_a_session_is_taken_up_where_it_was_left(tmp_path: Path, store: St
     worlds.make_run(store)
     first = another_app(tmp_path)
     async with first.run_test(size=SIZE) as pilot:
-        await settled(pilot, "ctrl+t", "4", "t", "T", *["right"] * 4, "s", "slash", *"sales", "enter")
+        await settled(pilot, "ctrl+t", "4", "t", "T", "slash", *"sales", "enter")
     second = another_app(tmp_path)
     async with second.run_test(size=SIZE) as pilot:
         assert second.theme == "subpop-light"
@@ -451,8 +451,8 @@ async def test_every_theme_can_be_worn(app: SubpopApp, store: Store) -> None:
             assert isinstance(app.screen, HelpScreen)
             app.screen.query_one("#keys", Static).update(app.screen._text())
             await pilot.pause()
-            for ink in inks(app.theme_variables).values():
-                Style.parse(ink)
+            for style in tones(app.theme_variables).values():
+                Style.parse(style)
         await settled(pilot, "escape", "ctrl+t")
         assert app.theme in app.available_themes
 

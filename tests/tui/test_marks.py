@@ -59,6 +59,18 @@ def test_all_shown_are_marked_and_unmarked_and_rows_of_no_subpopulation_never() 
     assert marked == set()
 
 
+def test_what_comes_after_a_mark_is_the_next_subpopulation() -> None:
+    model = damage()
+    model.mark_by("subpopulation", set())
+    model.look(sort="alpha", descending=False)  # 0 1 2 3 at 0.5, the same again at 1, one of none
+    assert [model.next_unseen(at) for at in (0, 1, 2)] == [1, 2, 3]
+    assert model.next_unseen(3) == 8  # not 4, which is of subpopulation 0
+    model.look(sort="subpopulation")  # each at both alphas
+    assert [model.next_unseen(at) for at in (0, 1, 2, 5)] == [2, 2, 4, 6]
+    model.mark_by(None, set())
+    assert [model.next_unseen(at) for at in (0, 7, 8)] == [1, 8, 8]
+
+
 def test_without_a_column_rows_themselves_are_marked() -> None:
     model = damage()
     model.toggle_mark((0.5, 2))

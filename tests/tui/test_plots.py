@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from engine.errors import RequestError
 from engine.plots import Plot, Series
 from engine.rows import Table
 from engine.store import Store
+from engine.tables import worst_over_trials
 from engine.tables.columns import SPECS
 from tests.tui.conftest import running
 from tests.worlds import app as worlds
@@ -342,6 +344,115 @@ async def test_what_lies_below_keeps_still_and_is_true_again_when_it_comes_back(
         assert dict(damage.model.rows) != before
 
 
+# ---- one alpha at a time ----------------------------------------------------------------------------------------------
+
+
+def curves(alpha: float, trials: int = 4) -> Table:
+    rows = [(alpha, k, t, 0.5 / k + alpha / 10, 0.4 / k, 0.7 / k + alpha / 10) for k in (1, 5, 10) for t in range(2, trials + 1)]
+    return Table(worst_over_trials.SPEC, tuple(rows))
+
+
+async def test_the_distribution_shows_one_alpha_and_a_key_turns(
+    app: SubpopApp, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Plot] = []
+    monkeypatch.setattr("engine.plots.files.write", lambda plot, path: written.append(plot))
+    worlds.make_run(store)
+    app.settings.put("plot", "distribution")
+    app.settings.put("export_folder", str(tmp_path))
+
+    def alphas(of: PlotsScreen) -> set[str]:
+        assert of.first.plot is not None
+        return {one.name.partition(",")[0] for one in of.first.plot.series}
+
+    async with app.run_test(size=NARROW) as pilot:
+        screen = await opened(pilot)
+        assert alphas(screen) == {"alpha 2"}
+        seen = []
+        for _ in range(3):
+            await settled(pilot, "a")
+            seen.append(alphas(screen))
+        assert seen == [{"alpha 0.5"}, {"alpha 1"}, {"alpha 2"}]
+        await settled(pilot, "A")
+        await settled(pilot, "x", "enter")
+        await until(pilot, lambda: bool(written))
+        assert {one.name.partition(",")[0] for one in written[0].series} == {"alpha 1"}
+        await settled(pilot, "T")
+        assert not screen.check_action("alpha", (1,))  # this one shows them together
+
+
+async def test_the_curve_over_trials_is_worked_out_in_a_thread_and_kept(
+    app: SubpopApp, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, asked = running(store), []
+    thread = threading.current_thread()
+
+    def of_run(source: Store, run: object, alpha: float) -> Table:
+        assert threading.current_thread() is not thread
+        asked.append(alpha)
+        return curves(alpha, trials=3 + len(asked))
+
+    monkeypatch.setattr(worst_over_trials, "of_run", of_run)
+    monkeypatch.setattr("tui.screens.plots.REDRAW_S", 0.05)
+    app.settings.put("plot", "worst_trials")
+    async with app.run_test(size=NARROW) as pilot:
+        screen = await opened(pilot)
+        await until(pilot, lambda: screen.first.plot is not None)
+        assert screen.first.plot is not None
+        assert (screen.first.plot.title, screen.first.plot.ticks) == ("Would more trials help? alpha 2", ("2", "3", "4"))
+        await settled(pilot, "a")
+        await until(pilot, lambda: screen.first.plot is not None and "alpha 0.5" in screen.first.plot.title)
+        await settled(pilot, "A")
+        assert "alpha 2" in screen.first.plot.title
+        assert asked == [2.0, 0.5]
+        store.write_tables(run_id, {"worst": worlds.worst_table(2)})  # the run goes on: worked out anew, but not at once
+        await settled(pilot)
+        assert asked == [2.0, 0.5]
+        monkeypatch.setattr("tui.screens.plot_curves.AGAIN_S", 0.0)
+        store.write_tables(run_id, {"worst": worlds.worst_table(3)})
+        await until(pilot, lambda: asked == [2.0, 0.5, 2.0])
+        await until(pilot, lambda: screen.first.plot is not None and len(screen.first.plot.ticks) == 5)
+
+
+async def test_a_curve_that_takes_long_is_asked_for_once_however_often_the_store_moves(
+    app: SubpopApp, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, asked, go_on = worlds.make_run(store), [], threading.Event()
+
+    def of_run(source: Store, run: object, alpha: float) -> Table:
+        asked.append(alpha)
+        assert go_on.wait(20)
+        return curves(alpha)
+
+    monkeypatch.setattr(worst_over_trials, "of_run", of_run)
+    monkeypatch.setattr("tui.screens.plots.REDRAW_S", 0.02)
+    app.settings.put("plot", "worst_trials")
+    async with app.run_test(size=NARROW) as pilot:
+        screen = await opened(pilot)
+        for tick in range(5):
+            store.write_tables(run_id, {"damage": worlds.damage_table(40, 3, random.Random(tick))})
+            await settled(pilot)
+        assert screen.first.plot is None
+        assert any("working it out" in screen.first.render_line(y).text for y in range(5))
+        go_on.set()
+        await until(pilot, lambda: screen.first.plot is not None)
+        assert asked == [2.0]
+
+
+async def test_a_curve_that_cannot_be_worked_out_says_why(app: SubpopApp, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> Table:
+        raise RequestError("its predictions are gone", next="restore the store from a copy")
+
+    monkeypatch.setattr(worst_over_trials, "of_run", refuse)
+    worlds.make_run(store)
+    app.settings.put("plot", "worst_trials")
+    async with app.run_test(size=NARROW) as pilot:
+        await opened(pilot)
+        await until(pilot, lambda: any("its predictions are gone" in note.message for note in app._notifications))
+        await pilot.pause(1.2)  # the store is looked at every second
+        assert sum("its predictions are gone" in note.message for note in app._notifications) == 1
+
+
 async def test_plots_that_have_no_data_yet(app: SubpopApp, store: Store) -> None:
     run_id = running(store, ready=0.0, trials=0)
     store.write_tables(run_id, {"worst": Table(SPECS["worst"], ())})
@@ -413,6 +524,15 @@ def pictured(app: SubpopApp, store: Store, snap_compare: Snap, size: tuple[int, 
 
 def test_plots_wide(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
     pictured(app, store, snap_compare, WIDE, "damage_confidence", "right", "right", "right", "down")
+
+
+def test_plots_trials(app: SubpopApp, store: Store, snap_compare: Snap, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worst_over_trials, "of_run", lambda source, run, alpha: curves(alpha, trials=6))
+    pictured(app, store, snap_compare, NARROW, "worst_trials", "right")
+
+
+def test_plots_distribution(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    pictured(app, store, snap_compare, NARROW, "distribution", "a")
 
 
 def test_plots_narrow(app: SubpopApp, store: Store, snap_compare: Snap) -> None:

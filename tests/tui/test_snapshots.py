@@ -235,7 +235,7 @@ def test_failure(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
 
 def results_at(app: SubpopApp, store: Store, snap_compare: Snap, size: tuple[int, int]) -> None:
     worlds.make_run(store)
-    assert snap_compare(app, terminal_size=size, run_before=pressing("4", *["right"] * 4, "s", "slash", *"sales damage>0.2", "enter"))
+    assert snap_compare(app, terminal_size=size, run_before=pressing("4", *["right"] * 4, "slash", *"sales damage>0.2", "enter"))
 
 
 def test_results(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
@@ -244,6 +244,17 @@ def test_results(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
 
 def test_results_narrow(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
     results_at(app, store, snap_compare, NARROW)
+
+
+def test_side_by_side(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    worlds.make_run(store)
+    assert snap_compare(app, terminal_size=WIDE, run_before=pressing("4", "T", "space"))
+
+
+def test_side_by_side_in_sixteen_colours(app: SubpopApp, store: Store, snap_compare: Snap) -> None:
+    worlds.make_run(store)
+    app.theme = "subpop-16"
+    assert snap_compare(app, terminal_size=NARROW, run_before=pressing("4", "T", "space"))
 
 
 def test_results_worst(app: SubpopApp, store: Store, snap_compare: Snap) -> None:

@@ -20,6 +20,7 @@ SPEC = TableSpec(
     (
         Column("id", "text"),
         Column("name", "text"),
+        Column("caution", "text"),
         Column("state", "text"),
         Column("victims", "text"),
         Column("started", "text"),

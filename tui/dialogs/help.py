@@ -14,7 +14,7 @@ from textual.screen import Screen
 
 from tui.dialogs.base import Dialog
 from tui.services.settings import KEYS
-from tui.themes import inks
+from tui.themes import tones
 from tui.widgets.plain import Static
 from tui.widgets.table import filtering
 from tui.widgets.table.live import LiveTable
@@ -51,14 +51,15 @@ class HelpScreen(Dialog[None]):
         self.head("Keys and words")
         self.query_one("#keys", Static).update(self._text())
         self.query_one(VerticalScroll).focus()
+        self.app.theme_changed_signal.subscribe(self, lambda _: self.query_one("#keys", Static).update(self._text()))
 
     def _text(self) -> Grid:
-        colours = inks(self.app.theme_variables)
-        head, key = f"bold {colours.get('primary', '')}", f"bold {colours.get('accent', '')}"
+        styles = tones(self.app.theme_variables)
+        head, key = styles["title"], styles["head"]
         grid = Grid.grid(padding=(0, 2), expand=True)
         grid.add_column(width=18, style=key)
         grid.add_column(ratio=1)
-        grid.add_column(style="dim")
+        grid.add_column(style=styles["quiet"])
         for heading, lines in keys_of(self.about).items():
             grid.add_row(Text(heading, style=head), "")
             for keys, words, name in lines:

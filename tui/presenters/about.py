@@ -13,12 +13,15 @@ from tui.presenters import format as fmt
 TITLE = words.TITLE
 
 
-def count_line(account: DataAccount | None, colours: Mapping[str, str]) -> Text | None:
-    """How many warnings and notes there are, and the key that shows them (`d`); None where nothing is known yet."""
+def count_line(account: DataAccount | None, styles: Mapping[str, str]) -> Text | None:
+    """How many warnings and notes there are, and the key that shows them (`d`); None where nothing is known yet.
+
+    styles: names warn and quiet -> Rich styles.
+    """
     if account is None:
         return None
     counts = words.counted_notes(account) or "nothing odd about the data"
-    loud = colours.get("warning", "") if words.warnings(account) else "dim"
+    loud = styles["warn" if words.warnings(account) else "quiet"]
     return Text(f" {counts}: d shows them, and what became of every column", style=loud)
 
 

@@ -17,7 +17,8 @@ SPEC = TableSpec(
     (
         Column("name", "text", "the preset's name, as in `subpop run NAME`"),
         Column("data", "text", "whether its data and weights are on this machine; ✗ names what is not, d fetches data"),
-        Column("cost", "text", "roughly what the whole run takes"),
+        Column("cost", "text", "roughly what the whole run takes, on two cores"),
+        Column("made_for", "text", "GPU: what the whole run is meant for"),
         Column("reproduces", "text", "the published table or section that it sets out to reproduce"),
         Column("dataset", "text"),
         Column("model", "text"),
@@ -47,13 +48,29 @@ class Listed:
         return (
             preset.name,
             state,
-            preset.cost or None,
+            *cost_cells(preset.cost),
             preset.reproduces or None,
             preset.dataset,
             preset.model,
             preset.subpopulations,
             preset.title,
         )
+
+
+NUMBERS = {"a": "1", "one": "1", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "half a year": "6 months"}
+
+
+def cost_cells(cost: str) -> tuple[str | None, str | None]:
+    """(how long, "GPU" where that is what it is made for) of a preset's cost: "three months on two cores; made for a GPU".
+
+    Short, for a column of a narrow list; a cost in other words stays as it is.
+    """
+    words, _, remark = (part.strip() for part in cost.partition(";"))
+    long, _, where = words.partition(" on ")
+    first, _, rest = long.partition(" ")
+    short = NUMBERS.get(long) or (f"{NUMBERS[first]} {rest}" if first in NUMBERS else long)
+    gpu = "GPU" if "GPU" in remark or "GPU" in where else None
+    return (short if not where or where.startswith("two cores") else words) or None, gpu
 
 
 def listed(data_dir: Path, drafts: Collection[str] = ()) -> tuple[Listed, ...]:

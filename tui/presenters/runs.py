@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import PurePath
 
 from rich.text import Text
 
@@ -17,6 +20,8 @@ SPEC = TableSpec(
     (
         Column("id", "text", "RUN in `subpop watch RUN`; any unique beginning will do"),
         Column("name", "text", "its name; R renames it"),
+        Column("dataset", "text", "what its data are: a dataset by name, a file or folder of your own"),
+        Column("caution", "text", "smoke: a sliver, not for its numbers; deviates, to know: what stands above its tables"),
         Column("state", "text", "running, paused, queued, done, stopped, failed, damaged, or lost: its engine is gone, r starts it again"),
         Column("progress", "fraction", "share of its victims that are trained and stored; before there are any, of the step it is at"),
         Column("victims", "text", "trained of planned"),
@@ -40,12 +45,36 @@ def state_word(run: RunRow) -> str:
     return "damaged" if run.damaged else "lost" if run.lost else run.state
 
 
+@lru_cache(maxsize=512)
+def dataset_words(scenario_toml: str) -> str | None:
+    """Which data a scenario names: its dataset, or the file or folder where that is one's own. None where it cannot be read."""
+    try:
+        dataset = tomllib.loads(scenario_toml).get("dataset", {})
+    except ValueError:
+        return None
+    if not isinstance(dataset, dict):
+        return None
+    name = PurePath(str(dataset.get("path", ""))).name or dataset.get("kind")
+    return fmt.clean(name, 60) if name else None
+
+
+def caution(run: RunRow) -> str:
+    """In one word, why its numbers are not what its name promises; "" where they are."""
+    if any(line.startswith("smoke") for line in run.deviations):
+        return "smoke"
+    if not run.deviations:
+        return ""
+    return "deviates" if claim_of(run.scenario_toml) else "to know"
+
+
 def run_cells(run: RunRow, clock: str = "%b %d %H:%M") -> tuple[object, ...]:
     busy = run.alive and run.state == "running"
     total = f"{run.victims_done:,}/{run.victims_total:,}" if run.victims_total else fmt.NOTHING
     return (
         run.id,
         run.name,
+        dataset_words(run.scenario_toml),
+        caution(run),
         state_word(run),
         run.victims_done / run.victims_total if run.victims_total else phase_share(run.phase) if busy else None,
         total,

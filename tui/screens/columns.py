@@ -18,7 +18,7 @@ from tui.presenters.edited import Edited
 from tui.screens.base import ModeScreen
 from tui.screens.verdict import Verdict
 from tui.services.file_columns import FileColumns
-from tui.themes import inks
+from tui.themes import tones
 from tui.widgets.lines import Lines
 from tui.widgets.table.live import LiveTable
 from tui.widgets.table.pane import TablePane
@@ -92,9 +92,9 @@ class ColumnsScreen(ModeScreen):
         self.refresh_bindings()
 
     def _head(self) -> None:
-        catalog, verdict, colours = self.file.catalog, self.verdict(), inks(self.app.theme_variables)
+        catalog, verdict, styles = self.file.catalog, self.verdict(), tones(self.app.theme_variables)
         label = self.edited.get("dataset.label")
-        first = Text.assemble((f" {fmt.clean(self.edited.name)}", f"bold {colours.get('primary', '')}"))
+        first = Text.assemble((f" {fmt.clean(self.edited.name)}", styles["title"]))
         if catalog is not None:
             first.append(f"  {fmt.plural(catalog.rows, 'row')}, {fmt.plural(len(catalog.columns), 'column')}")
         lines = [first]
@@ -103,24 +103,22 @@ class ColumnsScreen(ModeScreen):
             guessed = self.drafted is not None and label == self.drafted.label
             why = f"  {self.drafted.label_why}" if guessed and self.drafted is not None else ""
             lines.append(
-                Text.assemble(" label ", (fmt.clean(label), "bold"), f": {fmt.clean(sizes)}" if sizes else "", (fmt.clean(why), "dim"))
+                Text.assemble(
+                    " label ", (fmt.clean(label), "bold"), f": {fmt.clean(sizes)}" if sizes else "", (fmt.clean(why), styles["quiet"])
+                )
             )
         else:
-            lines.append(
-                Text(" which column is to be predicted? l makes the one under the cursor the label", style=colours.get("warning", ""))
-            )
+            lines.append(Text(" which column is to be predicted? l makes the one under the cursor the label", style=styles["warn"]))
         if verdict.good:
             leaks = self.file.leaks
             warning = (
                 f"; ! {', '.join(leaks)} {'tells' if len(leaks) == 1 else 'tell'} the label: space on it leaves it out" if leaks else ""
             )
-            lines.append(
-                Text.assemble((" ✓ ctrl+l launches it", colours.get("success", "")), (fmt.clean(warning), colours.get("warning", "")))
-            )
+            lines.append(Text.assemble((" ✓ ctrl+l launches it", styles["good"]), (fmt.clean(warning), styles["warn"])))
         else:
             what = [*(f"{key}: {complaint}" for key, complaint in verdict.wrong.items()), *verdict.others]
             wrapped = fmt.wrapped(fmt.clean(f"✗ {what[0] if what else 'the file is being read'}", 2000), self.size.width)
-            lines += [Text(line, style=colours.get("error", "")) for line in wrapped]
+            lines += [Text(line, style=styles["bad"]) for line in wrapped]
         self.query_one("#file-head", Lines).show(lines)
 
     @property

@@ -20,6 +20,7 @@ from tui.presenters import format as fmt
 from tui.presenters.compare import Comparison
 from tui.screens.base import ModeScreen
 from tui.screens.run_keep import compare
+from tui.themes import tones
 from tui.widgets.lines import Lines
 from tui.widgets.table.live import LiveTable
 from tui.widgets.table.pane import TablePane
@@ -163,11 +164,12 @@ class CompareScreen(ModeScreen):
         tall = self.size.height >= 30
         most = 6 if tall else 2
         lines: list[Text] = []
+        quiet = tones(self.app.theme_variables)["quiet"]
         for at, note in enumerate(self._without_ids(note, len(runs)) for note in about):
             words = fmt.clean(note, 2000)
-            lines += [Text(line, "dim" if at else "") for line in (fmt.wrapped(words, self.size.width, 3) if tall else [f" {words}"])]
+            lines += [Text(line, quiet if at else "") for line in (fmt.wrapped(words, self.size.width, 3) if tall else [f" {words}"])]
         if len(lines) > most:
-            lines = [*lines[: most - 1], Text(f" … i tells all {len(about) + len(deviations)} notes", "dim")]
+            lines = [*lines[: most - 1], Text(f" … i tells all {len(about) + len(deviations)} notes", quiet)]
         notes.show(lines)
 
     @staticmethod

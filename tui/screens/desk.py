@@ -51,7 +51,7 @@ class DeskScreen(DeskLooking):
         Binding("N", "rate('trial')", "Trial", id="desk.trial"),
         Binding("z", "size", "Size", id="desk.size"),
         Binding("i,enter", "row", "Row", id="desk.row"),
-        Binding("right_square_bracket", "other(1)", "Next", tooltip="next subpopulation", id="desk.next"),
+        Binding("right_square_bracket,space", "other(1)", "Next", tooltip="next subpopulation", id="desk.next"),
         Binding("left_square_bracket", "other(-1)", "Before", tooltip="subpopulation before", show=False, id="desk.before"),
         Binding("escape", "back", "Back", id="desk.back"),
     ]

@@ -13,6 +13,8 @@ from textual.widgets import Input
 
 from engine.rows import Column, TableSpec
 from tui.dialogs.base import Dialog
+from tui.presenters import side_by_side
+from tui.screens import elsewhere
 from tui.services.store import table_names
 from tui.widgets.table.live import LiveTable
 
@@ -53,17 +55,25 @@ class PaletteScreen(Dialog[Command]):
     def _all(self) -> Iterator[tuple[str, str, str, Command]]:
         """(words, keys, binding id, command) of all that can be done."""
         app, host = self.app, self.host
+        here = set()
         for active in self.about.active_bindings.values():
             binding, node = active.binding, active.node
             if active.enabled and binding.id and binding.description and binding.action != "palette":
                 description = binding.tooltip or binding.description
                 words = description[0].upper() + description[1:]
+                here.add(binding.id)
 
                 def act(action: str = binding.action, node: Any = node) -> None:
                     app.call_later(app.run_action, action, node)
 
                 yield words, app.get_key_display(binding), binding.id, act
         yield from self._of_runs()
+        for words, keys, name, place, action in elsewhere.commands(host, here):
+
+            def go(place: elsewhere.Place = place, action: str = action, words: str = words) -> None:
+                host.run_worker(elsewhere.carry_out(host, place, action, words), group="elsewhere", exclusive=True)
+
+            yield words, keys, name, go
         for run in host.runs:
 
             def show(run_id: str = run.id) -> None:
@@ -85,16 +95,16 @@ class PaletteScreen(Dialog[Command]):
         chosen, store = host.run_chosen, host.store
         tables_of_run = table_names(store, chosen.id) if chosen is not None and store is not None else []
         # What every run has, and what this one has besides: a table of an optimised attack, of annotations
-        for name in [*MATERIALISED, *(name for name in tables_of_run if name in OPTIONAL)]:
+        for name in [*MATERIALISED, *(name for name in tables_of_run if name in (*OPTIONAL, side_by_side.NAME))]:
 
             def table(name: str = name) -> None:
                 host.show_table(name)
 
             yield f"Show table {name}", "", "", table
-        from engine.plots import PLOTS
+        from engine.plots import EVERY
         from tui.screens.plots import SHORT, open_plots
 
-        for name in PLOTS if host.runs else ():
+        for name in EVERY if host.runs else ():
 
             def draw(name: str = name) -> None:
                 open_plots(host, name)

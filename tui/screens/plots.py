@@ -18,8 +18,8 @@ from tui.dialogs.ask_path import AskPath
 from tui.messages import StoreMoved
 from tui.presenters import format as fmt
 from tui.presenters import runs as run_words
-from tui.screens.base import ModeScreen
-from tui.services.plots import PlotFeed
+from tui.screens.plot_curves import WORKING, PlotCurves
+from tui.services.plots import CURVE, PlotFeed
 from tui.widgets.plot.view import PlotView
 from tui.widgets.tabs import TabLine
 
@@ -32,13 +32,14 @@ SHORT = {  # for the line of tabs; a plot that is not here stands under its own 
     "damage_size": "size",
     "distribution": "distribution",
     "published_corrected": "worst",
+    "worst_trials": "trials",
 }
 REDRAW_S = 0.5  # a live plot moves at most this often
 TWO_FROM = 120  # columns that two plots side by side need
 SUFFIXES = (".png", ".svg")
 
 
-class PlotsScreen(ModeScreen):
+class PlotsScreen(PlotCurves):
     """Over Runs or Results. The plot at the right, where there is one, is the next; it shows the same subpopulation."""
 
     DEFAULT_CSS = """
@@ -52,6 +53,8 @@ class PlotsScreen(ModeScreen):
         Binding("t,tab", "other_plot(1)", "Next plot", id="plots.plot"),
         Binding("T,shift+tab", "other_plot(-1)", "Plot before", show=False, id="plots.plot-before"),
         Binding("x", "export", "Export", tooltip="export this plot as PNG or SVG", id="plots.export"),
+        Binding("a", "alpha(1)", "Alpha", tooltip="the next alpha, of plots that show one at a time", id="plots.alpha"),
+        Binding("A", "alpha(-1)", "Alpha before", show=False, id="plots.alpha-before"),
         Binding("n", "notes", "Notes", tooltip="all that must be said of this plot", id="plots.notes"),
         Binding("w", "two", "One/two", tooltip="one plot, or two side by side", id="plots.two"),
         Binding("right_square_bracket", "other_run(1)", "Next run", id="plots.run"),
@@ -71,6 +74,7 @@ class PlotsScreen(ModeScreen):
         self.second.can_focus = False
         self.plots_offered: tuple[str, ...] = ()
         self.name_shown = str(self.host.settings.get("plot", "dose_response"))
+        self.start_curves()
         self._drawn_at = 0.0
         self._later: Timer | None = None
         self.first.focus()
@@ -100,6 +104,7 @@ class PlotsScreen(ModeScreen):
         run = self.run_shown
         if self.feed.follow(run.id if run else None):
             self.plots_offered = ()
+            self.start_curves()
             self.first.show(None)
             soon = True
         wait = self._drawn_at + REDRAW_S - monotonic()
@@ -136,19 +141,32 @@ class PlotsScreen(ModeScreen):
         self.first.say_empty("no run yet: 1 opens the plan" if run is None else alive if run.alive else "nothing to draw was stored")
 
     def _draw(self) -> None:
-        """The plots that are in sight, from the tables as they were last read."""
+        """The plots that are in sight, from the tables as they were last read. What must be worked out first comes when it is there."""
+        shown = self._names_shown()
+        two = len(shown) > 1
+        self.set_class(two, "-two")
+        if CURVE in shown:
+            self.want_curve()
+        plots = self.feed.plots(shown, self.alpha)
+        names = self.feed.descriptions()
+        for view, name in zip((self.first, self.second), shown, strict=False):
+            if name == CURVE:
+                view.say_empty(WORKING if self.feed.curve_wanted(self.alpha) else "no alpha has two complete trials")
+        self.first.show(plots.get(shown[0]) if shown else None, names=names)
+        self.second.show(plots.get(shown[1]) if two else None, cursor=self.first.subpopulation, names=names)
+
+    def _names_shown(self) -> list[str]:
         if self.plots_offered and self.name_shown not in self.plots_offered:
             shown = [self.plots_offered[0]]
         else:
             shown = [self.name_shown] if self.plots_offered else []
-        two = self.size.width >= TWO_FROM and len(self.plots_offered) > 1 and not self.host.settings.get("one_plot", False)
-        self.set_class(two, "-two")
-        if two:
+        if self.size.width >= TWO_FROM and len(self.plots_offered) > 1 and not self.host.settings.get("one_plot", False):
             shown.append(self.plots_offered[(self.plots_offered.index(shown[0]) + 1) % len(self.plots_offered)])
-        plots = self.feed.plots(shown)
-        names = self.feed.descriptions()
-        self.first.show(plots.get(shown[0]) if shown else None, names=names)
-        self.second.show(plots.get(shown[1]) if two else None, cursor=self.first.subpopulation, names=names)
+        return shown
+
+    def curve_came(self) -> None:
+        self._draw()
+        self._head(self.run_shown)
 
     def _head(self, run: RunRow | None) -> None:
         head = self.query_one(TabLine)
@@ -157,7 +175,7 @@ class PlotsScreen(ModeScreen):
         else:
             state = f"{run_words.state_word(run)} · {fmt.plural(run.victims_done, 'victim')} of {run.victims_total:,}"
             warning = run_words.warning(run.deviations, run.scenario_toml) if run.deviations else ""
-            drawn = self.first.plot.name if self.first.plot else ""
+            drawn = (self._names_shown() or [""])[0]
             tabs = tuple(SHORT.get(name, name) for name in self.plots_offered)
             head.show(f"Plots of {run.name}  {run.id}  {state}", warning, tabs, SHORT.get(drawn, drawn))
         self.say_state()
@@ -169,6 +187,8 @@ class PlotsScreen(ModeScreen):
             return action == "back"
         if action == "other_run":
             return len(self.host.runs) > 1
+        if action == "alpha":
+            return any(len(self.feed.alphas(name)) > 1 for name in self._names_shown())
         if action == "two":
             return self.size.width >= TWO_FROM and len(self.plots_offered) > 1
         if action == "notes":
@@ -182,12 +202,21 @@ class PlotsScreen(ModeScreen):
         self._head(self.run_shown)
 
     def action_other_plot(self, by: int) -> None:
-        drawn = self.first.plot.name if self.first.plot else self.plots_offered[0]
+        drawn = self._names_shown()[0]
         self.show_plot(self.plots_offered[(self.plots_offered.index(drawn) + by) % len(self.plots_offered)])
 
     @on(TabLine.Picked)
     def _picked(self, event: TabLine.Picked) -> None:
         self.show_plot(next(name for name in self.plots_offered if SHORT.get(name, name) == event.name))
+
+    def action_alpha(self, by: int) -> None:
+        """Another alpha, of the first plot that shows one alone."""
+        name = next(name for name in self._names_shown() if self.feed.alphas(name))
+        alphas, shown = self.feed.alphas(name), self.feed.alpha_shown(name, self.alpha)
+        assert shown is not None
+        self.alpha = alphas[(alphas.index(shown) + by) % len(alphas)]
+        self._draw()
+        self._head(self.run_shown)
 
     def action_two(self) -> None:
         self.host.settings.put("one_plot", not self.host.settings.get("one_plot", False))
@@ -236,17 +265,19 @@ class PlotsScreen(ModeScreen):
 
             def accept(text: str | None) -> None:
                 if text:
-                    self._export(run, plot.name, Path(text.strip()).expanduser().absolute())
+                    self._export(run, plot.name, alpha, Path(text.strip()).expanduser().absolute())
+
+            alpha = self.feed.alpha_shown(plot.name, self.alpha)
 
             self.host.push_screen(AskPlotFile(f"Export the plot: {plot.title}", "File", str(path)), accept)
 
-    def _export(self, run: RunRow, name: str, path: Path) -> None:
+    def _export(self, run: RunRow, name: str, alpha: float | None, path: Path) -> None:
         self.host.settings.put("export_folder", str(path.parent))
         self.host.settings.put("plot_format", path.suffix.lower())
-        self._write(run, name, path)
+        self._write(run, name, alpha, path)
 
     @work(thread=True, group="export", exit_on_error=False)
-    def _write(self, run: RunRow, name: str, path: Path) -> None:
+    def _write(self, run: RunRow, name: str, alpha: float | None, path: Path) -> None:
         from engine.plots import files as plots_files
         from engine.plots import plots_of_run
         from engine.store import Store
@@ -254,7 +285,7 @@ class PlotsScreen(ModeScreen):
         host = self.host  # a screen that was closed meanwhile knows it no more, in a thread
         try:
             with Store.open(host.store_file, create=False) as store:  # its own connection: it holds up no screen
-                plots_files.write(plots_of_run(store, run, [name])[name], path)
+                plots_files.write(plots_of_run(store, run, [name], alpha=alpha)[name], path)
         except Exception as error:  # whatever it is, it must be said here
             message, severity = str(error), "error"
         else:

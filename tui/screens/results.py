@@ -10,18 +10,21 @@ from textual.binding import Binding, BindingType
 
 from engine.errors import SubpopError
 from engine.rows import RunRow
-from engine.tables.columns import SPECS
 from tui.messages import StoreMoved
 from tui.presenters import format as fmt
 from tui.presenters import runs as run_words
+from tui.presenters import side_by_side
 from tui.screens.run_keep import KEEPING, RunKeeping
-from tui.services.store import TableFeed, table_names
+from tui.services.store import feed_of, is_shown, spec_of, table_names
 from tui.widgets.table.live import LiveTable
+from tui.widgets.table.model import View
 from tui.widgets.table.pane import TablePane
 from tui.widgets.tabs import TabLine
 
 WHOLE = "predictions"  # made at export, never shown
 ABOUT = "subpopulation"  # the column of tables whose rows are about one: they are opened and marked by it
+
+WORST_FIRST = {name: View(sort="damage") for name in ("damage", side_by_side.NAME)}  # until a person sorts otherwise
 
 
 class ResultsScreen(RunKeeping):
@@ -46,15 +49,13 @@ class ResultsScreen(RunKeeping):
 
     def body(self) -> ComposeResult:
         name = self.host.settings.get("results_table", "damage")
-        self.name_shown = name if name in SPECS and name != WHOLE else "damage"
+        self.name_shown = name if is_shown(name) and name != WHOLE else "damage"
         yield TabLine(id="results-head")
-        yield TablePane(
-            self.name_shown, SPECS[self.name_shown], view=self.host.settings.view(self.name_shown), empty="nothing yet", id="result"
-        )
+        yield TablePane(self.name_shown, spec_of(self.name_shown), view=self._view(self.name_shown), empty="nothing yet", id="result")
 
     def on_mount(self) -> None:
         self.pane = self.query_one("#result", TablePane)
-        self.feed = TableFeed(self.pane.table, self.name_shown)
+        self.feed = feed_of(self.pane.table, self.name_shown)
         self.marked: set[object] = set()
         self.marks_of: str | None = None
         self._mark_by()
@@ -74,6 +75,9 @@ class ResultsScreen(RunKeeping):
     def run_shown(self) -> RunRow | None:
         return self.host.run_chosen
 
+    def _view(self, name: str) -> View:
+        return self.host.settings.view(name, WORST_FIRST.get(name))
+
     def _take(self) -> None:
         run, store = self.run_shown, self.host.store
         if (run.id if run else None) != self.marks_of:  # another run's subpopulations are others
@@ -83,7 +87,8 @@ class ResultsScreen(RunKeeping):
         names: list[str] = []
         if run is not None and store is not None:
             try:
-                self.feed.update(store)
+                if self.feed.update(store):
+                    self._mark_by()  # the table may be another: one of alphas side by side has them for columns
                 names = [*table_names(store, run.id), WHOLE]
             except SubpopError as error:
                 self.notify(str(error), severity="error")
@@ -148,11 +153,11 @@ class ResultsScreen(RunKeeping):
         if name == WHOLE:
             self.action_export(WHOLE)
             return
-        if name not in SPECS or name == self.feed.name:
+        if not is_shown(name) or name == self.feed.name:
             return
         self.host.settings.put("results_table", name)
-        self.pane.setup(name, SPECS[name], self.host.settings.view(name))
-        self.feed = TableFeed(self.pane.table, name)
+        self.pane.setup(name, spec_of(name), self._view(name))
+        self.feed = feed_of(self.pane.table, name)
         self._mark_by()
         self._take()
 
@@ -189,7 +194,7 @@ class ResultsScreen(RunKeeping):
         open_plots(self.host)
 
     def action_export(self, name: str = "") -> None:
-        """Export the table as the screen shows it: its filter and its order."""
+        """Export the table as the screen shows it: its filter, and its order where a person has chosen one."""
         run = self.run_shown
         if run is None:
             return
@@ -197,9 +202,11 @@ class ResultsScreen(RunKeeping):
 
         self.pane.table.sort_now()
         model = self.pane.table.model
-        whole = name == WHOLE or model.shown == model.order
-        only = None if whole else tuple(model.shown)
-        self.host.push_screen(ExportDialog(run, name or self.feed.name, only, len(model.rows)))
+        opened, view = WORST_FIRST.get(self.feed.name, View()), model.view
+        nobody_sorted = (view.sort, view.descending) == (opened.sort, opened.descending) and len(model.shown) == len(model.rows)
+        whole = name == WHOLE or model.shown == model.order or nobody_sorted
+        only = None if whole else self.feed.stored_keys(model.shown)
+        self.host.push_screen(ExportDialog(run, name or self.feed.reads, only, self.feed.rows))
 
     @on(LiveTable.Chosen)
     def _twice(self) -> None:

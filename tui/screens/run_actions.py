@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.rows import RunRow
 from tui.presenters import runs as run_words
 from tui.screens.run_keep import RunKeeping
-from tui.themes import inks
+from tui.themes import tones
 
 
 class RunActions(RunKeeping):
@@ -33,14 +33,7 @@ class RunActions(RunKeeping):
         return super().check_action(action, parameters)
 
     def styles_by_name(self) -> dict[str, str]:
-        colours = inks(self.app.theme_variables)
-        return {
-            "good": colours.get("success", ""),
-            "warn": colours.get("warning", ""),
-            "bad": f"bold {colours.get('error', '')}",
-            "quiet": "dim",
-            "title": f"bold {colours.get('primary', '')}",
-        }
+        return tones(self.app.theme_variables)
 
     def _request(self, what: str, confirmation: str) -> None:
         run, store = self.run_shown, self.host.store

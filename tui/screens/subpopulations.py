@@ -23,7 +23,7 @@ from tui.presenters import format as fmt
 from tui.presenters import runs as run_words
 from tui.screens.looking import NO_MEMBERS, Looking
 from tui.services.store import TableFeed
-from tui.themes import inks
+from tui.themes import tones
 from tui.widgets.lines import Lines
 from tui.widgets.members_pane import MembersPane
 from tui.widgets.pictures.grid import PictureGrid
@@ -136,19 +136,19 @@ class SubpopulationsScreen(Looking):
 
     def _head(self) -> None:
         """What is looked at, and how far the engine is with it."""
-        subject, quiet = self.subject, "dim"
-        colours = inks(self.app.theme_variables)
+        subject, styles = self.subject, tones(self.app.theme_variables)
+        quiet = styles["quiet"]
         if not subject.name:
             self.query_one("#subject", Lines).show([Text(" nothing chosen", style=quiet)])
             return
         kind = f"run {subject.run_id}" if subject.run_id else "preview, nothing attacked yet"
-        lines = [Text.assemble((f" {fmt.clean(subject.name)}", f"bold {colours.get('primary', '')}"), (f"  {kind}", quiet))]
+        lines = [Text.assemble((f" {fmt.clean(subject.name)}", styles["title"]), (f"  {kind}", quiet))]
         if subject.deviations:
             of_run = self.host.run_row(subject.run_id)
             text = of_run.scenario_toml if of_run is not None else subject.text
             warning = fmt.wrapped(run_words.warning(subject.deviations, text), self.size.width, 2)
-            lines += [Text(line, style=colours.get("warning", "")) for line in warning]
-        if line := about.count_line(subject.account, colours):
+            lines += [Text(line, style=styles["warn"]) for line in warning]
+        if line := about.count_line(subject.account, styles):
             lines.append(line)
         run = self.host.run_row(subject.run_id)
         if run is not None and run.alive and not self.pane.table.model.rows:
@@ -161,7 +161,7 @@ class SubpopulationsScreen(Looking):
             lines.append(Text(f" {fmt.bar(share, 30)} {int(share * 100):3d} %  {fmt.clean(subject.status)} · {fmt.duration(spent)}{left}"))
         elif subject.stage == "failed":
             wrapped = fmt.wrapped(f"✗ {fmt.clean(subject.status, 2000)}", self.size.width)
-            lines += [Text(line, style=f"bold {colours.get('error', '')}") for line in wrapped]
+            lines += [Text(line, style=styles["bad"]) for line in wrapped]
         self.query_one("#subject", Lines).show(lines)
 
     # ---- the process that holds the data ----

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from engine.rows import Table
     from engine.store import Store
 
+CURVE = "worst_trials"  # made of every victim's predictions, not of stored tables
+
 
 class PlotFeed:
     """The tables of the run that is followed, as they were at the last look."""
@@ -20,12 +22,13 @@ class PlotFeed:
         self._tables: dict[str, Table] = {}
         self._revisions: dict[str, int] = {}
         self._there: tuple[str, ...] = ()
+        self._curves: dict[float, tuple[int, Table]] = {}  # alpha -> revision of the table `worst` it was worked out beside, the curves
 
     def follow(self, run_id: str | None) -> bool:
         """Follow another run from its beginning; True where it is another."""
         if run_id == self.run_id:
             return False
-        self.run_id, self._tables, self._revisions, self._there = run_id, {}, {}, ()
+        self.run_id, self._tables, self._revisions, self._there, self._curves = run_id, {}, {}, (), {}
         return True
 
     def update(self, store: Store) -> bool:
@@ -41,19 +44,49 @@ class PlotFeed:
         self._revisions = now
         return bool(moved)
 
-    def plots(self, names: Sequence[str]) -> dict[str, Plot]:
-        """Those of the named plots that have data. KeyError for a column that a run of another version lacks."""
-        from engine.plots import plots_of
+    def plots(self, names: Sequence[str], alpha: float | None = None) -> dict[str, Plot]:
+        """Those of the named plots that have data. KeyError for a column that a run of another version lacks.
 
-        return plots_of(self._tables, names)
+        alpha: which one those show that show one at a time; None: the largest.
+        """
+        from engine.plots import ONE_ALPHA, plots_of
+        from engine.tables.worst_over_trials import NAME
+
+        made: dict[str, Plot] = {}
+        for name in names:
+            shown = self.alpha_shown(name, alpha) if name in ONE_ALPHA else None
+            curves = {NAME: self._curves[shown][1]} if name == CURVE and shown in self._curves else {}
+            made |= plots_of({**self._tables, **curves}, (name,), alpha=shown)
+        return made
 
     def plots_offered(self) -> tuple[str, ...]:
-        """The plots that have data, in their order. Looked for until all have: what is there stays."""
-        from engine.plots import PLOTS
+        """The plots that have data, or that can be worked out, in their order. Looked for until all have: what is there stays."""
+        from engine.plots import EVERY, PLOTS
 
-        if len(self._there) < len(PLOTS):
-            self._there = tuple(self.plots(PLOTS))
+        if len(self._there) < len(EVERY):
+            self._there = (*self.plots(PLOTS), *((CURVE,) if self.alphas(CURVE) else ()))
         return self._there
+
+    def alphas(self, name: str) -> tuple[float, ...]:
+        """The alphas that a plot can show alone; empty for one that shows them together."""
+        from engine.plots import ONE_ALPHA, alphas_of
+
+        return alphas_of(self._tables, name) if name in ONE_ALPHA else ()
+
+    def alpha_shown(self, name: str, wanted: float | None) -> float | None:
+        """The alpha wanted, where the plot has it, else its largest."""
+        alphas = self.alphas(name)
+        return wanted if wanted in alphas else alphas[-1] if alphas else None
+
+    def curve_wanted(self, alpha: float | None) -> tuple[float, int] | None:
+        """(alpha, revision) for which the curve over trials must be worked out; None where it is there and true."""
+        shown, revision = self.alpha_shown(CURVE, alpha), self._revisions.get("worst", 0)
+        if shown is None or self._curves.get(shown, (0, None))[0] == revision:
+            return None
+        return shown, revision
+
+    def take_curve(self, alpha: float, revision: int, table: Table) -> None:
+        self._curves[alpha] = (revision, table)
 
     def table(self, name: str) -> Table | None:
         return self._tables.get(name)

@@ -10,7 +10,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from tui.presenters.format import clean
-from tui.themes import inks
+from tui.themes import tones
 from tui.widgets.plain import Static
 
 
@@ -47,22 +47,21 @@ class Detail(Static):
             self._build(*self._shown)
 
     def _build(self, title: str, facts: tuple[Fact, ...], label_width: int) -> None:
-        colours = inks(self.app.theme_variables)
-        tones = {"good": colours.get("success", ""), "warn": colours.get("warning", ""), "bad": colours.get("error", ""), "quiet": "dim"}
-        parts: list[Text | Grid] = [Text(clean(title), style=f"bold {colours.get('primary', '')}"), Text("")]
+        styles = tones(self.app.theme_variables)
+        parts: list[Text | Grid] = [Text(clean(title), style=styles["title"]), Text("")]
         grid: Grid | None = None
         for fact in facts:
-            text = Text(clean(fact.value, 2000), style=tones.get(fact.tone, ""), no_wrap=fact.tone == "code", overflow="ellipsis")
+            text = Text(clean(fact.value, 2000), style=styles.get(fact.tone, ""), no_wrap=fact.tone == "code", overflow="ellipsis")
             if not fact.label:  # a paragraph
                 parts += [text] if fact.tone == "code" else [text, Text("")]
                 grid = None
             elif not fact.value:  # a heading
-                parts += [Text(""), Text(clean(fact.label), style=f"bold {colours.get('accent', '')}")]
+                parts += [Text(""), Text(clean(fact.label), style=styles["head"])]
                 grid = None
             else:
                 if grid is None:
                     grid = Grid.grid(padding=(0, 1), expand=True)
-                    grid.add_column(width=label_width, no_wrap=True, style="dim")
+                    grid.add_column(width=label_width, no_wrap=True, style=styles["quiet"])
                     grid.add_column(ratio=1)
                     parts.append(grid)
                 grid.add_row(Text(clean(fact.label)), text)  # Rich reads markup in what is no Text

@@ -10,7 +10,7 @@ from textual import events
 from textual.message import Message
 
 from tui.presenters.format import clean, wrapped
-from tui.themes import inks
+from tui.themes import tones
 from tui.widgets.lines import Lines
 
 
@@ -31,11 +31,11 @@ class TabLine(Lines):
         self, title: str, warning: str, names: tuple[str, ...], current: str, about: Sequence[str] = ()
     ) -> None:
         """about: lines under the title, as wide as there is room."""
-        colours = inks(self.app.theme_variables)
-        lines = [Text(f" {clean(title)}", style=f"bold {colours.get('primary', '')}")]
-        lines += [Text(clean(line), style=colours.get("foreground", "")) for line in about]
+        styles = tones(self.app.theme_variables)
+        lines = [Text(f" {clean(title)}", style=styles["title"])]
+        lines += [Text(clean(line), style=styles["text"]) for line in about]
         if warning:
-            lines += [Text(line, style=colours.get("warning", "")) for line in wrapped(clean(warning), self.size.width, 2)]
+            lines += [Text(line, style=styles["warn"]) for line in wrapped(clean(warning), self.size.width, 2)]
         if names:
             tabs, self._hits = Text(), []
             for name in names:

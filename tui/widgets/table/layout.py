@@ -127,7 +127,19 @@ def value_text(look: Look, cells: Sequence[object], at: int, kind: str, beside: 
     return f"{text} {look.beside_as.format(*(fmt.cell(cells[i], 'int') for i in beside))}"
 
 
-STATE_SIGNS = {"running": "●", "paused": "‖", "queued": "○", "done": "✓", "stopped": "■", "failed": "✗", "lost": "!", "waiting": "○"}
+STATE_SIGNS = {
+    "running": "●",
+    "paused": "‖",
+    "queued": "○",
+    "done": "✓",
+    "stopped": "■",
+    "failed": "✗",
+    "lost": "!",
+    "waiting": "○",
+    "smoke": "!",
+    "deviates": "!",
+    "to know": "!",
+}
 
 
 def cell_text(slot: Slot, cells: Sequence[object], span: tuple[float, float], at_of: Sequence[int]) -> str:

@@ -80,8 +80,10 @@ class LiveTable(TableView):
     def action_mark(self) -> None:
         if self.cursor_key is not None:
             at = self.cursor or 0
+            to = self.model.next_unseen(at)
             self.model.toggle_mark(self.cursor_key)
-            self.move_to(at + 1)
+            # Where the filter is `marked`, a row that is unmarked has left: what was below it stands in its place
+            self.move_to(to if self.cursor_key in self.model.position else at)
             self._settle(self.cursor)
             self.post_message(self.Looked(self))
 

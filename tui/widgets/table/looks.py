@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.rows import TableSpec
+from tui.presenters.side_by_side import ALPHA
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class Look:
     pinned: bool = False
     flex: bool = False
     share: float = 0.0  # of the table's width, kept for a flexible column even where others are cut off
+    apart: bool = False  # texts that begin alike are cut where they agree, not where they differ
     hidden: bool = False
-    state: bool = False  # a word such as running or failed, given its sign and colour
+    state: bool = False  # a word such as running, failed or smoke, given its sign and colour
     signed: bool = False  # a forest plot of differences: below zero its axis goes as far as the values do
     beside: tuple[str, ...] = ()  # columns that the value must never stand without, and how they are written after it
     beside_as: str = ""
@@ -39,7 +41,7 @@ class Look:
 
 COMPARED = (  # the baseline is told above the table
     Look("subpopulation", "#", pinned=True),
-    Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=48, share=0.3),
+    Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=48, share=0.3, apart=True),
     Look("alpha"),
     Look("difference"),
     Look("compare_plot", "95 % interval", show="interval", of=("low", "difference", "high"), signed=True),
@@ -89,16 +91,19 @@ LOOKS: dict[str, tuple[Look, ...]] = {
         Look("why", "why", flex=True, min_width=12, max_width=60),
     ),
     "presets": (
-        Look("name", "preset", pinned=True, max_width=26),
+        Look("name", "preset", pinned=True, max_width=28),
         Look("draft", "draft"),
-        Look("data", "data", min_width=9),
-        Look("cost", "cost", flex=True, min_width=15, max_width=34),
+        Look("cost", "takes", max_width=20),
+        Look("data", "data", flex=True, min_width=9, max_width=18),
+        Look("made_for", "for"),
         Look("reproduces", "reproduces", flex=True, min_width=12, max_width=34, share=0.32),
     ),
     "runs": (
         Look("name", "run", pinned=True, flex=True, min_width=14, max_width=32, share=0.2),
+        Look("dataset", "data", max_width=18),
+        Look("caution", " ", state=True, max_width=10),
         Look("state", "state", state=True, min_width=9),
-        Look("progress", "progress", show="bar", min_width=17),
+        Look("progress", "progress", show="bar", min_width=14),
         Look("victims", "victims", min_width=9),
         Look("eta", "ETA", min_width=9),
         Look("rate", "rate"),
@@ -106,9 +111,15 @@ LOOKS: dict[str, tuple[Look, ...]] = {
         Look("started", "started", min_width=13),
         Look("id", "id"),
     ),
+    "choose_run": (
+        Look("id", pinned=True),
+        Look("name", "run", flex=True, min_width=14, max_width=32),
+        Look("caution", " ", state=True, max_width=10),
+        Look("state", state=True),
+    ),
     "damage": (
         Look("subpopulation", "#", pinned=True),
-        Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=48, share=0.3),
+        Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=48, share=0.3, apart=True),
         Look("alpha", "alpha"),
         Look("damage", "damage"),
         Look("damage_plot", "95 % interval", show="interval", of=("low", "damage", "high")),
@@ -125,6 +136,17 @@ LOOKS: dict[str, tuple[Look, ...]] = {
         Look("poison_share", "of train"),
         Look("test_rows", "test rows"),
         Look("aux_rows", "aux rows"),
+    ),
+    "side_by_side": (  # the alphas come between
+        Look("subpopulation", "#", pinned=True),
+        Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=48, share=0.3, apart=True),
+        Look("side_plot", "95 % interval", show="interval", of=("low", "damage", "high")),
+        Look("vulnerable_from", "vulnerable from"),
+        Look("damage", hidden=True),  # the last of the alphas says it
+        Look("poison_points", "poison"),
+        Look("poison_share", "of train"),
+        Look("low"),
+        Look("high"),
     ),
     "worst": (
         Look("alpha", "α", pinned=True),
@@ -164,7 +186,7 @@ LOOKS: dict[str, tuple[Look, ...]] = {
     ),
     "subpopulations": (
         Look("subpopulation", "#", pinned=True),
-        Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=60, share=0.3),
+        Look("description", "subpopulation", pinned=True, flex=True, min_width=14, max_width=60, share=0.3, apart=True),
         Look("train_rows", "train"),
         Look("aux_rows", "aux"),
         Look("test_rows", "test"),
@@ -237,10 +259,18 @@ def looks_for(spec: TableSpec) -> tuple[Look, ...]:
     """The looks of a table: those written for it, then its other columns in their own order."""
     names = {column.name for column in spec.columns}
     written = tuple(look for look in LOOKS.get(spec.name, ()) if look.column in names or (look.of and set(look.of) <= names))
+    of_alphas = tuple(Look(name, f"α {name.removeprefix(ALPHA)}") for name in names_of_alphas(spec))
+    pinned_first = sum(look.pinned for look in written)
+    written = written[:pinned_first] + of_alphas + written[pinned_first:]
     covered = {look.column for look in written}
     pinned = () if written else spec.key[:1]
     rest = tuple(plain(spec, column.name, pinned) for column in spec.columns if column.name not in covered)
     return tuple(look for look in written + rest if not look.hidden)
+
+
+def names_of_alphas(spec: TableSpec) -> tuple[str, ...]:
+    """The columns that are one for each alpha."""
+    return tuple(column.name for column in spec.columns if column.name.startswith(ALPHA))
 
 
 def plain(spec: TableSpec, name: str, pinned: Sequence[str]) -> Look:

@@ -134,6 +134,11 @@ class TableModel:
         at = self.column_index(self.by)
         return key if at is None else self.rows[key][at]
 
+    def next_unseen(self, at: int) -> int:
+        """The first line below `at` that a mark means something new on: what stands in no line above it. `at` where there is none."""
+        seen = {self.value_of(key) for key in self.shown[: at + 1]}
+        return next((place for place in range(at + 1, len(self.shown)) if self.value_of(self.shown[place]) not in seen), at)
+
     @property
     def marked(self) -> int:
         """How many things are marked: rows, or values where rows are marked by a column."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 
@@ -12,7 +12,9 @@ from textual.geometry import Region
 from textual.strip import Strip
 
 from engine.rows import TableSpec
-from tui.widgets.table.layout import GAP, Layout, arrange, cell_text, fit, value_text
+from tui.presenters import format as fmt
+from tui.presenters.shorten import shortened
+from tui.widgets.table.layout import GAP, Layout, Slot, arrange, cell_text, fit, value_text
 from tui.widgets.table.looks import Look
 from tui.widgets.table.model import Cells, View
 
@@ -20,7 +22,18 @@ ENDS = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0)  # of a forest plot's axis
 LOWEST = 0.25  # an axis goes no further below zero: one wild interval must not squeeze the others
 WILD = 0.5  # an interval as wide as this does not move an axis of differences, only the difference itself does
 CURSOR, MARK = "❯", "◆"
-STATE_STYLES = {"running": "good", "done": "good", "failed": "bad", "lost": "bad", "paused": "warn", "stopped": "warn", "queued": "dim"}
+STATE_STYLES = {
+    "running": "good",
+    "done": "good",
+    "failed": "bad",
+    "lost": "bad",
+    "paused": "warn",
+    "stopped": "warn",
+    "queued": "dim",
+    "smoke": "warn",
+    "deviates": "warn",
+    "to know": "warn",
+}
 
 
 @dataclass(frozen=True)
@@ -54,9 +67,23 @@ class Painter:
             if not look.of and look.show == "value"
         ]
         self._slot_others: list[tuple[int, ...]] = []  # of each slot, the further columns that it shows
+        self._apart = {i: self.index[look.column] for i, look in enumerate(looks) if look.apart}
+        self._texts: dict[str, dict[str, None]] = {look.column: {} for look in looks if look.apart}  # all that the column says, in order
+        self._short: dict[tuple[str, int], Mapping[str, str]] = {}  # of a column so wide, what is said instead
 
-    def measure(self, rows: Sequence[Cells]) -> None:
-        """Take note of how wide these rows' cells are and how far their intervals reach."""
+    def measure(self, rows: Sequence[Cells], *, all_rows: bool = False) -> None:
+        """Take note of how wide these rows' cells are, how far their intervals reach and which texts must be told apart.
+
+        all_rows: they are all that there are from here on.
+        """
+        for i, at in self._apart.items():
+            known = self._texts[self.looks[i].column]
+            before = tuple(known)
+            if all_rows:
+                known.clear()
+            known.update(dict.fromkeys(fmt.cell(cells[at]) for cells in rows))
+            if tuple(known) != before:
+                self._short.clear()
         for cells in rows:
             for i, at, kind in self._values:
                 text = value_text(self.looks[i], cells, at, kind, self._beside.get(i, ()))
@@ -85,9 +112,19 @@ class Painter:
 
     def line(self, cells: Cells, *, cursor: bool, marked: bool) -> Line:
         slots = self.layout.slots
-        texts = tuple(cell_text(slot, cells, self.span, others) for slot, others in zip(slots, self._slot_others, strict=True))
+        texts = tuple(
+            self._told_apart(slot, cells) if slot.look.apart else cell_text(slot, cells, self.span, others)
+            for slot, others in zip(slots, self._slot_others, strict=True)
+        )
         tones = tuple(self._tone(slot.at, slot.look, cells) for slot in slots)
         return Line(cursor, marked, texts, tones)
+
+    def _told_apart(self, slot: Slot, cells: Cells) -> str:
+        of_column = (slot.look.column, slot.width)
+        if of_column not in self._short:
+            self._short[of_column] = shortened(self._texts[slot.look.column], slot.width)
+        text = fmt.cell(cells[slot.at])
+        return fit(self._short[of_column].get(text, text), slot.width, slot.right)
 
     def _tone(self, at: int, look: Look, cells: Cells) -> str:
         if look.show != "value":

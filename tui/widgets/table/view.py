@@ -130,7 +130,7 @@ class TableView(ScrollView, can_focus=True):
     def load(self, rows: Iterable[Cells]) -> None:
         """Replace all rows."""
         self.model.load(rows)
-        self.painter.measure(list(self.model.rows.values()))
+        self.painter.measure(list(self.model.rows.values()), all_rows=True)
         self._settle(whole=True)
 
     def apply(self, changes: Mapping[Key, Cells | None], order: Sequence[Key] | None = None) -> None:
