@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
-Progress = Callable[[str, float], None]  # (what is being done, share done of it), as `engine.pace` reads them
+Progress = Callable[[str, float], None]  # (what is being done, share done of it), as `engine.system.pace` reads them
 Check = Callable[[], None]  # called often: may block, may raise Interrupted
 
 

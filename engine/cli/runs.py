@@ -14,7 +14,7 @@ from engine.cli import text as cli_text
 from engine.cli.text import DataOption, JsonOption, RunArgument, RunsArgument, ScenarioArgument, SetOption, SmokeOption, StoreOption
 from engine.errors import RequestError
 from engine.export import FORMATS
-from engine.pace import in_words
+from engine.system.pace import in_words
 
 if TYPE_CHECKING:
     from engine.rows import RunRow, TableSpec

@@ -14,9 +14,9 @@ from typing import Annotated, TextIO
 
 import typer
 
-from engine.pace import in_words, step_of
 from engine.printable import clean, clean_lines, escaped, name_of
 from engine.rows import RunRow
+from engine.system.pace import in_words, step_of
 
 Progress = Callable[[str, float], None]  # what is being done, and the share of it that is done, 0..1
 

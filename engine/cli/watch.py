@@ -12,11 +12,11 @@ from typing import Protocol
 from engine.cli import text as cli_text
 from engine.cli.text import clock, counts
 from engine.errors import Interrupted, RunFailed
-from engine.pace import in_words
 from engine.rows import LogRow, RunRow
 from engine.runs.start import is_alive
 from engine.scenario.claim import claim_of, lead
 from engine.store import Store
+from engine.system.pace import in_words
 
 POLL_S = 0.2
 LOST_AFTER_S = 3.0  # an engine that is not there for so long is said to be lost: it takes a moment to start

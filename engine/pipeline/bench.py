@@ -21,10 +21,10 @@ import torch
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from engine.pace import step_of
 from engine.pipeline import order as pipeline
 from engine.scenario.sections import ClusterMatchSection, MlpSection, Scenario, TrainedKeys
 from engine.seeds import generator
+from engine.system.pace import step_of
 from engine.system.processes import cores
 from engine.system.threads import of_torch
 from engine.training.recipe import Job, Training

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
 
 Log = Callable[[str], None]
-Progress = Callable[[str, float], None]  # (what is being done, share done of it), as `engine.pace` reads them
+Progress = Callable[[str, float], None]  # (what is being done, share done of it), as `engine.system.pace` reads them
 
 
 @dataclass(frozen=True)

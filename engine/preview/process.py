@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from engine.errors import RequestError, SubpopError
-from engine.pace import step_of
+from engine.system.pace import step_of
 
 if TYPE_CHECKING:
     import numpy as np

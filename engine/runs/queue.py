@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.pace import in_words as duration
 from engine.rows import RunRow
+from engine.system.pace import in_words as duration
 
 
 def in_words(before: Sequence[RunRow]) -> str:

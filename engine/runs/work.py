@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from engine.datasets import account_of
 from engine.errors import BadData, RunFailed
-from engine.pace import Pace, in_words, step_of
 from engine.pipeline.discovery import Discovery, StackJob
 from engine.rows import Dataset, RunState, StackPlan, VictimResult
 from engine.runs import executor, finding, queue, reuse
@@ -20,6 +19,7 @@ from engine.scenario.parse import scenario_of
 from engine.scenario.sections import Scenario
 from engine.store import Store, StoredDiscovery
 from engine.system import devices, processes
+from engine.system.pace import Pace, in_words, step_of
 
 if TYPE_CHECKING:
     from engine.runs.pipeline import Pipeline

@@ -16,9 +16,9 @@ from engine.attacks import gradient
 from engine.attacks import poison as attacks
 from engine.attacks.alignment import alignment, parameters_of
 from engine.errors import BadData, RequestError, UnknownName
-from engine.pace import step_of
 from engine.rows import Dataset, Membership, Poison, Subpopulation
 from engine.scenario.sections import AttackSection, LabelFlipSection
+from engine.system.pace import step_of
 from tests.worlds.attacks import EACH, SIDE, ConvAdversary, pictures, prepare, section
 
 LAYERS = ("last", "head", "conv2", "conv1.weight", "all")

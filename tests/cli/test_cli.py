@@ -17,12 +17,12 @@ from engine.cli import main as cli
 from engine.cli import runs as cli_runs
 from engine.cli import text as cli_text
 from engine.cli import watch as cli_watch
-from engine.pace import in_words
 from engine.rows import RunRow
 from engine.runs import start as run_module
 from engine.scenario.parse import load
 from engine.scenario.presets import presets
 from engine.store import Store
+from engine.system.pace import in_words
 from engine.tables.columns import SPECS
 
 JARGON = re.compile(r"Traceback|pydantic|Input should|validation error|type=|_type\b|extra_forbidden|literal_error|\bNone\b|<class")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from engine.pace import Pace
+from engine.system.pace import Pace
 from tui.presenters import format as fmt
 from tui.screens.looking import NO_MEMBERS, Looking
 

@@ -15,7 +15,7 @@ from textual.containers import Container
 
 from engine.account.data import DataAccount, of_json
 from engine.errors import StoreError
-from engine.pace import Pace
+from engine.system.pace import Pace
 from engine.tables.columns import SPECS
 from tui.messages import StoreMoved
 from tui.presenters import about, members

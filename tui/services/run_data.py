@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.pace import Pace
+from engine.system.pace import Pace
 from tui.services.processes import Answer, PreviewProcess
 
 Answered = Callable[[Answer], None]

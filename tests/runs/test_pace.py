@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from engine.pace import Pace, in_words, step_of
+from engine.system.pace import Pace, in_words, step_of
 
 
 @dataclass
