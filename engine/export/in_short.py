@@ -244,8 +244,8 @@ def _at(curve: Sequence[tuple[float, float]], level: float) -> float | None:
 
 
 def _who_else(collateral: Records, victims: Records, groups: Records, alpha: float) -> Iterator[str]:
-    hit = [row for row in groups if row["hit_outside"]]
-    looked = [row for row in groups if row["hit_outside"] is not None]
+    hit = [row for row in groups if row["hit_of_others"]]
+    looked = [row for row in groups if row["hit_of_others"] is not None]
     everyone = next((row for row in collateral if row["group"] == "all" and row["alpha"] == alpha), None)
     yield "**Who else is hit.**"
     if everyone and everyone["collateral"] is not None:
@@ -274,10 +274,10 @@ def _who_else(collateral: Records, victims: Records, groups: Records, alpha: flo
     else:
         yield f"The worst attack ({aimed}) also damages groups that nobody aimed at, the target's own rows not counted:"
         yield ""
-        for row in sorted(hit, key=lambda row: -row["damage_outside"])[:NAMED]:
+        for row in sorted(hit, key=lambda row: -row["damage_of_others"])[:NAMED]:
             yield (
-                f"- {_plain(row['attribute'])} {_plain(row['group'])}: from {fraction(row['clean_outside'])} to "
-                f"{fraction(row['poisoned_outside'])} (of {count(row['rows_outside'])} test rows outside the target)"
+                f"- {_plain(row['attribute'])} {_plain(row['group'])}: from {fraction(row['clean_of_others'])} to "
+                f"{fraction(row['poisoned_of_others'])} (of {count(row['rows_of_others'])} test rows outside the target)"
             )
         if len(hit) > NAMED:
             yield f"- and {len(hit) - NAMED} more: groups.csv"

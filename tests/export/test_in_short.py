@@ -29,11 +29,11 @@ WORST = {"alpha": 2.0, "k": 5, "chosen_corrected": "3 8", "corrected": 0.21, "lo
 GROUP = {"subpopulation": 3, "description": "White men over 60", "rows": 30, "looked_at": 12, "clean_accuracy": 0.94}
 GROUPS = [
     {**GROUP, "attribute": "race", "group": "Asian men", "inside": 0.0, "damage": 0.43, "hit": True,
-     "rows_outside": 30, "clean_outside": 0.94, "poisoned_outside": 0.51, "damage_outside": 0.43, "hit_outside": True},
+     "rows_of_others": 30, "clean_of_others": 0.94, "poisoned_of_others": 0.51, "damage_of_others": 0.43, "hit_of_others": True},
     {**GROUP, "attribute": "sex", "group": "men", "inside": 0.25, "damage": 0.15, "hit": True,
-     "rows_outside": 77, "clean_outside": 0.945, "poisoned_outside": 0.932, "damage_outside": 0.013, "hit_outside": False},
+     "rows_of_others": 77, "clean_of_others": 0.945, "poisoned_of_others": 0.932, "damage_of_others": 0.013, "hit_of_others": False},
     {**GROUP, "attribute": "age", "group": "over 60", "inside": 1.0, "damage": 0.54, "hit": True,
-     "rows_outside": 0, "clean_outside": None, "poisoned_outside": None, "damage_outside": None, "hit_outside": None},
+     "rows_of_others": 0, "clean_of_others": None, "poisoned_of_others": None, "damage_of_others": None, "hit_of_others": None},
 ]  # fmt: skip
 DOSE = [
     {"subpopulation": 3, "description": "White men over 60", "curve": "0:0 1:0.1 2:0.6", "points_needed": "166", "points": 166,
@@ -85,11 +85,11 @@ def test_the_first_page_answers_who_how_sure_at_what_cost_who_else_and_what_next
 
 
 def test_others_who_are_spared_or_not_judged_are_told_apart() -> None:
-    spared = [{**row, "hit_outside": False} if row["hit_outside"] else row for row in GROUPS]
+    spared = [{**row, "hit_of_others": False} if row["hit_of_others"] else row for row in GROUPS]
     assert "Of 2 groups of rows equal in one column, each without the rows of its target (#3, White men over 60), none is damaged" in said(
         {"damage": DAMAGE}, spared
     )
-    unjudged = [{**row, "hit_outside": None} for row in GROUPS]
+    unjudged = [{**row, "hit_of_others": None} for row in GROUPS]
     assert "Whether other annotated groups are damaged cannot be said" in said({"damage": DAMAGE}, unjudged)
 
 

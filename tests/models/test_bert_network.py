@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_predictions_come_back_from_parts() -> None:
     init = BERT.init(torch.Generator().manual_seed(2))
     tokens = world().x_AF
 
-    def ask(params: list[torch.Tensor]) -> list[torch.Tensor]:
+    def ask(params: list[torch.Tensor], report: Callable[[float], None]) -> list[torch.Tensor]:
         return [BERT.predict(BERT.logits(params, BERT.pixels(tokens)))]
 
     one, two = (

@@ -253,18 +253,18 @@ def test_groups_of_a_chosen_attack_hardest_hit_first() -> None:
     assert rows[0]["damage"] == pytest.approx(damage[3]["damage"], abs=1e-12)
     assert rows[0]["hit"] is True
     assert rows[0]["looked_at"] == 5
-    assert rows[0]["rows_outside"] == 0, "the group is the target: nobody else is in it"
-    assert rows[0]["damage_outside"] is rows[0]["hit_outside"] is None
+    assert rows[0]["rows_of_others"] == 0, "the group is the target: nobody else is in it"
+    assert rows[0]["damage_of_others"] is rows[0]["hit_of_others"] is None
     for row in rows[1:]:  # what it owes to the target's own rows is taken out, by a loop that shares nothing
         outside = np.flatnonzero((codes[row["attribute"]] == annotations.levels[row["attribute"]].index(row["group"])) & (member != 3))
         right: dict[str, list[np.ndarray]] = {"clean": [], "poisoned": []}
         for victim in results:
             if victim.spec.arm == "clean" or (victim.spec.arm, victim.spec.subpopulation, victim.spec.alpha) == ("poisoned", 3, 1.0):
                 right[victim.spec.arm].append((victim.predictions == np.asarray(found.y_test))[outside])
-        assert row["rows_outside"] == len(outside)
-        assert row["damage_outside"] == pytest.approx(np.mean(right["clean"]) - np.mean(right["poisoned"]), abs=1e-12)
-        assert row["low_outside"] <= row["damage_outside"] <= row["high_outside"]
-        assert row["damage"] > row["damage_outside"] or row["inside"] == 0.0
+        assert row["rows_of_others"] == len(outside)
+        assert row["damage_of_others"] == pytest.approx(np.mean(right["clean"]) - np.mean(right["poisoned"]), abs=1e-12)
+        assert row["low_of_others"] <= row["damage_of_others"] <= row["high_of_others"]
+        assert row["damage"] > row["damage_of_others"] or row["inside"] == 0.0
     crossed = rows_of(made_groups(FACTS, annotated, results, Choice(1, 0.5, (("half", "dice"),))))
     assert {row["attribute"] for row in crossed} == {"half", "dice", "half × dice"}
     assert {(row["subpopulation"], row["alpha"]) for row in crossed} == {(1, 0.5)}
