@@ -152,7 +152,6 @@ def test_many_texts_keep_their_order_and_are_encoded_once(vocabulary: Path, own_
     assert not isinstance(kept_nowhere, np.memmap)
     assert (kept_nowhere == again).all()
     assert tokens_of([], vocabulary, 6, silent).shape == (0, 6)
-    assert tokens_of([], vocabulary, 6, silent).shape == (0, 6)
 
 
 def test_an_interruption_leaves_nothing_and_the_setting_as_it_was(
