@@ -17,6 +17,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["SUBPOP_CACHE"] = tempfile.mkdtemp(prefix="subpop-tests-")
 
 
+LONG = ("test_walk.py", "test_ways.py", "test_readme.py")  # a minute a test: begun last, one worker would end long after the others
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ["SUBPOP_CACHE"], ignore_errors=True)

@@ -183,24 +183,13 @@ async def to_the_plan(pilot: Pilot[int]) -> None:
     await settled(pilot)
 
 
-async def to_the_form(pilot: Pilot[int]) -> None:
-    await opened_form(pilot)
-    await until(pilot, lambda: isinstance(pilot.app.screen, FormScreen) and pilot.app.screen.scenario is not None)
-
-
 async def to_the_launch(pilot: Pilot[int]) -> None:
     await settled(pilot, "enter")
     await until(pilot, lambda: isinstance(pilot.app.screen, LaunchDialog) and pilot.app.screen.scenario is not None)
 
 
-async def to_the_launch_of_the_form(pilot: Pilot[int]) -> None:
-    await to_the_form(pilot)
-    await settled(pilot, "ctrl+l")
-    await until(pilot, lambda: isinstance(pilot.app.screen, LaunchDialog) and pilot.app.screen.scenario is not None)
-
-
 @pytest.mark.usefixtures("no_engine", "every_dataset")
-@pytest.mark.parametrize("way", [to_the_plan, to_the_form, to_the_launch, to_the_launch_of_the_form])
+@pytest.mark.parametrize("way", [to_the_plan, to_the_launch])  # the form: test_walk.py
 async def test_every_key_that_is_offered_works_from_a_cold_start(
     tmp_path: Path, store: Store, way: Callable[[Pilot[int]], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
