@@ -1,4 +1,4 @@
-"""Makes tables of older statistics, and damaged ones, anew in a process of its own, `python -m engine.runs.rebuild`: it loads what the app never does."""
+"""Makes old and damaged tables anew in a process of its own, `python -m engine.runs.rebuild`: it loads what the app never does."""
 
 from __future__ import annotations
 
