@@ -1,4 +1,4 @@
-"""Commands about data: list, fetch, path."""
+"""Commands about data: list, fetch, path; and what is kept of it in the cache: clean."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def dataset_names(incomplete: str) -> list[tuple[str, str]]:
     return [(name, summary) for name, summary in summaries().items() if name.startswith(incomplete)]
 
 
-app = typer.Typer(help="Datasets: which are here, fetch one, where they lie.", invoke_without_command=True)
+app = typer.Typer(help="Datasets: which are here, fetch one, where they lie; and the cache.", invoke_without_command=True)
 
 
 @app.callback(invoke_without_command=True)
@@ -44,6 +44,15 @@ def list_(data: DataOption = None, json: JsonOption = False) -> None:
         return
     columns = ("name", "here", "detail", "summary")
     cli_text.table(columns, [[row[column] for column in columns] for row in rows])
+    from engine.system import cache
+    from engine.system.filesystem import cache_dir
+
+    entries, most = cache.entries(), cache.bound()
+    size = sum(entry.size for entry in entries)
+    cli_text.note(
+        f"cache: {_bytes(size)} in {_counted(len(entries))} in {cache_dir()}, kept below {_bytes(most)} (${cache.VARIABLE}); "
+        "subpop data clean makes room"
+    )
 
 
 @app.command()
@@ -69,3 +78,33 @@ def path(data: DataOption = None) -> None:
     from engine import datasets
 
     cli_text.line(str(datasets.data_dir(data)))
+
+
+@app.command()
+def clean(
+    everything: Annotated[bool, typer.Option("--all", help="All of it, but for what a run is using now.")] = False,
+) -> None:
+    """Remove from the cache what was not used for 30 days, and what killed runs left unfinished. No data set is touched.
+
+    The cache holds what can be made again: decoded pictures, read texts, tokens, frozen features and hidden states. It keeps itself below
+    20 GB or a fifth of its disk, whichever is less, or below $SUBPOP_CACHE_GB: what was not used for longest goes first.
+    """
+    from engine.system import cache
+
+    cache.bound()  # a bound that is none is said before anything is removed
+    removed = cache.clean(everything)
+    for entry in removed.entries:
+        cli_text.line(f"removed {entry.kind}/{entry.stem} ({_bytes(entry.size)}, last used {cli_text.ago(entry.used)})")
+    left = sum(entry.size for entry in cache.entries())
+    kept = f"; {_counted(removed.in_use)} kept: in use, or not yours to remove" if removed.in_use else ""
+    cli_text.note(f"removed {_counted(len(removed.entries))}, {_bytes(removed.size)}; {_bytes(left)} left{kept}")
+
+
+def _bytes(size: int) -> str:
+    """As "1.2 GB"."""
+    unit, name = next(((unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if size >= unit), (1.0, "bytes"))
+    return f"{size / unit:.0f} {name}" if name == "bytes" else f"{size / unit:.1f} {name}"
+
+
+def _counted(entries: int) -> str:
+    return f"{entries:,} {'entry' if entries == 1 else 'entries'}"

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from engine.errors import ClaimLost, StoreError, StoreGone
-from engine.store import migrations
+from engine.store import migrations, wal
 from engine.system.filesystem import network_kind
 
 BUSY_TIMEOUT_S = 10.0
@@ -227,11 +227,14 @@ def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float) -> None:
                         next="name a file on a local disk with --store FILE or $SUBPOP_STORE",
                     )
             db.execute("PRAGMA foreign_keys = ON")
-            migrations.migrate(db)
-            db.execute("SELECT count(*) FROM runs").fetchone()
             if path != MEMORY:  # takes the write lock and gives it back: a read-only file is told now, not in the middle of a run
                 db.execute("BEGIN IMMEDIATE")
+                lost = wal.lost_commits(path)  # before anything is written over them
                 db.execute("ROLLBACK")
+                if lost:
+                    raise _log_damaged(db, path)
+            migrations.migrate(db)
+            db.execute("SELECT count(*) FROM runs").fetchone()
             return
         except sqlite3.OperationalError as error:
             # Two processes that open a fresh file at once: turning on WAL is refused without waiting, so wait here.
@@ -239,6 +242,20 @@ def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float) -> None:
                 time.sleep(0.02)
                 continue
             raise
+
+
+def _log_damaged(db: sqlite3.Connection, path: Path) -> StoreError:
+    """Said once: the log is set aside, and what of it is whole goes into the store."""
+    copy = wal.set_aside(path)
+    if copy is not None:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return StoreError(
+        "its write-ahead log is damaged: what was committed last is lost, what was committed before is whole",
+        where=str(path),
+        next=f"the log was set aside as {copy}; do this again to go on with what there is, and resume runs that are not done"
+        if copy
+        else "make room beside it, then try again",
+    )
 
 
 def _name(error: sqlite3.Error) -> str:
