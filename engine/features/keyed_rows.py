@@ -7,7 +7,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,12 +21,17 @@ except ImportError:  # Windows
 
 HASH_BYTES = 16
 AT_ONCE = 256  # rows that a thread holds against their digests
+OF_RECORD = 4  # bytes of a digest that are of the record alone
 NONE = bytes(cache.DIGEST_BYTES)  # of a row that an older version wrote
 
 
 @dataclass(frozen=True)
 class Places:
-    """Hash -> number of its row; how many that were asked for are there and damaged, and how many are from before digests were kept."""
+    """Hash -> number of its row.
+
+    damaged: rows that are there and not as they were written, of those asked for and of those whose hash is damaged, which may be of these.
+    unverified: rows of those asked for that are from before digests were kept.
+    """
 
     by_hash: dict[bytes, int]
     damaged: int = 0
@@ -36,7 +41,9 @@ class Places:
         """What must be known of them, in words. what: whose rows they are, as "features"."""
         lines = []
         if self.damaged:
-            lines.append(f"{self.damaged:,} of the kept {what} are damaged on the disk and are computed again")
+            lines.append(
+                f"{self.damaged:,} of the kept {what} are damaged, or were never finished, on the disk: what is missing is computed again"
+            )
         if self.unverified:
             lines.append(f"{self.unverified:,} of the kept {what} are from before digests were kept: unverified, and used as they are")
         return lines
@@ -81,18 +88,29 @@ class KeyedRows:
 
     def places(self, wanted: Iterable[bytes]) -> Places:
         """Where the rows under these hashes are; each is read and held against its digest."""
-        records, step = self.records(), self.record_bytes
-        every: dict[bytes, list[int]] = {hash_: [] for hash_ in wanted}
-        for at in range(len(records) // step):
-            if (hash_ := records[at * step : at * step + HASH_BYTES]) in every:
-                every[hash_].append(at)
-        firsts = sorted(places[0] for places in every.values() if places)
-        if not firsts:
-            return Places({})
+        records, step, sums = self.records(), self.record_bytes, b""
         with contextlib.suppress(FileNotFoundError):
             sums = self.sums_path.read_bytes()
-            return self._judged(every, firsts, records, sums)
-        return self._judged(every, firsts, records, b"")
+        every: dict[bytes, list[int]] = {hash_: [] for hash_ in wanted}
+        cut = self._cut(len(records) // step)
+        for at in range(len(records) // step):
+            record, kept = records[at * step : (at + 1) * step], sums[at * len(NONE) : (at + 1) * len(NONE)]
+            if kept and kept != NONE and kept[:OF_RECORD] != cache.digest(record)[:OF_RECORD]:
+                cut += 1
+            elif record[:HASH_BYTES] in every:
+                every[record[:HASH_BYTES]].append(at)
+        firsts = sorted(places[0] for places in every.values() if places)
+        places = self._judged(every, firsts, records, sums) if firsts else Places({})
+        missing = len(every) - len(places.by_hash) - places.damaged
+        return replace(places, damaged=places.damaged + min(cut, missing))
+
+    def _cut(self, count: int) -> int:
+        """How many rows are not whole at the end of the files: cut off, or a process was killed while it wrote them."""
+        most = 0
+        for path, unit in ((self.keys_path, self.record_bytes), (self.rows_path, self.row_bytes), (self.sums_path, len(NONE))):
+            with contextlib.suppress(FileNotFoundError):
+                most = max(most, -(-path.stat().st_size // unit))
+        return most - count
 
     def _judged(self, every: dict[bytes, list[int]], firsts: list[int], records: bytes, sums: bytes) -> Places:
         step = self.record_bytes
@@ -105,7 +123,7 @@ class KeyedRows:
                     return None
                 record = records[at * step : (at + 1) * step]
                 size, start = self.used_bytes(record), at * self.row_bytes
-                return size <= self.row_bytes and kept == cache.digest(record, rows[start : start + size])
+                return size <= self.row_bytes and kept == _sum(record, rows[start : start + size])
 
             chunks = [firsts[lo : lo + AT_ONCE] for lo in range(0, len(firsts), AT_ONCE)]
             with ThreadPoolExecutor(cores()) as threads:  # digests are worked out without the interpreter's lock
@@ -132,7 +150,7 @@ class KeyedRows:
                 for at, (record, row) in enumerate(zip(records, rows, strict=True), first):
                     file.seek(at * self.row_bytes)
                     file.write(row)
-                    sums.append(cache.digest(record, row))
+                    sums.append(_sum(record, row))
                 file.truncate((first + len(records)) * self.row_bytes)
                 file.flush()
                 os.fsync(file.fileno())
@@ -152,6 +170,11 @@ class KeyedRows:
             if fcntl is not None:
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _sum(record: bytes, row: memoryview | bytes) -> bytes:
+    """The digest of a record alone, so that a damaged hash is noticed without its row, and of both together."""
+    return cache.digest(record)[:OF_RECORD] + cache.digest(record, row)[OF_RECORD:]
 
 
 def _opened(path: Path) -> BinaryIO:

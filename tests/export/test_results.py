@@ -230,7 +230,8 @@ def test_a_run_as_a_file_and_back(store: Store, ids: list[str], tmp_path: Path) 
         mine, theirs = store.victims(ids[0]), other.victims(ids[0])
         assert all((a.predictions == b.predictions).all() and a.spec == b.spec for a, b in zip(mine, theirs, strict=True))
         assert other.plan(ids[0]) == store.plan(ids[0])
-        assert [line.message for line in other.log_rows(ids[0])] == [line.message for line in store.log_rows(ids[0])]
+        *came, _ = [line.message for line in other.log_rows(ids[0])]  # the last says that its tables were made anew
+        assert came == [line.message for line in store.log_rows(ids[0])]
         assert np.array_equal(other.discovery(ids[0]).y_test, store.discovery(ids[0]).y_test)  # type: ignore[union-attr]
         with pytest.raises(RequestError, match="is here already"):
             open_bundle(other, file)
