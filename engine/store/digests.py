@@ -22,33 +22,34 @@ BYTES = checks.DIGEST_BYTES
 Row = sqlite3.Row | Mapping[str, Any]
 # A column that a later migration adds must be NULL where it says nothing: then the digests of rows from before it still hold.
 COVERED = {table: tuple(name for name in columns if name != "digest") for table, columns in checks.COLUMNS.items()}
+_LABELS = {table: tuple((name, f"{name}\0".encode()) for name in names) for table, names in COVERED.items()}
 SEALED = "(SELECT digest IS NOT NULL FROM runs WHERE id = ?1) AS sealed"  # for a query whose first value is the run's id
 
 
 def digest_of(table: str, run_id: str, row: Row, under: bytes = b"") -> bytes:
     """Of one row's values; NULLs are passed over. under: the digests of the rows that belong to it, in their order."""
     parts = [f"{table}\0{run_id}\0".encode("utf-8", "surrogatepass")]
-    for name in COVERED[table]:
+    for name, label in _LABELS[table]:
         value = row[name]
         if value is None or value != value:  # SQLite keeps NaN as NULL
             continue
         kind, data = _encoded(value)
-        parts += (f"{name}\0{kind}{len(data)}\0".encode(), data)
+        parts += (label, kind, b"%d\0" % len(data), data)
     if under:
-        parts += (f"under\0{len(under)}\0".encode(), under)
+        parts += (b"under\0%d\0" % len(under), under)
     return blake2b(b"".join(parts), digest_size=BYTES, person=b"subpop row").digest()
 
 
-def _encoded(value: object) -> tuple[str, bytes]:
+def _encoded(value: object) -> tuple[bytes, bytes]:
     """5 and 5.0 are the same: which of them SQLite gives back is the column's to say."""
     if isinstance(value, str):
-        return "t", value.encode("utf-8", "surrogatepass")
-    if isinstance(value, bytes):
-        return "b", value
+        return b"t", value.encode("utf-8", "surrogatepass")
     if isinstance(value, int):
-        return "n", str(int(value)).encode()
+        return b"n", b"%d" % value
+    if isinstance(value, bytes):
+        return b"b", value
     if isinstance(value, float):
-        return "n", (str(int(value)) if value.is_integer() else repr(float(value))).encode()
+        return b"n", (str(int(value)) if value.is_integer() else repr(float(value))).encode()
     raise TypeError(f"a value of type {type(value).__name__} in a row to be stored")
 
 

@@ -224,7 +224,8 @@ def bits_of_caches(place: Path, count: int, rng: random.Random) -> Iterator[tupl
 # ---- bundles ----------------------------------------------------------------------------------------------------------
 
 VALUES: tuple[object, ...] = (
-    b"\x00\xff", None, "yesterday", -1, 2**62, float("inf"), 0.001, "", "[1", "\x1b]0;mine\x07", "x" * 20_000_000, "[[null]]", "[NaN, 1e999]",
+    b"\x00\xff", None, "yesterday", -1, 2**62, float("inf"), 0.001, "", "[1", "\x1b]0;mine\x07", "x" * 20_000_000, "[[null]]",
+    "[NaN, 1e999]",
 )  # fmt: skip
 
 
@@ -332,14 +333,14 @@ def redone(db: sqlite3.Connection, how: str) -> None:
     with contextlib.suppress(TypeError, sqlite3.Error, IndexError):
         run_id = db.execute("SELECT id FROM runs").fetchone()["id"]
         for table in sorted(digests.COVERED, key=lambda name: name in ("discoveries", "result_tables")):
-            for row in db.execute(f"SELECT rowid AS at, * FROM {table}").fetchall():
+            for row in db.execute(f"SELECT rowid AS place, * FROM {table}").fetchall():
                 under = b""
                 if table == "discoveries":
                     under = digests.under_discovery(db, run_id)
                 if table == "result_tables":
                     under = digests.under_table(db, run_id, row["name"])
                 digest = digests.digest_of(table, run_id, row, under)
-                db.execute(f"UPDATE {table} SET digest = ? WHERE rowid = ?", (digest, row["at"]))
+                db.execute(f"UPDATE {table} SET digest = ? WHERE rowid = ?", (digest, row["place"]))
 
 
 # ---- all of it --------------------------------------------------------------------------------------------------------
