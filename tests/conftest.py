@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,15 @@ LONG = ("test_walk.py", "test_ways.py", "test_readme.py")  # a minute a test: be
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONG)
+    """Each worker begins with its share of the long ones: `worksteal` gives each an equal piece of the list, and only ends are stolen."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long, others = ([item for item in items if (item.path.name in LONG) is wanted] for wanted in (True, False))
+    ordered: list[pytest.Item] = []
+    rest = iter(others)
+    for worker in range(workers):
+        ordered += long[worker::workers]
+        ordered += islice(rest, max(0, len(items) * (worker + 1) // workers - len(ordered)))
+    items[:] = [*ordered, *rest]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -261,6 +261,7 @@ class Walk:
         self.pilot, self.world, self.app = pilot, world, world.app
         self.pressed: dict[str, set[str]] = {}
         self.silent: list[str] = []
+        self.of_runs: set[tuple[str, str]] = set()  # (state, binding id): what is done to a run is pressed once for each state of it
         self.seen: dict[tuple[str, ...], Picture] = {}  # by the keys that led there, since everything was put back
         self.last = "nothing"
 
@@ -291,10 +292,10 @@ class Walk:
         """Press each key that the place offers; those that lead out of it last."""
         pressed = self.pressed[place.name] = set()
         stood = await self.to(place)
-        first = {name for name, binding in offered(self.app).items() if walked(place, binding)}
+        first = set(self.due(place))
         assert first, place.name
         while True:
-            keys = {name: binding for name, binding in offered(self.app).items() if walked(place, binding)}
+            keys = self.due(place)
             todo = sorted(
                 (keys[name] for name in keys.keys() - pressed),
                 key=lambda binding: (OUT.index(binding.key) if binding.key in OUT else -1, str(binding.id)),
@@ -302,6 +303,7 @@ class Walk:
             if todo:
                 back = await self.press(place, todo[0], stood)
                 pressed.add(str(todo[0].id))
+                self.of_runs.add((place.state, str(todo[0].id)))
                 if back:
                     continue
             if first | keys.keys() <= pressed:
@@ -309,7 +311,12 @@ class Walk:
             if not todo:  # an earlier key left nothing for one of them to do
                 self.seen = {}
             stood = await self.to(place)
-            assert offered(self.app).keys() - pressed, f"{place.name}: {first - pressed} were offered once"
+            assert self.due(place).keys() - pressed, f"{place.name}: {first - pressed} were offered once"
+
+    def due(self, place: Place) -> dict[str, Binding]:
+        """Binding id -> binding, of what is offered here and to be pressed here; what was pressed here already is among it."""
+        done = {name for state, name in self.of_runs if state == place.state and name.startswith("run.")} - self.pressed[place.name]
+        return {name: binding for name, binding in offered(self.app).items() if walked(place, binding) and name not in done}
 
     async def press(self, place: Place, binding: Binding, stood: Standing) -> bool:
         """Press a key and look what it does; whether one stands there still, or again."""
