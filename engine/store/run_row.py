@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from functools import lru_cache
 from typing import Any
 
 from engine import versions
@@ -101,10 +102,15 @@ def _mend(fields: dict[str, Any], row: sqlite3.Row) -> str:
         if wrong := rule(fields[name]):
             damage = damage or f"{name} is {checks.shown(fields[name])}: {wrong}"
             fields[name] = id_of(row) if name == "id" else _SHOWN_AS.get(name)
-    damage = damage or digests.wrong("runs", fields["id"], row, sealed=False)
+    damage = damage or _wrong(fields["id"], tuple(row.keys()), tuple(row))
     if checks.optional(checks.TIME)(fields["heartbeat_at"]):
         damage, fields["heartbeat_at"] = damage or "its heartbeat is no time", None
     return damage
+
+
+@lru_cache(maxsize=8192)  # a list of thousands is read again and again, and hardly a row of it changes
+def _wrong(run_id: str, names: tuple[str, ...], values: tuple[object, ...]) -> str:
+    return digests.wrong("runs", run_id, dict(zip(names, values, strict=True)), sealed=False)
 
 
 def log_row(run_id: str, row: sqlite3.Row) -> LogRow:
