@@ -66,8 +66,16 @@ class FeatureFile:
             places = self.rows.places(wanted)
             for line in places.said("features"):
                 report(line, 0.0)
-            return places.by_hash
+            return self._finite(places.by_hash, report) if places.unverified else places.by_hash
         return {}
+
+    def _finite(self, kept: dict[bytes, int], report: Report) -> dict[bytes, int]:
+        """Without the rows that hold what is no number: of those without a digest that alone can be seen."""
+        stored = self._read()
+        good = {key: at for key, at in kept.items() if np.isfinite(stored[at]).all()}
+        if len(good) < len(kept):
+            report(f"{len(kept) - len(good):,} of the kept features are no numbers and are computed again", 0.0)
+        return good
 
     def _read(self) -> np.ndarray:
         with contextlib.suppress(OSError):

@@ -63,12 +63,13 @@ class Database:
         if path != MEMORY:
             path = path.absolute()
             _check_place(path, create, mounts)
+        left = path != MEMORY and wal.is_left(path)
         try:
             db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise in_words(error, path) from error
         try:
-            _prepare(db, path, busy_timeout_s)
+            _prepare(db, path, busy_timeout_s, left)
             db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         except sqlite3.Error as error:
             db.close()
@@ -202,7 +203,8 @@ def _check_place(path: Path, create: bool, mounts: str | None) -> None:
         raise StoreError(f"its folder cannot be made ({error.strerror})", where=str(path), next=OTHER_FILE) from error
 
 
-def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float) -> None:
+def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float, left: bool) -> None:
+    """left: the log was left behind by a process that died."""
     db.row_factory, db.text_factory = sqlite3.Row, text_or_bytes
     give_up_at = time.monotonic() + busy_timeout_s
     while True:
@@ -228,8 +230,9 @@ def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float) -> None:
                     )
             db.execute("PRAGMA foreign_keys = ON")
             if path != MEMORY:  # takes the write lock and gives it back: a read-only file is told now, not in the middle of a run
+                frames = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1] if left else 0
                 db.execute("BEGIN IMMEDIATE")
-                lost = wal.lost_commits(path)  # before anything is written over them
+                lost = left and wal.lost_commits(path, frames)  # before anything is written over them
                 db.execute("ROLLBACK")
                 if lost:
                     raise _log_damaged(db, path)

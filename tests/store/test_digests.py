@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import sqlite3
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -245,7 +246,8 @@ def test_a_log_that_is_cut_by_a_flipped_bit_is_said_once(tmp_path: Path, seed: i
         for number in range(8):
             place = tmp_path / f"copy{number}"
             place.mkdir()
-            shutil.copyfile(tmp_path / "runs.db", place / "runs.db")
+            # not in this process, where to close a file drops SQLite's locks on it
+            subprocess.run(["cp", str(tmp_path / "runs.db"), str(place / "runs.db")], check=True)
             data, at = bytearray(whole), rng.randrange(len(whole)) if number else rng.randrange(wal.HEADER)
             data[at] ^= 1 << rng.randrange(8)
             (place / "runs.db-wal").write_bytes(data)
@@ -265,7 +267,7 @@ def test_a_few_flipped_bits_and_forged_bundles(store: Store, run_id: str, tmp_pa
     bundle(store, run_id, tmp_path / "good.subpop")
     store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     (tmp_path / "whole").mkdir()
-    shutil.copyfile(store.path, tmp_path / "whole" / "runs.db")
+    subprocess.run(["cp", str(store.path), str(tmp_path / "whole" / "runs.db")], check=True)
     tables = ("worst", "predictions")
     bits = [*damage.bits_of_store(tmp_path / "whole", "runs.db", run_id, 20, random.Random(3), tables)]
     before = damage.shown(tmp_path / "whole" / "runs.db", run_id)

@@ -23,6 +23,7 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import time
@@ -93,7 +94,8 @@ def made_store(place: Path, preset: str, *overrides: str) -> tuple[Path, Path, s
         assert work(store, run_id) == "done"
         (place / "logged").mkdir()
         for end in ("", "-wal"):
-            shutil.copyfile(place / f"log.db{end}", place / "logged" / f"runs.db{end}")
+            # not in this process, where to close a file drops SQLite's locks on it
+            subprocess.run(["cp", str(place / f"log.db{end}"), str(place / "logged" / f"runs.db{end}")], check=True)
     (place / "whole").mkdir()
     shutil.copyfile(place / "log.db", place / "whole" / "runs.db")
     return place / "whole", place / "logged", run_id

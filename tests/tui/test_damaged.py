@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from engine.runs import start
+from engine.runs.worker import work
+from engine.scenario.parse import parse
 from engine.store import Store
 from tests.worlds import app as worlds
+from tests.worlds.fake_pipeline import SCENARIO, FakePipeline
 from tests.worlds.hands import settled, until
 from tui.app import SubpopApp
 from tui.widgets.table.live import LiveTable
@@ -37,4 +41,20 @@ async def test_a_damaged_run_is_listed_beside_the_others_and_deleted(app: Subpop
         await settled(pilot, "D", "y")
         await until(pilot, lambda: len(runs().model.rows) == 1)
         assert [row.id for row in store.runs()] == [sound]
+    assert app.return_code in (0, None)
+
+
+async def test_a_damaged_table_is_said_in_words_and_made_anew(store: Store, app: SubpopApp) -> None:
+    run_id = start.start(store, parse(SCENARIO), spawn=False).id
+    assert work(store, run_id, pipeline=FakePipeline()) == "done"
+    before = store.table(run_id, "damage")
+    store._db.execute("UPDATE result_rows SET cells = replace(cells, ',1.0,', ',1.5,') WHERE name = 'damage'")
+    assert store.damaged_tables(run_id) == ("damage",)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "3")
+        await until(pilot, lambda: any("a stored value is damaged" in note.message for note in app._notifications))
+        assert sum("a stored value is damaged" in note.message for note in app._notifications) == 1, "once, not at every look"
+        await until(pilot, lambda: store.damaged_tables(run_id) == (), 60)
+        await until(pilot, lambda: len(app.screen.query_one("#damage", TablePane).table.model.rows) == len(before.rows))
+    assert store.table(run_id, "damage") == before
     assert app.return_code in (0, None)
