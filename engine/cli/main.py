@@ -73,9 +73,9 @@ def top(
     if data is not None:
         os.environ["SUBPOP_DATA"] = str(data.expanduser().absolute())
     if version:
-        from importlib.metadata import version as version_of
+        from engine.system.installed import DISTRIBUTION, library_version
 
-        cli_text.line(f"subpop {version_of('subpop')}")
+        cli_text.line(f"subpop {library_version(DISTRIBUTION)}")
     elif context.invoked_subcommand is None:
         raise typer.Exit(context.obj(None))
 
