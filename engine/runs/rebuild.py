@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from engine import versions
@@ -23,9 +24,15 @@ def is_old(run: RunRow) -> bool:
 
 
 def rebuild(store: Store, run_ids: Iterable[str]) -> tuple[str, ...]:
-    """Make the old tables among these runs' anew; the ids of those that were. BadData where what is stored does not fit together."""
+    """Make the old tables among these runs' anew; the ids of those that were. BadData where what is stored does not fit together.
+
+    Where the store cannot be written they are made in a private copy, which this connection reads from then on.
+    """
     old = [run for run in (store.run(run_id) for run_id in dict.fromkeys(run_ids)) if is_old(run)]
-    return tuple(run.id for run in old if _rebuilt(store, run))
+    if not old:
+        return ()
+    with store.privately() if store.read_only or store.disk_is_full() else nullcontext():
+        return tuple(run.id for run in old if _rebuilt(store, run))
 
 
 def _rebuilt(store: Store, run: RunRow) -> bool:

@@ -49,6 +49,7 @@ def start(
     from engine import datasets, precheck
     from engine.scenario import identity
 
+    store.check_writable()
     if check:
         precheck.check(scenario, datasets.data_dir(Path(data_dir) if data_dir else None))
     chosen_dir = data_dir or os.environ.get("SUBPOP_DATA")
@@ -80,6 +81,7 @@ def resume(store: Store, run_id: str, *, worker: Sequence[str] = WORKER) -> None
 
     Raises RequestError where it is done, about to stop (that cannot be taken back), or its engine may live where it cannot be looked at.
     """
+    store.check_writable()
     row = store.run(run_id)
     if row.damaged:
         raise RequestError(f"its row in the store is damaged ({row.damaged})", where=f"run {run_id}", next=delete_it(row))
