@@ -121,6 +121,8 @@ class Session(OrderlyApp):
             self.notify(f"{run.name}: tables of older statistics are being made anew from its predictions", timeout=6)
 
     def _not_rebuilt(self, why: str) -> None:
+        if self.ending or not self.is_running:  # it was given up with the app, and its copy of the store with it
+            return
         self.call_from_thread(self.notify, why, title="tables could not be made anew", severity="error", timeout=15)
 
     def in_sight(self) -> list[Screen[Any]]:
@@ -202,8 +204,8 @@ class Session(OrderlyApp):
         if self._trouble:
             return "! store", "bad"
         if self._read_only:
-            busy = sum(run.alive for run in self.runs)
-            return f"! read-only{f', {busy} at work' if busy else ''}", "warn"
+            alive = sum(run.alive for run in self.runs)
+            return f"! read-only{f', {alive} at work' if alive else ''}", "warn"
         lost = sum(run.lost for run in self.runs)
         busy = [run for run in self.runs if run.alive]
         if lost:
