@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import SubpopError
 from engine.rows import RunRow
+from engine.runs.rebuild import is_old
 from tui.messages import StoreMoved, StoreTrouble
 from tui.orderly import OrderlyApp
 from tui.services.rebuilding import Rebuilding
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from engine.store import Store
 
 POLL_S = 0.1  # how often the store is asked whether anything was committed: microseconds each
+COPY_S = 60.0  # a copy of a store that cannot be written is made anew so often, where the store has changed
 LOOK_S = 1.0  # how often runs are read anyway, for engines that died say nothing
 
 
@@ -54,25 +56,32 @@ class Session(OrderlyApp):
         self._looked_at = 0.0
         self._trouble = ""
         self._unreadable: set[str] = set()  # runs and why they could not be shown
+        self._read_only = False
+        self._opened_at = 0.0
 
     def open_store(self) -> bool:
         """Open the results store; where that fails the reason is on screen and the rest of the app goes on."""
         from engine.store import Store
 
         try:
-            self.store = Store.open(self.store_path)
+            self.store = Store.open(self.store_path, to_read=True)
+            if self.store.read_only and any(is_old(run) for run in self.store.runs()):
+                self.store.work_on_copy()  # where their tables are made anew
         except SubpopError as error:
             self._say_trouble(str(error))
             return False
-        self._trouble = ""
+        self._trouble, self._opened_at = "", time.monotonic()
+        if self.store.read_only and not self._read_only:
+            self.notify(f"{self.store.read_only}: runs can be looked at and exported, not started or changed", timeout=10, markup=False)
+        self._read_only = bool(self.store.read_only)
         self.poll(force=True)
         return True
 
     @property
     def store_file(self) -> Path:
-        """The store's file, once it is open."""
+        """The file for other connections to the store, once it is open. What writes asks `store.check_writable` first: it may be a copy."""
         assert self.store is not None
-        return self.store.path
+        return self.store.file
 
     @property
     def data_dir(self) -> Path:
@@ -87,6 +96,11 @@ class Session(OrderlyApp):
         if self.store is None or self.ending:
             return
         now = time.monotonic()
+        if now - self._opened_at >= COPY_S and self.store.outdated:
+            self.store.close()
+            self.rebuilding.tried.clear()
+            self.open_store()
+            return
         try:
             version = self.store.data_version()
             if version == self._version and not force and now - self._looked_at < LOOK_S:
@@ -117,6 +131,8 @@ class Session(OrderlyApp):
                 self.rebuilding.want(self.store_file, [run], damaged=True)
 
     def _not_rebuilt(self, why: str) -> None:
+        if self.ending or not self.is_running:  # it was given up with the app, and its copy of the store with it
+            return
         self.call_from_thread(self.notify, why, title="tables could not be made anew", severity="error", timeout=15)
 
     def in_sight(self) -> list[Screen[Any]]:
@@ -197,6 +213,9 @@ class Session(OrderlyApp):
         """For the top line: what is at work, and the style it is said in."""
         if self._trouble:
             return "! store", "bad"
+        if self._read_only:
+            alive = sum(run.alive for run in self.runs)
+            return f"! read-only{f', {alive} at work' if alive else ''}", "warn"
         lost = sum(run.lost for run in self.runs)
         busy = [run for run in self.runs if run.alive]
         if lost:

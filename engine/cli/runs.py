@@ -82,7 +82,7 @@ def runs(store: StoreOption = None, json: JsonOption = False) -> None:
     if not (store.expanduser() if store else default_path()).exists():
         rows: list[RunRow] = []
     else:
-        with Store.open(store) as opened:
+        with Store.open(store, create=False, to_read=True) as opened:
             rows = opened.runs()
     if json:
         cli_text.data([_public(row) for row in rows])
@@ -136,7 +136,7 @@ def watch(run: RunArgument, store: StoreOption = None) -> None:
     """
     from engine.cli.watch import follow
 
-    with opened_store(store) as opened:
+    with opened_store(store, to_read=True) as opened:
         follow(opened, opened.find(run).id, stop_on_interrupt=False)
 
 
@@ -269,7 +269,7 @@ def export(
     if table != "groups" and (subpopulation is not None or alpha is not None or by):
         raise RequestError("these choose an attack for `groups`", where="--subpopulation, --alpha, --by", next="use --table groups")
     choice = Choice(subpopulation, alpha, tuple(tuple(part.strip() for part in each.split(",")) for each in by or ()))
-    with opened_store(store) as opened:
+    with opened_store(store, to_read=True) as opened:
         ids = [row.id for row in with_tables(opened, run)]
         if out is not None and not to_stdout:
             export_.export(opened, ids, table, chosen, out, choice=choice, full=full)
@@ -304,7 +304,7 @@ def _all(runs: list[str], format_: str | None, out: Path | None, store: Path | N
 
     if out is None or str(out) == "-":
         raise RequestError("all tables need a folder", where="--table all", next="give one with -o")
-    with opened_store(store) as opened, cli_text.progress() as report:
+    with opened_store(store, to_read=True) as opened, cli_text.progress() as report:
         written = export_all(opened, [row.id for row in with_tables(opened, runs)], out, also=format_, full=full, progress=report)
     cli_text.note(f"wrote {len(written)} files into {out}: begin with {out / 'report.md'}")
 
@@ -318,7 +318,7 @@ def _contact_sheet(run: str, table: str | None, out: Path | None, store: Path | 
         raise RequestError("a contact sheet is no table", where="--contact-sheet", next="take out --table, or this")
     if out is None or str(out) == "-":
         raise RequestError("a contact sheet is a PNG", where="--contact-sheet", next="give a file with -o")
-    with opened_store(store) as opened, cli_text.progress() as report:
+    with opened_store(store, to_read=True) as opened, cli_text.progress() as report:
         row = opened.find(run)
         discovery = opened.discovery(row.id, bulk=True)
         count = contact_sheet.write(row, discovery, datasets.data_dir(data), out, progress=report)
@@ -336,11 +336,11 @@ def _tables() -> list[str]:
     return list(SPECS)
 
 
-def opened_store(path: Path | None) -> Store:
-    """The store, which must be there: nothing can be said about a run without one."""
+def opened_store(path: Path | None, *, to_read: bool = False) -> Store:
+    """The store, which must be there: nothing can be said about a run without one. to_read: also one that cannot be written."""
     from engine.store import Store
 
-    return Store.open(path, create=False)
+    return Store.open(path, create=False, to_read=to_read)
 
 
 def with_tables(opened: Store, runs: Sequence[str]) -> list[RunRow]:

@@ -70,7 +70,7 @@ def process_start(pid: int) -> str | None:
     Linux: the start time in clock ticks since boot (field 22 of /proc/PID/stat). Elsewhere: what `ps` gives as start time.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except FileNotFoundError:
         return None if Path("/proc/self/stat").exists() else _process_start_ps(pid)
     except OSError:  # ProcessLookupError: gone between open and read
