@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.features.opened import Opened
+from engine.milestones import NOTHING_KEPT, Milestones
 from engine.pipeline.deviations import deviations
 from engine.pipeline.discover import discover, load, rows
 from engine.pipeline.discovery import Discovery, Log, Progress, StackJob
@@ -32,15 +33,34 @@ class RunPipeline:
         return load(scenario, data_dir, device=device, log=log, progress=progress, opened=self.opened)
 
     def discover(
-        self, scenario: Scenario, data_dir: Path, *, device: str, log: Log, progress: Progress, on_step: OnStep | None
+        self,
+        scenario: Scenario,
+        data_dir: Path,
+        *,
+        device: str,
+        log: Log,
+        progress: Progress,
+        on_step: OnStep | None,
+        milestones: Milestones = NOTHING_KEPT,
     ) -> Discovery:
-        return discover(scenario, data_dir, device=device, log=log, progress=progress, on_step=on_step, opened=self.opened)
+        return discover(
+            scenario,
+            data_dir,
+            device=device,
+            log=log,
+            progress=progress,
+            on_step=on_step,
+            opened=self.opened,
+            milestones=milestones,
+        )
 
     def deviations(self, scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
         return deviations(scenario, dataset, self.opened)
 
-    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log) -> tuple[StackPlan, ...]:
-        return plan(scenario, discovery, device, log=log, opened=self.opened)
+    def plan(
+        self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log, milestones: Milestones = NOTHING_KEPT
+    ) -> tuple[StackPlan, ...]:
+        return plan(scenario, discovery, device, log=log, opened=self.opened, milestones=milestones)
 
     def train_stack(self, job: StackJob, on_step: OnStep | None, log: Log) -> list[VictimResult]:
         return train_stack(job, on_step, log, self.opened)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from engine.milestones import Milestones
 from engine.pipeline.discovery import Discovery, Log, Progress, StackJob
 from engine.rows import Dataset, StackPlan, VictimResult
 from engine.scenario.sections import Scenario
@@ -21,7 +22,15 @@ class Pipeline(Protocol):
         ...
 
     def discover(
-        self, scenario: Scenario, data_dir: Path, *, device: str, log: Log, progress: Progress, on_step: OnStep | None
+        self,
+        scenario: Scenario,
+        data_dir: Path,
+        *,
+        device: str,
+        log: Log,
+        progress: Progress,
+        on_step: OnStep | None,
+        milestones: Milestones,
     ) -> Discovery:
         """All that is known before any victim is trained."""
         ...
@@ -30,7 +39,7 @@ class Pipeline(Protocol):
         """What makes this run not the paper's."""
         ...
 
-    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log) -> tuple[StackPlan, ...]:
+    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log, milestones: Milestones) -> tuple[StackPlan, ...]:
         """Which victims train together."""
         ...
 

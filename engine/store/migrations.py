@@ -108,6 +108,19 @@ def _006_account(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE discoveries ADD COLUMN account TEXT")
 
 
+def _007_milestones(db: sqlite3.Connection) -> None:
+    """What long work of a run has come to on its way, until its result is stored; made_of tells of which data, by which code."""
+    db.execute(
+        """CREATE TABLE milestones (run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, step TEXT NOT NULL,
+            made_of TEXT NOT NULL, unfinished INTEGER NOT NULL, at REAL NOT NULL, PRIMARY KEY (run_id, step))"""
+    )
+    db.execute(
+        """CREATE TABLE milestone_arrays (run_id TEXT NOT NULL, step TEXT NOT NULL, name TEXT NOT NULL, dtype TEXT NOT NULL,
+            shape TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (run_id, step, name),
+            FOREIGN KEY (run_id, step) REFERENCES milestones(run_id, step) ON DELETE CASCADE)"""
+    )
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _001_runs_results_tables,
     _002_parent_of_a_run,
@@ -115,6 +128,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _004_whose_a_run_is,
     _005_reading,
     _006_account,
+    _007_milestones,
 )
 
 

@@ -20,6 +20,8 @@ from engine.store.tables import put_tables
 if TYPE_CHECKING:
     import numpy as np
 
+DROP_MILESTONES = "DELETE FROM milestones WHERE run_id = ?"
+
 
 @dataclass(frozen=True)
 class StoredDiscovery:
@@ -57,6 +59,7 @@ class Results(Database):
         members = {f"membership.{split}": getattr(membership, split) for split in ("train", "aux", "test")}
         encoded = {name: encode(array) for name, array in {**members, "y_test": y_test, **(arrays or DiscoveryArrays()).by_name()}.items()}
         with self.write() as db:
+            db.execute(DROP_MILESTONES, (run_id,))  # what was done of it on the way
             if db.execute("SELECT 1 FROM discoveries WHERE run_id = ?", (run_id,)).fetchone():
                 raise StoreError("its subpopulations are already stored", where=f"run {run_id}", next="start a new run")
             db.execute(
@@ -116,6 +119,7 @@ class Results(Database):
         """Store which victims train together, once, before any is trained; sets how many victims the run has."""
         rows = [(run_id, stack.index, stack.trial, _json([_spec_list(spec) for spec in stack.victims])) for stack in stacks]
         with self.write() as db:
+            db.execute(DROP_MILESTONES, (run_id,))
             if db.execute("SELECT 1 FROM stacks WHERE run_id = ?", (run_id,)).fetchone():
                 raise StoreError("its plan is already stored", where=f"run {run_id}", next="start a new run")
             db.executemany("INSERT INTO stacks (run_id, number, trial, victims) VALUES (?, ?, ?, ?)", rows)
@@ -236,15 +240,15 @@ def _victim_values(run_id: str, stack_index: int, result: VictimResult) -> tuple
     return (run_id, spec.index, stack_index, spec.trial, spec.arm, spec.subpopulation, spec.alpha, *trained, len(result.predictions), data)
 
 
-def encode(array: np.ndarray) -> tuple[str, str, bytes]:
-    """(dtype, shape as JSON, zlib-compressed little-endian bytes) of an array."""
+def encode(array: np.ndarray, level: int = 6) -> tuple[str, str, bytes]:
+    """(dtype, shape as JSON, zlib-compressed little-endian bytes) of an array. level: of the compression."""
     import numpy as np
 
     dtype = array.dtype.name
     if dtype not in DTYPES:
         raise ValueError(f"arrays of {dtype} are not stored; use one of {', '.join(sorted(DTYPES))}")
     raw = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    return dtype, json.dumps(list(array.shape)), zlib.compress(raw, 6)
+    return dtype, json.dumps(list(array.shape)), zlib.compress(raw, level)
 
 
 def decode(dtype: str, shape: str, data: bytes, *, where: str) -> np.ndarray:

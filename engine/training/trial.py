@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from engine.milestones import Milestones
+
 OnStep = Callable[[float, float], None]  # (victims done, counting parts, and victims in all): may block, may raise Interrupted
 
 
@@ -20,6 +22,14 @@ class How:
 
 
 @dataclass(frozen=True)
+class Stands:
+    """Where it is put away how far the training of one victim is, and under which name."""
+
+    milestones: Milestones
+    name: str
+
+
+@dataclass(frozen=True)
 class Trial:
     """How some victims of one trial are trained. seed: the scenario's; number: which trial, of which initial weights and batches follow.
 
@@ -27,6 +37,7 @@ class Trial:
     workers     how many parts of a stack train side by side on a CPU
     max_steps   for timing and tests, fewer steps than the recipe asks for
     on_halved   told the new size whenever memory ran out
+    stands      of a single victim that is no part of a stack, where its training can be gone on with; trainers may pass it over
     asked       the share of a victim's work that comes after its training: asking it about the test rows
     """
 
@@ -38,3 +49,4 @@ class Trial:
     max_steps: int | None = None
     on_halved: Callable[[int], None] | None = None
     asked: float = 0.0
+    stands: Stands | None = None

@@ -223,6 +223,7 @@ def test_deleting_a_run_removes_every_row_of_it_and_of_no_other(store: Store) ->
         discovered(store, run_id)
         store.save_plan(run_id, plan())
         store.commit_stack(run_id, 0, stack_victims(0), 1.0, {"damage": table((0, "a", 0.1))})
+        store.put_milestones(run_id, "of it", {"a step": {"x": np.zeros(3)}})
         store.log(run_id, "info", "a line")
         store.request(run_id, "stop")
         store.lease(f"cpu {run_id}", run_id, ME)

@@ -64,7 +64,9 @@ class FakePipeline:
             "digits", ("no", "yes"), ("x",), rows(60, 0), rows(60, 100), rows(TEST_ROWS, 200), {"fake.csv": "md5:0"}, (), ("a fake",)
         )
 
-    def discover(self, scenario: Scenario, data_dir: Path, *, device: str, log: Any, progress: Any, on_step: Any) -> Discovery:
+    def discover(
+        self, scenario: Scenario, data_dir: Path, *, device: str, log: Any, progress: Any, on_step: Any, milestones: Any
+    ) -> Discovery:
         self.discovered += 1
         dataset = self.load(scenario, data_dir, log=log, progress=progress)
         on_step(1, 1)
@@ -78,7 +80,7 @@ class FakePipeline:
     def deviations(self, scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
         return dataset.deviations
 
-    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Any) -> tuple[StackPlan, ...]:
+    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Any, milestones: Any) -> tuple[StackPlan, ...]:
         stacks: list[StackPlan] = []
         for trial in range(scenario.evaluation.trials):
             first = trial * 9
