@@ -167,7 +167,7 @@ def resume(run: RunArgument, store: StoreOption = None) -> None:
 
 
 def stop(run: RunArgument, store: StoreOption = None) -> None:
-    """Ask a run to stop. What is trained stays; `subpop resume` goes on from there."""
+    """Ask a run to stop. What is trained stays, and what is done of a discovery; `subpop resume` goes on from there."""
     from engine.runs import start as runs_
     from engine.store.run_row import last_beat
 
