@@ -20,6 +20,7 @@ from engine.pipeline.plan import plan, victims_of_trial
 from engine.pipeline.train import moved_pictures, poison_of, train_stack
 from engine.rows import Dataset, StackPlan, VictimResult
 from engine.scenario.sections import Scenario
+from engine.training.room import Room
 from engine.training.trial import OnStep
 
 
@@ -28,6 +29,7 @@ class RunPipeline:
 
     def __init__(self) -> None:
         self.opened = Opened()
+        self.rooms: dict[str, Room] = {}
 
     def load(self, scenario: Scenario, data_dir: Path, *, device: str, log: Log, progress: Progress) -> Dataset:
         return load(scenario, data_dir, device=device, log=log, progress=progress, opened=self.opened)
@@ -62,8 +64,11 @@ class RunPipeline:
     ) -> tuple[StackPlan, ...]:
         return plan(scenario, discovery, device, log=log, opened=self.opened, milestones=milestones)
 
+    def room(self, device: str) -> Room:
+        return self.rooms.setdefault(device, Room())
+
     def train_stack(self, job: StackJob, on_step: OnStep | None, log: Log) -> list[VictimResult]:
-        return train_stack(job, on_step, log, self.opened)
+        return train_stack(job, on_step, log, self.opened, self.room(job.device))
 
 
 __all__ = [

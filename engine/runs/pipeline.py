@@ -10,6 +10,7 @@ from engine.milestones import Milestones
 from engine.pipeline.discovery import Discovery, Log, Progress, StackJob
 from engine.rows import Dataset, StackPlan, VictimResult
 from engine.scenario.sections import Scenario
+from engine.training.room import Room
 
 OnStep = Callable[[float, float], None]  # as `training.trial.OnStep`
 
@@ -41,6 +42,10 @@ class Pipeline(Protocol):
 
     def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log, milestones: Milestones) -> tuple[StackPlan, ...]:
         """Which victims train together."""
+        ...
+
+    def room(self, device: str) -> Room:
+        """What is known of a device's memory; stacks that are trained learn of it."""
         ...
 
     def train_stack(self, job: StackJob, on_step: OnStep | None, log: Log) -> list[VictimResult]:

@@ -355,10 +355,13 @@ def _train(
     def at_work_s() -> float:
         return time.monotonic() - w.status.paused_s
 
+    room = pipeline.room(w.device)
+    if (too_many := w.store.too_many(w.run_id)) is not None:
+        room.learn(too_many)
     jobs = [StackJob(w.scenario, discovery, stack, w.device) for stack in stacks if stack.index not in done]
     for trained in executor.train(jobs, train_stack, at_work_s):
         world.add(trained.victims)
-        w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, build.build(world))
+        w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, build.build(world), room.too_many)
         progress.finish()
         number = f"{trained.stack.index + 1} of {len(stacks)}"
         w.log(f"committed stack {number}: {len(trained.victims)} victims in {trained.duration_s:.1f} s")

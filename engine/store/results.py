@@ -152,16 +152,28 @@ class Results(Database):
     # ---- victims ----------------------------------------------------------------------------------------------------
 
     def commit_stack(
-        self, run_id: str, stack_index: int, results: Sequence[VictimResult], duration_s: float, tables: Mapping[str, Table]
+        self,
+        run_id: str,
+        stack_index: int,
+        results: Sequence[VictimResult],
+        duration_s: float,
+        tables: Mapping[str, Table],
+        too_many: int | None = None,
     ) -> None:
         """A trained stack's victims, the tables made with them and the run's count, in one transaction: all of it or nothing.
 
+        too_many: how many victims at a time the device's memory was known not to hold by then.
         Raises StoreError where the stack is not in the plan, its victims are not those planned, or it is already committed.
         """
-        self.commit_stacks(run_id, {stack_index: results}, duration_s, tables)
+        self.commit_stacks(run_id, {stack_index: results}, duration_s, tables, too_many)
 
     def commit_stacks(
-        self, run_id: str, stacks: Mapping[int, Sequence[VictimResult]], duration_s: float, tables: Mapping[str, Table]
+        self,
+        run_id: str,
+        stacks: Mapping[int, Sequence[VictimResult]],
+        duration_s: float,
+        tables: Mapping[str, Table],
+        too_many: int | None = None,
     ) -> None:
         """The same of several stacks at once. duration_s: of each; nothing where they were taken over from another run."""
         # compressed before the write lock is taken
@@ -175,8 +187,8 @@ class Results(Database):
                 rows,
             )
             db.executemany(
-                "UPDATE stacks SET done_at = ?, duration_s = ? WHERE run_id = ? AND number = ?",
-                [(self.now(), duration_s, run_id, stack_index) for stack_index in stacks],
+                "UPDATE stacks SET done_at = ?, duration_s = ?, too_many = ? WHERE run_id = ? AND number = ?",
+                [(self.now(), duration_s, too_many, run_id, stack_index) for stack_index in stacks],
             )
             put_tables(db, run_id, tables)
             db.execute("UPDATE runs SET victims_done = (SELECT count(*) FROM victims WHERE run_id = ?1) WHERE id = ?1", (run_id,))
@@ -204,6 +216,11 @@ class Results(Database):
             loss = float("nan") if row["train_loss"] is None else row["train_loss"]
             results.append(VictimResult(spec, predictions, row["poison_points"], row["already_target"], row["epochs"], loss))
         return results
+
+    def too_many(self, run_id: str) -> int | None:
+        """How many victims at a time were too many for the device's memory, as the run's committed stacks knew it; None: none were."""
+        least: int | None = self.read("SELECT min(too_many) FROM stacks WHERE run_id = ? AND done_at IS NOT NULL", (run_id,))[0][0]
+        return least
 
     def stack_durations(self, run_id: str) -> dict[int, float]:
         """Stack index -> seconds it took, of those committed."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -26,6 +26,15 @@ UPDATABLE = frozenset([
     "victims_done", "victims_total", "progress", "eta_s", "victims_per_minute", "error",
 ])
 # fmt: on
+
+
+@dataclass(frozen=True)
+class RunList:
+    """All runs as they were at one look; a row that did not change since the look before is the same object."""
+
+    revision: int
+    by_number: Mapping[int, RunRow]
+    newest_first: tuple[RunRow, ...]
 
 
 class RunRows(Database):
@@ -77,6 +86,28 @@ class RunRows(Database):
         """All runs, newest first."""
         now = self.now()
         return [run_row(row, now) for row in self.read(f"{SELECT} ORDER BY runs.number DESC")]
+
+    def runs_since(self, last: RunList | None) -> RunList:
+        """The same, of which only those are read that changed since the last look, or that are at work."""
+        now = self.now()
+        with self.snapshot() as db:
+            revision = db.execute("SELECT max(revision) FROM run_changes").fetchone()[0] or 0
+            if last is None:
+                read = db.execute(SELECT).fetchall()
+            else:
+                read = db.execute(
+                    f"{SELECT} WHERE runs.number IN (SELECT number FROM run_changes WHERE revision > ? "
+                    "UNION SELECT number FROM runs WHERE state IN ('queued', 'running', 'paused'))",
+                    (last.revision,),
+                ).fetchall()
+            rows = dict(last.by_number) if last else {}
+            rows |= {row["number"]: run_row(row, now) for row in read}
+            if len(rows) != db.execute("SELECT count(*) FROM runs").fetchone()[0]:
+                there = {row["number"] for row in db.execute("SELECT number FROM runs")}
+                rows = {number: row for number, row in rows.items() if number in there}
+        if last is not None and rows.keys() == last.by_number.keys() and not read:
+            return RunList(revision, last.by_number, last.newest_first)
+        return RunList(revision, rows, tuple(rows[number] for number in sorted(rows, reverse=True)))
 
     def run(self, run_id: str) -> RunRow:
         """The run of exactly this id. Raises UnknownName."""
