@@ -162,12 +162,17 @@ class RunRows(Database):
         """Set a person's note on a run. RequestError for one that could not be shown on a terminal."""
         self.update_run(run_id, note=require(note, "the note"))
 
-    def delete_run(self, run_id: str) -> None:
-        """Remove a run and all that belongs to it, in one transaction. Raises RequestError while an engine is, or may be, at work on it."""
+    def delete_run(self, run_id: str, *, force: bool = False) -> None:
+        """Remove a run and all that belongs to it, in one transaction. Raises RequestError while an engine is, or may be, at work on it.
+
+        force: also where its engine is silent and may live; not while it beats.
+        """
         with self.write() as db:
             row = known(db, run_id)
-            if (run := run_row(row, self.now())).may_live:
-                raise RequestError(working(run, self.now()), where=f"run {run_id}", next=f"stop it first: subpop stop {run_id}")
+            run = run_row(row, self.now())
+            if run.alive if force else run.may_live:
+                now = "" if run.alive else f", or delete it now: subpop delete {run_id} --force"
+                raise RequestError(working(run, self.now()), where=f"run {run_id}", next=f"stop it first: subpop stop {run_id}{now}")
             db.execute("DELETE FROM runs WHERE number = ?", (row["number"],))  # everything else goes by ON DELETE CASCADE
 
     # ---- the worker that has it -------------------------------------------------------------------------------------
@@ -203,16 +208,20 @@ class RunRows(Database):
             _update(db, run_id, _given_to(worker, ""), self.path)
             _beat(db, run_id, self.now())
 
-    def disown(self, run_id: str) -> bool:
-        """Mark a run whose engine is gone as stopped, for no worker is there to do it. False where it may be alive, or has ended."""
+    def disown(self, run_id: str, *, force: bool = False) -> bool:
+        """Mark a run whose engine is gone as stopped, for no worker is there to do it. False where it may be alive, or has ended.
+
+        force: also where it is silent and may live; what it still writes is refused then.
+        """
         with self.write() as db:
             row = db.execute(*select_run(run_id)).fetchone()
-            if row is None or not (run := run_row(row, self.now())).lost or run.may_live:
+            if row is None or not (run := run_row(row, self.now())).lost or (run.may_live and not force):
                 return False
             db.execute("DELETE FROM requests WHERE run_id = ?", (run_id,))
             db.execute("DELETE FROM leases WHERE run_id = ?", (run_id,))
             fields = {"state": "stopped", "phase": "", "finished_at": self.now(), "eta_s": None, "victims_per_minute": None}
-            _update(db, run_id, {**fields, "claim": ""}, self.path)
+            whose = {"claim": "", **({"pid": None, "pid_start": ""} if run.may_live else {})}  # taken by force: it is nobody's now
+            _update(db, run_id, {**fields, **whose}, self.path)
             return True
 
     def heartbeat(self, run_id: str, **fields: object) -> None:
