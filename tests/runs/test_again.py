@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from engine.store import Store
 from engine.store import bundle as store_bundle
 from tests.pipeline.test_pipeline import QUICK
 from tests.worlds.fake_pipeline import SCENARIO, FakePipeline
+from tests.worlds.store import as_of
 
 ALPHAS = "attack.alphas=[1, 2, 4]"
 
@@ -368,12 +368,7 @@ def test_a_store_and_a_bundle_of_before_are_opened(store: Store, tmp_path: Path)
         if file == "old.db":
             with Store.open(tmp_path / file) as old:
                 store_bundle.open_bundle(old, tmp_path / "old.subpop")
-        db = sqlite3.connect(tmp_path / file)
-        of_runs = ("parent", "schedule", "statistics", "reading", "boot", "pid_namespace", "claim")
-        later = {"runs": of_runs, "leases": ("boot", "pid_namespace"), "discoveries": ("account",)}  # what migrations brought since
-        db.executescript("".join(f"ALTER TABLE {table} DROP COLUMN {name};" for table, names in later.items() for name in names))
-        db.execute("PRAGMA user_version = 1")
-        db.close()
+        as_of(tmp_path / file, 1)
     with Store.open(tmp_path / "old.db") as old:
         assert old.run(parent).parent == ""
         child, fake = carried_out(old, parent, [1])
