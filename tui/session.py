@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from engine.store import Store
+    from engine.store.runs import RunList
 
 POLL_S = 0.1  # how often the store is asked whether anything was committed: microseconds each
 COPY_S = 60.0  # a copy of a store that cannot be written is made anew so often, where the store has changed
@@ -49,6 +50,8 @@ class Session(OrderlyApp):
         self.run_wanted = True  # the Runs screen should put its cursor on chosen_run
         self.store: Store | None = None
         self.runs: tuple[RunRow, ...] = ()
+        self._run_list: RunList | None = None
+        self._by_id: dict[str, RunRow] = {}
         self.chosen_run: str | None = self.settings.get("run", "") or None  # the run that Runs and Results show
         self.rebuilding = Rebuilding(self._not_rebuilt)
         self.run_data = RunData()
@@ -106,12 +109,15 @@ class Session(OrderlyApp):
             if version == self._version and not force and now - self._looked_at < LOOK_S:
                 return
             self._version, self._looked_at = version, now
-            before, self.runs = self.runs, tuple(self.store.runs())
+            self._run_list = self.store.runs_since(self._run_list)
+            before, self.runs = self.runs, self._run_list.newest_first
         except SubpopError as error:
             self._say_trouble(str(error))
             return
         self._trouble = ""
-        self._tell_ends(before)
+        if self.runs is not before:
+            self._by_id = {run.id: run for run in self.runs}
+            self._tell_ends(before)
         self.renew_tables([run for run in (self.run_chosen,) if run is not None])
         for screen in self.in_sight():
             screen.post_message(StoreMoved(self.runs))
@@ -151,9 +157,8 @@ class Session(OrderlyApp):
 
     def _tell_ends(self, before: tuple[RunRow, ...]) -> None:
         """Say which runs came to an end since the last look, wherever one is."""
-        worked = {run.id for run in before if run.alive}
-        for run in self.runs:
-            if run.id in worked and not run.alive:
+        for was in before:
+            if was.alive and (run := self.run_row(was.id)) is not None and not run.alive:
                 bad = run.lost or run.state == "failed"
                 word = "lost its engine" if run.lost else {"done": "is done", "failed": "failed"}.get(run.state, f"is {run.state}")
                 self.notify(f"{run.name} {word}", severity="error" if bad else "information", timeout=6)
@@ -202,7 +207,7 @@ class Session(OrderlyApp):
         self.switch_mode("compare")
 
     def run_row(self, run_id: str | None) -> RunRow | None:
-        return next((run for run in self.runs if run.id == run_id), None)
+        return self._by_id.get(run_id) if run_id else None
 
     @property
     def run_chosen(self) -> RunRow | None:

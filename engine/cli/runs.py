@@ -153,21 +153,27 @@ def pause(run: RunArgument, store: StoreOption = None) -> None:
         cli_text.note(f"asked run {row.id} to pause; go on with: subpop resume {row.id}")
 
 
-def resume(run: RunArgument, store: StoreOption = None) -> None:
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Also where its engine is silent but may live, unseen from here, as in another container.")
+]
+
+
+def resume(run: RunArgument, force: ForceOption = False, store: StoreOption = None) -> None:
     """Go on with a paused, stopped, failed or lost run.
 
-    No victim that was committed is trained again.
+    No victim that was committed is trained again. An engine that has been silent for a minute counts as gone; with --force one that is
+    silent now, and should it wake up it ends without writing anything. Never one that still beats.
     """
     from engine.runs import start as runs_
 
     with opened_store(store) as opened:
         row = opened.find(run)
-        runs_.resume(opened, row.id)
+        runs_.resume(opened, row.id, force=force)
         cli_text.note(f"run {row.id} goes on: subpop watch {row.id}")
 
 
 def stop(run: RunArgument, store: StoreOption = None) -> None:
-    """Ask a run to stop. What is trained stays; `subpop resume` goes on from there."""
+    """Ask a run to stop. What is trained stays, and what is done of a discovery; `subpop resume` goes on from there."""
     from engine.runs import start as runs_
     from engine.store.run_row import last_beat
 
@@ -185,9 +191,10 @@ def stop(run: RunArgument, store: StoreOption = None) -> None:
 def delete(
     run: RunArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. (Asked only on a terminal.)")] = False,
+    force: ForceOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Delete a run and all of its results, for good."""
+    """Delete a run and all of its results, for good. Never one whose engine still beats."""
     from engine.runs import start as runs_
 
     with opened_store(store) as opened:
@@ -195,7 +202,7 @@ def delete(
         if not yes and cli_text.on_terminal(sys.stdin) and not cli_text.confirmed(f"delete run {row.id} ({row.title}) and its results?"):
             cli_text.note("nothing was deleted")
             return
-        runs_.delete(opened, row.id)
+        runs_.delete(opened, row.id, force=force)
         cli_text.note(f"run {row.id} is deleted")
 
 

@@ -13,6 +13,7 @@ from engine.pipeline.discovery import Discovery, Log, StackJob
 from engine.rows import Dataset, Poison, VictimResult, VictimSpec
 from engine.scenario.sections import GradientSection, Scenario
 from engine.training.recipe import Job, Training
+from engine.training.room import Room
 from engine.training.trial import OnStep, Trial
 from engine.victims.choose import AnyFamily, victims_of
 from engine.victims.family import how, job_of, one_thread_each, silent, training_of, workers
@@ -66,9 +67,13 @@ def job_for(scenario: Scenario, discovery: Discovery, victims: AnyFamily, poison
 
 
 def train_stack(
-    job: StackJob, on_step: OnStep | None = None, log: Log = lambda message: None, opened: Opened | None = None
+    job: StackJob,
+    on_step: OnStep | None = None,
+    log: Log = lambda message: None,
+    opened: Opened | None = None,
+    room: Room | None = None,
 ) -> list[VictimResult]:
-    """Train the victims of one stack and say what each predicts for every test row."""
+    """Train the victims of one stack and say what each predicts for every test row. room: what is known of the device's memory."""
     one_thread_each()
     scenario, discovery, stack = job.scenario, job.discovery, job.stack
     on = how(scenario.compute, job.device)
@@ -80,7 +85,8 @@ def train_stack(
         on,
         on_step,
         workers(scenario, on.device),
-        on_halved=lambda size: log(f"out of memory on {job.device}: going on with {size} victims at a time"),
+        on_halved=lambda victims: log(f"out of memory on {job.device}: {victims} victims at a time are too many, halves are trained"),
+        room=room,
     )
     jobs = [job_for(scenario, discovery, victims, poison) for poison in poisons]
     outcomes = victims.outcomes(training(scenario, discovery, victims), discovery.dataset.test.x, jobs, trial)

@@ -76,9 +76,10 @@ def pause(store: Store, run_id: str) -> None:
         store.request(row.id, "pause")
 
 
-def resume(store: Store, run_id: str, *, worker: Sequence[str] = WORKER) -> None:
+def resume(store: Store, run_id: str, *, worker: Sequence[str] = WORKER, force: bool = False) -> None:
     """Let a paused run go on, or start a new worker on one that was stopped, failed or lost: it repeats no committed victim.
 
+    force: also where its engine is silent and may live; should it wake up, it can write nothing more of the run, and ends.
     Raises RequestError where it is done, about to stop (that cannot be taken back), or its engine may live where it cannot be looked at.
     """
     store.check_writable()
@@ -95,8 +96,9 @@ def resume(store: Store, run_id: str, *, worker: Sequence[str] = WORKER) -> None
             raise RequestError(working(row, store.now()), where=f"run {run_id}", next=f"there is nothing to resume: subpop watch {run_id}")
         store.request(run_id, "resume")
         return
-    if row.may_live:
-        raise RequestError(working(row, store.now()), where=f"run {run_id}", next="resume it where it runs, or again when it is gone")
+    if row.may_live and not (force and store.disown(run_id, force=True)):
+        advice = f"resume it where it runs, or again when it is gone, or take it now: subpop resume {run_id} --force"
+        raise RequestError(working(row, store.now()), where=f"run {run_id}", next=advice)
     store.take_requests(run_id)  # what was asked of the old worker is not meant for the new one
     _spawn(store, run_id, worker)
 
@@ -114,9 +116,9 @@ def stop(store: Store, run_id: str) -> str:
     return working(row, store.now()) if silent else ""
 
 
-def delete(store: Store, run_id: str) -> None:
-    """Remove a run, its results and its log file. Raises RequestError while it is at work."""
-    store.delete_run(run_id)
+def delete(store: Store, run_id: str, *, force: bool = False) -> None:
+    """Remove a run, its results and its log file. Raises RequestError while it is at work. force: see `Store.delete_run`."""
+    store.delete_run(run_id, force=force)
     log_file(store, run_id).unlink(missing_ok=True)
 
 

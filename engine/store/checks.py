@@ -286,6 +286,7 @@ COLUMNS: dict[str, dict[str, Rule]] = {
         "victims": of_json(a_list(SPEC, least=1)),
         "done_at": optional(TIME),
         "duration_s": optional(number()),
+        "too_many": optional(whole(2)),
         "digest": digest,
     },
     "victims": {

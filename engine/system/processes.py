@@ -96,10 +96,13 @@ def _process_start_ps(pid: int) -> str | None:
 
 
 def seen(worker: Process) -> bool | None:
-    """Whether this process is running, as the system says; None where it is on another host or in another PID namespace."""
+    """Whether this process is running, as the system says; None where it is of another boot or in another PID namespace.
+
+    The name of the host does not matter: it can be changed, and a boot is one machine's.
+    """
     if worker.pid is None:
         return False
-    if not (worker.boot and worker.namespace) or (worker.host, worker.boot, worker.namespace) != (host_name(), boot(), pid_namespace()):
+    if not (worker.boot and worker.namespace) or (worker.boot, worker.namespace) != (boot(), pid_namespace()):
         return None
     start = process_start(worker.pid)
     if start is None and _hidden(worker.pid):

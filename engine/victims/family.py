@@ -15,6 +15,7 @@ from engine.attacks.model import Network
 from engine.errors import RequestError
 from engine.features.opened import Opened, Report
 from engine.features.pixels import Pictures
+from engine.milestones import NOTHING_KEPT, Arrays, Milestones
 from engine.rows import Dataset, Poison, Rows
 from engine.scenario.sections import ComputeSection, ModelKeys, Scenario
 from engine.system.processes import cores
@@ -42,7 +43,7 @@ class Outcome:
 class Family(ABC, Generic[Keys, Fitted]):
     """Victims of one model over one dataset, as `see` left it. seed: the scenario's, for what is drawn once a run.
 
-    opened: what holds files of weights and frozen networks for the run.
+    opened: what holds files of weights and frozen networks for the run; milestones: where passes through a network are put away.
 
     BENCH           what `subpop bench` can compare with a plain loop: whole stacks, some steps, or nothing
     MOVES_PIXELS    victims move the pixels of optimised points as they go; else they read such points as rows of numbers
@@ -53,8 +54,8 @@ class Family(ABC, Generic[Keys, Fitted]):
     MOVES_PIXELS: ClassVar[bool] = False
     KEEPS_MOVED: ClassVar[bool] = False
 
-    def __init__(self, section: Keys, dataset: Dataset, seed: int, opened: Opened) -> None:
-        self.section, self.dataset, self.seed, self.opened = section, dataset, seed, opened
+    def __init__(self, section: Keys, dataset: Dataset, seed: int, opened: Opened, milestones: Milestones = NOTHING_KEPT) -> None:
+        self.section, self.dataset, self.seed, self.opened, self.milestones = section, dataset, seed, opened, milestones
 
     # ---- rows -----------------------------------------------------------------------------------------------------------
 
@@ -99,6 +100,16 @@ class Family(ABC, Generic[Keys, Fitted]):
     def unmeasured(cls, section: Keys) -> RequestError:
         """Why `subpop bench` has nothing to say of these victims."""
         return RequestError(f"{section.kind} is trained by a plain loop already", where="model.kind", next="measure another preset")
+
+    # ---- one of them, put away ------------------------------------------------------------------------------------------
+
+    def as_arrays(self, fitted: Fitted) -> Arrays | None:
+        """A victim as arrays; None where it is not made of arrays, and must be trained again."""
+        return None
+
+    def of_arrays(self, arrays: Arrays, how: How) -> Fitted:
+        """The victim that `as_arrays` was given, on its device."""
+        raise NotImplementedError
 
     # ---- what the adversary asks ----------------------------------------------------------------------------------------
 
