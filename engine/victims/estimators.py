@@ -107,7 +107,7 @@ class Estimators(Family[EstimatorKeys, Classifier]):
         report(0.0)
         with threadpool_limits(1):
             for done, job in enumerate(jobs, 1):
-                x, y = np.concatenate([clean_x, pool[job.rows]]), np.concatenate([clean_y, job.labels])
+                x, y = _rows_of(clean_x, clean_y, pool, job)
                 if len(np.unique(y)) < 2:
                     raise RequestError(f"{self.section.kind} is given rows of one class alone", where="dataset", next="give it more rows")
                 classifier = self._estimator(trial)
@@ -142,6 +142,14 @@ class Estimators(Family[EstimatorKeys, Classifier]):
 
     def notes(self) -> tuple[str, ...]:
         return self._kind.notes(self.section)
+
+
+def _rows_of(clean_x: np.ndarray, clean_y: np.ndarray, pool: np.ndarray, job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that a victim is fitted on. What a defence removed is left out: a row of weight 0 would still be counted by trees."""
+    if job.judged is None:
+        return np.concatenate([clean_x, pool[job.rows]]), np.concatenate([clean_y, job.labels])
+    left, own = job.judged.kept_N, job.judged.kept_M
+    return np.concatenate([clean_x[left], pool[job.rows[own]]]), np.concatenate([job.judged.y_N[left], job.labels[own]])
 
 
 def kind_of(section: EstimatorKeys) -> EstimatorKind:
