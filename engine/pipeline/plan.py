@@ -8,6 +8,7 @@ import torch
 
 from engine import rates
 from engine.features.opened import Opened
+from engine.pipeline import defend
 from engine.pipeline.discovery import Discovery, Log
 from engine.pipeline.train import job_for, poison_of, training
 from engine.rows import Arm, StackPlan, Subpopulation, VictimSpec
@@ -38,6 +39,9 @@ def victims_of_trial(scenario: Scenario, subpopulations: Sequence[Subpopulation]
 def plan(scenario: Scenario, discovery: Discovery, device: str, *, log: Log, opened: Opened | None = None) -> tuple[StackPlan, ...]:
     """Which victims train together, for every trial, before any is trained."""
     one_thread_each()
+    defended = scenario.defense.kind != "none"
+    if defended:
+        defend.check(scenario, victims_of(scenario.model, discovery.dataset, scenario.seed, opened))
     per_trial = len(victims_of_trial(scenario, discovery.subpopulations, 0, 0))
     size = scenario.compute.victims_per_stack
     if size == "auto":
@@ -46,10 +50,21 @@ def plan(scenario: Scenario, discovery: Discovery, device: str, *, log: Log, ope
         log(f"{size} victims a stack, by memory and measured speed on {device}, {parts} {'part' if parts == 1 else 'parts'} side by side")
     stacks: list[StackPlan] = []
     for at, trial in enumerate(scenario.evaluation.trial_numbers):
-        specs = victims_of_trial(scenario, discovery.subpopulations, trial, at * per_trial)
+        first = at * per_trial if not defended else sum(len(stack.victims) for stack in stacks)
+        specs = victims_of_trial(scenario, discovery.subpopulations, trial, first)
         for lo in range(0, len(specs), size):
-            stacks.append(StackPlan(len(stacks), trial, tuple(specs[lo : lo + size])))
+            some = specs[lo : lo + size]
+            stacks.append(StackPlan(len(stacks), trial, tuple(with_defences(some, first + per_trial + 2 * lo) if defended else some)))
     return tuple(stacks)
+
+
+def with_defences(specs: Sequence[VictimSpec], first: int) -> list[VictimSpec]:
+    """The same, and the defended victim of each whose rows a defence judges and its control, numbered from `first`: in one stack, for a
+    defence looks at the fit of the one whose rows it judges.
+    """
+    judged = [spec for spec in specs if defend.is_judged(spec)]
+    pairs = [defend.company(spec, first + 2 * at) for at, spec in enumerate(judged)]
+    return [*specs, *(pair[0] for pair in pairs), *(pair[1] for pair in pairs)]
 
 
 def _best_size(scenario: Scenario, discovery: Discovery, device: torch.device, most: int, opened: Opened | None) -> int:

@@ -154,7 +154,7 @@ class _PoisonRows:
         self.kept_VM = None if self.kept_VM is None else self.kept_VM[index_V]
 
     def epoch(self, schedule: Schedule, epoch: int, dtype: torch.dtype, kept_VN: Tensor | None) -> _EpochPoison:
-        """Everything the epoch's steps need, worked out at once and sent to the device at once. kept_VN: the clean rows, see `CleanRows`."""
+        """What the epoch's steps need, worked out and sent to the device at once. kept_VN: of the clean rows, see `CleanRows`."""
         point_SVP, count_SV = schedule.places(epoch, self.points_V)
         at = np.maximum(point_SVP, 0)
         victim = np.arange(len(self.points_V))[None, :, None]

@@ -23,10 +23,9 @@ from engine.seeds import seed_for
 from engine.training.parts import can_fork, train_in_parts
 from engine.training.recipe import Job, Trained, Training
 from engine.training.trial import How, Trial
-from engine.victims.family import Family, Outcome, Report, Seconds
+from engine.victims.family import LEAST_PROBABILITY, Family, Outcome, Report, Seconds
 
 STACK_S = 20.0  # a stack takes about so long: what a crash may lose; victims gain nothing by company
-LEAST_PROBABILITY = 1e-15  # of a true class, in the loss alone: a tree's leaf may give it none
 
 
 class Classifier(Protocol):
@@ -89,6 +88,14 @@ class Estimators(Family[EstimatorKeys, Classifier]):
             self._estimator(trial)  # scikit-learn is imported once, before the fork
             trained = train_in_parts(train, [range(first, len(jobs), parts) for first in range(parts)], report, lambda size: None)
         return [Outcome(trained[v].params[0].numpy(), trained[v].epochs, trained[v].train_loss) for v in range(len(jobs))]
+
+    def answered(self, fits: Sequence[Classifier], data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
+        outcomes = []
+        with threadpool_limits(1):
+            for fitted, job in zip(fits, jobs, strict=True):
+                x, y = _rows_of(data.x_NF.numpy(), data.y_N.numpy(), data.x_AF.numpy(), job)
+                outcomes.append(Outcome(fitted.predict(x_test).astype(np.uint8), self._kind.passes(fitted), self._loss(fitted, x, y)))
+        return outcomes
 
     def _report(self, jobs: Sequence[Job], trial: Trial) -> Callable[[float], None]:
         on_step = trial.on_step
