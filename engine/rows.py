@@ -216,7 +216,9 @@ class VictimResult:
 
 @dataclass(frozen=True)
 class RunRow:
-    """One run as the store knows it. Times are Unix seconds. `alive`, `may_live` and `damaged` are worked out at reading, never stored."""
+    """One run as the store knows it. Times are Unix seconds. `alive`, `may_live`, `unverified` and `damaged` are worked out at reading,
+    never stored.
+    """
 
     id: str
     name: str
@@ -249,6 +251,7 @@ class RunRow:
     boot: str = ""  # with host and pid_namespace: where the worker's process can be looked at
     pid_namespace: str = ""
     may_live: bool = False  # alive, or silent for less than a minute and not to be looked at from here: nobody else may have the run
+    unverified: bool = False  # an older version stored it, without digests: damage to what it stored would not be noticed
     damaged: str = ""  # what is wrong with the row as it is stored: it can be shown and deleted, and nothing else
 
     @property

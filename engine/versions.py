@@ -14,6 +14,9 @@ STATISTICS = 3  # how tables come from predictions: `engine/evaluation/`, `engin
 READING = 3  # how one's own tables, texts and pictures become rows: `engine/datasets/`
 READ_BY_RULES = ("table", "text_table", "image_folder")  # the other kinds have one published form, read alike under every version
 
+# what is said of a run that an older version stored
+UNVERIFIED = "stored by a version that kept no digests: damage to what is stored would not be noticed"
+
 SCHEDULES = {
     1: "1: poison spread evenly over steps, so that a short last batch held more than its share of it",
     2: "2: poison placed by rows, as where train and poison are shuffled together; a last batch of a row or two was a step of its own",

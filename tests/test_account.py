@@ -14,6 +14,7 @@ from engine.account.data import ColumnAccount, of_json
 from engine.export.about_data import about_data
 from engine.store import Store
 from tests.worlds import store as worlds
+from tests.worlds.older import without_digests
 from tests.worlds.tables import loaded
 from tui.presenters import about
 
@@ -80,6 +81,7 @@ def test_it_comes_back_from_json_and_from_the_store(tmp_path: Path) -> None:
         worlds.discovered(store, run_id)
         assert store.account(run_id) is None, "an older version's discovery has none"
         db = store._db
+        without_digests(db)
         db.execute("UPDATE discoveries SET account = ? WHERE run_id = ?", (json.dumps(account.as_json()), run_id))
         assert store.account(run_id) == account
     assert "Not stored with this run" in "\n".join(about_data(None))

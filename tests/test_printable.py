@@ -30,6 +30,7 @@ from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.store import Store
 from tests.worlds.fake_pipeline import SCENARIO, FakePipeline
+from tests.worlds.older import without_digests
 
 ROOT = Path(__file__).resolve().parents[1]
 EVIL = "a\x1b[31mred\x1b]0;owned\x07\x9b2J\u202etxt\u2066\x7f\r\nsubpop: forged\u2028\ttail"
@@ -58,6 +59,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert work(store, row.id, pipeline=HostilePipeline()) == "done"
             store.log(row.id, "warning", EVIL)
     with sqlite3.connect(path) as db:
+        without_digests(db)
         db.execute("UPDATE runs SET name = ?, title = ?, note = ?, device = ?, host = ?, phase = ?", (EVIL,) * 6)
     return path
 

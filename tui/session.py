@@ -53,6 +53,7 @@ class Session(OrderlyApp):
         self._version = -1
         self._looked_at = 0.0
         self._trouble = ""
+        self._unreadable: set[str] = set()  # runs and why they could not be shown
 
     def open_store(self) -> bool:
         """Open the results store; where that fails the reason is on screen and the rest of the app goes on."""
@@ -105,6 +106,15 @@ class Session(OrderlyApp):
         """Have the tables of these runs made anew where older statistics made them; they show when they are there."""
         for run in self.rebuilding.want(self.store_file, runs):
             self.notify(f"{run.name}: tables of older statistics are being made anew from its predictions", timeout=6)
+
+    def say_unreadable(self, run: RunRow, error: SubpopError) -> None:
+        """Say, once, that what is stored of a run cannot be read. Its tables are made anew: what they are made of may be whole."""
+        words = f"{run.id} {error}"
+        if words not in self._unreadable:
+            self._unreadable.add(words)
+            self.notify(str(error), title=f"{run.name} cannot be shown", severity="error", timeout=15)
+            if not run.may_live:
+                self.rebuilding.want(self.store_file, [run], damaged=True)
 
     def _not_rebuilt(self, why: str) -> None:
         self.call_from_thread(self.notify, why, title="tables could not be made anew", severity="error", timeout=15)

@@ -154,14 +154,28 @@ def open_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `subpop bundle` made.")],
     store: StoreOption = None,
 ) -> None:
-    """Take a run that somebody bundled into the store, under its own id, which is printed."""
+    """Take a run that somebody bundled into the store, under its own id, which is printed.
+
+    Its tables are not taken: damages, intervals and verdicts are worked out again from the predictions in it. The rest is taken at its
+    word, for nothing here could show otherwise: data and provenance, subpopulations with their confidences, and the predictions.
+    """
+    from engine.errors import SubpopError
+    from engine.runs.rebuild import rebuild
     from engine.store import Store
     from engine.store.bundle import open_bundle
 
     with Store.open(store) as opened:
         run_id = open_bundle(opened, file)
+        try:
+            rebuild(opened, [run_id])
+            worked_out = "its tables were worked out again from its predictions"
+        except SubpopError as error:
+            worked_out = f"its tables could not be worked out again ({error})"
         row = opened.run(run_id)
     cli_text.line(run_id)
+    cli_text.note(f"{worked_out}; taken at its word: scenario, data and provenance, subpopulations and their confidences, predictions, log")
+    if row.unverified:
+        cli_text.note(f"note: unverified: {versions.UNVERIFIED}")
     cli_text.note(f"run {run_id} ({row.name}, {row.state}) is here: subpop export {run_id} --table worst --format md")
     if difference := versions.other_schedule(row.schedule):
         cli_text.note(f"note: {difference}")

@@ -344,12 +344,10 @@ def opened_store(path: Path | None) -> Store:
 
 
 def with_tables(opened: Store, runs: Sequence[str]) -> list[RunRow]:
-    """The runs meant, whose tables are about to be read: those of older statistics are made anew first, which is said."""
+    """The runs meant, whose tables are about to be read: old and damaged ones are made anew first, which is said."""
     from engine.runs.rebuild import rebuild
 
     rows = [opened.find(each) for each in runs]
-    for run_id in rebuild(opened, [row.id for row in rows]):
-        came = next(row for row in rows if row.id == run_id).statistics == 0
-        what = "its tables came in a bundle" if came else "its tables were made by older statistics"
-        cli_text.note(f"run {run_id}: {what}; they were made anew from its predictions")
+    for run_id, why in rebuild(opened, [row.id for row in rows]).items():
+        cli_text.note(f"run {run_id}: its tables {why}; they were made anew from its predictions")
     return [opened.run(row.id) for row in rows]

@@ -119,6 +119,7 @@ def provenance_of(run: RunRow, stored: Mapping[str, Any], table: str, shown: str
         "schedule": versions.schedule_in_words(run.schedule),
         "statistics": str(run.statistics),
         "reading": versions.reading_in_words(run.reading),
+        "unverified": versions.UNVERIFIED if run.unverified else "",
     }
     return {key: value for key, value in entries.items() if value}
 

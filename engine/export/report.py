@@ -19,6 +19,7 @@ from engine.rows import RunRow
 from engine.scenario.claim import claim_of
 from engine.tables.columns import ESTIMAND, SPECS
 from engine.tables.source import TableSource
+from engine.versions import UNVERIFIED
 
 Records = list[dict[str, Any]]
 CHEAPEST = 5
@@ -49,6 +50,9 @@ def _chapter(store: TableSource, run: RunRow, plots: Sequence[str], groups: Reco
         yield ""
         head = "These are not the paper's numbers" if claim_of(run.scenario_toml) else "To be known"
         yield f"**{head}:** " + "; ".join(run.deviations) + "."
+    if run.unverified:
+        yield ""
+        yield f"**Unverified:** {UNVERIFIED}."
     yield ""
     account = store.account(run.id)
     yield from in_short(run, tables, groups, account)

@@ -12,6 +12,7 @@ import torch
 
 from engine.features.keyed_rows import HASH_BYTES, KeyedRows
 from engine.models import build as models
+from engine.system import cache
 from engine.system.threads import all_cores
 
 Report = Callable[[str, float], None]  # what is being done, share done; may raise Interrupted
@@ -31,7 +32,7 @@ class FeatureFile:
     def of(self, splits: Sequence[np.ndarray], encoder: models.Encoder, report: Report) -> list[np.ndarray]:
         """float32 [images, width] for each of the arrays of pictures, uint8 [images, height, width, 3]."""
         keys = [[_key(image) for image in images] for images in splits]
-        kept = self._kept()
+        kept = self._kept({key for split in keys for key in split}, report)
         total = len({key for split in keys for key in split} - kept.keys())
         fresh: dict[bytes, np.ndarray] = {}
         for images, split in zip(splits, keys, strict=True):
@@ -49,6 +50,7 @@ class FeatureFile:
                     self._append(pending)
             self._append(pending)
         stored = self._read()
+        cache.sweep()
         return [self._gather(split, kept, stored, fresh) for split in keys]
 
     def _gather(self, split: list[bytes], kept: dict[bytes, int], stored: np.ndarray, fresh: dict[bytes, np.ndarray]) -> np.ndarray:
@@ -57,10 +59,14 @@ class FeatureFile:
             out[at] = fresh[key] if key in fresh else stored[kept[key]]
         return out
 
-    def _kept(self) -> dict[bytes, int]:
-        """Hash -> row of every image whose features are whole on disk."""
+    def _kept(self, wanted: set[bytes], report: Report) -> dict[bytes, int]:
+        """Hash -> row of each of these images whose features are whole on disk."""
+        cache.use("features", self.rows.rows_path.name)
         with contextlib.suppress(OSError):
-            return self.rows.places()
+            places = self.rows.places(wanted)
+            for line in places.said("features"):
+                report(line, 0.0)
+            return places.by_hash
         return {}
 
     def _read(self) -> np.ndarray:

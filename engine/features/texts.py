@@ -27,6 +27,7 @@ from engine.models.bert.bert import BertEncoder, represented
 from engine.models.encoders.files import EncoderSource
 from engine.rows import Dataset, Rows, States
 from engine.scenario.sections import BertSection
+from engine.system import cache
 from engine.system.filesystem import cache_dir
 from engine.system.threads import all_cores
 from engine.training.encoders.states import StateRows
@@ -99,7 +100,12 @@ class StateFile:
     def __init__(self, folder: Path, encoder: BertEncoder, dtype: str = "float32") -> None:
         self.encoder, self.dtype, self.folder = encoder, dtype, folder
         row_bytes = encoder.length * encoder.width * getattr(torch, dtype).itemsize
-        self.rows = KeyedRows(folder, f"{encoder.digest}-{encoder.length}-{dtype}", row_bytes, RECORD_BYTES)
+        token_bytes = row_bytes // encoder.length
+
+        def used_bytes(record: bytes) -> int:
+            return token_bytes * int.from_bytes(record[HASH_BYTES:], "little")
+
+        self.rows = KeyedRows(folder, f"{encoder.digest}-{encoder.length}-{dtype}", row_bytes, RECORD_BYTES, used_bytes=used_bytes)
 
     def of(self, splits: Sequence[np.ndarray], report: Report) -> tuple[list[np.ndarray], States]:
         """Where the states of each row of tokens lie, int64 [rows] for each array int32 [rows, length], and the file.
@@ -107,11 +113,15 @@ class StateFile:
         RunFailed where the disk is full or the folder cannot be written to.
         """
         keys = [[_key(row) for row in tokens] for tokens in splits]
-        kept = self.rows.places()
+        cache.use("states", self.rows.rows_path.name)
         wanted = {key: row for split, tokens in zip(keys, splits, strict=True) for key, row in zip(split, tokens, strict=True)}
-        missing = [key for key in wanted if key not in kept]
         try:
-            self._compute(missing, wanted, kept, report)
+            places = self.rows.places(wanted)
+            for line in places.said("hidden states"):
+                report(line, 0.0)
+            kept = places.by_hash
+            self._compute([key for key in wanted if key not in kept], wanted, kept, report)
+            cache.sweep()
         except OSError as error:
             raise self._failed(error.strerror or str(error)) from error
         numbers = [np.array([kept[key] for key in split], np.int64) for split in keys]

@@ -16,6 +16,7 @@ import numpy as np
 
 from engine.errors import RequestError
 from engine.features.tokenizer import TextTokenizer, tokenizer_of
+from engine.system import cache
 from engine.system.filesystem import cache_dir
 from engine.system.processes import cores
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Report = Callable[[str, float], None]  # what is being done, share done; may raise Interrupted
-FORMAT = 1  # raise it when the same texts and tokenizer would give other rows
+FORMAT = 2  # raise it when the same texts and tokenizer would give other rows
 PADDING = -1
 LEAST = 3  # [CLS], a token, [SEP]
 AT_ONCE = 256  # texts that a thread takes
@@ -46,12 +47,19 @@ def tokens_of(
     if not len(texts):
         return np.empty((0, length), np.int32)
     path = cache_dir() / "tokens" / f"{_digest(texts)}-{tokenizer.digest}-{length}.int32"
+    cache.use("tokens", path.name)
     if (tokens := _opened(path, len(texts), length)) is not None:
         return tokens
+    if path.exists():
+        report("the kept tokens are damaged on the disk: the texts are tokenised again", 0.0)
     with contextlib.suppress(OSError), _part(path) as (file, keep):
+        digests = []
         for block in _encoded(texts, tokenizer, length, report):
-            file.write(block.tobytes())
+            file.write(data := block.tobytes())
+            digests.append(cache.digest(data))
+        file.write(cache.digest(*digests))
         keep()
+    cache.sweep()
     if (tokens := _opened(path, len(texts), length)) is not None:
         return tokens
     return np.concatenate(list(_encoded(texts, tokenizer, length, report)))  # a full or read-only disk: for this time only
@@ -147,11 +155,15 @@ def _single_threaded() -> Iterator[None]:
 
 
 def _opened(path: Path, rows: int, length: int) -> np.ndarray | None:
-    """The rows, mapped; None where there are none, or not all."""
+    """The rows, mapped; None where there are none, not all, or not those that were written: a digest of all blocks' stands behind them."""
     try:
-        if path.stat().st_size != 4 * rows * length:
+        if path.stat().st_size != 4 * rows * length + cache.DIGEST_BYTES:
             return None
-        return np.memmap(path, np.int32, "r", shape=(rows, length))
+        tokens = np.memmap(path, np.int32, "r", shape=(rows, length))
+        blocks = [cache.digest(tokens[at : at + AT_ONCE].data.cast("B")) for at in range(0, rows, AT_ONCE)]
+        with path.open("rb") as file:
+            file.seek(4 * rows * length)
+            return tokens if file.read() == cache.digest(*blocks) else None
     except (OSError, ValueError):
         return None
 

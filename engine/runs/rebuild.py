@@ -1,4 +1,5 @@
-"""Tables that older statistics made, made anew from the stored predictions: `python -m engine.runs.rebuild RUN [--store FILE]`.
+"""Tables that older statistics made, or that are damaged, made anew from the stored predictions: `python -m engine.runs.rebuild RUN
+[--store FILE]`.
 
 Tables are a pure function of what is stored, so a run of any age shows what today's statistics say of it, and says so in its log. A run at
 work is left to its worker, whose next commit makes them anew.
@@ -16,22 +17,42 @@ from engine.errors import SubpopError
 from engine.rows import RunRow
 from engine.store import Store
 
+OLDER, BUNDLED, DAMAGED = "were made by older statistics", "are not taken from a bundle", "were damaged in the store"
+
 
 def is_old(run: RunRow) -> bool:
     """Whether the run's stored tables are those of older statistics, and nobody is at work on it."""
-    return run.statistics < versions.STATISTICS and not (run.may_live or run.damaged)
+    return run.statistics < versions.STATISTICS and _is_idle(run)
 
 
-def rebuild(store: Store, run_ids: Iterable[str]) -> tuple[str, ...]:
-    """Make the old tables among these runs' anew; the ids of those that were. BadData where what is stored does not fit together."""
-    old = [run for run in (store.run(run_id) for run_id in dict.fromkeys(run_ids)) if is_old(run)]
-    return tuple(run.id for run in old if _rebuilt(store, run))
+def rebuild(store: Store, run_ids: Iterable[str]) -> dict[str, str]:
+    """Make these runs' tables anew where they are not as they should be; id -> why, of those that were.
+
+    Reads all tables of the runs that nobody is at work on. BadData where what is stored does not fit together, StoreError where what
+    tables are made of is damaged.
+    """
+    done = {}
+    for run in (store.run(run_id) for run_id in dict.fromkeys(run_ids)):
+        if (why := _why(store, run)) and _rebuilt(store, run, why):
+            done[run.id] = why
+    return done
 
 
-def _rebuilt(store: Store, run: RunRow) -> bool:
+def _why(store: Store, run: RunRow) -> str:
+    """Why a run's tables are to be made anew; "" where they are not."""
+    if is_old(run):
+        return OLDER if run.statistics else BUNDLED
+    return DAMAGED if _is_idle(run) and store.damaged_tables(run.id) else ""
+
+
+def _is_idle(run: RunRow) -> bool:
+    return not (run.may_live or run.damaged)
+
+
+def _rebuilt(store: Store, run: RunRow, why: str) -> bool:
     """False where there is nothing to make tables of."""
     stored = store.discovery(run.id)
-    if stored is None or not store.tables(run.id):
+    if stored is None:
         return False
     from engine.scenario.parse import scenario_of
     from engine.tables import world as tables
@@ -39,8 +60,7 @@ def _rebuilt(store: Store, run: RunRow) -> bool:
 
     scenario = scenario_of(run)
     store.write_tables(run.id, build(tables.World.start(scenario, stored, store.victims(run.id))))
-    of = f"those of statistics {run.statistics}" if run.statistics else "those that came in its bundle"
-    store.log(run.id, "info", f"tables made anew from predictions, by statistics {versions.STATISTICS}, in the place of {of}")
+    store.log(run.id, "info", f"its tables {why}: made anew from its predictions, by statistics {versions.STATISTICS}")
     return True
 
 

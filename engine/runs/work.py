@@ -122,6 +122,8 @@ def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: Pipeli
     discovery, stored = _discover(w, pipeline)
     reusable = _reusable(w, stored)
     stacks = _plan(w, pipeline, discovery, reusable)
+    if again := w.store.take_back_damaged(w.run_id):
+        w.log(f"the predictions of stacks {', '.join(map(str, again))} are damaged in the store: they are trained again", "warning")
     world = _train(w, pipeline, discovery, stored, stacks, reusable)
     # a search goes on from what it saw: each further plan is a function of the victims committed so far, so a resume makes the same
     while more := finding.further(scenario, stacks, world):

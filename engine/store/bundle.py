@@ -1,7 +1,9 @@
 """One run as one file to hand on: a small SQLite database of that run alone, and the way back into a store.
 
 A bundle comes from somebody else: it is read from a copy, with plain SELECTs of columns known by name, after its mark, its schema and its
-soundness were checked; it can hold no view or trigger. Each of its values is checked before anything of it reaches the store.
+soundness were checked; it can hold no view or trigger. Each of its values is checked before anything of it reaches the store, and held
+against its digest: that tells damage on the way, not who wrote it, for a forger can work digests out too. Its tables are not taken at all:
+they are a function of its predictions, and are worked out from these.
 """
 
 from __future__ import annotations
@@ -16,14 +18,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.errors import DiskFull, RequestError
-from engine.store import bundle_checks, checks, migrations
+from engine.errors import DiskFull, RequestError, StoreError
+from engine.store import bundle_checks, checks, digests, migrations
 from engine.store.bundle_checks import Damaged
 from engine.store.database import Database, text_or_bytes
 
 MARK = 0x73_75_62_62  # "subb": no store, so that it is not opened as one and written to
 # Whatever belongs to a run, but for who is at work on it. Columns that tell of a machine are emptied.
-TABLES = ("runs", "discoveries", "subpopulations", "arrays", "stacks", "victims", "result_tables", "result_rows", "log")
+TABLES = ("runs", "discoveries", "subpopulations", "arrays", "array_parts", "stacks", "victims", "result_tables", "result_rows", "log")
+WORKED_OUT = ("result_tables", "result_rows")  # from the predictions, when they are first read
 OWN = {"runs": ("number",), "log": ("id",)}  # numbers that each store gives anew
 EMPTIED = {"host": "", "boot": "", "pid_namespace": "", "pid": None, "pid_start": "", "claim": "", "data_dir": ""}
 NOT_ONE = "give a file that `subpop bundle` made"
@@ -31,7 +34,8 @@ AGAIN = "ask for it again"
 
 
 def bundle(store: Database, run_id: str, path: Path) -> None:
-    """Write the run into a new file at `path`, whole or not at all. DiskFull; RequestError where it cannot be written."""
+    """Write the run into a new file at `path`, whole or not at all. DiskFull; RequestError where it cannot be written; StoreError where
+    what is stored of it is damaged."""
     path = path.expanduser().absolute()
     part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     if path.is_dir():
@@ -40,8 +44,10 @@ def bundle(store: Database, run_id: str, path: Path) -> None:
         with _fresh(part) as db, store.snapshot() as source:
             for table in TABLES:
                 _copy(source, db, table, run_id)
-            _without_places(db, source, run_id)
-            db.execute("UPDATE runs SET state = 'stopped', phase = '' WHERE state IN ('queued', 'running', 'paused')")
+            if why := next(digests.damage_of(db, run_id), ""):
+                then = "restore the store from a copy; of an unfinished run, resume it"
+                raise StoreError(f"what is stored of it is damaged ({why})", where=f"{store.path}, run {run_id}", next=then)
+            _without_places(db, run_id)
             db.execute(f"PRAGMA application_id = {MARK}")
         part.replace(path)
     except (OSError, sqlite3.Error) as error:
@@ -77,9 +83,9 @@ def open_bundle(store: Database, path: Path) -> str:
                 if into.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone():
                     raise RequestError(f"run {run_id} is here already", where=str(path), next=f"delete that first: subpop delete {run_id}")
                 for table in TABLES:
-                    _copy(db, into, table, run_id)
-                # a stranger's tables are not taken at their word: they are made anew from the predictions when they are first read
-                into.execute("UPDATE runs SET statistics = 0 WHERE id = ?", (run_id,))
+                    if table not in WORKED_OUT:
+                        _copy(db, into, table, run_id)
+                digests.update_run(into, run_id, EMPTIED | {"statistics": 0})
         except Damaged as error:
             raise RequestError(
                 f"is a damaged or forged bundle ({_harmless(error)}); nothing of it was taken", where=str(path), next=AGAIN
@@ -116,6 +122,8 @@ def _checked(db: sqlite3.Connection, path: Path) -> str:
     if wrong := checks.COLUMNS["runs"]["id"](ids[0]):
         raise Damaged(f"table runs, column id is {checks.shown(ids[0])}: {wrong}")
     bundle_checks.check(db, ids[0])
+    if why := next(digests.damage_of(db, ids[0]), ""):
+        raise Damaged(why)
     return str(ids[0])
 
 
@@ -125,6 +133,7 @@ def _fresh(path: Path) -> Iterator[sqlite3.Connection]:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     db = sqlite3.connect(path, isolation_level=None)
     try:
+        db.row_factory, db.text_factory = sqlite3.Row, text_or_bytes
         db.execute("PRAGMA journal_mode = OFF")
         migrations.migrate(db)
         db.execute("BEGIN")
@@ -135,15 +144,23 @@ def _fresh(path: Path) -> Iterator[sqlite3.Connection]:
         db.close()
 
 
-def _without_places(db: sqlite3.Connection, source: sqlite3.Connection, run_id: str) -> None:
-    """Take out of what went wrong where this machine keeps its files: tracebacks, the data folder and the home folder."""
-    trace = "instr(message, char(10) || 'Traceback')"
-    db.execute(f"UPDATE log SET message = substr(message, 1, {trace} - 1) WHERE {trace} > 0")
-    (data,) = source.execute("SELECT data_dir FROM runs WHERE id = ?", (run_id,)).fetchone()
-    for place, placeholder in ((data, "$SUBPOP_DATA"), (str(Path.home()), "~")):
-        if len(place) > 1:
-            db.execute("UPDATE log SET message = replace(message, ?, ?)", (place, placeholder))
-            db.execute("UPDATE runs SET error = replace(error, ?, ?)", (place, placeholder))
+def _without_places(db: sqlite3.Connection, run_id: str) -> None:
+    """Take out where this machine keeps its files: columns of a machine, and in what went wrong tracebacks, data folder and home folder."""
+    run = db.execute("SELECT * FROM runs").fetchone()
+    places = [(place, word) for place, word in ((run["data_dir"], "$SUBPOP_DATA"), (str(Path.home()), "~")) if len(place) > 1]
+    for row in db.execute("SELECT * FROM log").fetchall():
+        message = _replaced(row["message"].partition("\nTraceback")[0], places)
+        if message != row["message"]:
+            digest = None if row["digest"] is None else digests.digest_of("log", run_id, {**dict(row), "message": message})
+            db.execute("UPDATE log SET message = ?, digest = ? WHERE id = ?", (message, digest, row["id"]))
+    left = {"state": "stopped", "phase": ""} if run["state"] in ("queued", "running", "paused") else {}
+    digests.update_run(db, run_id, EMPTIED | left | {"error": _replaced(run["error"], places)})
+
+
+def _replaced(text: str, places: list[tuple[str, str]]) -> str:
+    for place, word in places:
+        text = text.replace(place, word)
+    return text
 
 
 def _copy(source: sqlite3.Connection, into: sqlite3.Connection, table: str, run_id: str) -> None:
@@ -153,9 +170,4 @@ def _copy(source: sqlite3.Connection, into: sqlite3.Connection, table: str, run_
     order = " ORDER BY id" if table == "log" else ""
     rows = source.execute(f"SELECT {names} FROM {table} WHERE {key} = ?{order}", (run_id,))
     put = f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"
-    if table != "runs":
-        into.executemany(put, (tuple(row) for row in rows))
-        return
-    for row in rows:
-        values = dict(zip(columns, tuple(row), strict=True)) | EMPTIED
-        into.execute(put, tuple(values[name] for name in columns))
+    into.executemany(put, (tuple(row) for row in rows))

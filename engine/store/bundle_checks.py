@@ -25,6 +25,7 @@ KEYS = {  # what tells a table's rows of one run apart; a stranger's file need n
     "discoveries": "run_id",
     "subpopulations": "number",
     "arrays": "name",
+    "array_parts": "name, number",
     "stacks": "number",
     "victims": "number",
     "result_tables": "name",
@@ -119,9 +120,11 @@ def _arrays(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
         elif name == "y_test":
             bounds = (0, len(contents.classes) - 1)
             _need((row["dtype"], len(shape)) == ("int64", 1), f"table arrays, {name} is no list of int64")
-        count = _unpacked(row["data"], math.prod(shape) * BYTES[row["dtype"]], f"table arrays, {name}", row["dtype"], bounds)
+        count = _unpacked(_parts(db, run_id, row), math.prod(shape) * BYTES[row["dtype"]], f"table arrays, {name}", row["dtype"], bounds)
         true = count if name == "y_test" else true
         shapes[name] = (row["dtype"], shape)
+    for row in db.execute("SELECT DISTINCT name FROM array_parts"):
+        _need(row["name"] in shapes, f"table array_parts: there is no array {checks.shown(row['name'])}")
     if not contents.classes:
         _need(not shapes, "table arrays: there are some, and no discovery")
         return
@@ -132,6 +135,15 @@ def _arrays(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
     for name, rows in (("proba_aux_AC", "membership.aux"),):
         if name in shapes:
             _need(shapes[name][1] == [shapes[rows][1][0], len(contents.classes)], f"table arrays, {name} is not [aux rows, classes]")
+
+
+def _parts(db: sqlite3.Connection, run_id: str, row: sqlite3.Row) -> Iterator[bytes]:
+    """The bytes of an array, a part at a time."""
+    yield row["data"]
+    rows = db.execute("SELECT number, data FROM array_parts WHERE run_id = ? AND name = ? ORDER BY number", (run_id, row["name"]))
+    for number, part in enumerate(rows, 1):
+        _need(part["number"] == number, f"table array_parts, {row['name']}: part {number} is missing")
+        yield part["data"]
 
 
 def _account(contents: _Found, rows: dict[str, int], true: Counter[int]) -> None:
@@ -174,7 +186,7 @@ def _victims(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
         if contents.test_rows is not None:
             _need(row["test_rows"] == contents.test_rows, f"{where} has {row['test_rows']} predictions for {contents.test_rows} test rows")
         most = (0, len(contents.classes) - 1) if contents.classes else None
-        _unpacked(row["predictions"], row["test_rows"], where, "uint8", most)
+        _unpacked(iter([row["predictions"]]), row["test_rows"], where, "uint8", most)
         seen.add(row["number"])
     lacking = [number for number, (stack, _) in contents.planned.items() if stack in contents.done and number not in seen]
     _need(not lacking, f"table victims: {len(lacking)} of stacks that are done are missing, {lacking[:1]} is the first")
@@ -212,24 +224,22 @@ def _cells(spec: dict[str, object], key: list[object], cells: list[object] | Non
     _need([by_kind[name] for name in at] == key, f"{where}: its cells have another key")
 
 
-def _unpacked(data: bytes, size: int, where: str, dtype: str, bounds: tuple[int, int] | None) -> Counter[int]:
-    """Unpack a blob piece by piece: it must be of exactly this size, and where there are bounds, within them.
+def _unpacked(parts: Iterator[bytes], size: int, where: str, dtype: str, bounds: tuple[int, int] | None) -> Counter[int]:
+    """Unpack blobs that are one stream, piece by piece: it must be of exactly this size, and where there are bounds, within them.
 
     With bounds: value -> how often it is there.
     """
     import numpy as np
 
     count: Counter[int] = Counter()
-
-    unpack, length, rest = zlib.decompressobj(), 0, b""
+    unpack, length, rest, packed = zlib.decompressobj(), 0, b"", b""
     try:
-        while not unpack.eof:
-            piece = unpack.decompress(unpack.unconsumed_tail if length or rest else data, CHUNK)
-            if not piece and not unpack.eof:
+        while not unpack.eof and length <= size:
+            piece = unpack.decompress(packed, CHUNK)
+            packed = unpack.unconsumed_tail
+            if not piece and not packed and not unpack.eof and not (packed := next(parts, b"")):
                 raise Damaged(f"{where} is cut off")
             length += len(piece)
-            if length > size:
-                break
             if bounds is not None:
                 piece = rest + piece
                 whole = len(piece) - len(piece) % BYTES[dtype]

@@ -23,6 +23,7 @@ LATEST = 1e11  # Unix seconds, in the year 5138: what a calendar can still show
 MOST = 1 << 40  # no count is larger
 NAME, WORDS, DOCUMENT = 1000, 100_000, 1 << 24  # characters
 ID = re.compile(r"[0-9A-Za-z]{1,40}")
+DIGEST_BYTES = 16
 SCALARS = {"text": (str,), "int": (int, float), "fraction": (int, float), "float": (int, float), "bool": (bool,)}
 
 
@@ -92,6 +93,10 @@ def optional(rule: Rule) -> Rule:
 
 def blob(value: object) -> str:
     return "" if type(value) is bytes else "bytes are needed"
+
+
+def digest(value: object) -> str:
+    return "" if value is None or (type(value) is bytes and len(value) == DIGEST_BYTES) else f"{DIGEST_BYTES} bytes, or none, are needed"
 
 
 def of_json(rule: Rule, most: int = DOCUMENT) -> Rule:
@@ -257,26 +262,31 @@ COLUMNS: dict[str, dict[str, Rule]] = {
         "boot": WORD,
         "pid_namespace": WORD,
         "claim": WORD,
+        "digest": digest,
     },
     "discoveries": {
         "classes": of_json(a_list(WORD, least=1)),
         "provenance": of_json(a_dict(anything)),
         "at": TIME,
         "account": optional(of_json(ACCOUNT)),
+        "digest": digest,
     },
-    "subpopulations": {"number": SIZE, "fields": of_json(SUBPOPULATION)},
+    "subpopulations": {"number": SIZE, "fields": of_json(SUBPOPULATION), "digest": digest},
     "arrays": {
         "name": WORD,
         "dtype": choice(*sorted(DTYPES)),
         "shape": of_json(a_list(whole()), most=NAME),
         "data": blob,
+        "digest": digest,
     },
+    "array_parts": {"name": WORD, "number": whole(1), "data": blob, "digest": digest},
     "stacks": {
         "number": SIZE,
         "trial": SIZE,
         "victims": of_json(a_list(SPEC, least=1)),
         "done_at": optional(TIME),
         "duration_s": optional(number()),
+        "digest": digest,
     },
     "victims": {
         "number": whole(),
@@ -291,16 +301,18 @@ COLUMNS: dict[str, dict[str, Rule]] = {
         "train_loss": optional(number(-math.inf, math.inf)),  # a diverged one is kept
         "test_rows": SIZE,
         "predictions": blob,
+        "digest": digest,
     },
-    "result_tables": {"name": WORD, "spec": of_json(TABLE_SPEC), "revision": whole(), "order_revision": whole()},
+    "result_tables": {"name": WORD, "spec": of_json(TABLE_SPEC), "revision": whole(), "order_revision": whole(), "digest": digest},
     "result_rows": {
         "name": WORD,
         "key": of_json(a_list(anything)),
         "position": whole(),
         "cells": optional(of_json(a_list(anything))),
         "revision": whole(),
+        "digest": digest,
     },
-    "log": {"at": TIME, "level": choice("info", "warning", "error"), "message": text(DOCUMENT)},
+    "log": {"at": TIME, "level": choice("info", "warning", "error"), "message": text(DOCUMENT), "digest": digest},
 }
 
 

@@ -108,6 +108,16 @@ def _006_account(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE discoveries ADD COLUMN account TEXT")
 
 
+def _007_digests(db: sqlite3.Connection) -> None:
+    """A digest of each row of a run; NULL for what was written before. An array's bytes beyond its first part: SQLite bounds a value."""
+    for table in ("runs", "discoveries", "subpopulations", "arrays", "stacks", "victims", "result_tables", "result_rows", "log"):
+        db.execute(f"ALTER TABLE {table} ADD COLUMN digest BLOB")
+    db.execute(
+        """CREATE TABLE array_parts (run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, name TEXT NOT NULL,
+            number INTEGER NOT NULL, data BLOB NOT NULL, digest BLOB, PRIMARY KEY (run_id, name, number))"""
+    )
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _001_runs_results_tables,
     _002_parent_of_a_run,
@@ -115,6 +125,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _004_whose_a_run_is,
     _005_reading,
     _006_account,
+    _007_digests,
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from engine import versions
 from engine.errors import UnknownName
 from engine.rows import LogRow, RunRow
-from engine.store import checks
+from engine.store import checks, digests
 from engine.system import processes
 from engine.system.processes import HEARTBEAT_DEAD_S, HEARTBEAT_LOST_S, Process
 
@@ -85,9 +85,10 @@ def run_row(row: sqlite3.Row, now: float) -> RunRow:
     at_work = fields["state"] in ("queued", "running", "paused")
     for name, silence_s in (("alive", HEARTBEAT_LOST_S), ("may_live", HEARTBEAT_DEAD_S)):
         fields[name] = at_work and processes.alive(worker, fields["heartbeat_at"], now, silence_s)
-    for name in ("number", "data_dir", "claim"):
+    unverified = row["digest"] is None
+    for name in ("number", "data_dir", "claim", "digest"):
         del fields[name]
-    return RunRow(**fields, damaged=damaged)
+    return RunRow(**fields, damaged=damaged, unverified=unverified)
 
 
 def _mend(fields: dict[str, Any], row: sqlite3.Row) -> str:
@@ -100,13 +101,15 @@ def _mend(fields: dict[str, Any], row: sqlite3.Row) -> str:
         if wrong := rule(fields[name]):
             damage = damage or f"{name} is {checks.shown(fields[name])}: {wrong}"
             fields[name] = id_of(row) if name == "id" else _SHOWN_AS.get(name)
+    damage = damage or digests.wrong("runs", fields["id"], row, sealed=False)
     if checks.optional(checks.TIME)(fields["heartbeat_at"]):
         damage, fields["heartbeat_at"] = damage or "its heartbeat is no time", None
     return damage
 
 
-def log_row(row: sqlite3.Row) -> LogRow:
+def log_row(run_id: str, row: sqlite3.Row) -> LogRow:
     """One line of a log; a damaged one says so in its place."""
-    if any(rule(row[name]) for name, rule in checks.COLUMNS["log"].items()):
+    misfit = any(rule(row[name]) for name, rule in checks.COLUMNS["log"].items())
+    if misfit or digests.wrong("log", run_id, row, sealed=bool(row["sealed"])):
         return LogRow(row["id"], 0.0, "error", "this line of the log is damaged")
     return LogRow(row["id"], row["at"], row["level"], row["message"])

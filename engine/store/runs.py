@@ -14,6 +14,7 @@ from engine import versions
 from engine.errors import RequestError, StoreError, UnknownName
 from engine.printable import require
 from engine.rows import LogRow, RequestKind, RunRow
+from engine.store import digests
 from engine.store.database import Database
 from engine.store.run_row import SELECT, delete_it, id_of, known, log_row, run_row, select_run, worker_in, working
 from engine.system import processes
@@ -71,6 +72,7 @@ class RunRows(Database):
                     versions.READING,
                 ),
             )
+            digests.seal_run(db, run_id)
         return self.run(run_id)
 
     def runs(self) -> list[RunRow]:
@@ -216,12 +218,15 @@ class RunRows(Database):
     def log(self, run_id: str, level: str, message: str) -> None:
         """Add one line to a run's log; level is info, warning or error."""
         with self.write() as db:
-            db.execute("INSERT INTO log (run_id, at, level, message) VALUES (?, ?, ?, ?)", (run_id, self.now(), level, message))
+            digests.insert(db, "log", run_id, [{"at": self.now(), "level": level, "message": message}])
 
     def log_rows(self, run_id: str, after_id: int = 0) -> list[LogRow]:
         """The lines with an id above `after_id`, oldest first."""
-        rows = self.read("SELECT id, at, level, message FROM log WHERE run_id = ? AND id > ? ORDER BY id", (run_id, after_id))
-        return [log_row(row) for row in rows]
+        rows = self.read(
+            f"SELECT id, at, level, message, digest, {digests.SEALED} FROM log WHERE run_id = ?1 AND id > ?2 ORDER BY id",
+            (run_id, after_id),
+        )
+        return [log_row(run_id, row) for row in rows]
 
     # ---- devices ----------------------------------------------------------------------------------------------------
 
@@ -273,10 +278,7 @@ class RunRows(Database):
 
 
 def _update(db: sqlite3.Connection, run_id: str, fields: dict[str, object], path: Path) -> None:
-    if not fields:
-        return
-    columns = ", ".join(f"{name} = ?" for name in fields)
-    if db.execute(f"UPDATE runs SET {columns} WHERE id = ?", (*fields.values(), run_id)).rowcount == 0:
+    if fields and not digests.update_run(db, run_id, fields):
         raise StoreError(f"run {run_id} is no longer in the store", where=str(path), next="it was deleted; start it again")
 
 

@@ -12,8 +12,10 @@ from engine import paper, versions
 from engine.errors import UnknownName
 from engine.rows import Column, Table, TableSpec
 from engine.scenario import claim
+from engine.store import digests
 from engine.store.database import Database, damage_in_words
 
+LAST = 1 << 40  # no revision is later
 Key = tuple[object, ...]
 Cells = tuple[object, ...]
 
@@ -24,7 +26,7 @@ class Tables(Database):
     def write_tables(self, run_id: str, tables: Mapping[str, Table]) -> None:
         """Make a run's tables equal to these, in one transaction; only rows that changed are written."""
         with self.write() as db:
-            put_tables(db, run_id, tables)
+            put_tables(db, run_id, tables, self.now())
 
     def tables(self, run_id: str) -> dict[str, int]:
         """Name and revision of each table that a run has."""
@@ -35,10 +37,9 @@ class Tables(Database):
         """A whole table in its stable order. Raises UnknownName where the run has none of that name (yet)."""
         with self.snapshot() as db:
             hidden = _hidden(db, run_id)
-            head = db.execute("SELECT spec FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name)).fetchone()
-            rows = db.execute(
-                "SELECT cells FROM result_rows WHERE run_id = ? AND name = ? AND cells IS NOT NULL ORDER BY position", (run_id, name)
-            ).fetchall()
+            head = _head(db, run_id, name)
+            rows = _rows(db, run_id, name, "AND cells IS NOT NULL")
+            self._check_table(run_id, name, head, rows, digests.joined(rows))
         if head is None:
             raise UnknownName("table", name, self.tables(run_id), next=f"in run {run_id} so far")
         with damage_in_words(f"{self.path}, run {run_id}, table {name}"):
@@ -61,14 +62,11 @@ class Tables(Database):
         """
         with self.snapshot() as db:
             hidden = _hidden(db, run_id)
-            head = db.execute(
-                "SELECT spec, revision, order_revision FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name)
-            ).fetchone()
+            head = _head(db, run_id, name)
             if head is None or head["revision"] <= since:
                 return (head["revision"] if head else 0), {}, None
-            changed = db.execute(
-                "SELECT key, cells FROM result_rows WHERE run_id = ? AND name = ? AND revision > ? ORDER BY position", (run_id, name, since)
-            ).fetchall()
+            changed = _rows(db, run_id, name, "AND revision > ?3", since)
+            self._check_table(run_id, name, head, changed, digests.under_table(db, run_id, name))
             order = None
             if head["order_revision"] > since:
                 order = db.execute(
@@ -79,6 +77,45 @@ class Tables(Database):
             pick, hide = _picker(stored, stored if columns is None else columns), _without(hidden, stored)
             rows = {_key(row["key"]): None if row["cells"] is None else pick(hide(_cells(row["cells"], len(stored)))) for row in changed}
             return head["revision"], rows, None if order is None else [_key(row["key"]) for row in order]
+
+    def damaged_tables(self, run_id: str) -> tuple[str, ...]:
+        """The tables of a run that are not as they were written, by name; and that some are missing, as "". Reads them all."""
+        damaged = []
+        with self.snapshot() as db:
+            for name in [row["name"] for row in db.execute("SELECT name FROM result_tables WHERE run_id = ? ORDER BY name", (run_id,))]:
+                head, rows = _head(db, run_id, name), _rows(db, run_id, name, "AND cells IS NOT NULL")
+                if _wrong(run_id, head, rows, digests.joined(rows)):
+                    damaged.append(str(name))
+        return tuple(damaged)
+
+    def _check_table(self, run_id: str, name: str, head: sqlite3.Row | None, rows: Sequence[sqlite3.Row], under: bytes) -> None:
+        """StoreError where a table's specification or one of these rows is not as it was written."""
+        if why := _wrong(run_id, head, rows, under):
+            then = f"it is worked out again from the predictions by: subpop export {run_id} --table {name}"
+            raise digests.damaged(why, where=f"{self.path}, run {run_id}, table {name}", next=then)
+
+
+def _head(db: sqlite3.Connection, run_id: str, name: str) -> sqlite3.Row | None:
+    query = f"SELECT {digests.columns('result_tables')}, {digests.SEALED} FROM result_tables WHERE run_id = ?1 AND name = ?2"
+    row: sqlite3.Row | None = db.execute(query, (run_id, name)).fetchone()
+    return row
+
+
+def _rows(db: sqlite3.Connection, run_id: str, name: str, condition: str = "", *values: object) -> list[sqlite3.Row]:
+    """Rows of a table in their order, with all that their digests cover."""
+    query = f"SELECT {digests.columns('result_rows')}, {digests.SEALED} FROM result_rows WHERE run_id = ?1 AND name = ?2 {condition} "
+    return db.execute(f"{query}ORDER BY position", (run_id, name, *values)).fetchall()
+
+
+def _wrong(run_id: str, head: sqlite3.Row | None, rows: Sequence[sqlite3.Row], under: bytes) -> str:
+    """What is wrong with a table's specification or one of its rows; "" where they are as they were written."""
+    if head is None:
+        return "its rows are there, and it is not" if rows else ""
+    if why := digests.wrong("result_tables", run_id, head, sealed=bool(head["sealed"]), under=under):
+        return why
+    # where it is unverified as a whole, its rows are
+    each = (digests.wrong("result_rows", run_id, row, sealed=head["digest"] is not None) for row in rows)
+    return next(filter(None, each), "")
 
 
 # What a table says of the paper.
@@ -124,48 +161,68 @@ def _picker(stored: Sequence[str], wanted: Sequence[str]) -> Callable[[list[obje
     return lambda cells: tuple(None if i is None else cells[i] for i in at)
 
 
-def put_tables(db: sqlite3.Connection, run_id: str, tables: Mapping[str, Table]) -> None:
-    """Inside a write transaction: make the stored tables equal to these, made by today's statistics."""
-    db.execute("UPDATE runs SET statistics = ? WHERE id = ? AND statistics != ?", (versions.STATISTICS, run_id, versions.STATISTICS))
+def put_tables(db: sqlite3.Connection, run_id: str, tables: Mapping[str, Table], now: float) -> None:
+    """Inside a write transaction: make the stored tables equal to these, made by today's statistics.
+
+    One that is not as it was written is written anew, and that goes to the run's log.
+    """
+    row = db.execute("SELECT statistics FROM runs WHERE id = ?", (run_id,)).fetchone()
+    if row is not None and row["statistics"] != versions.STATISTICS:
+        digests.update_run(db, run_id, {"statistics": versions.STATISTICS})
     for name, table in tables.items():
-        _put_table(db, run_id, name, table)
+        if not _put_table(db, run_id, name, table):
+            message = f"the table {name} was damaged in the store; it was made anew from the predictions"
+            digests.insert(db, "log", run_id, [{"at": now, "level": "warning", "message": message}])
 
 
-def _put_table(db: sqlite3.Connection, run_id: str, name: str, table: Table) -> None:
+def _put_table(db: sqlite3.Connection, run_id: str, name: str, table: Table) -> bool:
+    """False where what was stored of it was damaged."""
     spec = json.dumps(_spec_fields(table.spec), ensure_ascii=False)
     new = _encode(name, table)  # key -> cells, in order
-    head = db.execute("SELECT spec, revision FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name)).fetchone()
-    old = {
-        row["key"]: row
-        for row in db.execute("SELECT key, position, cells FROM result_rows WHERE run_id = ? AND name = ?", (run_id, name)).fetchall()
-    }
+    head = _head(db, run_id, name)
+    rows = _rows(db, run_id, name)
+    sound = not _wrong(run_id, head, rows, digests.joined([row for row in rows if row["cells"] is not None]))
+    revision = 1 + (head["revision"] if head is not None and type(head["revision"]) is int and 0 <= head["revision"] < LAST else 0)
+    if not sound:
+        db.execute("DELETE FROM result_rows WHERE run_id = ? AND name = ?", (run_id, name))
+        db.execute("DELETE FROM result_tables WHERE run_id = ? AND name = ?", (run_id, name))
+        head, rows = None, []
+    old = {row["key"]: row for row in rows}
     gone = [key for key, row in old.items() if row["cells"] is not None and key not in new]
-    changed = [key for key, cells in new.items() if key not in old or old[key]["cells"] != cells]
-    moved = [key for position, key in enumerate(new) if key not in old or old[key]["position"] != position]
-    if head is not None and not gone and not changed and not moved and head["spec"] == spec:
-        return
-    revision = (head["revision"] if head else 0) + 1
+    changed = {key for key, cells in new.items() if key not in old or old[key]["cells"] != cells}
+    moved = any(key not in old or old[key]["position"] != position for position, key in enumerate(new))
+    if head is not None and head["digest"] is not None and not gone and not changed and not moved and head["spec"] == spec:
+        return sound
+    written = []  # the rows that are there now, in their order
+    for position, (key, cells) in enumerate(new.items()):
+        row = {"name": name, "key": key, "position": position, "cells": cells, "revision": revision}
+        if key not in changed:
+            row["revision"] = old[key]["revision"]
+        written.append(row | {"digest": digests.digest_of("result_rows", run_id, row)})
+    for key in (key for key, row in old.items() if key not in new):
+        row = {"name": name, "key": key, "position": old[key]["position"], "cells": None, "revision": revision}
+        if key not in gone:
+            row["revision"] = old[key]["revision"]
+        written.append(row | {"digest": digests.digest_of("result_rows", run_id, row)})
     # A row that comes or goes changes the order of keys even where no other row moved.
     appeared = any(key not in old or old[key]["cells"] is None for key in changed)
+    order = revision if gone or moved or appeared else 0 if head is None else head["order_revision"]
+    fields = {"name": name, "spec": spec, "revision": revision, "order_revision": order}
+    under = digests.joined(written[: len(new)])
     db.execute(
-        "INSERT INTO result_tables (run_id, name, spec, revision, order_revision) VALUES (?, ?, ?, ?, ?) ON CONFLICT (run_id, name) "
-        "DO UPDATE SET spec = excluded.spec, revision = excluded.revision, order_revision = max(order_revision, excluded.order_revision)",
-        (run_id, name, spec, revision, revision if gone or moved or appeared else 0),
+        "INSERT INTO result_tables (run_id, name, spec, revision, order_revision, digest) VALUES (?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (run_id, name) DO UPDATE SET spec = excluded.spec, revision = excluded.revision, "
+        "order_revision = excluded.order_revision, digest = excluded.digest",
+        (run_id, *fields.values(), digests.digest_of("result_tables", run_id, fields, under)),
     )
-    position_of = {key: position for position, key in enumerate(new)}
+    differ = [row for row in written if row["key"] not in old or old[row["key"]]["digest"] != row["digest"]]
     db.executemany(
-        "INSERT INTO result_rows (run_id, name, key, position, cells, revision) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run_id, name, key) "
-        "DO UPDATE SET cells = excluded.cells, revision = excluded.revision",
-        [(run_id, name, key, position_of[key], new[key], revision) for key in changed],
+        "INSERT INTO result_rows (run_id, name, key, position, cells, revision, digest) VALUES (?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (run_id, name, key) DO UPDATE SET position = excluded.position, cells = excluded.cells, "
+        "revision = excluded.revision, digest = excluded.digest",
+        [(run_id, *row.values()) for row in differ],
     )
-    db.executemany(
-        "UPDATE result_rows SET position = ? WHERE run_id = ? AND name = ? AND key = ?",
-        [(position_of[key], run_id, name, key) for key in moved],
-    )
-    db.executemany(
-        "UPDATE result_rows SET cells = NULL, revision = ? WHERE run_id = ? AND name = ? AND key = ?",
-        [(revision, run_id, name, key) for key in gone],
-    )
+    return sound
 
 
 def _encode(name: str, table: Table) -> dict[str, str]:

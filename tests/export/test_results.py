@@ -23,6 +23,7 @@ from engine.export.everything import export_all
 from engine.export.report import report
 from engine.export.verdict import verdict
 from engine.runs import start as run
+from engine.runs.rebuild import rebuild
 from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.store import Store
@@ -222,6 +223,8 @@ def test_a_run_as_a_file_and_back(store: Store, ids: list[str], tmp_path: Path) 
         assert open_bundle(other, file) == ids[0]
         assert file.read_bytes() == before
         assert (other.run(ids[0]).state, other.run(ids[0]).host, other.run(ids[0]).title) == ("done", "", "A fake")
+        assert other.tables(ids[0]) == {}, "they are worked out from its predictions, not taken"
+        assert list(rebuild(other, [ids[0]])) == [ids[0]]
         for name in store.tables(ids[0]):
             assert other.table(ids[0], name) == store.table(ids[0], name)
         mine, theirs = store.victims(ids[0]), other.victims(ids[0])

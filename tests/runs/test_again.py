@@ -21,6 +21,7 @@ from engine.runs import again, reuse
 from engine.runs import start as run
 from engine.runs.control import Control
 from engine.runs.progress import Progress
+from engine.runs.rebuild import rebuild
 from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.scenario.sections import Scenario
@@ -29,6 +30,7 @@ from engine.store import Store
 from engine.store import bundle as store_bundle
 from tests.pipeline.test_pipeline import QUICK
 from tests.worlds.fake_pipeline import SCENARIO, FakePipeline
+from tests.worlds.older import before_digests
 
 ALPHAS = "attack.alphas=[1, 2, 4]"
 
@@ -358,6 +360,7 @@ def test_a_run_is_whole_when_its_parent_is_deleted(store: Store, tmp_path: Path)
     with Store.open(tmp_path / "other.db") as other:
         assert store_bundle.open_bundle(other, tmp_path / "child.subpop") == child
         assert other.run(child).parent == parent
+        rebuild(other, [child])
         assert other.table(child, "damage") == tables["damage"]
 
 
@@ -372,6 +375,7 @@ def test_a_store_and_a_bundle_of_before_are_opened(store: Store, tmp_path: Path)
         of_runs = ("parent", "schedule", "statistics", "reading", "boot", "pid_namespace", "claim")
         later = {"runs": of_runs, "leases": ("boot", "pid_namespace"), "discoveries": ("account",)}  # what migrations brought since
         db.executescript("".join(f"ALTER TABLE {table} DROP COLUMN {name};" for table, names in later.items() for name in names))
+        before_digests(db)
         db.execute("PRAGMA user_version = 1")
         db.close()
     with Store.open(tmp_path / "old.db") as old:
@@ -381,6 +385,7 @@ def test_a_store_and_a_bundle_of_before_are_opened(store: Store, tmp_path: Path)
     with Store.open(tmp_path / "other.db") as other:
         assert store_bundle.open_bundle(other, tmp_path / "old.subpop") == parent
         assert other.run(parent).parent == ""
+        rebuild(other, [parent])
         assert other.table(parent, "damage") == store.table(parent, "damage")
 
 

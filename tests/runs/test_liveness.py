@@ -25,7 +25,7 @@ from engine.runs import start as run
 from engine.runs.control import Control
 from engine.runs.worker import work
 from engine.scenario.parse import parse
-from engine.store import Store
+from engine.store import Store, digests
 from engine.system.processes import HEARTBEAT_DEAD_S, Process, identity
 from tests.worlds.fake_pipeline import SCENARIO, STACKS, WORKER, FakePipeline
 from tests.worlds.waiting import until
@@ -78,6 +78,7 @@ def silent(store: Store, run_id: str, worker: Process, seconds: float) -> RunRow
             "WHERE id = ?",
             (worker.host, worker.boot, worker.namespace, worker.pid, worker.start, run_id),
         )
+        digests.seal_run(db, run_id)
         db.execute("INSERT OR REPLACE INTO heartbeats (run_id, at) VALUES (?, ?)", (run_id, store.now() - seconds))
     return store.run(run_id)
 

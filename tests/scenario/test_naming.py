@@ -27,6 +27,7 @@ from engine.tables.build import build
 from engine.tables.world import Facts, World
 from tests.worlds.evaluation import FACTS, discovered, victims
 from tests.worlds.fake_pipeline import SCENARIO, FakePipeline
+from tests.worlds.older import without_digests
 
 ADULT = "UCI Adult, ClusterMatch, label flipping"
 # The presets that claim something, each turned to another system in one way or another.
@@ -189,6 +190,7 @@ def test_a_run_that_was_stored_before_shows_none_of_it(tmp_path: Path, capsysbin
         rows = tuple(tuple(values.get(name, cell) for name, cell in zip(names, row, strict=True)) for row in stored.rows)
         store.write_tables(run_id, {"worst": replace(stored, rows=rows)})
     with sqlite3.connect(path) as db:
+        without_digests(db)
         db.execute("UPDATE runs SET scenario_toml = 'reproduces = \"Table 4, UCI Adult\"' || char(10) || scenario_toml")
     with Store.open(path) as store:
         assert store.table(run_id, "worst") == replace(stored, rows=tuple(stored.rows))
@@ -205,6 +207,7 @@ def test_a_run_attacked_again_is_of_its_own_system(tmp_path: Path) -> None:
     with Store.open(tmp_path / "runs.db") as store:
         run_id = finished(store, SCENARIO)
         with sqlite3.connect(tmp_path / "runs.db") as db:
+            without_digests(db)
             db.execute("UPDATE runs SET scenario_toml = 'reproduces = \"Table 4, UCI Adult\"' || char(10) || scenario_toml")
         said: list[str] = []
         assert again.scenario_of(store, run_id, [0], say=said.append).reproduces is None

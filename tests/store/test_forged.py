@@ -14,11 +14,13 @@ import pytest
 from engine.cli import main as cli
 from engine.errors import RequestError, StoreError
 from engine.runs import start as run
+from engine.runs.rebuild import rebuild
 from engine.runs.worker import work
 from engine.scenario.parse import parse
-from engine.store import Store, checks
+from engine.store import Store, checks, results
 from engine.store.bundle import TABLES, bundle, open_bundle
 from tests.worlds.fake_pipeline import SCENARIO, FakePipeline
+from tests.worlds.older import without_digests
 
 COLUMNS = [
     *((table, column) for table, columns in checks.COLUMNS.items() for column in columns),
@@ -52,9 +54,10 @@ ALWAYS_WRONG = ("bytes", NOT_UTF8, "too long")
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of a finished run."""
+    """A bundle of a finished run, whose larger arrays are of several parts."""
     place = tmp_path_factory.mktemp("good")
-    with Store.open(place / "runs.db") as store:
+    with pytest.MonkeyPatch.context() as patch, Store.open(place / "runs.db") as store:
+        patch.setattr(results, "PART_BYTES", 100)
         run_id = run.start(store, parse(SCENARIO), spawn=False).id
         assert work(store, run_id, pipeline=FakePipeline()) == "done"
         bundle(store, run_id, place / "good.subpop")
@@ -62,14 +65,17 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextlib.contextmanager
-def editing(good: Path, path: Path) -> Iterator[sqlite3.Connection]:
-    """A copy of the bundle without any rule of its own: no types, no checks, no keys."""
+def editing(good: Path, path: Path, digests: bool = False) -> Iterator[sqlite3.Connection]:
+    """A copy of the bundle without any rule of its own: no types, no checks, no keys, and unless they are kept no digests, which a forger
+    leaves out or works out again."""
     path.write_bytes(good.read_bytes())
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         for table in TABLES:
             names = ", ".join(row[1] for row in db.execute(f"PRAGMA table_info({table})"))
             db.executescript(f"CREATE TABLE free ({names}); INSERT INTO free SELECT * FROM {table}; DROP TABLE {table};")
             db.execute(f"ALTER TABLE free RENAME TO {table}")
+        if not digests:
+            without_digests(db)
         yield db
 
 
@@ -359,6 +365,7 @@ def test_what_is_damaged_behind_a_run_is_told_in_words(tmp_path: Path, good: Pat
     }
     with Store.open(tmp_path / "runs.db") as store:
         run_id = open_bundle(store, good)
+        assert rebuild(store, [run_id])
         put(store._db, tables[column], column, value)
         told = 0
         for read in (

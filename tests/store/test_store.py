@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from engine.errors import RequestError, StoreError, UnknownName
 from engine.rows import Table
-from engine.store import MEMORY, Store
+from engine.store import MEMORY, Store, results
 from engine.system.processes import Process, identity
+from tests.worlds.older import without_digests
 from tests.worlds.store import SPEC, discovered, new_run, plan, stack_victims, table, victim
 
 ME = identity()
@@ -197,6 +198,9 @@ def test_predictions_are_compressed_and_damage_to_them_is_told(store: Store) -> 
     assert store.read("SELECT max(length(predictions)) FROM victims")[0][0] < 100
     with store.write() as db:
         db.execute("UPDATE victims SET predictions = x'00' WHERE number = 1")
+    with pytest.raises(StoreError, match="a stored value is damaged"):
+        store.victims(run_id)
+    without_digests(store._db)
     with pytest.raises(StoreError, match="a stored array is damaged"):
         store.victims(run_id)
     with store.write() as db:
@@ -209,6 +213,7 @@ def test_arrays_of_objects_are_never_stored_nor_read(store: Store) -> None:
     run_id = new_run(store)
     discovered(store, run_id)
     with store.write() as db:
+        without_digests(db)
         db.execute("UPDATE arrays SET dtype = 'object' WHERE name = 'proba_aux_AC'")
     with pytest.raises(StoreError, match="unknown type 'object'"):
         store.discovery(run_id)
@@ -217,7 +222,8 @@ def test_arrays_of_objects_are_never_stored_nor_read(store: Store) -> None:
 # ---- deletion -------------------------------------------------------------------------------------------------------
 
 
-def test_deleting_a_run_removes_every_row_of_it_and_of_no_other(store: Store) -> None:
+def test_deleting_a_run_removes_every_row_of_it_and_of_no_other(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "PART_BYTES", 10)  # so that arrays have further parts
     keep, gone = new_run(store), new_run(store)
     for run_id in (keep, gone):
         discovered(store, run_id)
@@ -305,8 +311,10 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
+from tests.worlds.older import without_digests
 from tests.worlds.store import new_run, plan, stack_victims, table
-from engine.store import Store
+from engine.store import Store, results
+from tests.worlds.older import without_digests
 with Store.open(Path(sys.argv[1])) as store:
     run_id = new_run(store, sys.argv[3])
     store.save_plan(run_id, plan(25))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.drafting.looks import Draft
+from engine.versions import UNVERIFIED
 from tui.dialogs.open_file import OpenFile
 from tui.dialogs.reading import ReadingDialog
 from tui.services.file_columns import FileColumns
@@ -74,16 +75,18 @@ def _take_bundle(host: Session, path: Path) -> None:
         try:
             with Store.open(host.store_file) as store:
                 run_id = opened(store, path)
+                unverified = store.run(run_id).unverified
         except Exception as error:  # whatever it is, it must be said here
             message = str(error)
             host.call_from_thread(lambda: host.notify(message, title="open a bundle", severity="error", timeout=10))
         else:
-            host.call_from_thread(arrived, run_id)
+            host.call_from_thread(arrived, run_id, unverified)
 
-    def arrived(run_id: str) -> None:
+    def arrived(run_id: str, unverified: bool) -> None:
         host.show_run(run_id)
         run = host.run_row(run_id)
-        host.notify(f"{run.name if run else run_id} is here", timeout=3)
+        words = f"{run.name if run else run_id} is here; its tables are worked out again, the rest is taken at its word"
+        host.notify(f"{words}. Unverified: {UNVERIFIED}" if unverified else words, timeout=6)
 
     host.run_worker(take, thread=True, exit_on_error=False)
 

@@ -126,7 +126,8 @@ class PlotsScreen(PlotCurves):
             if changed:
                 self.plots_offered = self.feed.plots_offered()
         except SubpopError as error:
-            self.notify(str(error), severity="error")
+            if run is not None:
+                self.host.say_unreadable(run, error)
             return
         except KeyError as error:
             self.first.say_empty(f"this run's tables have no column {error}: another version wrote them")

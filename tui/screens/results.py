@@ -91,7 +91,7 @@ class ResultsScreen(RunKeeping):
                     self._mark_by()  # the table may be another: one of alphas side by side has them for columns
                 names = [*table_names(store, run.id), WHOLE]
             except SubpopError as error:
-                self.notify(str(error), severity="error")
+                self.host.say_unreadable(run, error)
         alive = "nothing yet: rows come as victims are trained"
         self.pane.say_empty("no run yet: 1 opens the plan" if run is None else alive if run.alive else "nothing was stored")
         self.pane.caption()

@@ -128,7 +128,7 @@ class RunsScreen(RunActions):
                     feed.update(store)
                 update_log(self.query_one(LogView), store, run_id)
             except SubpopError as error:
-                self.notify(str(error), severity="error")
+                self.host.say_unreadable(run, error)
         for name in ("damage", "worst"):
             pane = self.query_one(f"#{name}", TablePane)
             pane.remark = first_note(pane.table.model.rows.values(), pane.table.model.column_index("note"))

@@ -1,4 +1,4 @@
-"""Makes tables of older statistics anew in a process of its own, `python -m engine.runs.rebuild`: it loads what the app never does."""
+"""Makes old and damaged tables anew in a process of its own, `python -m engine.runs.rebuild`: it loads what the app never does."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Rebuilding:
         self.failed = failed
         self.tried: set[str] = set()
 
-    def want(self, store: Path, runs: Iterable[RunRow]) -> tuple[RunRow, ...]:
-        """Make these runs' tables anew where they are old; those that were not asked for before."""
-        old = tuple(run for run in runs if is_old(run) and run.id not in self.tried)
+    def want(self, store: Path, runs: Iterable[RunRow], *, damaged: bool = False) -> tuple[RunRow, ...]:
+        """Make these runs' tables anew where they are old, or are known to be damaged; those that were not asked for before."""
+        old = tuple(run for run in runs if (damaged or is_old(run)) and run.id not in self.tried)
         self.tried |= {run.id for run in old}
         if old:
             command = (sys.executable, "-P", "-m", "engine.runs.rebuild", *(run.id for run in old), "--store", str(store))

@@ -1,7 +1,9 @@
 """Decoded pictures of a source, kept in the cache folder: decoded once, then mapped into memory.
 
-An entry is a folder that gets its name only when it is whole: `pixels` and `traits` (plain arrays) and `about.json`. Runs that decode the
-same at the same time each write their own; the first to finish is kept. Ctrl-C leaves nothing; what a killed run left is swept away later.
+An entry is a folder that gets its name only when it is whole: `pixels` and `traits` (plain arrays) and `about.json`, which has the digests
+of both, of `pixels` for each block of pictures. A block is held against its digest when a picture of it is first taken; what is damaged is
+decoded again. Runs that decode the same at the same time each write their own; the first to finish is kept. Ctrl-C leaves nothing; what a
+killed run left is swept away later.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -23,13 +25,15 @@ from engine.datasets.files.places import Progress
 from engine.datasets.pictures.sources import Source
 from engine.datasets.pictures.traits import WORDS
 from engine.datasets.wording import counted
+from engine.system import cache
 from engine.system.filesystem import cache_dir
 
 if TYPE_CHECKING:
     import numpy as np
 
-FORMAT = 1  # raise it when the same source would be decoded, named or measured differently
+FORMAT = 2  # raise it when the same source would be decoded, named or measured differently
 PART = ".part"
+BLOCK_BYTES = 1 << 20  # about so much of the pixels is held against a digest at once
 STALE_S = 3600.0  # an unfinished entry not written to for this long has no writer left
 
 
@@ -47,13 +51,38 @@ class Pictures:
     traits: np.ndarray
     checksums: dict[str, str]
     notes: tuple[str, ...]
+    blocks: Blocks | None = None  # None where they are in memory alone
+    again: Callable[[], Pictures] | None = None  # decodes what lies damaged on the disk
 
     def __len__(self) -> int:
         return len(self.names)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Their pixels in memory, uint8 [rows, size, size, 3]; int64 [rows] in the order of names."""
-        return self.pixels[self.order[rows]]
+        places = self.order[rows]
+        if self.blocks is not None and self.again is not None and not self.blocks.sound(self.pixels, places):
+            return self.again().take(rows)
+        return self.pixels[places]
+
+
+class Blocks:
+    """Which blocks of pictures are as they were written, looked at once each. digests: in hexadecimal, a block each."""
+
+    def __init__(self, digests: Sequence[str], rows: int) -> None:
+        self.digests, self.rows = digests, rows
+        self.seen: set[int] = set()
+
+    def sound(self, pixels: np.ndarray, places: np.ndarray) -> bool:
+        """Whether the blocks of the pictures at these places, int64 [rows], are."""
+        import numpy as np
+
+        for block in np.unique(places // self.rows).tolist():
+            if block not in self.seen:
+                data = pixels[block * self.rows : (block + 1) * self.rows].data.cast("B")
+                if cache.digest(data).hex() != self.digests[block]:
+                    return False
+                self.seen.add(block)
+        return True
 
 
 class _NotKept(Exception):
@@ -63,19 +92,30 @@ class _NotKept(Exception):
 def decoded(kind: str, source: Source, size: int, progress: Progress) -> Pictures:
     """The source's pictures, `size` pixels square. BadData where the source cannot be read; a cache that cannot be written is only said."""
     folder = cache_dir() / "decoded" / f"{kind}-{size}-{_key(kind, source, size)}"
-    if (cached := _opened(folder, source)) is not None:
+    cache.use("decoded", folder.name)
+
+    def again() -> Pictures:
+        progress(f"the kept pictures of {source.label} are damaged on the disk: they are decoded again", 0.0)
+        _remove(folder)
+        return decoded(kind, source, size, progress)
+
+    was_there = folder.exists()
+    if (cached := _opened(folder, source, again)) is not None:
         return cached
+    if was_there:
+        progress(f"the kept pictures of {source.label} are damaged on the disk: they are decoded again", 0.0)
     try:
         part = _new_part(folder)
         try:
             with ExitStack() as files:
                 pixels, traits = (files.enter_context(_created(part / name)) for name in ("pixels", "traits"))
                 about = _spool(source, size, progress, pixels, traits)
-            _keep(part, folder, about)
+            _keep(part, folder, about, size)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-        if (cached := _opened(folder, source)) is not None:
-            return cached
+        cache.sweep()
+        if (cached := _opened(folder, source, None)) is not None:  # just written: not read again to be sure
+            return replace(cached, again=again)
         raise _NotKept("it was gone at once")
     except _NotKept as error:
         note = f"decoded into memory, for this time only: {folder.parent} cannot be written to ({error})"
@@ -164,16 +204,22 @@ def _pictures(source: Source, about: dict[str, Any], pixels: np.ndarray, traits:
 # ---- entries ---------------------------------------------------------------------------------------------------------
 
 
-def _opened(folder: Path, source: Source) -> Pictures | None:
+def _opened(folder: Path, source: Source, again: Callable[[], Pictures] | None) -> Pictures | None:
     """The entry, mapped; None where there is none or it is not what it should be (it is then moved out of the way)."""
     import numpy as np
 
     try:
-        about = json.loads((folder / "about.json").read_text("utf-8"))
+        head, _, text = (folder / "about.json").read_text("utf-8").partition("\n")
+        if head != cache.digest(text.encode()).hex():
+            raise ValueError("it is not as it was written")
+        about = json.loads(text)
         if not about["names"]:
             return _pictures(source, about, np.zeros(0, np.uint8), np.zeros(0, np.float32))
-        pixels = np.memmap(folder / "pixels", np.uint8, "r")
-        return _pictures(source, about, pixels, np.fromfile(folder / "traits", np.float32))
+        traits = (folder / "traits").read_bytes()
+        if about["digests"]["traits"] != cache.digest(traits).hex():
+            raise ValueError("its traits are not as they were written")
+        pictures = _pictures(source, about, np.memmap(folder / "pixels", np.uint8, "r"), np.frombuffer(traits, np.float32))
+        return replace(pictures, blocks=Blocks(about["digests"]["pixels"], about["digests"]["rows"]), again=again)
     except FileNotFoundError:
         if not folder.exists():
             return None
@@ -207,10 +253,11 @@ def _created(path: Path) -> IO[bytes]:
         raise _NotKept(error.strerror or str(error)) from error
 
 
-def _keep(part: Path, folder: Path, about: dict[str, Any]) -> None:
+def _keep(part: Path, folder: Path, about: dict[str, Any], size: int) -> None:
     """Give the whole entry its name. One that another run put there meanwhile is as good."""
     try:
-        (part / "about.json").write_text(json.dumps(about), "utf-8")
+        text = json.dumps(about | {"digests": _digests(part, size)})
+        (part / "about.json").write_text(f"{cache.digest(text.encode()).hex()}\n{text}", "utf-8")
         part.chmod(0o755)  # mkdtemp makes it private; a shared cache is read by others
         try:
             os.rename(part, folder)
@@ -219,6 +266,15 @@ def _keep(part: Path, folder: Path, about: dict[str, Any]) -> None:
                 raise
     except OSError as error:
         raise _NotKept(error.strerror or str(error)) from error
+
+
+def _digests(part: Path, size: int) -> dict[str, Any]:
+    """Of what was written, a block of pictures at a time; rows: pictures in a block."""
+    picture = size * size * 3
+    rows = max(1, BLOCK_BYTES // picture)
+    with (part / "pixels").open("rb") as file:
+        pixels = [cache.digest(data).hex() for data in iter(lambda: file.read(rows * picture), b"")]
+    return {"rows": rows, "pixels": pixels, "traits": cache.digest((part / "traits").read_bytes()).hex()}
 
 
 def _remove(folder: Path) -> None:

@@ -21,13 +21,14 @@ from engine.datasets.pictures.sources import TWICE
 from engine.datasets.texts.rows import some
 from engine.datasets.wording import counted
 from engine.errors import BadData
+from engine.system import cache
 from engine.system.filesystem import cache_dir
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-FORMAT = 1  # raise it when the same files would be read otherwise
+FORMAT = 2  # raise it when the same files would be read otherwise
 PART, STALE_S = ".part", 3600.0  # an unfinished file not written to for so long has no writer left
 NAME = re.compile(r"(?:.*/)?(train|test)/(pos|neg)/(\d+)_(\d+)\.txt")
 ODD = re.compile(r"(?:.*/)?(?:train|test)/(?!unsup/)([^/]+)/[^/]+\.txt")  # a text, but of no class, or without a rating
@@ -66,10 +67,14 @@ def reviews(path: Path, progress: Progress) -> Reviews:
         files, checksum = [], md5_of(path)
         key = f"archive {checksum}"
     kept = cache_dir() / "texts" / f"imdb-{md5(f'{FORMAT} {key}'.encode(errors='surrogateescape')).hexdigest()}.arrow"
+    cache.use("texts", kept.name)
     table = _opened(kept)
     if table is None:
+        if kept.exists():
+            progress("the kept reviews are damaged on the disk: they are read again", 0.0)
         table = _read(path, files, progress)
         _keep(table, kept)
+        cache.sweep()
     return _reviews(path, table, checksum)
 
 
@@ -192,12 +197,14 @@ def _folder_members(path: Path, files: list[tuple[str, int, int]], left: Leftove
 
 
 def _opened(path: Path) -> pa.Table | None:
-    """The table; None where there is none or it is not whole."""
+    """The table; None where there is none or it is not what was written: its digest stands behind it."""
     import pyarrow as pa
 
     try:
-        with pa.OSFile(str(path)) as file:
-            table: pa.Table = pa.ipc.open_file(file).read_all()
+        data = memoryview(path.read_bytes())
+        if cache.digest(data[: -cache.DIGEST_BYTES]) != data[-cache.DIGEST_BYTES :]:
+            return None
+        table: pa.Table = pa.ipc.open_file(pa.py_buffer(data[: -cache.DIGEST_BYTES])).read_all()
         table.validate(full=True)
         return table if table.column_names == ["name", "text"] and b"about" in (table.schema.metadata or {}) else None
     except (OSError, pa.ArrowException):
@@ -216,8 +223,13 @@ def _keep(table: pa.Table, path: Path) -> None:
                 old.unlink(missing_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
         part = Path(name)
-        with os.fdopen(handle, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        stream = pa.BufferOutputStream()
+        with pa.ipc.new_file(stream, table.schema) as writer:
             writer.write_table(table)
+        data = memoryview(stream.getvalue())
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.write(cache.digest(data))
         part.chmod(0o644)
         os.replace(part, path)
     except (OSError, pa.ArrowException):
