@@ -200,7 +200,7 @@ class StackPlan:
 
 @dataclass(frozen=True)
 class VictimResult:
-    """What one victim did: its predicted class for every test row, uint8 [test rows], and how it was trained. judged: in `DEFENDED` arms."""
+    """What one victim did: its predicted class for every test row, uint8 [test rows], and how it was trained. judged: of `DEFENDED`."""
 
     spec: VictimSpec
     predictions: np.ndarray

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, cast
 
 import numpy as np
@@ -87,5 +86,7 @@ def largest(score_R: np.ndarray, count: int) -> np.ndarray:
 def permuted(seen: Seen, draws: np.random.Generator) -> Seen:
     """The same told of other rows: a defence that looks must do no better than chance then."""
     order = draws.permutation(len(seen))
-    fields: Mapping[str, np.ndarray | None] = {name: getattr(seen, name) for name in ("losses_R", "hidden_RW", "input_RF", "poison_R")}
-    return replace(seen, shared=None, **{name: None if value is None else value[order] for name, value in fields.items()})
+    losses_R, hidden_RW, input_RF, poison_R = (
+        None if value is None else value[order] for value in (seen.losses_R, seen.hidden_RW, seen.input_RF, seen.poison_R)
+    )
+    return Seen(seen.labels_R, losses_R, hidden_RW, input_RF, poison_R)

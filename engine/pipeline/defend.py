@@ -11,20 +11,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from engine.defenses import random
 from engine.defenses.seen import Asked, Judgement, Seen, Shared, defence_of
 from engine.errors import RequestError
 from engine.rows import DEFENDED, Arm, Judged, VictimSpec
-from engine.scenario.sections import BudgetKeys, DefenseSection, KnnSection, Scenario, TrimSection
+from engine.scenario.sections import BudgetKeys, DefenseSection, KnnSection, OracleSection, Scenario, TrimSection
 from engine.seeds import generator
 from engine.training import recipe
 from engine.training.recipe import Job, Training
-from engine.training.trial import OnStep, Trial
+from engine.training.trial import How, OnStep, Trial
 from engine.victims.choose import AnyFamily
 from engine.victims.family import Outcome, silent
-
-WHERE = "defense.kind"
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,12 @@ def _judged_arm(spec: VictimSpec) -> Arm:
 def refits(section: DefenseSection) -> int:
     """How many fits a defended victim takes beside the undefended one's."""
     return section.rounds if isinstance(section, TrimSection) else 1
+
+
+def precise(scenario: Scenario, how: How) -> How:
+    """In float64 for the oracle: its victims are the clean one in other company, where products in float32 differ in their last bits."""
+    oracle = isinstance(scenario.defense, OracleSection) and scenario.compute.precision == "float32"
+    return replace(how, dtype=torch.float64) if oracle else how
 
 
 def check(scenario: Scenario, victims: AnyFamily) -> None:

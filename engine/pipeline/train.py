@@ -72,7 +72,7 @@ def train_stack(
     """Train the victims of one stack and say what each predicts for every test row."""
     one_thread_each()
     scenario, discovery, stack = job.scenario, job.discovery, job.stack
-    on = how(scenario.compute, job.device)
+    on = defend.precise(scenario, how(scenario.compute, job.device))
     victims = victims_of(scenario.model, discovery.dataset, scenario.seed, opened)
     poisons = [poison_of(scenario, discovery, spec) for spec in stack.victims]
     trial = Trial(

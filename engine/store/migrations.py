@@ -118,6 +118,11 @@ def _007_digests(db: sqlite3.Connection) -> None:
     )
 
 
+def _008_judged(db: sqlite3.Connection) -> None:
+    """What a victim's defence removed and relabelled; NULL for one without."""
+    db.execute("ALTER TABLE victims ADD COLUMN judged BLOB")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _001_runs_results_tables,
     _002_parent_of_a_run,
@@ -126,6 +131,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _005_reading,
     _006_account,
     _007_digests,
+    _008_judged,
 )
 
 

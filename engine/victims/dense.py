@@ -76,7 +76,7 @@ class DenseLayers(ByGradient[Trainable, Mlp]):
     def losses(self, fitted: Trained, x: np.ndarray, y: np.ndarray, how: How) -> np.ndarray:
         params = [p.to(how.device, how.dtype) for p in fitted.params]
         logits = self.model.logits(params, tensor(x).to(how.device, how.dtype))
-        return self.model.losses(logits, tensor(y).to(how.device)).double().cpu().numpy()  # type: ignore[no-any-return]
+        return self.model.losses(logits, tensor(y).to(how.device)).double().cpu().numpy()
 
     def representation(self, fitted: Trained, layer: str, how: How, report: Report) -> Callable[[Rows], np.ndarray]:
         if layer != "hidden":

@@ -93,7 +93,7 @@ class Networks(ByGradient[Trainable, Net]):
     def losses(self, fitted: Trained, x: np.ndarray, y: np.ndarray, how: How) -> np.ndarray:
         with threads.all_cores():
             logits = torch.cat(logits_of(self.model, fitted.params, x, how))
-            return self.model.losses(logits, tensor(y).to(how.device)).double().cpu().numpy()  # type: ignore[no-any-return]
+            return self.model.losses(logits, tensor(y).to(how.device)).double().cpu().numpy()
 
     def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:
         if how.device.type == "cpu":  # there a victim gains nothing by company
