@@ -45,8 +45,8 @@ def defended(section: Mapping[str, Any], rows: Records, alpha: float) -> Iterato
     )
     yield ""
     yield (
-        f"It caught {share(every['poison_recall'])} of the poison, and took {share(every['removed_inside'])} of the targets' own clean "
-        f"rows and {share(every['removed_outside'])} of the others'; {share(every['precision'])} of what it took was poison. Without any "
+        f"It caught {share(every['poison_recall'])} of the poison, and took {share(every['removed_own'])} of the targets' own clean "
+        f"rows and {share(every['removed_others'])} of the others'; {share(every['precision'])} of what it took was poison. Without any "
         f"poison it costs a subpopulation {fraction(every['cost'])} of its accuracy on average (below 0: it gains), and everyone else "
         f"{fraction(every['cost_elsewhere'])}."
     )

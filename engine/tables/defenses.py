@@ -19,7 +19,7 @@ from engine.tables.columns import KS
 from engine.tables.figures import Figures
 
 TWO_RANKINGS = "the worst of each by its own ranking: other subpopulations, so no interval"
-TAKEN = ("poison_recall", "precision", "removed_inside", "removed_outside", "removed_rows", "poison_points")
+TAKEN = ("poison_recall", "precision", "removed_own", "removed_others", "removed_rows", "poison_points")
 COSTS = ("cost", "cost_elsewhere", "random_cost", "random_cost_elsewhere")
 
 

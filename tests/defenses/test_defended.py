@@ -220,8 +220,8 @@ def test_the_table_is_that_of_a_plain_loop() -> None:
             taken = ~judged.kept_R | (judged.given_R >= 0)
             taken_poison, taken_all = taken_poison + int(taken[n:].sum()), taken_all + int(taken.sum())
             cells["poison_recall"].append(taken[n:].mean())
-            cells["removed_inside"].append(taken[:n][member == target].mean())
-            cells["removed_outside"].append(taken[:n][member != target].mean())
+            cells["removed_own"].append(taken[:n][member == target].mean())
+            cells["removed_others"].append(taken[:n][member != target].mean())
             cells["removed_rows"].append(taken.sum())
         for name, values in cells.items():
             assert row[name] == pytest.approx(np.mean(values), abs=1e-12), name
