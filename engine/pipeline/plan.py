@@ -10,6 +10,7 @@ import torch
 from engine import rates
 from engine.features.opened import Opened
 from engine.milestones import NOTHING_KEPT, Arrays, Milestones
+from engine.pipeline import defend
 from engine.pipeline.discovery import Discovery, Log
 from engine.pipeline.train import job_for, poison_of, training
 from engine.rows import Arm, StackPlan, Subpopulation, VictimSpec
@@ -48,6 +49,9 @@ def plan(
 ) -> tuple[StackPlan, ...]:
     """Which victims train together, for every trial, before any is trained. milestones: where the times of stacks are put away."""
     one_thread_each()
+    defended = scenario.defense.kind != "none"
+    if defended:
+        defend.check(scenario, victims_of(scenario.model, discovery.dataset, scenario.seed, opened))
     per_trial = len(victims_of_trial(scenario, discovery.subpopulations, 0, 0))
     size = scenario.compute.victims_per_stack
     if size == "auto":
@@ -55,11 +59,24 @@ def plan(
         parts = workers(scenario, torch.device(device))
         log(f"{size} victims a stack, by memory and measured speed on {device}, {parts} {'part' if parts == 1 else 'parts'} side by side")
     stacks: list[StackPlan] = []
-    for at, trial in enumerate(scenario.evaluation.trial_numbers):
-        specs = victims_of_trial(scenario, discovery.subpopulations, trial, at * per_trial)
+    number = 0  # of the next victim
+    for trial in scenario.evaluation.trial_numbers:
+        specs = victims_of_trial(scenario, discovery.subpopulations, trial, number)
+        number += per_trial
         for lo in range(0, len(specs), size):
-            stacks.append(StackPlan(len(stacks), trial, tuple(specs[lo : lo + size])))
+            some = with_defences(specs[lo : lo + size], number) if defended else specs[lo : lo + size]
+            number += len(some) - len(specs[lo : lo + size])
+            stacks.append(StackPlan(len(stacks), trial, tuple(some)))
     return tuple(stacks)
+
+
+def with_defences(specs: Sequence[VictimSpec], first: int) -> list[VictimSpec]:
+    """The same, and the defended victim of each whose rows a defence judges and its control, numbered from `first`: in one stack, for a
+    defence looks at the fit of the one whose rows it judges.
+    """
+    judged = [spec for spec in specs if defend.is_judged(spec)]
+    pairs = [defend.company(spec, first + 2 * at) for at, spec in enumerate(judged)]
+    return [*specs, *(pair[0] for pair in pairs), *(pair[1] for pair in pairs)]
 
 
 def _best_size(

@@ -9,6 +9,7 @@ from engine.attacks import gradient
 from engine.attacks import poison as attacks
 from engine.features.opened import Opened
 from engine.features.pixels import Pictures
+from engine.pipeline import defend
 from engine.pipeline.discovery import Discovery, Log, StackJob
 from engine.rows import Dataset, Poison, VictimResult, VictimSpec
 from engine.scenario.sections import GradientSection, Scenario
@@ -76,7 +77,7 @@ def train_stack(
     """Train the victims of one stack and say what each predicts for every test row. room: what is known of the device's memory."""
     one_thread_each()
     scenario, discovery, stack = job.scenario, job.discovery, job.stack
-    on = how(scenario.compute, job.device)
+    on = defend.precise(scenario, how(scenario.compute, job.device))
     victims = victims_of(scenario.model, discovery.dataset, scenario.seed, opened)
     poisons = [poison_of(scenario, discovery, spec) for spec in stack.victims]
     trial = Trial(
@@ -89,8 +90,14 @@ def train_stack(
         room=room,
     )
     jobs = [job_for(scenario, discovery, victims, poison) for poison in poisons]
-    outcomes = victims.outcomes(training(scenario, discovery, victims), discovery.dataset.test.x, jobs, trial)
+    data = training(scenario, discovery, victims)
+    if scenario.defense.kind != "none":
+        done = defend.trained(scenario, victims, data, stack.victims, jobs, trial)
+    else:
+        done = [defend.Defended(outcome) for outcome in victims.outcomes(data, discovery.dataset.test.x, jobs, trial)]
     return [
-        VictimResult(spec, outcome.predictions, len(poison), poison.already_target, outcome.epochs, outcome.train_loss)
-        for spec, poison, outcome in zip(stack.victims, poisons, outcomes, strict=True)
+        VictimResult(
+            spec, one.outcome.predictions, len(poison), poison.already_target, one.outcome.epochs, one.outcome.train_loss, one.judged
+        )
+        for spec, poison, one in zip(stack.victims, poisons, done, strict=True)
     ]

@@ -302,6 +302,7 @@ COLUMNS: dict[str, dict[str, Rule]] = {
         "train_loss": optional(number(-math.inf, math.inf)),  # a diverged one is kept
         "test_rows": SIZE,
         "predictions": blob,
+        "judged": optional(blob),
         "digest": digest,
     },
     "result_tables": {"name": WORD, "spec": of_json(TABLE_SPEC), "revision": whole(), "order_revision": whole(), "digest": digest},

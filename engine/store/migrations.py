@@ -148,6 +148,11 @@ def _010_what_memory_did_not_hold(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE stacks ADD COLUMN too_many INTEGER")
 
 
+def _011_judged(db: sqlite3.Connection) -> None:
+    """What a victim's defence removed and relabelled; NULL for one without."""
+    db.execute("ALTER TABLE victims ADD COLUMN judged BLOB")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _001_runs_results_tables,
     _002_parent_of_a_run,
@@ -159,6 +164,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _008_milestones,
     _009_changes_of_runs,
     _010_what_memory_did_not_hold,
+    _011_judged,
 )
 
 

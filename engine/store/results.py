@@ -16,6 +16,7 @@ from engine.rows import Membership, StackPlan, Subpopulation, Table, VictimResul
 from engine.store import digests
 from engine.store.checks import DTYPES
 from engine.store.database import Database, damage_in_words
+from engine.store.judged import pack, unpack
 from engine.store.tables import put_tables
 
 if TYPE_CHECKING:
@@ -293,7 +294,8 @@ class Results(Database):
                 predictions = decode("uint8", f"[{row['test_rows']}]", [row["predictions"]], where=where)
             spec = VictimSpec(row["number"], row["trial"], row["arm"], row["subpopulation"], row["alpha"])
             loss = float("nan") if row["train_loss"] is None else row["train_loss"]
-            results.append(VictimResult(spec, predictions, row["poison_points"], row["already_target"], row["epochs"], loss))
+            judged = None if row["judged"] is None else unpack(row["judged"], where=where)
+            results.append(VictimResult(spec, predictions, row["poison_points"], row["already_target"], row["epochs"], loss, judged))
         return results
 
     def too_many(self, run_id: str) -> int | None:
@@ -379,6 +381,7 @@ def _victim_values(stack_index: int, result: VictimResult) -> dict[str, object]:
         "train_loss": float(result.train_loss),  # SQLite keeps NaN as NULL
         "test_rows": len(result.predictions),
         "predictions": data,
+        "judged": None if result.judged is None else pack(result.judged),
     }
 
 

@@ -148,6 +148,13 @@ class TextHeads(ByGradient[BertSection, TextHead]):
         trial = replace(trial, asked=self.asked(len(data.y_N), len(x_test)))
         return [Outcome(t.params[0].numpy(), t.epochs, t.train_loss) for t in self.fit(data, jobs, trial, finish)]
 
+    @torch.no_grad()
+    def answered(self, fits: Sequence[Trained], data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
+        layer, how = self.model.layer, trial.how
+        stack = layer.stack([t.params for t in fits], how.device, how.dtype)
+        predicted = layer.predict(logits_of_rows(stack, layer, self._rows(how), x_test[:, 0])).cpu().numpy()
+        return [Outcome(p, t.epochs, t.train_loss) for p, t in zip(predicted, fits, strict=True)]
+
     def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:
         init = self.model.init(torch.Generator(), torch.float32)
         each = bytes_a_victim(self.model.layer, init, self.section.batch, torch.float32) * side_by_side

@@ -24,6 +24,7 @@ from engine.training.trial import How, Trial
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}  # bfloat16: products only, weights in float32
 STACK_S = 60.0  # a stack of victims that gain nothing by company takes about so long: what a crash may lose
+LEAST_PROBABILITY = 1e-15  # of a true class, in a loss that is made of probabilities: a tree's leaf may give it none
 FEW_STEPS = 3  # of a network, timed to work that out
 
 Seconds = Callable[[int, int], float]  # (victims, steps) -> seconds that so many steps of so many victims take together
@@ -81,6 +82,10 @@ class Family(ABC, Generic[Keys, Fitted]):
         """Train one victim for each job and ask each about every test row."""
 
     @abstractmethod
+    def answered(self, fits: Sequence[Fitted], data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
+        """What victims that `fit` trained predict, for whoever asks them more than that: `outcomes` keeps nothing else of them."""
+
+    @abstractmethod
     def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:
         """How many of `most` victims train together: what a victim costs in memory and time, by `seconds` where that is to be measured."""
 
@@ -116,6 +121,11 @@ class Family(ABC, Generic[Keys, Fitted]):
     @abstractmethod
     def probabilities(self, fitted: Fitted, x: np.ndarray, how: How) -> np.ndarray:
         """float32 [rows, classes]."""
+
+    def losses(self, fitted: Fitted, x: np.ndarray, y: np.ndarray, how: How) -> np.ndarray:
+        """Cross-entropy of each row under its label, nats, float64 [rows]."""
+        true = self.probabilities(fitted, x, how)[np.arange(len(y)), y].astype(np.float64)
+        return -np.log(np.maximum(true, LEAST_PROBABILITY))
 
     def representation(self, fitted: Fitted, layer: str, how: How, report: Report) -> Callable[[Rows], np.ndarray]:
         """Rows -> [rows, width], at a layer: "hidden" is what the last layer reads, "poolN" a pooling layer's output, flattened;

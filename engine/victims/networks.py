@@ -87,6 +87,17 @@ class Networks(ByGradient[Trainable, Net]):
         fits = self.fit(data, jobs, replace(trial, workers=workers, asked=self.asked(len(data.y_N), len(x_test))), finish)
         return [Outcome(t.params[0].numpy(), t.epochs, t.train_loss) for t in fits]
 
+    def answered(self, fits: Sequence[Trained], data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
+        with torch.no_grad(), threads.all_cores():
+            predicted = [torch.cat([self.model.predict(z) for z in logits_of(self.model, t.params, x_test, trial.how)]) for t in fits]
+        return [Outcome(p.cpu().numpy(), t.epochs, t.train_loss) for p, t in zip(predicted, fits, strict=True)]
+
+    @torch.no_grad()
+    def losses(self, fitted: Trained, x: np.ndarray, y: np.ndarray, how: How) -> np.ndarray:
+        with threads.all_cores():
+            logits = torch.cat(logits_of(self.model, fitted.params, x, how))
+            return self.model.losses(logits, tensor(y).to(how.device)).double().cpu().numpy()
+
     def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:
         if how.device.type == "cpu":  # there a victim gains nothing by company
             steps = -(-len(self.dataset.train) // self.section.batch) * self.section.epochs

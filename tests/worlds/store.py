@@ -58,6 +58,7 @@ def discovered(store: Store, run_id: str) -> tuple[Sequence[Subpopulation], Memb
 
 # what each migration brought, as it is taken out again
 BROUGHT = {
+    11: ("ALTER TABLE victims DROP COLUMN judged",),
     10: ("ALTER TABLE stacks DROP COLUMN too_many",),
     9: (
         *(f"DROP TRIGGER IF EXISTS run_{name}" for name in ("made", "changed", "deleted")),  # a bundle has none

@@ -53,8 +53,9 @@ def train_one(
                 optimizer.step(trained, [p.grad for p in trained])  # type: ignore[misc]
             for p in trained:
                 p.grad = None
-            total += loss.detach().double() * len(y_B)
-            rows, steps = rows + len(y_B), steps + 1
+            rows_B = max(1, len(y_B))
+            total += loss.detach().double() * rows_B
+            rows, steps = rows + rows_B, steps + 1
             if steps == shared.trial.max_steps:
                 break
             if stands:
@@ -92,10 +93,21 @@ def _laid_out(p: Tensor) -> Tensor:
 
 
 def _joined(shared: NetworkTrial, rows: NetworkStep) -> tuple[Tensor, Tensor]:
-    """Clean and poison rows of the victim's step as one batch. None of its places is padding, since no other victim shares the step."""
-    if rows.x_VPHWC is None or rows.y_VP is None:
-        return shared.model.pixels(rows.x_BHWC), rows.y_B
-    return shared.model.pixels(torch.cat([rows.x_BHWC, rows.x_VPHWC[0]])), torch.cat([rows.y_B, rows.y_VP[0]])
+    """Clean and poison rows of the victim's step as one batch. None of its places is padding, since no other victim shares the step.
+
+    What a defence removed is left out: batch norm would look at it, and dropout's draws follow from the rows before.
+    """
+    x_BHWC, y_B = rows.x_BHWC, rows.y_B if rows.y_B.dim() == 1 else rows.y_B[0]
+    if rows.kept_VB is not None:
+        left_B = rows.kept_VB[0] > 0
+        x_BHWC, y_B = x_BHWC[left_B], y_B[left_B]
+    if rows.x_VPHWC is None or rows.y_VP is None or rows.own_VP is None:
+        return shared.model.pixels(x_BHWC), y_B
+    x_PHWC, y_P = rows.x_VPHWC[0], rows.y_VP[0]
+    if rows.kept_VB is not None:
+        left_P = rows.own_VP[0] > 0
+        x_PHWC, y_P = x_PHWC[left_P], y_P[left_P]
+    return shared.model.pixels(torch.cat([x_BHWC, x_PHWC])), torch.cat([y_B, y_P])
 
 
 def _loss(shared: NetworkTrial, params: list[Tensor], x_BCHW: Tensor, y_B: Tensor, epoch: int, step: int) -> Tensor:
@@ -104,7 +116,8 @@ def _loss(shared: NetworkTrial, params: list[Tensor], x_BCHW: Tensor, y_B: Tenso
     dropout = dropout_draws(shared.trial.seed, shared.trial.number, epoch, step, shared.device) if model.has_dropout else nullcontext()
     with shared.precision(), dropout:
         logits_BO = model.logits(params, x_BCHW, training=training)
-    loss = model.losses(logits_BO.to(shared.dtype), y_B).mean()
+    rows_B = max(1, len(y_B))
+    loss = model.losses(logits_BO.to(shared.dtype), y_B).sum() / rows_B
     if recipe.weight_decay and recipe.optimizer == "adam":
-        loss = loss + recipe.weight_decay / (len(y_B) if recipe.per_rows else 1) * model.penalty(params)
+        loss = loss + recipe.weight_decay / (rows_B if recipe.per_rows else 1) * model.penalty(params)
     return loss
