@@ -19,5 +19,5 @@ tables/           stored predictions to tables
 plots/            tables to drawings
 export/           tables to documents, reports, verdicts
 preview/          a look at rows, pictures and poison without training
-cli/  notebook.py    words into calls
+cli/  notebook.py  subpop_audit.py    words into calls; the way in, which puts our packages first
 """

@@ -65,14 +65,18 @@ class Mistake:
         return f"{place}: {self.what}" if place else self.what
 
 
+TOLD = 40  # mistakes of a scenario that its message has; a list may hold thousands
+
+
 class ScenarioError(RequestError):
-    """A scenario that does not validate; carries every mistake, not only the first."""
+    """A scenario that does not validate; carries every mistake, and tells of the first `TOLD`."""
 
     def __init__(self, mistakes: Sequence[Mistake], *, where: str = "") -> None:
         self.mistakes = tuple(mistakes)
         n = len(self.mistakes)
         head = f"{n} mistake{'s' if n != 1 else ''} in the scenario"
-        super().__init__("\n  ".join([head, *map(str, self.mistakes)]), where=where)
+        rest = [f"and {n - TOLD} more"] if n > TOLD else []
+        super().__init__("\n  ".join([head, *map(str, self.mistakes[:TOLD]), *rest]), where=where)
 
 
 class UnknownName(RequestError):

@@ -46,7 +46,7 @@ class Run:
     @property
     def row(self) -> RunRow:
         """The run's row in the store: state, victims, deviations."""
-        with Store.open(self.store, create=False) as opened:
+        with Store.open(self.store, create=False, to_read=True) as opened:
             return opened.run(self.id)
 
     @property
@@ -54,7 +54,7 @@ class Run:
         """The names of the tables it has now, and of those made when asked for."""
         from engine.tables.columns import MADE_AT_EXPORT, SPECS
 
-        with Store.open(self.store, create=False) as opened:
+        with Store.open(self.store, create=False, to_read=True) as opened:
             stored = opened.tables(self.id)
         return tuple(name for name in SPECS if name in stored or name in MADE_AT_EXPORT)
 
@@ -67,7 +67,7 @@ class Run:
 
     def wait(self) -> Run:
         """Until it is done. RunFailed where it failed, was stopped, or its engine is gone. Says how far it is on standard error."""
-        with Store.open(self.store, create=False) as opened, cli_text.progress() as report:
+        with Store.open(self.store, create=False, to_read=True) as opened, cli_text.progress() as report:
             while True:
                 row = opened.run(self.id)
                 at_work = row.phase and row.state in ("queued", "running")
@@ -136,7 +136,7 @@ def run(scenario: Scenario, *, name: str | None = None, data: Path | None = None
 
 def find(text: str = "latest", *, store: Path | None = None) -> Run:
     """A run of the store, by id, a unique prefix, or "latest"."""
-    with Store.open(store, create=False) as opened:
+    with Store.open(store, create=False, to_read=True) as opened:
         return Run(opened.find(text).id, store)
 
 
@@ -175,6 +175,6 @@ def _with_tables(runs: Sequence[Run]) -> Iterator[Store]:
     """The runs' store; tables that older statistics made are made anew first."""
     from engine.runs.rebuild import rebuild
 
-    with Store.open(runs[0].store, create=False) as opened:
+    with Store.open(runs[0].store, create=False, to_read=True) as opened:
         rebuild(opened, [each.id for each in runs])
         yield opened

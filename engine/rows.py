@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-Arm = Literal["clean", "poisoned", "true_label", "label_flip"]
+Arm = Literal["clean", "poisoned", "true_label", "label_flip", "defended", "random_removal"]
+DEFENDED: tuple[Arm, ...] = ("defended", "random_removal")  # the arms whose victims are trained on what was left of another's rows
 RunState = Literal["queued", "running", "paused", "stopped", "failed", "done"]
 RequestKind = Literal["pause", "resume", "stop"]
 
@@ -163,8 +164,23 @@ class Poison:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What became of a victim's rows, train first and then its points.
+
+    kept_R     bool, which it was trained on
+    given_R    int16, the class that a row was given, -1 where its label stayed
+    """
+
+    kept_R: np.ndarray
+    given_R: np.ndarray
+
+
+@dataclass(frozen=True)
 class VictimSpec:
-    """Which victim: its number in the run's plan, trial, arm, target and poison rate. A clean victim has no target."""
+    """Which victim: its number in the run's plan, trial, arm, target and poison rate. A clean victim has no target.
+
+    A defended one has the target and the rate of the victim whose rows its defence judges; neither where that is the clean one.
+    """
 
     index: int
     trial: int
@@ -184,7 +200,7 @@ class StackPlan:
 
 @dataclass(frozen=True)
 class VictimResult:
-    """What one victim did: its predicted class for every test row, uint8 [test rows], and how it was trained."""
+    """What one victim did: its predicted class for every test row, uint8 [test rows], and how it was trained. judged: of `DEFENDED`."""
 
     spec: VictimSpec
     predictions: np.ndarray
@@ -192,6 +208,7 @@ class VictimResult:
     already_target: int
     epochs: int
     train_loss: float
+    judged: Judged | None = None
 
 
 # ---- runs -----------------------------------------------------------------------------------------------------------

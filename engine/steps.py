@@ -11,14 +11,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StepRows:
-    """The rows of one step. Poison is padded to the longest of the stack; `own_VP` says which places are real (1) or padding (0)."""
+    """The rows of one step. Poison is padded to the longest of the stack; `own_VP` says which places take part (1), and which are padding
+    or a point that a defence removed (0).
+    """
 
     x_BF: Tensor  # [clean rows, features + 1], the last column all ones
-    y_B: Tensor  # int64 [clean rows]
+    y_B: Tensor  # int64 [clean rows], or [victims, clean rows] where defences gave labels
     x_VPF: Tensor | None  # [victims, places, features + 1]
     y_VP: Tensor | None  # int64 [victims, places]
     own_VP: Tensor | None  # [victims, places], 0 or 1
-    rows_V: Tensor  # [victims], how many rows each victim's step really has
+    rows_V: Tensor  # [victims], how many rows each victim's step really has, one at least
+    kept_VB: Tensor | None = None  # [victims, clean rows], 0 or 1: those that defences left; None: all
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class EncoderRows:
 
     x_BTW: Tensor  # [clean rows, tokens, width]
     real_BT: Tensor  # bool
-    y_B: Tensor  # int64
-    rows_V: Tensor  # [victims], how many rows each victim's step really has
+    y_B: Tensor  # int64, or [victims, clean rows] where defences gave labels
+    rows_V: Tensor  # [victims], how many rows each victim's step really has, one at least
     poison: EncoderPoison | None = None
     kept: Kept | None = None  # of the clean rows, the same for all victims; None without dropout
+    kept_VB: Tensor | None = None  # [victims, clean rows], 0 or 1: those that defences left; None: all

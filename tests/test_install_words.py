@@ -1,4 +1,4 @@
-"""How to install is never said by the bare name: on the package index that name is a stranger's package."""
+"""How to install is never said by a name: on the package index `subpop` is a stranger's package, and ours is not there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.plots import files as plots_files
 ROOT = Path(__file__).resolve().parents[1]
 TEXTS = ("*.md", "*.py", "*.toml", "*.tcss", "*.yml", "*.yaml", "*.txt", "*.cfg")
 BY_NAME = re.compile(r"(?:\binstall|\badd|\buvx|\bpipx run|\btool run|--with)\s+(?:-\S+\s+)*['\"`]*subpop(?![\w.+/-]*\.whl)(?:\b|\[)")
-EXTRA = re.compile(r"\bsubpop\[")
+EXTRA = re.compile(r"\bsubpop(?:[-_]audit)?\[")
 
 
 def said_by_name(text: str) -> list[str]:
@@ -32,18 +32,19 @@ def test_no_text_installs_the_bare_name() -> None:
     assert not {file: lines for file, lines in found.items() if lines}
 
 
+@pytest.mark.parametrize("name", ["pop", "pop-audit"])
 @pytest.mark.parametrize("command", ["pip install 'NAME{}'", "pip install -U NAME", 'uv pip install "NAME{}"', "uvx NAME", "uv add NAME"])
-def test_the_check_sees_what_it_looks_for(command: str) -> None:
-    line = command.replace("NAME", "sub" + "pop").replace("{}", "[plots]")
+def test_the_check_sees_what_it_looks_for(command: str, name: str) -> None:
+    line = command.replace("NAME", "sub" + name).replace("{}", "[plots]")
     assert said_by_name(line) == [line]
 
 
 def test_what_is_said_instead() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert (
-        f"in a checkout: uv sync --extra plots; from a wheel, by its path: pip install './subpop-{version}-py3-none-any.whl[plots]'"
+        f"in a checkout: uv sync --extra plots; from a wheel, by its path: pip install './subpop_audit-{version}-py3-none-any.whl[plots]'"
     ) == plots_files.INSTALL
     assert not said_by_name(plots_files.INSTALL)
     readme = (ROOT / "README.md").read_text()
     assert "uv sync --extra plots" in readme
-    assert f"subpop-{version}-py3-none-any.whl[plots]" in readme
+    assert f"subpop_audit-{version}-py3-none-any.whl[plots]" in readme

@@ -76,6 +76,7 @@ class SubpopApp(Session):
         Binding("question_mark,f1", "help", "help", id="app.help"),
         Binding("colon,ctrl+p", "palette", "commands", id="app.palette"),
         Binding("q,ctrl+q", "quit", "quit", id="app.quit"),
+        Binding("ctrl+z", "suspend_process", "To the shell, until fg", show=False, id="app.suspend"),
         Binding("ctrl+t", "next_theme", "Next theme", show=False, id="app.theme"),
     ]
 

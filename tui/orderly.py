@@ -1,7 +1,9 @@
-"""What Textual (8.2) leaves to chance and this app must not: what still opens while it ends, and markup in what it says."""
+"""What Textual (8.2) leaves to chance and this app must not: what opens while it ends, what a shell's `fg` finds, markup in its words."""
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from textual import events
@@ -63,6 +65,35 @@ class OrderlyApp(App[int]):
             return self.get_screen_stack(mode)
         except KeyError:  # a mode that nobody went to yet
             return []
+
+    # ---- ctrl+z, and back ----
+
+    def on_mount(self) -> None:
+        self.app_resume_signal.subscribe(self, lambda _: self._repaint(), immediate=True)
+
+    def _repaint(self) -> None:
+        """All of the screen: after `fg` the terminal shows nothing, and Textual would write only what changes."""
+        if self._screen_stack:
+            screen = self.screen
+            screen.refresh(layout=True)  # the terminal may have another size now
+            self._display(screen, screen._compositor.render_update(full=True, screen_stack=self._background_screens))
+
+    def action_suspend_process(self) -> None:
+        """Back to the shell, until `fg`. Stops the whole job, as a terminal's own ctrl+z does.
+
+        Textual (8.2) stops its own process alone, so that `uv run` goes on waiting for it, and the shell never comes back.
+        """
+        from textual.drivers.linux_driver import LinuxDriver
+
+        if not isinstance(self._driver, LinuxDriver):
+            return
+        if os.getpgrp() == os.getsid(0):  # as in a tmux window of its own: nobody could continue it
+            self.notify("there is no shell to go back to", timeout=4)
+            return
+        self._suspend_signal()
+        self._driver.suspend_application_mode()
+        self._driver._must_signal_resume = True  # when its handler of SIGCONT has taken the terminal again
+        os.kill(0, signal.SIGSTOP)
 
     async def on_event(self, event: events.Event) -> None:
         if not (self.ending and isinstance(event, events.InputEvent)):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import SubpopError
 from engine.rows import RunRow
+from engine.runs.rebuild import is_old
 from tui.messages import StoreMoved, StoreTrouble
 from tui.orderly import OrderlyApp
 from tui.services.rebuilding import Rebuilding
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from engine.store import Store
+    from engine.store.runs import RunList
 
 POLL_S = 0.1  # how often the store is asked whether anything was committed: microseconds each
+COPY_S = 60.0  # a copy of a store that cannot be written is made anew so often, where the store has changed
 LOOK_S = 1.0  # how often runs are read anyway, for engines that died say nothing
 
 
@@ -47,6 +50,8 @@ class Session(OrderlyApp):
         self.run_wanted = True  # the Runs screen should put its cursor on chosen_run
         self.store: Store | None = None
         self.runs: tuple[RunRow, ...] = ()
+        self._run_list: RunList | None = None
+        self._by_id: dict[str, RunRow] = {}
         self.chosen_run: str | None = self.settings.get("run", "") or None  # the run that Runs and Results show
         self.rebuilding = Rebuilding(self._not_rebuilt)
         self.run_data = RunData()
@@ -54,25 +59,32 @@ class Session(OrderlyApp):
         self._looked_at = 0.0
         self._trouble = ""
         self._unreadable: set[str] = set()  # runs and why they could not be shown
+        self._read_only = False
+        self._opened_at = 0.0
 
     def open_store(self) -> bool:
         """Open the results store; where that fails the reason is on screen and the rest of the app goes on."""
         from engine.store import Store
 
         try:
-            self.store = Store.open(self.store_path)
+            self.store = Store.open(self.store_path, to_read=True)
+            if self.store.read_only and any(is_old(run) for run in self.store.runs()):
+                self.store.work_on_copy()  # where their tables are made anew
         except SubpopError as error:
             self._say_trouble(str(error))
             return False
-        self._trouble = ""
+        self._trouble, self._opened_at = "", time.monotonic()
+        if self.store.read_only and not self._read_only:
+            self.notify(f"{self.store.read_only}: runs can be looked at and exported, not started or changed", timeout=10, markup=False)
+        self._read_only = bool(self.store.read_only)
         self.poll(force=True)
         return True
 
     @property
     def store_file(self) -> Path:
-        """The store's file, once it is open."""
+        """The file for other connections to the store, once it is open. What writes asks `store.check_writable` first: it may be a copy."""
         assert self.store is not None
-        return self.store.path
+        return self.store.file
 
     @property
     def data_dir(self) -> Path:
@@ -87,17 +99,25 @@ class Session(OrderlyApp):
         if self.store is None or self.ending:
             return
         now = time.monotonic()
+        if now - self._opened_at >= COPY_S and self.store.outdated:
+            self.store.close()
+            self.rebuilding.tried.clear()
+            self.open_store()
+            return
         try:
             version = self.store.data_version()
             if version == self._version and not force and now - self._looked_at < LOOK_S:
                 return
             self._version, self._looked_at = version, now
-            before, self.runs = self.runs, tuple(self.store.runs())
+            self._run_list = self.store.runs_since(self._run_list)
+            before, self.runs = self.runs, self._run_list.newest_first
         except SubpopError as error:
             self._say_trouble(str(error))
             return
         self._trouble = ""
-        self._tell_ends(before)
+        if self.runs is not before:
+            self._by_id = {run.id: run for run in self.runs}
+            self._tell_ends(before)
         self.renew_tables([run for run in (self.run_chosen,) if run is not None])
         for screen in self.in_sight():
             screen.post_message(StoreMoved(self.runs))
@@ -117,6 +137,8 @@ class Session(OrderlyApp):
                 self.rebuilding.want(self.store_file, [run], damaged=True)
 
     def _not_rebuilt(self, why: str) -> None:
+        if self.ending or not self.is_running:  # it was given up with the app, and its copy of the store with it
+            return
         self.call_from_thread(self.notify, why, title="tables could not be made anew", severity="error", timeout=15)
 
     def in_sight(self) -> list[Screen[Any]]:
@@ -135,9 +157,8 @@ class Session(OrderlyApp):
 
     def _tell_ends(self, before: tuple[RunRow, ...]) -> None:
         """Say which runs came to an end since the last look, wherever one is."""
-        worked = {run.id for run in before if run.alive}
-        for run in self.runs:
-            if run.id in worked and not run.alive:
+        for was in before:
+            if was.alive and (run := self.run_row(was.id)) is not None and not run.alive:
                 bad = run.lost or run.state == "failed"
                 word = "lost its engine" if run.lost else {"done": "is done", "failed": "failed"}.get(run.state, f"is {run.state}")
                 self.notify(f"{run.name} {word}", severity="error" if bad else "information", timeout=6)
@@ -186,7 +207,7 @@ class Session(OrderlyApp):
         self.switch_mode("compare")
 
     def run_row(self, run_id: str | None) -> RunRow | None:
-        return next((run for run in self.runs if run.id == run_id), None)
+        return self._by_id.get(run_id) if run_id else None
 
     @property
     def run_chosen(self) -> RunRow | None:
@@ -197,6 +218,9 @@ class Session(OrderlyApp):
         """For the top line: what is at work, and the style it is said in."""
         if self._trouble:
             return "! store", "bad"
+        if self._read_only:
+            alive = sum(run.alive for run in self.runs)
+            return f"! read-only{f', {alive} at work' if alive else ''}", "warn"
         lost = sum(run.lost for run in self.runs)
         busy = [run for run in self.runs if run.alive]
         if lost:

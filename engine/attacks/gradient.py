@@ -10,6 +10,7 @@ known.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from engine.attacks.draw import draw
 from engine.attacks.model import AdversaryModel, Check, Progress
 from engine.attacks.points import Points, drawn
 from engine.errors import BadData, RequestError
+from engine.milestones import NOTHING_KEPT, Arrays, Milestones
 from engine.rows import Dataset, Membership, Subpopulation
 from engine.scenario.sections import GradientSection
 from engine.system.threads import all_cores
@@ -31,6 +33,7 @@ MOST_ROWS = {"cpu": 64, "cuda": 1024}  # pictures at a time
 CPU_BYTES = 2**29  # what a batch's activations may take; on a GPU a quarter of its memory. Not of what is free: same batches, same bits
 PROBED = 4  # pictures whose activations are measured
 PHASE = "optimising poison points"
+PARTS = ("delta", "before", "after")  # what is kept of a batch
 
 Report = Callable[[int, float], None]  # (steps done of a batch, its points' mean alignment)
 
@@ -47,6 +50,7 @@ def prepare(
     proba_aux: np.ndarray | None,
     progress: Progress,
     check: Check,
+    milestones: Milestones,
 ) -> MovedPoints:
     """Every point that a victim of the run may draw, moved."""
     images = dataset.aux.images
@@ -69,7 +73,7 @@ def prepare(
         with all_cores(adversary.params[0].device):
             dtype = adversary.pixels(images[:1]).dtype
             target = alignment(attack.layer, attack.objective == "cosine", adversary, labels_of, images, dtype)
-            _move_all(attack, points, images, adversary, target, delta, before, after, progress, check)
+            _move_all(attack, points, images, adversary, target, delta, before, after, progress, check, milestones)
     share = (np.abs(delta.astype(np.int16)).mean(axis=(1, 2, 3)) / LEVELS).astype(np.float32)
     return MovedPoints(points.rows, points.subpopulation, before, after, share, delta)
 
@@ -111,8 +115,11 @@ def _move_all(
     after: np.ndarray,
     progress: Progress,
     check: Check,
+    milestones: Milestones,
 ) -> None:
-    """Fill delta, before and after, batch by batch."""
+    """Fill delta, before and after, batch by batch, each of which is a milestone. Where memory ran out the batches that follow are smaller,
+    and as small where the work is gone on with: what company a point had decides its last bits.
+    """
     total = len(points) * (attack.steps + 1)
     aimed_at = np.unique(points.subpopulation)  # ascending, as the points are
     most = _rows_at_once(points, images, adversary, target)
@@ -128,16 +135,24 @@ def _move_all(
             progress(f"{PHASE}, {of}, {at}", (lo * (attack.steps + 1) + steps * rows) / total)
             check()
 
-        try:
+        name = f"poison points, from {lo}"
+
+        def make(batch: slice = batch, report: Report = report, name: str = name, most: int = most) -> Arrays:
             pixels_BCHW = adversary.pixels(images[points.rows[batch]]).detach()
             labels_B = torch.from_numpy(points.labels[batch]).to(pixels_BCHW.device)
-            moved = move(attack, pixels_BCHW, labels_B, points.subpopulation[batch], target, report)
+            parts = move(attack, pixels_BCHW, labels_B, points.subpopulation[batch], target, report, milestones, name)
+            return {**dict(zip(PARTS, parts, strict=True)), "most": np.array([most])}
+
+        try:
+            moved = milestones.step(name, make)
         except torch.OutOfMemoryError:
             if most == 1:
                 raise
             most = max(1, most // 2)
             continue
-        delta[batch], before[batch], after[batch] = moved
+        most = int(moved["most"][0])
+        batch = slice(lo, lo + len(moved["before"]))
+        delta[batch], before[batch], after[batch] = (moved[part] for part in PARTS)
         lo = batch.stop
 
 
@@ -148,14 +163,21 @@ def move(
     targets: np.ndarray,
     target: Alignment,
     report: Report = lambda steps, aligned: None,
+    milestones: Milestones = NOTHING_KEPT,
+    name: str = "",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Move one batch of pictures. Returns delta int8 [batch, height, width, 3], and the alignment before and after, float64 [batch].
 
-    The first step's forward pass gives the alignment before; the one after costs one forward pass more.
+    The first step's forward pass gives the alignment before; the one after costs one forward pass more. Where the pixels stand after a
+    step is all that the next one is made of: with it, under `name`, a batch that was stopped goes on.
     """
     low, high = (start_BCHW - attack.bound).clamp_min_(0), (start_BCHW + attack.bound).clamp_max_(1)
-    x_BCHW, before_B = start_BCHW, torch.zeros(len(start_BCHW))
-    for step in range(attack.steps):
+    x_BCHW, before_B, first = start_BCHW, torch.zeros(len(start_BCHW)), 0
+    stood = milestones.state(name)
+    if stood is not None and len(stood["x"]) == len(start_BCHW):
+        x_BCHW = torch.empty_like(start_BCHW).copy_(torch.from_numpy(stood["x"]))  # laid out as it was: that decides last bits
+        before_B, first = torch.from_numpy(stood["before"]).to(start_BCHW.device), int(stood["steps"][0])
+    for step in range(first, attack.steps):
         x_BCHW = x_BCHW.detach().requires_grad_()
         value_B = target.values(x_BCHW, labels_B, targets)
         if step == 0:
@@ -164,6 +186,7 @@ def move(
         with torch.no_grad():
             uphill = uphill.sign() if attack.step_rule == "sign" else uphill
             x_BCHW = torch.add(x_BCHW, uphill, alpha=attack.step_size).clamp_(low, high)
+        milestones.hold(name, partial(_stands, x_BCHW, before_B, step + 1))
         report(step + 1, float(value_B.detach().mean()))
     with torch.no_grad():
         steps_BCHW = quantised(x_BCHW - start_BCHW, start_BCHW, attack.bound)
@@ -171,6 +194,10 @@ def move(
         after_B = target.values(moved_BCHW, labels_B, targets)
     report(attack.steps + 1, float(after_B.mean()))
     return steps_BCHW.permute(0, 2, 3, 1).cpu().numpy(), before_B.double().cpu().numpy(), after_B.double().cpu().numpy()
+
+
+def _stands(x_BCHW: Tensor, before_B: Tensor, steps: int) -> Arrays:
+    return {"x": x_BCHW.detach().cpu().contiguous().numpy(), "before": before_B.cpu().numpy(), "steps": np.array([steps])}
 
 
 def quantised(delta: Tensor, start: Tensor, bound: float) -> Tensor:

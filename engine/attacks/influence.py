@@ -25,6 +25,7 @@ from engine.attacks.draw import no_rows
 from engine.attacks.model import AdversaryModel, Check, Progress
 from engine.attacks.softmax_regression import Regression, fit
 from engine.errors import BadData
+from engine.milestones import NOTHING_KEPT, Milestones
 from engine.rows import Dataset, Membership, Subpopulation
 from engine.scenario.sections import InfluenceSection
 from engine.system.threads import all_cores
@@ -44,6 +45,7 @@ def prepare(
     proba_aux: np.ndarray | None,
     progress: Progress,
     check: Check,
+    milestones: Milestones,
 ) -> Influence:
     """The score of every candidate; nan where the row's subpopulation is not attacked."""
     progress(PHASE, 0.0)
@@ -53,11 +55,11 @@ def prepare(
             check()
             progress(f"{PHASE}, the last layer's fit, step {steps}, gradient {norm:.1g}", 0.0)
 
-        regression = fitted(adversary, dataset.aux.y, attack.damping, report)
+        regression = fitted(adversary, dataset.aux.y, attack.damping, report, milestones)
         members = [(s, np.flatnonzero(membership.aux == s.index)) for s in subpopulations if s.attacked]
         progress(f"{PHASE}, of {len(members)} subpopulations", 0.4)
         candidates = [(rows, label_flip.labels(s, dataset, rows, proba_aux)) for s, rows in members if len(rows)]
-        scores, residual = scores_of(regression, candidates)
+        scores, residual = scores_of(regression, candidates, milestones, check)
         check()
         progress(PHASE, 1.0)
     score_A = np.full(len(dataset.aux), np.nan)
@@ -67,7 +69,11 @@ def prepare(
 
 
 def fitted(
-    adversary: AdversaryModel, y_aux: np.ndarray, damping: float, report: Callable[[int, float], None] = lambda steps, norm: None
+    adversary: AdversaryModel,
+    y_aux: np.ndarray,
+    damping: float,
+    report: Callable[[int, float], None] = lambda steps, norm: None,
+    milestones: Milestones = NOTHING_KEPT,
 ) -> Regression:
     """The adversary's last layer, from where its training left it to convergence on aux. report is told each step and the norm."""
 
@@ -80,7 +86,7 @@ def fitted(
     start_KO = torch.cat([on_device(kernel_KO), on_device(bias_O)[None]])
     labels = torch.from_numpy(np.asarray(y_aux, np.int64)).to(device)
     features_NK = softmax.with_one(on_device(adversary.hidden_aux))
-    return fit(features_NK, labels, start_KO, weight_decay=adversary.weight_decay, damping=damping, report=report)
+    return fit(features_NK, labels, start_KO, weight_decay=adversary.weight_decay, damping=damping, report=report, milestones=milestones)
 
 
 def attacker_gradients(regression: Regression, candidates: Sequence[tuple[np.ndarray, np.ndarray]]) -> Tensor:
@@ -92,11 +98,16 @@ def attacker_gradients(regression: Regression, candidates: Sequence[tuple[np.nda
     return torch.stack(parts)
 
 
-def scores_of(regression: Regression, candidates: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[list[np.ndarray], float]:
+def scores_of(
+    regression: Regression,
+    candidates: Sequence[tuple[np.ndarray, np.ndarray]],
+    milestones: Milestones = NOTHING_KEPT,
+    check: Check = lambda: None,
+) -> tuple[list[np.ndarray], float]:
     """Score of every candidate, float64 [rows] a subpopulation, nats; and the residual of the solution."""
     if not candidates:
         return [], 0.0
-    toward_SKO, residual = regression.solve(attacker_gradients(regression, candidates))
+    toward_SKO, residual = regression.solve(attacker_gradients(regression, candidates), milestones, check)
     scores = []
     for toward_KO, (rows, labels) in zip(toward_SKO, candidates, strict=True):
         features, residual_BO = _of(regression, rows, labels)

@@ -9,6 +9,7 @@ import numpy as np
 from engine.arrays import Prepared
 from engine.attacks.draw import draw
 from engine.attacks.model import AdversaryModel, Check, Progress
+from engine.milestones import Milestones
 from engine.rows import Dataset, Membership, Subpopulation
 from engine.scenario.sections import AttackSection
 
@@ -25,6 +26,7 @@ def prepare(
     proba_aux: np.ndarray | None,
     progress: Progress,
     check: Check,
+    milestones: Milestones,
 ) -> None:
     """Label flipping needs no preparation."""
 

@@ -11,6 +11,7 @@ from engine.arrays import Prepared
 from engine.attacks import label_flip
 from engine.attacks.model import AdversaryModel, Check, Progress
 from engine.attacks.points import size_of
+from engine.milestones import Milestones
 from engine.rates import count
 from engine.rows import Arm, Dataset, Membership, Poison, Subpopulation
 from engine.scenario.modules import module
@@ -20,8 +21,8 @@ from engine.scenario.sections import AttackSection
 class Prepare(Protocol):
     """What an attack works out once, before the plan, to be stored and given to `poison`; None where it needs nothing.
 
-    proba_aux: float [aux rows, classes], the adversary's model; only "flip" among more than two classes needs it. RequestError for what
-    this dataset or model cannot be asked.
+    proba_aux: float [aux rows, classes], the adversary's model; only "flip" among more than two classes needs it. milestones: where what
+    is done is put away. RequestError for what this dataset or model cannot be asked.
     """
 
     def __call__(
@@ -37,6 +38,7 @@ class Prepare(Protocol):
         proba_aux: np.ndarray | None,
         progress: Progress,
         check: Check,
+        milestones: Milestones,
     ) -> Prepared | None: ...
 
 

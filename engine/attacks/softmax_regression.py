@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from engine.attacks import softmax
+from engine.milestones import NOTHING_KEPT, Arrays, Milestones
 
 DENSE = 6000  # parameters up to which the Hessian is factored; beyond, and while fitting beyond DENSE_FIT, conjugate gradients
 DENSE_FIT = 1500
 CONVERGED = 1e-8  # norm of the gradient, nats per unit of weight
 NEWTON_STEPS, HALVINGS = 100, 40
 CG_STEPS, CG_TOLERANCE = 2000, 1e-10
+FITTED = "the last layer's fit"
 BLOCK_BYTES = 2**29  # of logits of many right-hand sides at once
 
 
@@ -75,8 +78,10 @@ class Regression:
         matrix.diagonal().add_(diagonal_K.repeat(outputs))
         return matrix
 
-    def solve(self, right_SKO: Tensor) -> tuple[Tensor, float]:
-        """(damped Hessian)^-1 of each right-hand side, and the largest relative residual."""
+    def solve(
+        self, right_SKO: Tensor, milestones: Milestones = NOTHING_KEPT, check: Callable[[], None] = lambda: None
+    ) -> tuple[Tensor, float]:
+        """(damped Hessian)^-1 of each right-hand side, and the largest relative residual. check: called between blocks of them."""
         diagonal_K = self.penalty_K + self.damping_K
         times = self.curvature(self.theta_KO, diagonal_K)
         if self.theta_KO.numel() <= DENSE:
@@ -84,7 +89,12 @@ class Regression:
             found_SKO = _by_factor(factor, right_SKO)
         else:
             rows = max(1, BLOCK_BYTES // (8 * len(self.labels_N) * self.theta_KO.shape[1]))
-            found_SKO = torch.cat([conjugate_gradients(times, part) for part in right_SKO.split(rows)])
+            parts = []
+            for at, part in enumerate(right_SKO.split(rows)):
+                check()
+                block = milestones.step(f"influence, block {at}", lambda part=part: _array(conjugate_gradients(times, part)))  # type: ignore[misc]
+                parts.append(torch.from_numpy(block["x"]).to(right_SKO.device))
+            found_SKO = torch.cat(parts)
         left = (times(found_SKO[:1]) - right_SKO[:1]).norm() / right_SKO[:1].norm().clamp_min(1e-300)
         return found_SKO, float(left)
 
@@ -97,6 +107,7 @@ def fit(
     weight_decay: float,
     damping: float,
     report: Callable[[int, float], None] = lambda steps, norm: None,
+    milestones: Milestones = NOTHING_KEPT,
 ) -> Regression:
     """Newton's method from `start_KO`, to a gradient of norm CONVERGED or as far as float64 goes.
 
@@ -109,14 +120,17 @@ def fit(
     else:
         penalty_K, damping_K = damping * kernel_K, torch.zeros_like(kernel_K)
     regression = Regression(features_NK, labels_N, start_KO, penalty_K, damping_K)
-    theta, gradient = start_KO, regression.gradient(start_KO)
-    steps = 0
+    theta, steps, stood = start_KO.contiguous(), 0, milestones.state(FITTED)
+    if stood is not None:
+        theta, steps = torch.from_numpy(stood["x"]).to(start_KO.device), int(stood["steps"][0])
+    gradient = regression.gradient(theta)
     while steps < NEWTON_STEPS and float(gradient.norm()) > CONVERGED:
         step = _newton_step(regression, theta, gradient)
         if step is None:
             break
         theta, gradient = step
         steps += 1
+        milestones.hold(FITTED, lambda theta=theta, steps=steps: {**_array(theta), "steps": np.array([steps])})  # type: ignore[misc]
         report(steps, float(gradient.norm()))
     return Regression(features_NK, labels_N, theta, penalty_K, damping_K, float(gradient.norm()), steps)
 
@@ -133,13 +147,17 @@ def _newton_step(regression: Regression, theta_KO: Tensor, gradient_KO: Tensor) 
     before, slope, norm = regression.objective(theta_KO), float((gradient_KO * step_KO).sum()), float(gradient_KO.norm())
     share = 1.0
     for _ in range(HALVINGS):
-        tried = theta_KO - share * step_KO
+        tried = (theta_KO - share * step_KO).contiguous()  # as it is when it was put away: the layout decides last bits
         gradient = regression.gradient(tried)
         falls = regression.objective(tried) <= before - 1e-4 * share * slope
         if (falls and slope > 1e-14 * abs(before)) or float(gradient.norm()) < 0.9 * norm:
             return tried, gradient
         share /= 2
     return None
+
+
+def _array(tensor: Tensor) -> Arrays:
+    return {"x": tensor.cpu().contiguous().numpy()}
 
 
 def _by_factor(factor: Tensor, right_SKO: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import sys
 import tempfile
 import time
@@ -73,9 +74,9 @@ def top(
     if data is not None:
         os.environ["SUBPOP_DATA"] = str(data.expanduser().absolute())
     if version:
-        from importlib.metadata import version as version_of
+        from engine.system.installed import DISTRIBUTION, library_version
 
-        cli_text.line(f"subpop {version_of('subpop')}")
+        cli_text.line(f"subpop {library_version(DISTRIBUTION)}")
     elif context.invoked_subcommand is None:
         raise typer.Exit(context.obj(None))
 
@@ -260,11 +261,13 @@ def _log_bug(words: Sequence[str]) -> str:
     from engine.store import default_path
 
     text = f"subpop {' '.join(map(repr, words))}\n\n{traceback.format_exc()}"
-    name = time.strftime("subpop-bug-%Y%m%d-%H%M%S.log")
+    name = time.strftime(f"subpop-bug-%Y%m%d-%H%M%S-{secrets.token_hex(3)}.log")
     for folder in (_given_store(words) or default_path().parent, Path(tempfile.gettempdir())):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+            # A new file, or none: in a folder that others write to, one of this name may be their link to a file of ours.
+            with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(text.encode("utf-8", "backslashreplace"))
         except OSError:
             continue
         return str(folder / name)

@@ -70,7 +70,7 @@ def plot(
         raise RequestError("one file is of one plot", where=f"-o {out}", next=f"say which ({', '.join(EVERY)}), or give a folder")
     if out is not None and not one_file and out.suffix.lower() in OTHERS and not out.is_dir():
         raise RequestError("a plot is written as .png or .svg", where=f"-o {out}", next="end its name in one of them")
-    with opened_store(store) as opened:
+    with opened_store(store, to_read=True) as opened:
         [row] = with_tables(opened, [run])
         if subpopulation:
             _check(subpopulation, opened.table(row.id, "dose") if "dose" in opened.tables(row.id) else None, row.id)

@@ -63,7 +63,7 @@ def compare(
 
     if table is not None and table not in TABLES:
         raise UnknownName("table", table, TABLES)
-    with _store(store) as opened:
+    with _store(store, to_read=True) as opened:
         ids = [row.id for row in with_tables(opened, run)]
         if format_ is None and (out is None or str(out) == "-"):
             notes: tuple[str, ...] = ()
@@ -122,7 +122,7 @@ def check(
 
     if not 0 <= max_damage <= 1:
         raise RequestError(f"{max_damage:g} is not a fraction", where="--max-damage", next="give a number from 0 to 1, as 0.1")
-    with _store(store) as opened:
+    with _store(store, to_read=True) as opened:
         [row] = with_tables(opened, [run])
         outcome = verdict(opened, row, max_damage, k=k, alphas=tuple(alpha or ()))
     for reason in outcome.reasons:
@@ -144,7 +144,7 @@ def bundle(
     """Write a run, with all that it found, as one file to hand on. `subpop open FILE` takes it into another store."""
     from engine.store.bundle import bundle as write
 
-    with _store(store) as opened:
+    with _store(store, to_read=True) as opened:
         row = opened.find(run)
         write(opened, row.id, out)
     cli_text.note(f"wrote {out}: run {row.id}, {row.name}; open it elsewhere with: subpop open {out}")
@@ -201,7 +201,7 @@ def note(run: RunArgument, text: Annotated[str, typer.Argument(metavar="TEXT")],
     cli_text.note(f"the note of run {row.id} is {'set' if words else 'gone'}")
 
 
-def _store(path: Path | None):  # type: ignore[no-untyped-def]
+def _store(path: Path | None, *, to_read: bool = False):  # type: ignore[no-untyped-def]
     from engine.cli.runs import opened_store
 
-    return opened_store(path)
+    return opened_store(path, to_read=to_read)

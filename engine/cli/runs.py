@@ -82,7 +82,7 @@ def runs(store: StoreOption = None, json: JsonOption = False) -> None:
     if not (store.expanduser() if store else default_path()).exists():
         rows: list[RunRow] = []
     else:
-        with Store.open(store) as opened:
+        with Store.open(store, create=False, to_read=True) as opened:
             rows = opened.runs()
     if json:
         cli_text.data([_public(row) for row in rows])
@@ -136,7 +136,7 @@ def watch(run: RunArgument, store: StoreOption = None) -> None:
     """
     from engine.cli.watch import follow
 
-    with opened_store(store) as opened:
+    with opened_store(store, to_read=True) as opened:
         follow(opened, opened.find(run).id, stop_on_interrupt=False)
 
 
@@ -153,21 +153,27 @@ def pause(run: RunArgument, store: StoreOption = None) -> None:
         cli_text.note(f"asked run {row.id} to pause; go on with: subpop resume {row.id}")
 
 
-def resume(run: RunArgument, store: StoreOption = None) -> None:
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Also where its engine is silent but may live, unseen from here, as in another container.")
+]
+
+
+def resume(run: RunArgument, force: ForceOption = False, store: StoreOption = None) -> None:
     """Go on with a paused, stopped, failed or lost run.
 
-    No victim that was committed is trained again.
+    No victim that was committed is trained again. An engine that has been silent for a minute counts as gone; with --force one that is
+    silent now, and should it wake up it ends without writing anything. Never one that still beats.
     """
     from engine.runs import start as runs_
 
     with opened_store(store) as opened:
         row = opened.find(run)
-        runs_.resume(opened, row.id)
+        runs_.resume(opened, row.id, force=force)
         cli_text.note(f"run {row.id} goes on: subpop watch {row.id}")
 
 
 def stop(run: RunArgument, store: StoreOption = None) -> None:
-    """Ask a run to stop. What is trained stays; `subpop resume` goes on from there."""
+    """Ask a run to stop. What is trained stays, and what is done of a discovery; `subpop resume` goes on from there."""
     from engine.runs import start as runs_
     from engine.store.run_row import last_beat
 
@@ -185,9 +191,10 @@ def stop(run: RunArgument, store: StoreOption = None) -> None:
 def delete(
     run: RunArgument,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. (Asked only on a terminal.)")] = False,
+    force: ForceOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Delete a run and all of its results, for good."""
+    """Delete a run and all of its results, for good. Never one whose engine still beats."""
     from engine.runs import start as runs_
 
     with opened_store(store) as opened:
@@ -195,7 +202,7 @@ def delete(
         if not yes and cli_text.on_terminal(sys.stdin) and not cli_text.confirmed(f"delete run {row.id} ({row.title}) and its results?"):
             cli_text.note("nothing was deleted")
             return
-        runs_.delete(opened, row.id)
+        runs_.delete(opened, row.id, force=force)
         cli_text.note(f"run {row.id} is deleted")
 
 
@@ -269,7 +276,7 @@ def export(
     if table != "groups" and (subpopulation is not None or alpha is not None or by):
         raise RequestError("these choose an attack for `groups`", where="--subpopulation, --alpha, --by", next="use --table groups")
     choice = Choice(subpopulation, alpha, tuple(tuple(part.strip() for part in each.split(",")) for each in by or ()))
-    with opened_store(store) as opened:
+    with opened_store(store, to_read=True) as opened:
         ids = [row.id for row in with_tables(opened, run)]
         if out is not None and not to_stdout:
             export_.export(opened, ids, table, chosen, out, choice=choice, full=full)
@@ -304,7 +311,7 @@ def _all(runs: list[str], format_: str | None, out: Path | None, store: Path | N
 
     if out is None or str(out) == "-":
         raise RequestError("all tables need a folder", where="--table all", next="give one with -o")
-    with opened_store(store) as opened, cli_text.progress() as report:
+    with opened_store(store, to_read=True) as opened, cli_text.progress() as report:
         written = export_all(opened, [row.id for row in with_tables(opened, runs)], out, also=format_, full=full, progress=report)
     cli_text.note(f"wrote {len(written)} files into {out}: begin with {out / 'report.md'}")
 
@@ -318,7 +325,7 @@ def _contact_sheet(run: str, table: str | None, out: Path | None, store: Path | 
         raise RequestError("a contact sheet is no table", where="--contact-sheet", next="take out --table, or this")
     if out is None or str(out) == "-":
         raise RequestError("a contact sheet is a PNG", where="--contact-sheet", next="give a file with -o")
-    with opened_store(store) as opened, cli_text.progress() as report:
+    with opened_store(store, to_read=True) as opened, cli_text.progress() as report:
         row = opened.find(run)
         discovery = opened.discovery(row.id, bulk=True)
         count = contact_sheet.write(row, discovery, datasets.data_dir(data), out, progress=report)
@@ -336,11 +343,11 @@ def _tables() -> list[str]:
     return list(SPECS)
 
 
-def opened_store(path: Path | None) -> Store:
-    """The store, which must be there: nothing can be said about a run without one."""
+def opened_store(path: Path | None, *, to_read: bool = False) -> Store:
+    """The store, which must be there: nothing can be said about a run without one. to_read: also one that cannot be written."""
     from engine.store import Store
 
-    return Store.open(path, create=False)
+    return Store.open(path, create=False, to_read=to_read)
 
 
 def with_tables(opened: Store, runs: Sequence[str]) -> list[RunRow]:

@@ -49,7 +49,7 @@ def run_ids(incomplete: str) -> list[tuple[str, str]]:
     from engine.store import Store
 
     try:
-        with Store.open(create=False) as store:
+        with Store.open(create=False, to_read=True) as store:
             runs = [(row.id, name_of(f"{row.name} {row.state}")) for row in store.runs()]
     except SubpopError:
         return []

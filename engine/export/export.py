@@ -185,6 +185,10 @@ _ABSENT = {
         "sets an optimised attack beside label flipping",
         'run attack.kind = "gradient" or "influence" with "label_flip" among evaluation.controls',
     ),
+    "defenses": (
+        "is of runs with a defence",
+        "run it with --set defense.kind=trim, or another kind",
+    ),
     "attributes": (
         "needs annotations of the test rows, which were not stored with it",
         "run data that has them (columns of few levels) with this version",

@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.account import words
 from engine.account.data import DataAccount
+from engine.export.defended import defended
 from engine.export.heads import count, fraction, share, with_interval
 from engine.rows import RunRow
 
@@ -65,6 +66,9 @@ def in_short(run: RunRow, tables: Mapping[str, Records], groups: Records, accoun
     yield from _price(tables.get("dose", []), cheapest, at_risk, tables.get("subpopulations", []), account)
     yield ""
     yield from _who_else(tables.get("collateral", []), tables.get("victims", []), groups, alpha)
+    if section := _defense(run):
+        yield ""
+        yield from defended(section, tables.get("defenses", []), alpha)
     yield ""
     yield from _cannot(run, damage, alpha)
     yield ""
@@ -300,7 +304,10 @@ def _cannot(run: RunRow, damage: Records, alpha: float) -> Iterator[str]:
     judged = [row for row in damage if row["alpha"] == alpha and row["vulnerable"] is False]
     if judged:
         yield f"- That the {len(judged)} not called vulnerable are safe: so few trials and rows cannot tell their damage from chance."
-    yield "- Whether anybody would notice in your pipeline, or a defence would help: none was in place."
+    if _defense(run):
+        yield "- What another defence would do, or an adversary who shapes the poison to pass this one."
+    else:
+        yield "- Whether anybody would notice in your pipeline, or a defence would help: none was in place."
 
 
 def _next(run: RunRow, damage: Records, worst_row: Mapping[str, Any] | None, alpha: float, named: Sequence[int]) -> Iterator[str]:
@@ -314,11 +321,18 @@ def _next(run: RunRow, damage: Records, worst_row: Mapping[str, Any] | None, alp
     if not any(row["alpha"] == alpha and row["vulnerable"] for row in damage):
         yield "- More poison, to see where it begins: larger `attack.alphas`, or `subpop run ... --find 0.2`."
     yield "- Who may add rows to the training data? Check what arrives for the subpopulations named above before the model is used."
-    yield "- Try a defence: filter the training data (by training loss, by nearest neighbours), train again, hold both runs side by side."
+    other = "another" if _defense(run) else "a"
+    yield f"- Try {other} defence: `--set defense.kind=trim`, `knn` or `spectral`, each beside as many rows removed at random."
 
 
 def _plain(text: object) -> str:
     return " ".join(str(text).split()).replace("|", "\\|").replace("<", "\\<").replace("*", "\\*")
+
+
+def _defense(run: RunRow) -> dict[str, Any]:
+    """The scenario's section of the run's defence; empty where it has none."""
+    section = _tree(run).get("defense", {})
+    return section if section.get("kind", "none") != "none" else {}
 
 
 def _tree(run: RunRow) -> dict[str, Any]:

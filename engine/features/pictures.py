@@ -14,6 +14,7 @@ import torch
 from engine.features.kept import FeatureFile, Report, chunks, encode
 from engine.features.opened import Opened
 from engine.features.pixels import Pictures, images_of, size_of
+from engine.milestones import NOTHING_KEPT, Milestones
 from engine.models.networks.encoder import Encoder
 from engine.rows import Dataset
 from engine.scenario.sections import NetworkKeys
@@ -30,10 +31,15 @@ def frozen(section: NetworkKeys, dataset: Dataset, seed: int, *, device: str = "
     return replace(dataset, train=train, aux=aux, test=test)
 
 
-def features_of(encoder: Encoder, pictures: Pictures, report: Report) -> np.ndarray:
-    """float32 [pictures, width]: the frozen features of pictures that are in no dataset, as pixels 0..1. Not kept on disk."""
+def features_of(encoder: Encoder, pictures: Pictures, report: Report, milestones: Milestones = NOTHING_KEPT) -> np.ndarray:
+    """float32 [pictures, width]: the frozen features of pictures that are in no dataset, as pixels 0..1. Not kept in the cache."""
     out = np.empty((len(pictures), encoder.width), np.float32)
-    for lo, hi in chunks(len(pictures), encoder.network.image):
+
+    def some(lo: int, hi: int) -> np.ndarray:
         report("features of the moved points", lo / len(pictures))
-        out[lo:hi] = encode(encoder, pictures[lo:hi])
+        return encode(encoder, pictures[lo:hi])
+
+    for lo, hi in chunks(len(pictures), encoder.network.image):
+        step = milestones.step(f"features of moved points, from {lo}", lambda lo=lo, hi=hi: {"x": some(lo, hi)})  # type: ignore[misc]
+        out[lo:hi] = step["x"]
     return out

@@ -10,18 +10,20 @@ import numpy as np
 import torch
 
 from engine.attacks.model import Network
+from engine.milestones import Arrays
 from engine.rows import Rows
 from engine.scenario.sections import Scenario
 from engine.seeds import generator, seed_for
 from engine.training.recipe import Job, Training
-from engine.training.trial import How, OnStep, Trial
+from engine.training.trial import How, OnStep, Stands, Trial
 from engine.victims.family import Family, Fitted, Keys, tensor, workers
 
 
 class Adversary(Generic[Keys, Fitted]):
     """Trained once on all of aux and once for every fold; asked for confidences, the representation, labels and gradients.
 
-    victims: of its model, over the dataset as this model reads it (see `Family.see`).
+    victims: of its model, over the dataset as this model reads it (see `Family.see`). What is trained and asked is put away in its
+    milestones: where all that is wanted of a model is there already, it is not trained again.
     """
 
     def __init__(
@@ -33,12 +35,32 @@ class Adversary(Generic[Keys, Fitted]):
         on_step: OnStep | None,
     ) -> None:
         self.scenario, self.victims, self.dataset = scenario, victims, victims.dataset
-        self.how = How(device, torch.float32)
+        self.how, self.milestones = How(device, torch.float32), victims.milestones
         self.progress, self.on_step = progress, on_step
-        self.whole = self._fit(np.arange(len(self.dataset.aux)), 0, lambda share: progress("training the adversary's model", share))
 
-    def _fit(self, index: np.ndarray, fold: int, report: Callable[[float], None]) -> Fitted:
-        """report is told the share of the training that is done."""
+    @cached_property
+    def whole(self) -> Fitted:
+        """The model that saw all of aux."""
+        what, every = "training the adversary's model", np.arange(len(self.dataset.aux))
+        return self._trained("the adversary's model", every, 0, lambda share: self.progress(what, share))
+
+    def _trained(self, name: str, index: np.ndarray, fold: int, report: Callable[[float], None]) -> Fitted:
+        """As `_fit`; put away under the name where its victims are made of arrays, and always by way of them, so that bits do not depend on
+        whether it was.
+        """
+        fitted: list[Fitted] = []
+
+        def make() -> Arrays:
+            fitted.append(self._fit(index, fold, report, name))
+            return self.victims.as_arrays(fitted[0]) or {}
+
+        arrays = self.milestones.step(name, make)
+        if arrays:
+            return self.victims.of_arrays(arrays, self.how)
+        return fitted[0] if fitted else self._fit(index, fold, report, name)
+
+    def _fit(self, index: np.ndarray, fold: int, report: Callable[[float], None], name: str = "") -> Fitted:
+        """report is told the share of the training that is done. name: under which its milestones know where the training stands."""
         report(0.0)
 
         def on_step(done: float, total: float) -> None:
@@ -51,21 +73,26 @@ class Adversary(Generic[Keys, Fitted]):
         clean = Job(np.empty(0, np.int64), np.empty(0, np.int64))
         # one network alone has all of the machine's cores as threads
         cores = workers(self.scenario, self.how.device)
-        trial = Trial(seed_for(self.scenario.seed, "adversary"), fold, self.how, on_step, cores)
+        stands = Stands(self.milestones, name) if name else None
+        trial = Trial(seed_for(self.scenario.seed, "adversary"), fold, self.how, on_step, cores, stands=stands)
         return self.victims.fit(data, [clean], trial)[0]
 
     def _probabilities(self, fitted: Fitted, x: np.ndarray) -> np.ndarray:
         return self.victims.probabilities(fitted, x, self.how)
 
-    def fitted(self, x: np.ndarray) -> np.ndarray:
-        """Probabilities [rows, classes] of the model that saw all of aux."""
-        return self._probabilities(self.whole, x)
+    def in_sample(self) -> np.ndarray:
+        """Probabilities [aux rows, classes] of the model that saw all of aux."""
+        return self.milestones.step("confidence, in-sample", lambda: {"p": self._probabilities(self.whole, self.dataset.aux.x)})["p"]
+
+    def on_test(self) -> np.ndarray:
+        """The same of the test rows."""
+        return self.milestones.step("confidence on test rows", lambda: {"p": self._probabilities(self.whole, self.dataset.test.x)})["p"]
 
     def cross_fitted(self, folds: int) -> np.ndarray:
         """Probabilities [aux rows, classes], each row's by a model that did not see it; one fold means in-sample, as published."""
         aux = self.dataset.aux
         if folds == 1:
-            return self.fitted(aux.x)
+            return self.in_sample()
         fold_A = _stratified_folds(aux.y, folds, self.scenario.seed)
         proba = np.empty((len(aux), len(self.dataset.classes)), np.float32)
         for fold in range(folds):
@@ -73,10 +100,16 @@ class Adversary(Generic[Keys, Fitted]):
             if not held_out.any():  # more folds than rows
                 continue
 
-            def report(share: float, fold: int = fold) -> None:
-                self.progress(f"confidence, fold {fold + 1} of {folds}", (fold + share) / folds)
+            name = f"confidence, fold {fold + 1} of {folds}"
 
-            proba[held_out] = self._probabilities(self._fit(np.flatnonzero(~held_out), fold + 1, report), aux.x[held_out])
+            def report(share: float, fold: int = fold, name: str = name) -> None:
+                self.progress(name, (fold + share) / folds)
+
+            def ask(held_out: np.ndarray = held_out, fold: int = fold, name: str = name) -> Arrays:
+                fitted = self._fit(np.flatnonzero(~held_out), fold + 1, report, name)
+                return {"p": self._probabilities(fitted, aux.x[held_out])}
+
+            proba[held_out] = self.milestones.step(name, ask)["p"]
         return proba
 
     def representation(self, layer: str) -> Callable[[Rows], np.ndarray]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from engine import datasets, subpopulations
@@ -13,10 +16,11 @@ from engine.arrays import DiscoveryArrays, MovedPoints
 from engine.attacks import poison as attacks
 from engine.features.opened import Opened
 from engine.features.pixels import flat_pixels
+from engine.milestones import NOTHING_KEPT, Arrays, Milestones, of_texts, texts_of
 from engine.pipeline.adversary import Adversary
 from engine.pipeline.discovery import Discovery, Log, Progress
 from engine.pipeline.train import moved_pictures
-from engine.rows import Dataset
+from engine.rows import Dataset, Membership
 from engine.scenario.sections import ClusterMatchSection, PretrainedKeys, Scenario
 from engine.training.trial import OnStep
 from engine.victims.choose import see, victims_of
@@ -50,10 +54,12 @@ def discover(
     on_step: OnStep | None = None,
     with_poison: bool = True,
     opened: Opened | None = None,
+    milestones: Milestones = NOTHING_KEPT,
 ) -> Discovery:
     """Load the data, train the adversary's model on aux, form the subpopulations, choose the targets and work on their poison.
 
     with_poison: the last of these too, which may take longest; a look at the subpopulations does without.
+    milestones: where what is done of it is put away, so that a discovery that was stopped goes on from there.
     """
     one_thread_each()
     opened = opened or Opened()
@@ -69,19 +75,22 @@ def discover(
         seen = see(section, dataset, scenario.seed, data_dir=data_dir, device=device, report=progress, opened=opened)
         weights = section.weights if isinstance(section, PretrainedKeys) else "random"
         log(f"the adversary's model is {section.kind}, from {weights} weights; the victims' is {scenario.model.kind}")
+    milestones.begin(dataset, *([seen] if seen is not dataset else []))
     layer = scenario.subpopulations.layer if isinstance(scenario.subpopulations, ClusterMatchSection) else "input"
     if layer == "input":  # before the adversary is trained, so that a wrong feature or too many clusters cost no training
         progress("forming subpopulations", 0.0)
         represent = None if dataset.train.images is None else flat_pixels
-        formed = subpopulations.assign(scenario.subpopulations, dataset, represent, scenario.seed)
-    adversary = Adversary(victims_of(section, seen, scenario.seed, opened), scenario, torch.device(device), progress, on_step)
+        formed = _formed(milestones, lambda: subpopulations.assign(scenario.subpopulations, dataset, represent, scenario.seed))
+    model = victims_of(section, seen, scenario.seed, opened, milestones)
+    adversary = Adversary(model, scenario, torch.device(device), progress, on_step)
     for note in adversary.victims.notes():
         log(note)
-    proba_in_sample, proba_test = adversary.fitted(seen.aux.x), adversary.fitted(seen.test.x)
+    proba_in_sample, proba_test = adversary.in_sample(), adversary.on_test()
     proba_aux = adversary.cross_fitted(scenario.evaluation.confidence_folds)
     progress("forming subpopulations", 0.0)
     if layer != "input":
-        formed = subpopulations.assign(scenario.subpopulations, seen, adversary.representation(layer), scenario.seed)
+        represented = partial(adversary.representation, layer)
+        formed = _formed(milestones, lambda: subpopulations.assign(scenario.subpopulations, seen, represented(), scenario.seed))
     membership, descriptions, distance_A = formed
     summary = subpopulations.summarise(
         scenario.subpopulations,
@@ -101,10 +110,24 @@ def discover(
     # whatever the victims read, the attack is the adversary's: it works on what its own model reads
     prepared = attacks.attack_of(scenario.attack).prepare(
         scenario.attack, summary, seen, membership, adversary, seed=scenario.seed, trials=scenario.evaluation.trial_numbers,
-        proba_aux=proba_aux, progress=progress, check=lambda: on_step(0.0, 1.0) if on_step else None,
+        proba_aux=proba_aux, progress=progress, check=lambda: on_step(0.0, 1.0) if on_step else None, milestones=milestones,
     )  # fmt: skip
-    victims = victims_of(scenario.model, dataset, scenario.seed, opened)
+    victims = victims_of(scenario.model, dataset, scenario.seed, opened, milestones)
     if isinstance(prepared, MovedPoints) and victims.KEEPS_MOVED:
         features = victims.moved_rows(moved_pictures(scenario, dataset, prepared), device=device, report=progress)
         prepared = replace(prepared, features=features)
     return Discovery(dataset, membership, summary, DiscoveryArrays(proba_aux, distance_A, annotations, prepared))
+
+
+Formed = tuple[Membership, tuple[str, ...], np.ndarray | None]  # as `subpopulations.assign` has it
+
+
+def _formed(milestones: Milestones, form: Callable[[], Formed]) -> Formed:
+    def make() -> Arrays:
+        membership, descriptions, distance_A = form()
+        members = {"train": membership.train, "aux": membership.aux, "test": membership.test}
+        return {**members, "descriptions": of_texts(descriptions), **({} if distance_A is None else {"distance": distance_A})}
+
+    arrays = milestones.step("subpopulations", make)
+    membership = Membership(arrays["train"], arrays["aux"], arrays["test"])
+    return membership, texts_of(arrays["descriptions"]), arrays.get("distance")

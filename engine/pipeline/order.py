@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.features.opened import Opened
+from engine.milestones import NOTHING_KEPT, Milestones
 from engine.pipeline.deviations import deviations
 from engine.pipeline.discover import discover, load, rows
 from engine.pipeline.discovery import Discovery, Log, Progress, StackJob
@@ -19,6 +20,7 @@ from engine.pipeline.plan import plan, victims_of_trial
 from engine.pipeline.train import moved_pictures, poison_of, train_stack
 from engine.rows import Dataset, StackPlan, VictimResult
 from engine.scenario.sections import Scenario
+from engine.training.room import Room
 from engine.training.trial import OnStep
 
 
@@ -27,23 +29,46 @@ class RunPipeline:
 
     def __init__(self) -> None:
         self.opened = Opened()
+        self.rooms: dict[str, Room] = {}
 
     def load(self, scenario: Scenario, data_dir: Path, *, device: str, log: Log, progress: Progress) -> Dataset:
         return load(scenario, data_dir, device=device, log=log, progress=progress, opened=self.opened)
 
     def discover(
-        self, scenario: Scenario, data_dir: Path, *, device: str, log: Log, progress: Progress, on_step: OnStep | None
+        self,
+        scenario: Scenario,
+        data_dir: Path,
+        *,
+        device: str,
+        log: Log,
+        progress: Progress,
+        on_step: OnStep | None,
+        milestones: Milestones = NOTHING_KEPT,
     ) -> Discovery:
-        return discover(scenario, data_dir, device=device, log=log, progress=progress, on_step=on_step, opened=self.opened)
+        return discover(
+            scenario,
+            data_dir,
+            device=device,
+            log=log,
+            progress=progress,
+            on_step=on_step,
+            opened=self.opened,
+            milestones=milestones,
+        )
 
     def deviations(self, scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
         return deviations(scenario, dataset, self.opened)
 
-    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log) -> tuple[StackPlan, ...]:
-        return plan(scenario, discovery, device, log=log, opened=self.opened)
+    def plan(
+        self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log, milestones: Milestones = NOTHING_KEPT
+    ) -> tuple[StackPlan, ...]:
+        return plan(scenario, discovery, device, log=log, opened=self.opened, milestones=milestones)
+
+    def room(self, device: str) -> Room:
+        return self.rooms.setdefault(device, Room())
 
     def train_stack(self, job: StackJob, on_step: OnStep | None, log: Log) -> list[VictimResult]:
-        return train_stack(job, on_step, log, self.opened)
+        return train_stack(job, on_step, log, self.opened, self.room(job.device))
 
 
 __all__ = [

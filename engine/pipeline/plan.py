@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from engine import rates
 from engine.features.opened import Opened
+from engine.milestones import NOTHING_KEPT, Arrays, Milestones
+from engine.pipeline import defend
 from engine.pipeline.discovery import Discovery, Log
 from engine.pipeline.train import job_for, poison_of, training
 from engine.rows import Arm, StackPlan, Subpopulation, VictimSpec
@@ -35,30 +38,64 @@ def victims_of_trial(scenario: Scenario, subpopulations: Sequence[Subpopulation]
     return [clean, *(VictimSpec(first + 1 + i, trial, arm, index, alpha) for i, (_, arm, index, alpha) in enumerate(targets))]
 
 
-def plan(scenario: Scenario, discovery: Discovery, device: str, *, log: Log, opened: Opened | None = None) -> tuple[StackPlan, ...]:
-    """Which victims train together, for every trial, before any is trained."""
+def plan(
+    scenario: Scenario,
+    discovery: Discovery,
+    device: str,
+    *,
+    log: Log,
+    opened: Opened | None = None,
+    milestones: Milestones = NOTHING_KEPT,
+) -> tuple[StackPlan, ...]:
+    """Which victims train together, for every trial, before any is trained. milestones: where the times of stacks are put away."""
     one_thread_each()
+    defended = scenario.defense.kind != "none"
+    if defended:
+        defend.check(scenario, victims_of(scenario.model, discovery.dataset, scenario.seed, opened))
     per_trial = len(victims_of_trial(scenario, discovery.subpopulations, 0, 0))
     size = scenario.compute.victims_per_stack
     if size == "auto":
-        size = _best_size(scenario, discovery, torch.device(device), per_trial, opened)
+        size = _best_size(scenario, discovery, torch.device(device), per_trial, opened, milestones)
         parts = workers(scenario, torch.device(device))
         log(f"{size} victims a stack, by memory and measured speed on {device}, {parts} {'part' if parts == 1 else 'parts'} side by side")
     stacks: list[StackPlan] = []
-    for at, trial in enumerate(scenario.evaluation.trial_numbers):
-        specs = victims_of_trial(scenario, discovery.subpopulations, trial, at * per_trial)
+    number = 0  # of the next victim
+    for trial in scenario.evaluation.trial_numbers:
+        specs = victims_of_trial(scenario, discovery.subpopulations, trial, number)
+        number += per_trial
         for lo in range(0, len(specs), size):
-            stacks.append(StackPlan(len(stacks), trial, tuple(specs[lo : lo + size])))
+            some = with_defences(specs[lo : lo + size], number) if defended else specs[lo : lo + size]
+            number += len(some) - len(specs[lo : lo + size])
+            stacks.append(StackPlan(len(stacks), trial, tuple(some)))
     return tuple(stacks)
 
 
-def _best_size(scenario: Scenario, discovery: Discovery, device: torch.device, most: int, opened: Opened | None) -> int:
+def with_defences(specs: Sequence[VictimSpec], first: int) -> list[VictimSpec]:
+    """The same, and the defended victim of each whose rows a defence judges and its control, numbered from `first`: in one stack, for a
+    defence looks at the fit of the one whose rows it judges.
+    """
+    judged = [spec for spec in specs if defend.is_judged(spec)]
+    pairs = [defend.company(spec, first + 2 * at) for at, spec in enumerate(judged)]
+    return [*specs, *(pair[0] for pair in pairs), *(pair[1] for pair in pairs)]
+
+
+def _best_size(
+    scenario: Scenario, discovery: Discovery, device: torch.device, most: int, opened: Opened | None, milestones: Milestones
+) -> int:
     """As the family has it, which may have a few steps timed on the scenario's own rows."""
     specs = victims_of_trial(scenario, discovery.subpopulations, scenario.evaluation.first_trial, 0)
     victims, on = victims_of(scenario.model, discovery.dataset, scenario.seed, opened), how(scenario.compute, str(device))
     data = training(scenario, discovery, victims).to(device, on.dtype)
 
+    milestones.begin(discovery.dataset)
+
     def seconds(count: int, steps: int) -> float:
+        def measure() -> Arrays:
+            return {"seconds": np.array([timed_afresh(count, steps)])}
+
+        return float(milestones.step(f"time of {count} victims, {steps} steps", measure)["seconds"][0])
+
+    def timed_afresh(count: int, steps: int) -> float:
         # of these alone: moved points are pictures of floats, gigabytes for all victims of a trial
         some = specs[:: max(1, len(specs) // count)][:count]
         few = [job_for(scenario, discovery, victims, poison_of(scenario, discovery, spec)) for spec in some]

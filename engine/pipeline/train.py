@@ -9,10 +9,12 @@ from engine.attacks import gradient
 from engine.attacks import poison as attacks
 from engine.features.opened import Opened
 from engine.features.pixels import Pictures
+from engine.pipeline import defend
 from engine.pipeline.discovery import Discovery, Log, StackJob
 from engine.rows import Dataset, Poison, VictimResult, VictimSpec
 from engine.scenario.sections import GradientSection, Scenario
 from engine.training.recipe import Job, Training
+from engine.training.room import Room
 from engine.training.trial import OnStep, Trial
 from engine.victims.choose import AnyFamily, victims_of
 from engine.victims.family import how, job_of, one_thread_each, silent, training_of, workers
@@ -66,12 +68,16 @@ def job_for(scenario: Scenario, discovery: Discovery, victims: AnyFamily, poison
 
 
 def train_stack(
-    job: StackJob, on_step: OnStep | None = None, log: Log = lambda message: None, opened: Opened | None = None
+    job: StackJob,
+    on_step: OnStep | None = None,
+    log: Log = lambda message: None,
+    opened: Opened | None = None,
+    room: Room | None = None,
 ) -> list[VictimResult]:
-    """Train the victims of one stack and say what each predicts for every test row."""
+    """Train the victims of one stack and say what each predicts for every test row. room: what is known of the device's memory."""
     one_thread_each()
     scenario, discovery, stack = job.scenario, job.discovery, job.stack
-    on = how(scenario.compute, job.device)
+    on = defend.precise(scenario, how(scenario.compute, job.device))
     victims = victims_of(scenario.model, discovery.dataset, scenario.seed, opened)
     poisons = [poison_of(scenario, discovery, spec) for spec in stack.victims]
     trial = Trial(
@@ -80,11 +86,18 @@ def train_stack(
         on,
         on_step,
         workers(scenario, on.device),
-        on_halved=lambda size: log(f"out of memory on {job.device}: going on with {size} victims at a time"),
+        on_halved=lambda victims: log(f"out of memory on {job.device}: {victims} victims at a time are too many, halves are trained"),
+        room=room,
     )
     jobs = [job_for(scenario, discovery, victims, poison) for poison in poisons]
-    outcomes = victims.outcomes(training(scenario, discovery, victims), discovery.dataset.test.x, jobs, trial)
+    data = training(scenario, discovery, victims)
+    if scenario.defense.kind != "none":
+        done = defend.trained(scenario, victims, data, stack.victims, jobs, trial)
+    else:
+        done = [defend.Defended(outcome) for outcome in victims.outcomes(data, discovery.dataset.test.x, jobs, trial)]
     return [
-        VictimResult(spec, outcome.predictions, len(poison), poison.already_target, outcome.epochs, outcome.train_loss)
-        for spec, poison, outcome in zip(stack.victims, poisons, outcomes, strict=True)
+        VictimResult(
+            spec, one.outcome.predictions, len(poison), poison.already_target, one.outcome.epochs, one.outcome.train_loss, one.judged
+        )
+        for spec, poison, one in zip(stack.victims, poisons, done, strict=True)
     ]

@@ -18,15 +18,15 @@ from xml.sax.saxutils import escape
 
 from engine.errors import RequestError
 from engine.plots.data import Plot, alt
-from engine.system.installed import library_version
+from engine.system.installed import DISTRIBUTION, library_version
 from engine.system.writing import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg")
-# Never by the bare name: on the package index that is somebody else's package.
-WHEEL = f"./subpop-{library_version('subpop')}-py3-none-any.whl[plots]"
+# Never by a bare name: the package index does not have this one, and `subpop` there is somebody else's.
+WHEEL = f"./{DISTRIBUTION.replace('-', '_')}-{library_version(DISTRIBUTION)}-py3-none-any.whl[plots]"
 INSTALL = f"in a checkout: uv sync --extra plots; from a wheel, by its path: pip install '{WHEEL}'"
 DPI = 300
 _SETTINGS = {

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import RequestError
+from engine.system import children
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
@@ -24,13 +24,11 @@ def check_apart(scenario: Scenario, data_dir: Path) -> None:
     """As `precheck.check_here`, in a child process. A child that fails by itself refuses nothing."""
     from engine.scenario.identity import dump
 
-    root = str(Path(__file__).resolve().parent.parent.parent)
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     question = json.dumps({"toml": dump(scenario), "data": str(data_dir)})
     try:
         child = subprocess.run(
-            [sys.executable, "-P", "-m", "engine.precheck.apart"],
-            input=question.encode("utf-8", "surrogatepass"), capture_output=True, timeout=LONGEST_S, env={**os.environ, "PYTHONPATH": path},
+            children.command("engine.precheck.apart"),
+            input=question.encode("utf-8", "surrogatepass"), capture_output=True, timeout=LONGEST_S, env=children.environment(),
         )  # fmt: skip
         answer = json.loads(child.stdout) if child.returncode == 0 else {}
     except (OSError, subprocess.TimeoutExpired, ValueError):

@@ -122,7 +122,7 @@ class Preview:
         from engine.scenario.parse import scenario_of
         from engine.store import Store
 
-        with Store.open(store_path, create=False) as store:
+        with Store.open(store_path, create=False, to_read=True) as store:
             stored, row = store.discovery(run_id), store.run(run_id)
         if stored is None:
             raise RequestError("its subpopulations are not known yet", where=f"run {run_id}", next="wait for its discovery")
@@ -142,7 +142,7 @@ class Preview:
         from engine.preview import contact_sheet
         from engine.store import Store
 
-        with Store.open(store_path, create=False) as store:
+        with Store.open(store_path, create=False, to_read=True) as store:
             stored, run = store.discovery(run_id, bulk=True), store.run(run_id)
         self.answers.say(rows=contact_sheet.write(run, stored, data, path, progress=self.answers.progress), written=str(path))
 
@@ -206,7 +206,7 @@ class Preview:
         """With the run's moved points, which only poison is asked of."""
         from engine.store import Store
 
-        with Store.open(path, create=False) as store:
+        with Store.open(path, create=False, to_read=True) as store:
             stored = store.discovery(run_id, bulk=True)
         return discovery if stored is None else replace(discovery, arrays=stored.arrays)
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from engine.milestones import Milestones
 from engine.pipeline.discovery import Discovery, Log, Progress, StackJob
 from engine.rows import Dataset, StackPlan, VictimResult
 from engine.scenario.sections import Scenario
+from engine.training.room import Room
 
 OnStep = Callable[[float, float], None]  # as `training.trial.OnStep`
 
@@ -21,7 +23,15 @@ class Pipeline(Protocol):
         ...
 
     def discover(
-        self, scenario: Scenario, data_dir: Path, *, device: str, log: Log, progress: Progress, on_step: OnStep | None
+        self,
+        scenario: Scenario,
+        data_dir: Path,
+        *,
+        device: str,
+        log: Log,
+        progress: Progress,
+        on_step: OnStep | None,
+        milestones: Milestones,
     ) -> Discovery:
         """All that is known before any victim is trained."""
         ...
@@ -30,8 +40,12 @@ class Pipeline(Protocol):
         """What makes this run not the paper's."""
         ...
 
-    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log) -> tuple[StackPlan, ...]:
+    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log, milestones: Milestones) -> tuple[StackPlan, ...]:
         """Which victims train together."""
+        ...
+
+    def room(self, device: str) -> Room:
+        """What is known of a device's memory; stacks that are trained learn of it."""
         ...
 
     def train_stack(self, job: StackJob, on_step: OnStep | None, log: Log) -> list[VictimResult]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import versions
-from engine.system.installed import library_version
+from engine.system.installed import DISTRIBUTION, library_version
 from engine.system.processes import cores
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def code_version() -> str:
     sources = blake2b(digest_size=4)
     for file in sorted(root.rglob("*.py")):
         sources.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
-    return f"{library_version('subpop')}+src.{sources.hexdigest()}"
+    return f"{library_version(DISTRIBUTION)}+src.{sources.hexdigest()}"
 
 
 def device_name(device: str, threads: int | None) -> str:

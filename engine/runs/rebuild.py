@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from engine import versions
@@ -28,14 +29,14 @@ def is_old(run: RunRow) -> bool:
 def rebuild(store: Store, run_ids: Iterable[str]) -> dict[str, str]:
     """Make these runs' tables anew where they are not as they should be; id -> why, of those that were.
 
-    Reads all tables of the runs that nobody is at work on. BadData where what is stored does not fit together, StoreError where what
-    tables are made of is damaged.
+    Reads all tables of the runs that nobody is at work on. Where the store cannot be written they are made in a private copy, which this
+    connection reads from then on. BadData where what is stored does not fit together, StoreError where what tables are made of is damaged.
     """
-    done = {}
-    for run in (store.run(run_id) for run_id in dict.fromkeys(run_ids)):
-        if (why := _why(store, run)) and _rebuilt(store, run, why):
-            done[run.id] = why
-    return done
+    due = {run.id: (run, why) for run in (store.run(run_id) for run_id in dict.fromkeys(run_ids)) if (why := _why(store, run))}
+    if not due:
+        return {}
+    with store.privately() if store.read_only or store.disk_is_full() else nullcontext():
+        return {run_id: why for run_id, (run, why) in due.items() if _rebuilt(store, run, why)}
 
 
 def _why(store: Store, run: RunRow) -> str:

@@ -123,6 +123,8 @@ def reusable(store: Store, parent: Parent, scenario: Scenario, stored: StoredDis
         return Reusable(parent.id, why="the subpopulations are not the same")
     if not _same(scenario, parent.scenario, "dataset", "model", "adversary", "seed"):
         return Reusable(parent.id, why="another model is trained, or another way")
+    if scenario.defense.kind != "none":
+        return Reusable(parent.id, why="a defence asks the victims themselves, and what they learnt is not stored")
     why = ""
     if not _same_poison(scenario.attack, parent.scenario.attack):
         optimised = scenario.attack.kind != "label_flip"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -18,13 +17,12 @@ from engine.runs.control import PAUSING, STOPPING
 from engine.runs.resumable import refuse_other_versions
 from engine.store import Store
 from engine.store.run_row import delete_it, worker_of, working
-from engine.system import processes
+from engine.system import children, processes
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
 
-# -P: a file of the working directory is never imported in the place of ours.
-WORKER = (sys.executable, "-P", "-m", "engine.runs.worker")
+WORKER = children.command("engine.runs.worker")
 
 
 def start(
@@ -51,6 +49,7 @@ def start(
     from engine import datasets, precheck
     from engine.scenario import identity
 
+    store.check_writable()
     if check:
         precheck.check(scenario, datasets.data_dir(Path(data_dir) if data_dir else None))
     chosen_dir = data_dir or os.environ.get("SUBPOP_DATA")
@@ -77,11 +76,13 @@ def pause(store: Store, run_id: str) -> None:
         store.request(row.id, "pause")
 
 
-def resume(store: Store, run_id: str, *, worker: Sequence[str] = WORKER) -> None:
+def resume(store: Store, run_id: str, *, worker: Sequence[str] = WORKER, force: bool = False) -> None:
     """Let a paused run go on, or start a new worker on one that was stopped, failed or lost: it repeats no committed victim.
 
+    force: also where its engine is silent and may live; should it wake up, it can write nothing more of the run, and ends.
     Raises RequestError where it is done, about to stop (that cannot be taken back), or its engine may live where it cannot be looked at.
     """
+    store.check_writable()
     row = store.run(run_id)
     if row.damaged:
         raise RequestError(f"its row in the store is damaged ({row.damaged})", where=f"run {run_id}", next=delete_it(row))
@@ -95,8 +96,9 @@ def resume(store: Store, run_id: str, *, worker: Sequence[str] = WORKER) -> None
             raise RequestError(working(row, store.now()), where=f"run {run_id}", next=f"there is nothing to resume: subpop watch {run_id}")
         store.request(run_id, "resume")
         return
-    if row.may_live:
-        raise RequestError(working(row, store.now()), where=f"run {run_id}", next="resume it where it runs, or again when it is gone")
+    if row.may_live and not (force and store.disown(run_id, force=True)):
+        advice = f"resume it where it runs, or again when it is gone, or take it now: subpop resume {run_id} --force"
+        raise RequestError(working(row, store.now()), where=f"run {run_id}", next=advice)
     store.take_requests(run_id)  # what was asked of the old worker is not meant for the new one
     _spawn(store, run_id, worker)
 
@@ -114,9 +116,9 @@ def stop(store: Store, run_id: str) -> str:
     return working(row, store.now()) if silent else ""
 
 
-def delete(store: Store, run_id: str) -> None:
-    """Remove a run, its results and its log file. Raises RequestError while it is at work."""
-    store.delete_run(run_id)
+def delete(store: Store, run_id: str, *, force: bool = False) -> None:
+    """Remove a run, its results and its log file. Raises RequestError while it is at work. force: see `Store.delete_run`."""
+    store.delete_run(run_id, force=force)
     log_file(store, run_id).unlink(missing_ok=True)
 
 
@@ -148,7 +150,7 @@ def _spawn(store: Store, run_id: str, worker: Sequence[str]) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=_environment()
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, env=children.environment()
             )
     except OSError as error:
         raise RunFailed(
@@ -157,9 +159,3 @@ def _spawn(store: Store, run_id: str, worker: Sequence[str]) -> None:
     store.assign(run_id, processes.identity(process.pid))
     # Collects the worker's exit, so that it leaves no zombie in a long-lived app. The worker outlives this process all the same.
     threading.Thread(target=process.wait, name=f"worker {run_id}", daemon=True).start()
-
-
-def _environment() -> dict[str, str]:
-    """This process's, with our package found first, installed or not."""
-    root = str(Path(__file__).resolve().parent.parent.parent)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}

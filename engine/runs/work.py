@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.datasets import account_of
-from engine.errors import BadData, RunFailed
+from engine.errors import BadData, Interrupted, RunFailed
 from engine.pipeline.discovery import Discovery, StackJob
 from engine.rows import Dataset, RunState, StackPlan, VictimResult
 from engine.runs import executor, finding, queue, reuse
 from engine.runs.control import PAUSING, STOPPING, Control
+from engine.runs.milestones import StoredMilestones
 from engine.runs.progress import Progress
 from engine.runs.provenance import provenance
 from engine.scenario.parse import scenario_of
@@ -63,6 +64,7 @@ class Work:
     device: str
     control: Control
     status: Status
+    milestones: StoredMilestones
 
     def log(self, message: str, level: str = "info") -> None:
         self.store.log(self.run_id, level, message)
@@ -110,10 +112,21 @@ def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: Pipeli
     from engine import datasets
 
     data_dir = datasets.data_dir(data_dir or store.data_dir(run_id))
-    w = Work(store, run_id, scenario, data_dir, devices.resolve(scenario.device), control, status)
+    device = devices.resolve(scenario.device)
+    milestones = StoredMilestones(store, run_id, lambda checksums: provenance(scenario, device, checksums))
+    w = Work(store, run_id, scenario, data_dir, device, control, status, milestones)
+    try:
+        _carry_out(w, pipeline)
+    except Exception as error:
+        milestones.put_away(stopped=isinstance(error, Interrupted))
+        raise
+
+
+def _carry_out(w: Work, pipeline: Pipeline | None) -> None:
+    scenario = w.scenario
     _say_pauses(w)
     _wait_for_device(w)
-    w.enter("loading torch", "running", started_at=store.run(run_id).started_at or store.now(), device=w.device)
+    w.enter("loading torch", "running", started_at=w.store.run(w.run_id).started_at or w.store.now(), device=w.device)
     if pipeline is None:  # only now: a run in the queue needs no half a gigabyte of libraries
         from engine.pipeline.order import RunPipeline
 
@@ -195,8 +208,16 @@ def _discover(w: Work, pipeline: Pipeline) -> tuple[Discovery, StoredDiscovery]:
     if discovery is None:
         w.enter("discovering subpopulations", logged=False)
         discovery = pipeline.discover(
-            w.scenario, w.data_dir, device=w.device, log=w.log, progress=w.at, on_step=lambda done, total: w.control.check()
+            w.scenario,
+            w.data_dir,
+            device=w.device,
+            log=w.log,
+            progress=w.at,
+            on_step=lambda done, total: w.control.check(),
+            milestones=w.milestones,
         )
+        if w.milestones.reused:
+            w.log(f"{w.milestones.reused} steps of it were done before: they were kept")
     dataset = discovery.dataset
     deviations = pipeline.deviations(w.scenario, dataset)
     if parent and not reuse.same_members(parent.discovery.membership, discovery.membership):
@@ -269,7 +290,7 @@ def _plan(w: Work, pipeline: Pipeline, discovery: Discovery, reusable: reuse.Reu
     if stored is not None:
         return stored
     w.enter("timing stacks" if w.scenario.compute.victims_per_stack == "auto" else "planning stacks")
-    stacks = reuse.split(pipeline.plan(w.scenario, discovery, w.device, log=w.log), reusable.victims)
+    stacks = reuse.split(pipeline.plan(w.scenario, discovery, w.device, log=w.log, milestones=w.milestones), reusable.victims)
     if not stacks:
         advice = "widen subpopulations.min_size and max_size"
         raise RunFailed("no subpopulation is attacked: there is nothing to train", where=f"run {w.run_id}", next=advice)
@@ -336,10 +357,13 @@ def _train(
     def at_work_s() -> float:
         return time.monotonic() - w.status.paused_s
 
+    room = pipeline.room(w.device)
+    if (too_many := w.store.too_many(w.run_id)) is not None:
+        room.learn(too_many)
     jobs = [StackJob(w.scenario, discovery, stack, w.device) for stack in stacks if stack.index not in done]
     for trained in executor.train(jobs, train_stack, at_work_s):
         world.add(trained.victims)
-        w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, build.build(world))
+        w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, build.build(world), room.too_many)
         progress.finish()
         number = f"{trained.stack.index + 1} of {len(stacks)}"
         w.log(f"committed stack {number}: {len(trained.victims)} victims in {trained.duration_s:.1f} s")

@@ -21,9 +21,12 @@ from engine.scenario.sections import (
     GradientSection,
     Holds,
     InfluenceSection,
+    KnnSection,
+    LogisticSection,
     ModelSection,
     NetworkKeys,
     Scenario,
+    SpectralSection,
     SplitKeys,
     TableSection,
     TextTableSection,
@@ -45,6 +48,7 @@ def check(scenario: Scenario) -> Iterator[Problem]:
     yield from _model(scenario)
     yield from _subpopulations(scenario)
     yield from _attack(scenario)
+    yield from _defense(scenario)
     yield from _compute(scenario)
 
 
@@ -220,6 +224,30 @@ def _optimised(s: Scenario) -> Iterator[Problem]:
     if "label_flip" in s.evaluation.controls and a.kind == "label_flip":
         what = 'names "label_flip", which is the attack itself: take it out, or use attack.kind = "gradient" or "influence"'
         yield (("evaluation", "controls"), kind), what
+
+
+def _defense(s: Scenario) -> Iterator[Problem]:
+    d, kind = s.defense, ("defense", "kind")
+    if d.kind == "none":
+        return
+    at = kind if isinstance(d, SpectralSection) else ("defense", "layer") if isinstance(d, KnnSection) and d.layer == "hidden" else None
+    if at is not None and isinstance(s.model, LogisticSection | EstimatorKeys):
+        instead = '"loss_filter" or "trim"' if at == kind else '"input"'
+        what = "asks what the last layer reads" if at == kind else "is what the last layer reads"
+        yield (
+            (at, ("model", "kind")),
+            f'is "{d.kind if at == kind else "hidden"}", which {what}; "{s.model.kind}" has no hidden layer: use {instead}',
+        )
+    if isinstance(d, KnnSection) and d.layer == "input" and s.dataset.kind is not None and s.dataset.HOLDS == "texts":
+        yield (
+            (("defense", "layer"), ("dataset", "kind")),
+            'is "input", where texts are numbers of words and no distance means anything: use "hidden"',
+        )
+    if s.evaluation.find is not None:
+        yield (
+            (("evaluation", "find"), kind),
+            f'searches for an alpha, which is not done under defense.kind = "{d.kind}": take one of them out',
+        )
 
 
 def _compute(s: Scenario) -> Iterator[Problem]:

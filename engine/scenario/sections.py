@@ -539,13 +539,85 @@ AttackSection = Annotated[LabelFlipSection | GradientSection | InfluenceSection,
 # ---- [defense] ------------------------------------------------------------------------------------------------------
 
 
-class NoDefenseSection(Section):
-    """Nothing: the victims train on all rows."""
+class DefenseKeys(Section):
+    """What every kind of defence has."""
+
+    kind: str
+
+
+class BudgetKeys(DefenseKeys):
+    """Of defences that remove so many rows."""
+
+    budget: Annotated[float, Field(gt=0, lt=1)] | Literal["oracle"] = Field(
+        0.05, description="rows removed, as a share of train; oracle: as many as there is poison, which no defender knows"
+    )
+
+
+class NoDefenseSection(DefenseKeys):
+    """None: the victims train on all rows."""
 
     kind: Literal["none"] = "none"
 
 
-DefenseSection = NoDefenseSection  # of one kind alone there is no union to tell apart
+class OracleSection(DefenseKeys):
+    """Control: exactly the poison is removed, which is the most that any could do."""
+
+    kind: Literal["oracle"] = "oracle"
+
+
+class RandomSection(DefenseKeys):
+    """Control: rows are removed at random."""
+
+    kind: Literal["random"] = "random"
+    share: float = Field(0.05, gt=0, lt=1, description="of train and poison")
+
+
+class LossFilterSection(BudgetKeys):
+    """One refit without the rows of largest loss."""
+
+    kind: Literal["loss_filter"] = "loss_filter"
+
+
+class TrimSection(BudgetKeys):
+    """Fit and keep the rows of least loss, in turn (TRIM; Jagielski et al. 2018)."""
+
+    kind: Literal["trim"] = "trim"
+    rounds: int = Field(5, ge=1, le=100, description="of keeping and refitting")
+
+
+class KnnSection(DefenseKeys):
+    """Rows whose nearest neighbours have another label (Paudice et al. 2018)."""
+
+    kind: Literal["knn"] = "knn"
+    neighbors: int = Field(10, ge=1, le=10_000, description="nearest rows that are asked, the row itself left out")
+    eta: float = Field(0.5, gt=0, le=1, title="Outvoted", description="a row is when fewer than 1 - eta of its neighbours share its label")
+    action: Literal["relabel", "remove"] = Field(
+        "relabel",
+        description="what becomes of such a row",
+        json_schema_extra=_each(relabel="it gets the label of most neighbours", remove="it is left out"),
+    )
+    layer: Literal["input", "hidden"] = Field(
+        "input",
+        description="where rows are near each other",
+        json_schema_extra=_each(input="as the model reads them", hidden="at what its last layer reads"),
+    )
+    scaling: Literal["standard", "none"] = Field(
+        "standard",
+        description="of the columns, before distances are taken",
+        json_schema_extra=_each(standard="mean 0 and deviation 1", none="as they are"),
+    )
+
+
+class SpectralSection(BudgetKeys):
+    """Rows that stand out along the main direction of their class's hidden states (Tran et al. 2018)."""
+
+    kind: Literal["spectral"] = "spectral"
+
+
+DefenseSection = Annotated[
+    NoDefenseSection | OracleSection | RandomSection | LossFilterSection | TrimSection | KnnSection | SpectralSection,
+    Field(discriminator="kind", title="Defence"),
+]
 
 
 # ---- what has no kinds ----------------------------------------------------------------------------------------------
@@ -607,7 +679,7 @@ class Scenario(Section):
     attack: AttackSection = LabelFlipSection()
     adversary: AdversarySection = AdversarySection()
     evaluation: EvaluationSection = EvaluationSection()
-    defense: DefenseSection = DefenseSection()
+    defense: DefenseSection = NoDefenseSection()
     compute: ComputeSection = ComputeSection()
     smoke: dict[str, Any] = {}
 

@@ -6,6 +6,7 @@ A run's rows are written by its own worker alone; screens write only requests, n
 from __future__ import annotations
 
 from engine.store.database import MEMORY, default_path
+from engine.store.milestones import MilestoneRows
 from engine.store.results import Results, StoredDiscovery
 from engine.store.runs import RunRows
 from engine.store.tables import Tables
@@ -13,8 +14,9 @@ from engine.store.tables import Tables
 __all__ = ["MEMORY", "Store", "StoredDiscovery", "default_path"]
 
 
-class Store(RunRows, Results, Tables):
-    """Runs, their requests, logs and leases (`runs.py`); discovery, plan and victims (`results.py`); tables (`tables.py`).
+class Store(RunRows, Results, MilestoneRows, Tables):
+    """Runs, their requests, logs and leases (`runs.py`); discovery, plan and victims (`results.py`); what of them is
+    not whole yet (`milestones.py`); tables (`tables.py`).
 
     Made with `Store.open(path)`; see `database.Database.open`. Every method is one short transaction and raises StoreError in words.
     """

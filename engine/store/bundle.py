@@ -67,7 +67,8 @@ def open_bundle(store: Database, path: Path) -> str:
     """Take the run of a bundle into the store, under its own id; returns it. RequestError where it is none, or is here already."""
     path = path.expanduser()
     if not path.is_file():
-        raise RequestError("there is no such file", where=str(path), next=NOT_ONE)
+        is_there = "is a folder" if path.is_dir() else "is a pipe, a device or the like, not a file" if path.exists() else ""
+        raise RequestError(is_there or "there is no such file", where=str(path), next=NOT_ONE)
     with tempfile.TemporaryDirectory(prefix="subpop-bundle-") as folder:
         copy = Path(folder) / "run.db"
         try:
@@ -136,6 +137,8 @@ def _fresh(path: Path) -> Iterator[sqlite3.Connection]:
         db.row_factory, db.text_factory = sqlite3.Row, text_or_bytes
         db.execute("PRAGMA journal_mode = OFF")
         migrations.migrate(db)
+        for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            db.execute(f"DROP TRIGGER {name}")  # who opens a bundle takes one with triggers for a forgery
         db.execute("BEGIN")
         yield db
         db.execute("COMMIT")

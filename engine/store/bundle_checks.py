@@ -15,9 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.errors import StoreError
 from engine.printable import name_of
+from engine.rows import DEFENDED
 from engine.store import checks
 from engine.store.checks import DTYPES
+from engine.store.judged import unpack
 
 CHUNK = 1 << 20  # bytes unpacked at once
 BYTES = {name: int("".join(filter(str.isdigit, name))) // 8 for name in DTYPES}
@@ -48,6 +51,7 @@ class _Found:
     planned: dict[int, tuple[int, list[object]]] = field(default_factory=dict)  # victim -> its stack and what the plan says of it
     done: set[int] = field(default_factory=set)
     tables: dict[str, tuple[dict[str, object], int]] = field(default_factory=dict)  # name -> spec, revision
+    train_rows: int | None = None
     test_rows: int | None = None
 
 
@@ -130,7 +134,7 @@ def _arrays(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
         return
     missing = [name for name in (*MEMBERS, "y_test") if name not in shapes]
     _need(not missing, f"table arrays: {', '.join(missing)} missing")
-    contents.test_rows = shapes["y_test"][1][0]
+    contents.train_rows, contents.test_rows = shapes["membership.train"][1][0], shapes["y_test"][1][0]
     _account(contents, {name.rpartition(".")[2]: shapes[name][1][0] for name in MEMBERS}, true)
     for name, rows in (("proba_aux_AC", "membership.aux"),):
         if name in shapes:
@@ -168,7 +172,9 @@ def _plan(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
             index, trial, arm, aim, alpha = spec
             _need(index not in contents.planned, f"{where}: victim {index} is planned twice")
             _need(trial == row["trial"], f"{where}: victim {index} is of trial {trial}, not {row['trial']}")
-            _need((aim is None) == (alpha is None) == (arm == "clean"), f"{where}: victim {index} is {arm}, at {aim} by {alpha}")
+            aimed = aim is not None and alpha is not None
+            fits = arm in DEFENDED if aim is None and alpha is None and arm != "clean" else aimed == (arm != "clean")
+            _need(fits and (aim is None) == (alpha is None), f"{where}: victim {index} is {arm}, at {aim} by {alpha}")
             _need(aim is None or not contents.classes or aim in contents.subpopulations, f"{where}: there is no subpopulation {aim}")
             contents.planned[index] = (row["number"], spec)
         if row["done_at"] is not None:
@@ -187,9 +193,22 @@ def _victims(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
             _need(row["test_rows"] == contents.test_rows, f"{where} has {row['test_rows']} predictions for {contents.test_rows} test rows")
         most = (0, len(contents.classes) - 1) if contents.classes else None
         _unpacked(iter([row["predictions"]]), row["test_rows"], where, "uint8", most)
+        _need((row["judged"] is not None) == (row["arm"] in DEFENDED), f"{where}, column judged: only defended victims have it, and each")
+        if row["judged"] is not None:
+            _judged(row, contents, where)
         seen.add(row["number"])
     lacking = [number for number, (stack, _) in contents.planned.items() if stack in contents.done and number not in seen]
     _need(not lacking, f"table victims: {len(lacking)} of stacks that are done are missing, {lacking[:1]} is the first")
+
+
+def _judged(row: sqlite3.Row, contents: _Found, where: str) -> None:
+    rows = None if contents.train_rows is None else contents.train_rows + row["poison_points"]
+    try:
+        judged = unpack(row["judged"], where=where, rows=rows)
+    except StoreError as error:
+        raise Damaged(f"{where}, column judged: {error.what}") from error
+    in_range = not len(judged.given_R) or -1 <= judged.given_R.min() <= judged.given_R.max() < max(len(contents.classes), 1)
+    _need(bool(in_range), f"{where}, column judged names a class that there is not")
 
 
 def _tables(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:

@@ -286,6 +286,7 @@ COLUMNS: dict[str, dict[str, Rule]] = {
         "victims": of_json(a_list(SPEC, least=1)),
         "done_at": optional(TIME),
         "duration_s": optional(number()),
+        "too_many": optional(whole(2)),
         "digest": digest,
     },
     "victims": {
@@ -301,6 +302,7 @@ COLUMNS: dict[str, dict[str, Rule]] = {
         "train_loss": optional(number(-math.inf, math.inf)),  # a diverged one is kept
         "test_rows": SIZE,
         "predictions": blob,
+        "judged": optional(blob),
         "digest": digest,
     },
     "result_tables": {"name": WORD, "spec": of_json(TABLE_SPEC), "revision": whole(), "order_revision": whole(), "digest": digest},

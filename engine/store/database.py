@@ -11,14 +11,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from engine.errors import ClaimLost, StoreError, StoreGone
-from engine.store import migrations, wal
+from engine.store import migrations, reading, wal
 from engine.system.filesystem import network_kind
+
+if TYPE_CHECKING:
+    from tempfile import TemporaryDirectory
 
 BUSY_TIMEOUT_S = 10.0
 OTHER_FILE = "name another file with --store FILE or $SUBPOP_STORE"
+WRITABLE = f"make the file and its folder writable, or {OTHER_FILE}"
+NO_WRITING = (
+    "SQLITE_READONLY",
+    "SQLITE_CANTOPEN",
+    "SQLITE_PERM",
+    "SQLITE_FULL",
+    "SQLITE_IOERR",
+)  # what SQLite says where it may still be read
+CONNECTION: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False}
 MEMORY = Path(":memory:")  # a store that lives and dies with its connection, for tests
 
 
@@ -41,6 +53,12 @@ class Database:
         self._lock = threading.RLock()
         self._file = _identity(path)
         self._fence: tuple[str, str] | None = None
+        self._refusal: StoreError | None = None  # why nothing can be written
+        self._stamp: reading.Stamp | None = None  # of a file that is read as if it never changed: when it does, it is opened anew
+        self._copy: TemporaryDirectory[str] | None = None
+        self._copy_of: reading.Stamp | None = None
+        self._private = False
+        self._opened_anew = 0
 
     @classmethod
     def open(
@@ -52,8 +70,11 @@ class Database:
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         mounts: str | None = None,
         durable: bool = True,
+        to_read: bool = False,
     ) -> Self:
         """Open a store, made where it is missing and `create` allows, and brought to the newest schema.
+
+        to_read: one that cannot be written is opened all the same; `read_only` says why then, and every write is refused in these words.
 
         path: None means $SUBPOP_STORE, else `runs.db` in the user data directory. durable: what is committed survives loss of power,
         not only of the process. mounts: the text of /proc/mounts, for tests.
@@ -63,26 +84,129 @@ class Database:
         if path != MEMORY:
             path = path.absolute()
             _check_place(path, create, mounts)
+            if to_read and path.exists() and not reading.may_write(path):
+                return cls._reading(path, clock, _read_only(path))
         left = path != MEMORY and wal.is_left(path)
         try:
             db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise in_words(error, path) from error
         try:
-            _prepare(db, path, busy_timeout_s, left)
+            _prepare(db, path, busy_timeout_s, left, to_read=to_read)
             db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         except sqlite3.Error as error:
             db.close()
+            if to_read and path != MEMORY and path.exists() and _name(error).startswith(NO_WRITING):
+                return cls._reading(path, clock, in_words(error, path))
+            if path != MEMORY and path.exists() and not reading.may_write(path):
+                raise _read_only(path) from error
             raise in_words(error, path) from error
         except BaseException:
             db.close()
             raise
         return cls(db, path, clock)
 
+    @classmethod
+    def _reading(cls, path: Path, clock: Callable[[], float], refusal: StoreError) -> Self:
+        """A store that is only read. refusal: what each write raises."""
+        try:
+            opened = reading.connect(path, **CONNECTION)
+            store = cls(sqlite3.connect(MEMORY) if opened is None else opened[0], path, clock)
+        except sqlite3.Error as error:
+            raise in_words(error, path) from error
+        store._refusal = refusal
+        try:
+            if opened is None:
+                store.work_on_copy()
+            else:
+                _check_kind(opened[0], path)
+                store._stamp = None if opened[1] else reading.stamp(path)
+        except sqlite3.Error as error:
+            store.close()
+            raise in_words(error, path) from error
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @property
+    def read_only(self) -> str:
+        """Why nothing can be written here, or ""."""
+        return "" if self._refusal is None else self._refusal.what
+
+    @property
+    def file(self) -> Path:
+        """The file for other connections to what this one reads: the store's, or a private copy's that ends with this one."""
+        return self.path if self._copy is None else Path(self._copy.name) / self.path.name
+
+    @property
+    def outdated(self) -> bool:
+        """Whether a private copy is read and the store has changed since it was made."""
+        return self._copy is not None and reading.stamp(self.path) != self._copy_of
+
+    def check_writable(self) -> None:
+        """Raises StoreError where nothing can be written: before work is done in vain."""
+        if self._refusal is not None and not self._private:
+            raise self._refusal
+
+    def work_on_copy(self) -> None:
+        """From now on read a private copy, as the store is at this moment. DiskFull; StoreError where it cannot be read."""
+        if self._copy is not None:
+            return
+        copy_of, folder = reading.stamp(self.path), reading.private_copy(self.path)
+        try:
+            db = sqlite3.connect(Path(folder.name) / self.path.name, **CONNECTION)
+            try:
+                _prepare(db, self.path, BUSY_TIMEOUT_S, False, to_read=False)
+            except BaseException:
+                db.close()
+                raise
+        except sqlite3.Error as error:
+            folder.cleanup()
+            raise in_words(error, self.path) from error
+        except BaseException:
+            folder.cleanup()
+            raise
+        if self._refusal is None:
+            self._refusal = StoreError("a copy of the store is read", where=str(self.path), next="open it again to write")
+        self._copy, self._copy_of, self._stamp = folder, copy_of, None
+        self._exchange(db)
+
+    @contextmanager
+    def privately(self) -> Iterator[None]:
+        """Within, writes go into a private copy, which is read from then on: what is worked out anew need not be stored to be read."""
+        self.work_on_copy()
+        self._private = True
+        try:
+            yield
+        finally:
+            self._private = False
+
+    def _exchange(self, db: sqlite3.Connection) -> None:
+        with self._lock:
+            before, self._db = self._db, db
+            before.close()
+            self._opened_anew += 1
+
+    def _look_again(self) -> None:
+        """A file that is read as if it never changed has changed: see it as it is now."""
+        if self._stamp is None or (stamp := reading.stamp(self.path)) == self._stamp:
+            return
+        with self._lock:
+            opened = reading.connect(self.path, **CONNECTION)
+            if opened is None:  # it has a log now, and nothing that tells what of it counts
+                self.work_on_copy()
+                return
+            self._stamp = None if opened[1] else stamp
+            opened[0].row_factory, opened[0].text_factory = sqlite3.Row, text_or_bytes
+            self._exchange(opened[0])
+
     def close(self) -> None:
         """Close the connection; closing twice is harmless."""
         with self._lock:
             self._db.close()
+            if self._copy is not None:
+                self._copy.cleanup()
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +222,7 @@ class Database:
 
     def data_version(self) -> int:
         """A number that changes when another connection has committed; costs microseconds."""
-        return int(self.read("PRAGMA data_version")[0][0])
+        return int(self.read("PRAGMA data_version")[0][0]) + (self._opened_anew << 32)
 
     def disk_is_full(self) -> bool:
         """Whether the disk under the store has next to no room left: the one failure that an engine cannot have recorded."""
@@ -108,6 +232,7 @@ class Database:
         """All rows of one query."""
         self._still_here()
         try:
+            self._look_again()
             with self._lock:
                 return self._db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
@@ -122,6 +247,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One short write transaction: all of it or, on any error, nothing. Waits for other writers up to the busy timeout."""
+        self.check_writable()
         with self._transaction("BEGIN IMMEDIATE") as db:
             if self._fence is not None:
                 _check_claim(db, *self._fence)
@@ -141,6 +267,7 @@ class Database:
         self._still_here()
         with self._lock:
             try:
+                self._look_again()
                 self._db.execute(begin)
                 yield self._db
                 self._db.execute("COMMIT")
@@ -203,22 +330,25 @@ def _check_place(path: Path, create: bool, mounts: str | None) -> None:
         raise StoreError(f"its folder cannot be made ({error.strerror})", where=str(path), next=OTHER_FILE) from error
 
 
-def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float, left: bool) -> None:
-    """left: the log was left behind by a process that died."""
+def _check_kind(db: sqlite3.Connection, path: Path) -> None:
+    """That it is a store of ours, of a schema that we know; its rows come as rows."""
     db.row_factory, db.text_factory = sqlite3.Row, text_or_bytes
+    if migrations.foreign(db):
+        raise StoreError("this is another program's database", where=str(path), next="name another file with --store or $SUBPOP_STORE")
+    if (version := migrations.version(db)) > len(migrations.MIGRATIONS):
+        raise StoreError(
+            f"this store was written by a newer subpop (schema {version}, this one knows {len(migrations.MIGRATIONS)})",
+            where=str(path),
+            next=f"upgrade subpop, or {OTHER_FILE}",
+        )
+
+
+def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float, left: bool, *, to_read: bool) -> None:
+    """left: the log was left behind by a process that died."""
     give_up_at = time.monotonic() + busy_timeout_s
     while True:
         try:
-            if migrations.foreign(db):
-                raise StoreError(
-                    "this is another program's database", where=str(path), next="name another file with --store or $SUBPOP_STORE"
-                )
-            if (version := migrations.version(db)) > len(migrations.MIGRATIONS):
-                raise StoreError(
-                    f"this store was written by a newer subpop (schema {version}, this one knows {len(migrations.MIGRATIONS)})",
-                    where=str(path),
-                    next=f"upgrade subpop, or {OTHER_FILE}",
-                )
+            _check_kind(db, path)
             mode = db.execute("PRAGMA journal_mode").fetchone()[0]
             if mode != "wal" and path != MEMORY:
                 mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
@@ -229,7 +359,8 @@ def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float, left: bo
                         next="name a file on a local disk with --store FILE or $SUBPOP_STORE",
                     )
             db.execute("PRAGMA foreign_keys = ON")
-            if path != MEMORY:  # takes the write lock and gives it back: a read-only file is told now, not in the middle of a run
+            # takes the write lock and gives it back: a read-only file is told now, not in the middle of a run
+            if path != MEMORY and (left or not to_read):
                 frames = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1] if left else 0
                 db.execute("BEGIN IMMEDIATE")
                 lost = left and wal.lost_commits(path, frames)  # before anything is written over them
@@ -261,6 +392,10 @@ def _log_damaged(db: sqlite3.Connection, path: Path) -> StoreError:
     )
 
 
+def _read_only(path: Path) -> StoreError:
+    return StoreError("the store is read-only", where=str(path), next=WRITABLE)
+
+
 def _name(error: sqlite3.Error) -> str:
     return str(getattr(error, "sqlite_errorname", ""))
 
@@ -274,7 +409,7 @@ def in_words(error: sqlite3.Error, path: Path) -> StoreError:
             "try again, or find who holds the file open",
         )
     elif name.startswith("SQLITE_READONLY"):
-        what, then = "the store is read-only", f"make the file and its folder writable, or {other}"
+        what, then = "the store is read-only", WRITABLE
     elif name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(path)):
         what, then = "the disk is full; what was committed is safe", "free some space, then resume the run"
     elif name.startswith("SQLITE_IOERR"):

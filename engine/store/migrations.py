@@ -118,6 +118,41 @@ def _007_digests(db: sqlite3.Connection) -> None:
     )
 
 
+def _008_milestones(db: sqlite3.Connection) -> None:
+    """What long work of a run has come to on its way, until its result is stored; made_of tells of which data, by which code."""
+    db.execute(
+        """CREATE TABLE milestones (run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, step TEXT NOT NULL,
+            made_of TEXT NOT NULL, unfinished INTEGER NOT NULL, at REAL NOT NULL, PRIMARY KEY (run_id, step))"""
+    )
+    db.execute(
+        """CREATE TABLE milestone_arrays (run_id TEXT NOT NULL, step TEXT NOT NULL, name TEXT NOT NULL, dtype TEXT NOT NULL,
+            shape TEXT NOT NULL, data BLOB NOT NULL, PRIMARY KEY (run_id, step, name),
+            FOREIGN KEY (run_id, step) REFERENCES milestones(run_id, step) ON DELETE CASCADE)"""
+    )
+
+
+def _009_changes_of_runs(db: sqlite3.Connection) -> None:
+    """Which runs' rows changed last, so that who looks every second reads those alone, and an index of the few that are at work."""
+    db.execute("CREATE TABLE run_changes (revision INTEGER PRIMARY KEY AUTOINCREMENT, number INTEGER NOT NULL UNIQUE)")
+    db.execute("INSERT INTO run_changes (number) SELECT number FROM runs ORDER BY number")
+    for name, event in (("made", "INSERT"), ("changed", "UPDATE")):
+        db.execute(
+            f"CREATE TRIGGER run_{name} AFTER {event} ON runs BEGIN INSERT OR REPLACE INTO run_changes (number) VALUES (NEW.number); END"
+        )
+    db.execute("CREATE TRIGGER run_deleted AFTER DELETE ON runs BEGIN DELETE FROM run_changes WHERE number = OLD.number; END")
+    db.execute("CREATE INDEX runs_at_work ON runs (number) WHERE state IN ('queued', 'running', 'paused')")
+
+
+def _010_what_memory_did_not_hold(db: sqlite3.Connection) -> None:
+    """How many victims at a time a device was known not to hold when a stack was done: a resumed run trains the rest in the same halves."""
+    db.execute("ALTER TABLE stacks ADD COLUMN too_many INTEGER")
+
+
+def _011_judged(db: sqlite3.Connection) -> None:
+    """What a victim's defence removed and relabelled; NULL for one without."""
+    db.execute("ALTER TABLE victims ADD COLUMN judged BLOB")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _001_runs_results_tables,
     _002_parent_of_a_run,
@@ -126,6 +161,10 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _005_reading,
     _006_account,
     _007_digests,
+    _008_milestones,
+    _009_changes_of_runs,
+    _010_what_memory_did_not_hold,
+    _011_judged,
 )
 
 

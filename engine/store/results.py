@@ -16,10 +16,13 @@ from engine.rows import Membership, StackPlan, Subpopulation, Table, VictimResul
 from engine.store import digests
 from engine.store.checks import DTYPES
 from engine.store.database import Database, damage_in_words
+from engine.store.judged import pack, unpack
 from engine.store.tables import put_tables
 
 if TYPE_CHECKING:
     import numpy as np
+
+DROP_MILESTONES = "DELETE FROM milestones WHERE run_id = ?"
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Results(Database):
             "account": None if account is None else _json(account.as_json()),
         }
         with self.write() as db:
+            db.execute(DROP_MILESTONES, (run_id,))  # what was done of it on the way
             if db.execute("SELECT 1 FROM discoveries WHERE run_id = ?", (run_id,)).fetchone():
                 raise StoreError("its subpopulations are already stored", where=f"run {run_id}", next="start a new run")
             fields = [{"number": s.index, "fields": _json(asdict(replace(s, class_mix=dict(s.class_mix))))} for s in subpopulations]
@@ -155,6 +159,7 @@ class Results(Database):
     def save_plan(self, run_id: str, stacks: Sequence[StackPlan]) -> None:
         """Store which victims train together, once, before any is trained; sets how many victims the run has."""
         with self.write() as db:
+            db.execute(DROP_MILESTONES, (run_id,))
             if db.execute("SELECT 1 FROM stacks WHERE run_id = ?", (run_id,)).fetchone():
                 raise StoreError("its plan is already stored", where=f"run {run_id}", next="start a new run")
             digests.insert(db, "stacks", run_id, map(_stack_values, stacks))
@@ -226,16 +231,28 @@ class Results(Database):
     # ---- victims ----------------------------------------------------------------------------------------------------
 
     def commit_stack(
-        self, run_id: str, stack_index: int, results: Sequence[VictimResult], duration_s: float, tables: Mapping[str, Table]
+        self,
+        run_id: str,
+        stack_index: int,
+        results: Sequence[VictimResult],
+        duration_s: float,
+        tables: Mapping[str, Table],
+        too_many: int | None = None,
     ) -> None:
         """A trained stack's victims, the tables made with them and the run's count, in one transaction: all of it or nothing.
 
+        too_many: how many victims at a time the device's memory was known not to hold by then.
         Raises StoreError where the stack is not in the plan, its victims are not those planned, or it is already committed.
         """
-        self.commit_stacks(run_id, {stack_index: results}, duration_s, tables)
+        self.commit_stacks(run_id, {stack_index: results}, duration_s, tables, too_many)
 
     def commit_stacks(
-        self, run_id: str, stacks: Mapping[int, Sequence[VictimResult]], duration_s: float, tables: Mapping[str, Table]
+        self,
+        run_id: str,
+        stacks: Mapping[int, Sequence[VictimResult]],
+        duration_s: float,
+        tables: Mapping[str, Table],
+        too_many: int | None = None,
     ) -> None:
         """The same of several stacks at once. duration_s: of each; nothing where they were taken over from another run."""
         # compressed before the write lock is taken
@@ -244,7 +261,7 @@ class Results(Database):
             planned = {index: _check_stack(db, run_id, index, results) for index, results in stacks.items()}
             digests.insert(db, "victims", run_id, rows)
             for row in planned.values():
-                _set_stack(db, run_id, row, done_at=self.now(), duration_s=duration_s)
+                _set_stack(db, run_id, row, done_at=self.now(), duration_s=duration_s, too_many=too_many)
             put_tables(db, run_id, tables, self.now())
             _count_victims(db, run_id)
 
@@ -277,8 +294,15 @@ class Results(Database):
                 predictions = decode("uint8", f"[{row['test_rows']}]", [row["predictions"]], where=where)
             spec = VictimSpec(row["number"], row["trial"], row["arm"], row["subpopulation"], row["alpha"])
             loss = float("nan") if row["train_loss"] is None else row["train_loss"]
-            results.append(VictimResult(spec, predictions, row["poison_points"], row["already_target"], row["epochs"], loss))
+            judged = None if row["judged"] is None else unpack(row["judged"], where=where)
+            results.append(VictimResult(spec, predictions, row["poison_points"], row["already_target"], row["epochs"], loss, judged))
         return results
+
+    def too_many(self, run_id: str) -> int | None:
+        """How many victims at a time were too many for the device's memory, as the run's committed stacks knew it; None: none were."""
+        with self.snapshot() as db:
+            known = [row["too_many"] for row in self._stacks(db, run_id) if row["done_at"] is not None]
+        return min((size for size in known if size is not None), default=None)
 
     def stack_durations(self, run_id: str) -> dict[int, float]:
         """Stack index -> seconds it took, of those committed."""
@@ -357,18 +381,19 @@ def _victim_values(stack_index: int, result: VictimResult) -> dict[str, object]:
         "train_loss": float(result.train_loss),  # SQLite keeps NaN as NULL
         "test_rows": len(result.predictions),
         "predictions": data,
+        "judged": None if result.judged is None else pack(result.judged),
     }
 
 
-def encode(array: np.ndarray) -> tuple[str, str, bytes]:
-    """(dtype, shape as JSON, zlib-compressed little-endian bytes) of an array."""
+def encode(array: np.ndarray, level: int = 6) -> tuple[str, str, bytes]:
+    """(dtype, shape as JSON, zlib-compressed little-endian bytes) of an array. level: of the compression."""
     import numpy as np
 
     dtype = array.dtype.name
     if dtype not in DTYPES:
         raise ValueError(f"arrays of {dtype} are not stored; use one of {', '.join(sorted(DTYPES))}")
     raw = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    return dtype, json.dumps(list(array.shape)), zlib.compress(raw, 6)
+    return dtype, json.dumps(list(array.shape)), zlib.compress(raw, level)
 
 
 def decode(dtype: str, shape: str, parts: Sequence[bytes], *, where: str) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -27,6 +27,15 @@ UPDATABLE = frozenset([
     "victims_done", "victims_total", "progress", "eta_s", "victims_per_minute", "error",
 ])
 # fmt: on
+
+
+@dataclass(frozen=True)
+class RunList:
+    """All runs as they were at one look; a row that did not change since the look before is the same object."""
+
+    revision: int
+    by_number: Mapping[int, RunRow]
+    newest_first: tuple[RunRow, ...]
 
 
 class RunRows(Database):
@@ -79,6 +88,28 @@ class RunRows(Database):
         """All runs, newest first."""
         now = self.now()
         return [run_row(row, now) for row in self.read(f"{SELECT} ORDER BY runs.number DESC")]
+
+    def runs_since(self, last: RunList | None) -> RunList:
+        """The same, of which only those are read that changed since the last look, or that are at work."""
+        now = self.now()
+        with self.snapshot() as db:
+            revision = db.execute("SELECT max(revision) FROM run_changes").fetchone()[0] or 0
+            if last is None:
+                read = db.execute(SELECT).fetchall()
+            else:
+                read = db.execute(
+                    f"{SELECT} WHERE runs.number IN (SELECT number FROM run_changes WHERE revision > ? "
+                    "UNION SELECT number FROM runs WHERE state IN ('queued', 'running', 'paused'))",
+                    (last.revision,),
+                ).fetchall()
+            rows = dict(last.by_number) if last else {}
+            rows |= {row["number"]: run_row(row, now) for row in read}
+            if len(rows) != db.execute("SELECT count(*) FROM runs").fetchone()[0]:
+                there = {row["number"] for row in db.execute("SELECT number FROM runs")}
+                rows = {number: row for number, row in rows.items() if number in there}
+        if last is not None and rows.keys() == last.by_number.keys() and not read:
+            return RunList(revision, last.by_number, last.newest_first)
+        return RunList(revision, rows, tuple(rows[number] for number in sorted(rows, reverse=True)))
 
     def run(self, run_id: str) -> RunRow:
         """The run of exactly this id. Raises UnknownName."""
@@ -133,12 +164,17 @@ class RunRows(Database):
         """Set a person's note on a run. RequestError for one that could not be shown on a terminal."""
         self.update_run(run_id, note=require(note, "the note"))
 
-    def delete_run(self, run_id: str) -> None:
-        """Remove a run and all that belongs to it, in one transaction. Raises RequestError while an engine is, or may be, at work on it."""
+    def delete_run(self, run_id: str, *, force: bool = False) -> None:
+        """Remove a run and all that belongs to it, in one transaction. Raises RequestError while an engine is, or may be, at work on it.
+
+        force: also where its engine is silent and may live; not while it beats.
+        """
         with self.write() as db:
             row = known(db, run_id)
-            if (run := run_row(row, self.now())).may_live:
-                raise RequestError(working(run, self.now()), where=f"run {run_id}", next=f"stop it first: subpop stop {run_id}")
+            run = run_row(row, self.now())
+            if run.alive if force else run.may_live:
+                now = "" if run.alive else f", or delete it now: subpop delete {run_id} --force"
+                raise RequestError(working(run, self.now()), where=f"run {run_id}", next=f"stop it first: subpop stop {run_id}{now}")
             db.execute("DELETE FROM runs WHERE number = ?", (row["number"],))  # everything else goes by ON DELETE CASCADE
 
     # ---- the worker that has it -------------------------------------------------------------------------------------
@@ -174,16 +210,20 @@ class RunRows(Database):
             _update(db, run_id, _given_to(worker, ""), self.path)
             _beat(db, run_id, self.now())
 
-    def disown(self, run_id: str) -> bool:
-        """Mark a run whose engine is gone as stopped, for no worker is there to do it. False where it may be alive, or has ended."""
+    def disown(self, run_id: str, *, force: bool = False) -> bool:
+        """Mark a run whose engine is gone as stopped, for no worker is there to do it. False where it may be alive, or has ended.
+
+        force: also where it is silent and may live; what it still writes is refused then.
+        """
         with self.write() as db:
             row = db.execute(*select_run(run_id)).fetchone()
-            if row is None or not (run := run_row(row, self.now())).lost or run.may_live:
+            if row is None or not (run := run_row(row, self.now())).lost or (run.may_live and not force):
                 return False
             db.execute("DELETE FROM requests WHERE run_id = ?", (run_id,))
             db.execute("DELETE FROM leases WHERE run_id = ?", (run_id,))
             fields = {"state": "stopped", "phase": "", "finished_at": self.now(), "eta_s": None, "victims_per_minute": None}
-            _update(db, run_id, {**fields, "claim": ""}, self.path)
+            whose = {"claim": "", **({"pid": None, "pid_start": ""} if run.may_live else {})}  # taken by force: it is nobody's now
+            _update(db, run_id, {**fields, **whose}, self.path)
             return True
 
     def heartbeat(self, run_id: str, **fields: object) -> None:

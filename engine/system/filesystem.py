@@ -1,5 +1,5 @@
 """Where what can be made again is kept; and which file system a path is on: SQLite's write-ahead log needs shared memory, which
-network file systems do not give."""
+network file systems do not give, nor those that show a virtual machine or a container its host's folders."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-# File system types, as /proc/mounts and `mount` spell them, whose files several machines can see. FUSE types bear a "fuse." prefix.
+# File system types, as /proc/mounts and `mount` spell them, whose files several machines, or a guest and its host, can see. FUSE types
+# bear a "fuse." prefix.
 # fmt: off
 NETWORK = frozenset([
     "nfs", "nfs3", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "ncpfs", "afs", "afpfs", "coda", "lustre", "gpfs", "beegfs", "fhgfs",
     "panfs", "pvfs2", "orangefs", "gfs2", "ocfs2", "9p", "ceph", "glusterfs", "wekafs", "webdav", "davfs", "davfs2",
+    "virtiofs", "vboxsf", "vmhgfs", "prl_fs", "fakeowner", "osxfs", "grpcfuse", "drvfs",
 ])
 NETWORK_FUSE = frozenset([
     "sshfs", "s3fs", "s3ql", "mount-s3", "goofys", "gcsfuse", "blobfuse", "blobfuse2", "rclone", "juicefs", "ceph-fuse", "cephfs",
     "curlftpfs", "smbnetfs", "kbfs", "mfs", "moosefs", "lizardfs", "seaweedfs", "hdfs", "gvfsd-fuse", "cvmfs2",
+    "vmhgfs-fuse",
 ])
 # fmt: on
 _OCTAL = re.compile(r"\\([0-7]{3})")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
+DISTRIBUTION = "subpop-audit"  # this one's own name; never to be installed by it: the package index does not have it
+
 
 def library_version(name: str) -> str:
     """The installed version of a distribution, without importing it."""

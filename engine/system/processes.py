@@ -70,7 +70,7 @@ def process_start(pid: int) -> str | None:
     Linux: the start time in clock ticks since boot (field 22 of /proc/PID/stat). Elsewhere: what `ps` gives as start time.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except FileNotFoundError:
         return None if Path("/proc/self/stat").exists() else _process_start_ps(pid)
     except OSError:  # ProcessLookupError: gone between open and read
@@ -96,10 +96,13 @@ def _process_start_ps(pid: int) -> str | None:
 
 
 def seen(worker: Process) -> bool | None:
-    """Whether this process is running, as the system says; None where it is on another host or in another PID namespace."""
+    """Whether this process is running, as the system says; None where it is of another boot or in another PID namespace.
+
+    The name of the host does not matter: it can be changed, and a boot is one machine's.
+    """
     if worker.pid is None:
         return False
-    if not (worker.boot and worker.namespace) or (worker.host, worker.boot, worker.namespace) != (host_name(), boot(), pid_namespace()):
+    if not (worker.boot and worker.namespace) or (worker.boot, worker.namespace) != (boot(), pid_namespace()):
         return None
     start = process_start(worker.pid)
     if start is None and _hidden(worker.pid):

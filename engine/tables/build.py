@@ -14,6 +14,7 @@ from engine.tables import (
     collateral,
     confidence,
     damage,
+    defenses,
     distribution,
     dose,
     optimization,
@@ -39,6 +40,7 @@ BUILDERS: dict[str, Callable[[Figures], list[Row]]] = {
     "dose": dose.rows,
     "attributes": attributes.rows,
     "optimization": optimization.rows,
+    "defenses": defenses.rows,
 }
 
 
@@ -50,6 +52,9 @@ def build(world: World, names: Sequence[str] | None = None) -> Mapping[str, Tabl
 
 
 def materialised(facts: Facts) -> tuple[str, ...]:
-    """The tables that such a run has: `optimization` where an optimised attack has label flipping beside it as a control."""
+    """The tables that such a run has: `optimization` where an optimised attack has label flipping beside it as a control, `defenses` where
+    it has a defence.
+    """
     compared = facts.attack in OPTIMISED_ATTACKS and "label_flip" in facts.controls
-    return (*MATERIALISED, "optimization") if compared else MATERIALISED
+    more = (*(["optimization"] if compared else []), *(["defenses"] if facts.defense != "none" else []))
+    return (*MATERIALISED, *more)

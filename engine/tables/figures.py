@@ -62,6 +62,16 @@ class Figures:
         return lay_out(self.world.counts, self.world.facts.alphas, self.labels, arm="label_flip")
 
     @cached_property
+    def defended(self) -> Layout:
+        """The victims with the run's defence."""
+        return lay_out(self.world.counts, self.world.facts.alphas, self.labels, arm="defended")
+
+    @cached_property
+    def random_removal(self) -> Layout:
+        """Their control: as many rows removed at random."""
+        return lay_out(self.world.counts, self.world.facts.alphas, self.labels, arm="random_removal")
+
+    @cached_property
     def true_label(self) -> np.ndarray | None:
         if not any(v.spec.arm == "true_label" for v in self.world.counts.victims.values()):
             return None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from engine.arrays import Annotations, DiscoveryArrays
     from engine.evaluation.counts import Counts
     from engine.evaluation.optimised import Optimised
+    from engine.evaluation.removals import Removals
     from engine.scenario.sections import Scenario
 
 
@@ -28,7 +29,7 @@ class Facts:
 
     trials: one more than the number of its last own trial, those beyond are a search's; None: all. per: of which size alpha is a share.
     dose_level: the damage that `dose` asks for. finds: a search for its alpha goes on after the grid. features: those that FeatureMatch
-    crosses. system: what is run, of which alone published numbers are shown, whatever `reproduces` says.
+    crosses. defense: its kind. system: what is run, of which alone published numbers are shown, whatever `reproduces` says.
     """
 
     seed: int
@@ -45,6 +46,7 @@ class Facts:
     dose_level: float = 0.2
     finds: bool = False
     features: tuple[str, ...] = ()
+    defense: str = "none"
 
     @classmethod
     def of(cls, scenario: Scenario) -> Facts:
@@ -66,6 +68,7 @@ class Facts:
             dose_level=scenario.evaluation.find or scenario.evaluation.dose_level,
             finds=scenario.evaluation.find is not None,
             features=matched.features if isinstance(matched, FeatureMatchSection) else (),
+            defense=scenario.defense.kind,
         )
 
 
@@ -96,6 +99,7 @@ class World:
     classes: tuple[str, ...]
     train_rows: int
     counts: Counts
+    removals: Removals
     optimised: Optimised
     annotations: Annotations
 
@@ -104,6 +108,7 @@ class World:
         """A run's world with the victims it has so far. Raises BadData where what is stored does not fit together."""
         from engine.evaluation.counts import Counts
         from engine.evaluation.optimised import Optimised
+        from engine.evaluation.removals import Removals
 
         facts = scenario if isinstance(scenario, Facts) else Facts.of(scenario)
         subpopulations = tuple(sorted(discovered.subpopulations, key=lambda s: s.index))
@@ -116,10 +121,13 @@ class World:
         )
         optimised = Optimised.of(discovered.arrays, discovered.membership.aux)
         classes, train_rows = tuple(discovered.classes), len(discovered.membership.train)
-        world = cls(facts, subpopulations, classes, train_rows, counts, optimised, discovered.arrays.annotations)
+        removals = Removals.start(discovered.membership.train, counts.subpopulations)
+        world = cls(facts, subpopulations, classes, train_rows, counts, removals, optimised, discovered.arrays.annotations)
         world.add(victims)
         return world
 
     def add(self, victims: Iterable[VictimResult]) -> None:
         """Count further victims; those counted already are left out."""
+        victims = list(victims)
         self.counts.add(victims)
+        self.removals.add(victims)

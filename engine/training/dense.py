@@ -16,6 +16,7 @@ from torch import Tensor
 
 from engine.steps import StepRows
 from engine.training.adam import StackAdam
+from engine.training.judged import CleanRows, counts, kept_points
 from engine.training.recipe import Job, Plateau, Recipe, Trained, Training
 from engine.training.schedule import Schedule
 from engine.training.sharing import train_shared_out
@@ -91,7 +92,7 @@ def _train_group(shared: _Shared, inits: Sequence[Sequence[Tensor]], jobs: Seque
     optimizer = StackAdam(stack.tensors, recipe.lr)
     schedule = Schedule(len(data.y_N), recipe.batch, trial.seed, trial.number)
     rule = Plateau(stack.victims, recipe)
-    poison = _PoisonRows(jobs, device)
+    clean, poison = CleanRows(jobs, data.y_N), _PoisonRows(jobs, device)
     still = np.arange(len(jobs))  # which job each place of the stack trains
     trained: dict[int, Trained] = {}
     x_NF = torch.empty_like(data.x_NF)
@@ -99,14 +100,14 @@ def _train_group(shared: _Shared, inits: Sequence[Sequence[Tensor]], jobs: Seque
     while len(still):
         order = torch.from_numpy(schedule.order(epoch)).to(device)
         torch.index_select(data.x_NF, 0, order, out=x_NF)
-        y_N = data.y_N[order]
-        plan = poison.epoch(schedule, epoch, dtype)
+        y_N, kept_VN = clean.epoch(order, dtype)
+        plan = poison.epoch(schedule, epoch, dtype, kept_VN)
         # only the plateau rule asks for every epoch's loss; the last epoch's is reported
         want_loss = recipe.stop == "plateau" or epoch + 1 == recipe.epochs or trial.max_steps is not None
         loss_V, rows_V = torch.zeros(len(still), dtype=dtype, device=device), torch.zeros(len(still), dtype=dtype, device=device)
         for step in range(schedule.steps):
             lo, hi = schedule.bounds(step)
-            rows = plan.rows(step, x_NF[lo:hi], y_N[lo:hi], data.x_AF)
+            rows = plan.rows(step, x_NF[lo:hi], y_N[..., lo:hi], data.x_AF, None if kept_VN is None else kept_VN[:, lo:hi])
             step_loss_V = stack.step(rows, recipe.weight_decay, recipe.per_rows, want_loss=want_loss)
             if step_loss_V is not None:
                 loss_V.addcmul_(step_loss_V, rows.rows_V)
@@ -128,6 +129,7 @@ def _train_group(shared: _Shared, inits: Sequence[Sequence[Tensor]], jobs: Seque
             stack.keep(index)
             optimizer.keep(index, stack.victim_dim)
             rule.keep(keep)
+            clean.keep(keep)
             poison.keep(keep)
             still = still[keep]
         report(len(trained) + len(still) * epoch / recipe.epochs)
@@ -144,17 +146,20 @@ class _PoisonRows:
         self.label_VM = np.zeros((len(jobs), most), np.int64)
         for v, job in enumerate(jobs):
             self.row_VM[v, : len(job.rows)], self.label_VM[v, : len(job.rows)] = job.rows, job.labels
+        self.kept_VM = kept_points(jobs)
         self.device = device
 
     def keep(self, index_V: np.ndarray) -> None:
         self.points_V, self.row_VM, self.label_VM = self.points_V[index_V], self.row_VM[index_V], self.label_VM[index_V]
+        self.kept_VM = None if self.kept_VM is None else self.kept_VM[index_V]
 
-    def epoch(self, schedule: Schedule, epoch: int, dtype: torch.dtype) -> _EpochPoison:
-        """Everything the epoch's steps need, worked out at once and sent to the device at once."""
+    def epoch(self, schedule: Schedule, epoch: int, dtype: torch.dtype, kept_VN: Tensor | None) -> _EpochPoison:
+        """What the epoch's steps need, worked out and sent to the device at once. kept_VN: of the clean rows, see `CleanRows`."""
         point_SVP, count_SV = schedule.places(epoch, self.points_V)
         at = np.maximum(point_SVP, 0)
         victim = np.arange(len(self.points_V))[None, :, None]
-        clean_S = np.array([hi - lo for lo, hi in map(schedule.bounds, range(schedule.steps))])
+        places_S, own_SVP = [int(m) for m in count_SV.max(1, initial=0)], point_SVP >= 0
+        clean_SV = counts([schedule.bounds(step) for step in range(schedule.steps)], kept_VN)
 
         def send(a: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(a)).to(self.device)
@@ -164,12 +169,15 @@ class _PoisonRows:
             row_SVP = label_SVP = at
         else:
             row_SVP, label_SVP = self.row_VM[victim, at], self.label_VM[victim, at]
+            if self.kept_VM is not None:
+                own_SVP = own_SVP & self.kept_VM[victim, at]
+                count_SV = own_SVP.sum(2)
         return _EpochPoison(
-            places_S=[int(m) for m in count_SV.max(1, initial=0)],
+            places_S=places_S,
             row_SVP=send(row_SVP),
             label_SVP=send(label_SVP),
-            own_SVP=send(point_SVP >= 0).to(dtype),
-            rows_SV=send(clean_S[:, None] + count_SV).to(dtype),
+            own_SVP=send(own_SVP).to(dtype),
+            rows_SV=send(np.maximum(clean_SV + count_SV, 1)).to(dtype),
         )
 
 
@@ -179,9 +187,9 @@ class _EpochPoison:
     def __init__(self, places_S: list[int], row_SVP: Tensor, label_SVP: Tensor, own_SVP: Tensor, rows_SV: Tensor) -> None:
         self.places_S, self.row_SVP, self.label_SVP, self.own_SVP, self.rows_SV = places_S, row_SVP, label_SVP, own_SVP, rows_SV
 
-    def rows(self, step: int, x_BF: Tensor, y_B: Tensor, pool_AF: Tensor) -> StepRows:
-        places = self.places_S[step]
+    def rows(self, step: int, x_BF: Tensor, y_B: Tensor, pool_AF: Tensor, kept_VB: Tensor | None) -> StepRows:
+        places, rows_V = self.places_S[step], self.rows_SV[step]
         if not places:
-            return StepRows(x_BF, y_B, None, None, None, self.rows_SV[step])
-        row_VP = self.row_SVP[step, :, :places]
-        return StepRows(x_BF, y_B, pool_AF[row_VP], self.label_SVP[step, :, :places], self.own_SVP[step, :, :places], self.rows_SV[step])
+            return StepRows(x_BF, y_B, None, None, None, rows_V, kept_VB)
+        own = slice(None), slice(places)
+        return StepRows(x_BF, y_B, pool_AF[self.row_SVP[step][own]], self.label_SVP[step][own], self.own_SVP[step][own], rows_V, kept_VB)

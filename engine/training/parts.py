@@ -116,7 +116,7 @@ def _start(number: int, part: Sequence[int], train: TrainPart, shared: _Shared) 
             if os.getppid() != parent:
                 os._exit(0)
 
-        for v, fit in zip(part, train(part, report, lambda size: _say(write, halved=size)), strict=True):
+        for v, fit in zip(part, train(part, report, lambda victims: _say(write, halved=victims)), strict=True):
             _hand_over(v, fit, tensors, write)
         _say(write, through=True)
         status = 0

@@ -49,15 +49,30 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What a defence left of one victim's rows.
+
+    kept_N   bool [train rows], kept_M   bool [points]: a row that is not kept takes part in no step's mean, as if it were not there
+    y_N      int64 [train rows], the labels that these are trained with (a point's stands in its job)
+    """
+
+    kept_N: np.ndarray
+    kept_M: np.ndarray
+    y_N: np.ndarray
+
+
+@dataclass(frozen=True)
 class Job:
     """One victim's poison: rows of the pool, int64 [points], and the labels they are given, int64 [points]. Empty for a clean victim.
 
     delta: float32 [points, height, width, 3], how its pixels (0 to 1) were moved; None where they are copies.
+    judged: of a victim with a defence; None: all rows, as they are.
     """
 
     rows: np.ndarray
     labels: np.ndarray
     delta: np.ndarray | None = None
+    judged: Judged | None = None
 
 
 @dataclass(frozen=True)

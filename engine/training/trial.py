@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+from engine.milestones import Milestones
+from engine.training.room import Room
+
 OnStep = Callable[[float, float], None]  # (victims done, counting parts, and victims in all): may block, may raise Interrupted
 
 
@@ -20,13 +23,23 @@ class How:
 
 
 @dataclass(frozen=True)
+class Stands:
+    """Where it is put away how far the training of one victim is, and under which name."""
+
+    milestones: Milestones
+    name: str
+
+
+@dataclass(frozen=True)
 class Trial:
     """How some victims of one trial are trained. seed: the scenario's; number: which trial, of which initial weights and batches follow.
 
     on_step     called after every step, or every few, while they train
     workers     how many parts of a stack train side by side on a CPU
     max_steps   for timing and tests, fewer steps than the recipe asks for
-    on_halved   told the new size whenever memory ran out
+    on_halved   told how many victims at a time were too many, whenever memory ran out
+    room        what is known of that from the run's other stacks on the device, and learns of it
+    stands      of a single victim that is no part of a stack, where its training can be gone on with; trainers may pass it over
     asked       the share of a victim's work that comes after its training: asking it about the test rows
     """
 
@@ -37,4 +50,6 @@ class Trial:
     workers: int = 1
     max_steps: int | None = None
     on_halved: Callable[[int], None] | None = None
+    room: Room | None = None
     asked: float = 0.0
+    stands: Stands | None = None

@@ -10,12 +10,15 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import torch
 
+from engine.milestones import Arrays
 from engine.scenario.sections import TrainedKeys
 from engine.seeds import seed_for
 from engine.training.recipe import Recipe, Trained
+from engine.training.trial import How
 from engine.victims.family import Family
 
 Ask = Callable[[torch.Tensor], torch.Tensor]
+WEIGHTS = "weights."  # and a number: the parameters of a victim that is put away
 Trainable = TypeVar("Trainable", bound=TrainedKeys)
 
 
@@ -62,6 +65,16 @@ class ByGradient(Family[Trainable, Trained], Generic[Trainable, Model]):
     def initial(self, seed: int, trial: int, dtype: torch.dtype) -> list[torch.Tensor]:
         """A trial's initial weights: the same for every arm and subpopulation."""
         return self.model.init(torch.Generator().manual_seed(seed_for(seed, "initial weights", trial)), dtype)
+
+    def as_arrays(self, fitted: Trained) -> Arrays:
+        arrays = {f"{WEIGHTS}{i}": p.detach().cpu().contiguous().numpy() for i, p in enumerate(fitted.params)}
+        return {**arrays, "epochs": np.array([fitted.epochs]), "train_loss": np.array([fitted.train_loss])}
+
+    def of_arrays(self, arrays: Arrays, how: How) -> Trained:
+        weights = [
+            torch.from_numpy(arrays[f"{WEIGHTS}{i}"]).to(how.device) for i in range(sum(name.startswith(WEIGHTS) for name in arrays))
+        ]
+        return Trained(weights, int(arrays["epochs"][0]), float(arrays["train_loss"][0]))
 
     def params(self, fitted: Trained) -> Sequence[torch.Tensor]:
         return fitted.params

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.features.opened import Opened
+from engine.milestones import NOTHING_KEPT, Milestones
 from engine.rows import Dataset
 from engine.scenario.sections import BertSection, DenseKeys, EstimatorKeys, ModelSection, NetworkKeys
 from engine.victims.family import Family, Report
@@ -63,7 +64,9 @@ def see(
     return family_of(section, opened).see(section, dataset, seed, data_dir=data_dir, device=device, report=report, opened=opened)
 
 
-def victims_of(section: ModelSection, dataset: Dataset, seed: int = 0, opened: Opened | None = None) -> AnyFamily:
+def victims_of(
+    section: ModelSection, dataset: Dataset, seed: int = 0, opened: Opened | None = None, milestones: Milestones = NOTHING_KEPT
+) -> AnyFamily:
     """The model's victims over a dataset that they see as it is."""
     opened = opened or Opened()
-    return family_of(section, opened)(section, dataset, seed, opened)
+    return family_of(section, opened)(section, dataset, seed, opened, milestones)

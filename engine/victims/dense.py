@@ -47,7 +47,9 @@ class DenseLayers(ByGradient[Trainable, Mlp]):
         )
 
     def outcomes(self, data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
-        fits = self.fit(data, jobs, trial)
+        return self.answered(self.fit(data, jobs, trial), data, x_test, jobs, trial)
+
+    def answered(self, fits: Sequence[Trained], data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
         predictions = predict(self.model, [t.params for t in fits], x_test, trial.how.device, trial.how.dtype)
         return [Outcome(predicted, t.epochs, t.train_loss) for t, predicted in zip(fits, predictions, strict=True)]
 
@@ -69,6 +71,12 @@ class DenseLayers(ByGradient[Trainable, Mlp]):
 
     def probabilities(self, fitted: Trained, x: np.ndarray, how: How) -> np.ndarray:
         return numbers(self.model.probabilities(self.model.logits(fitted.params, tensor(x).to(how.device, how.dtype))))
+
+    @torch.no_grad()
+    def losses(self, fitted: Trained, x: np.ndarray, y: np.ndarray, how: How) -> np.ndarray:
+        params = [p.to(how.device, how.dtype) for p in fitted.params]
+        logits = self.model.logits(params, tensor(x).to(how.device, how.dtype))
+        return self.model.losses(logits, tensor(y).to(how.device)).double().cpu().numpy()
 
     def representation(self, fitted: Trained, layer: str, how: How, report: Report) -> Callable[[Rows], np.ndarray]:
         if layer != "hidden":

@@ -30,7 +30,7 @@ from engine.training.trial import How, Trial
 from engine.victims.by_gradient import Ask, ByGradient, numbers
 from engine.victims.dense import DenseLayers
 from engine.victims.family import FEW_STEPS, Outcome, Report, Seconds, silent
-from engine.victims.networks import TEXTS_AT_ONCE, check_layer, check_text_layer, passes, tokenised, with_weights
+from engine.victims.networks import TEXTS_AT_ONCE, check_layer, check_text_layer, passes, rows_digest, tokenised, with_weights
 
 if TYPE_CHECKING:
     from engine.models.networks.encoder import Encoder
@@ -60,7 +60,7 @@ class PictureHeads(DenseLayers[NetworkKeys]):
     def moved_rows(self, pictures: Pictures, *, device: str, report: Report) -> np.ndarray:
         from engine.features.pictures import features_of
 
-        return features_of(self.encoder(torch.device(device)), pictures, report)
+        return features_of(self.encoder(torch.device(device)), pictures, report, self.milestones)
 
     def encoder(self, device: torch.device) -> Encoder:
         """The frozen part, on a device."""
@@ -71,7 +71,13 @@ class PictureHeads(DenseLayers[NetworkKeys]):
             return super().representation(fitted, layer, how, report)
         encoder = self.encoder(how.device)
         check_layer(self.section.kind, layer, encoder.layers)
-        return lambda rows: passes(images_of(rows), lambda images: encoder.layer_of(self.pixels(images, how), layer), report)
+        return lambda rows: passes(
+            images_of(rows),
+            lambda images: encoder.layer_of(self.pixels(images, how), layer),
+            report,
+            self.milestones,
+            f"{layer} of rows {rows_digest(rows)}",
+        )
 
     def differentiable(self, fitted: Trained, how: How) -> Ask | None:
         return self.encoder(how.device).features if self.dataset.train.images is not None else None
@@ -141,6 +147,13 @@ class TextHeads(ByGradient[BertSection, TextHead]):
 
         trial = replace(trial, asked=self.asked(len(data.y_N), len(x_test)))
         return [Outcome(t.params[0].numpy(), t.epochs, t.train_loss) for t in self.fit(data, jobs, trial, finish)]
+
+    @torch.no_grad()
+    def answered(self, fits: Sequence[Trained], data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
+        layer, how = self.model.layer, trial.how
+        stack = layer.stack([t.params for t in fits], how.device, how.dtype)
+        predicted = layer.predict(logits_of_rows(stack, layer, self._rows(how), x_test[:, 0])).cpu().numpy()
+        return [Outcome(p, t.epochs, t.train_loss) for p, t in zip(predicted, fits, strict=True)]
 
     def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:
         init = self.model.init(torch.Generator(), torch.float32)

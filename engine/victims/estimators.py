@@ -23,10 +23,9 @@ from engine.seeds import seed_for
 from engine.training.parts import can_fork, train_in_parts
 from engine.training.recipe import Job, Trained, Training
 from engine.training.trial import How, Trial
-from engine.victims.family import Family, Outcome, Report, Seconds
+from engine.victims.family import LEAST_PROBABILITY, Family, Outcome, Report, Seconds
 
 STACK_S = 20.0  # a stack takes about so long: what a crash may lose; victims gain nothing by company
-LEAST_PROBABILITY = 1e-15  # of a true class, in the loss alone: a tree's leaf may give it none
 
 
 class Classifier(Protocol):
@@ -90,6 +89,14 @@ class Estimators(Family[EstimatorKeys, Classifier]):
             trained = train_in_parts(train, [range(first, len(jobs), parts) for first in range(parts)], report, lambda size: None)
         return [Outcome(trained[v].params[0].numpy(), trained[v].epochs, trained[v].train_loss) for v in range(len(jobs))]
 
+    def answered(self, fits: Sequence[Classifier], data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
+        outcomes = []
+        with threadpool_limits(1):
+            for fitted, job in zip(fits, jobs, strict=True):
+                x, y = _rows_of(data.x_NF.numpy(), data.y_N.numpy(), data.x_AF.numpy(), job)
+                outcomes.append(Outcome(fitted.predict(x_test).astype(np.uint8), self._kind.passes(fitted), self._loss(fitted, x, y)))
+        return outcomes
+
     def _report(self, jobs: Sequence[Job], trial: Trial) -> Callable[[float], None]:
         on_step = trial.on_step
         return (lambda done: on_step(done, len(jobs))) if on_step else lambda done: None
@@ -107,7 +114,7 @@ class Estimators(Family[EstimatorKeys, Classifier]):
         report(0.0)
         with threadpool_limits(1):
             for done, job in enumerate(jobs, 1):
-                x, y = np.concatenate([clean_x, pool[job.rows]]), np.concatenate([clean_y, job.labels])
+                x, y = _rows_of(clean_x, clean_y, pool, job)
                 if len(np.unique(y)) < 2:
                     raise RequestError(f"{self.section.kind} is given rows of one class alone", where="dataset", next="give it more rows")
                 classifier = self._estimator(trial)
@@ -142,6 +149,14 @@ class Estimators(Family[EstimatorKeys, Classifier]):
 
     def notes(self) -> tuple[str, ...]:
         return self._kind.notes(self.section)
+
+
+def _rows_of(clean_x: np.ndarray, clean_y: np.ndarray, pool: np.ndarray, job: Job) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that a victim is fitted on. What a defence removed is left out: a row of weight 0 would still be counted by trees."""
+    if job.judged is None:
+        return np.concatenate([clean_x, pool[job.rows]]), np.concatenate([clean_y, job.labels])
+    left, own = job.judged.kept_N, job.judged.kept_M
+    return np.concatenate([clean_x[left], pool[job.rows[own]]]), np.concatenate([job.judged.y_N[left], job.labels[own]])
 
 
 def kind_of(section: EstimatorKeys) -> EstimatorKind:

@@ -15,6 +15,7 @@ from engine.attacks.model import Network
 from engine.errors import RequestError
 from engine.features.opened import Opened, Report
 from engine.features.pixels import Pictures
+from engine.milestones import NOTHING_KEPT, Arrays, Milestones
 from engine.rows import Dataset, Poison, Rows
 from engine.scenario.sections import ComputeSection, ModelKeys, Scenario
 from engine.system.processes import cores
@@ -23,6 +24,7 @@ from engine.training.trial import How, Trial
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}  # bfloat16: products only, weights in float32
 STACK_S = 60.0  # a stack of victims that gain nothing by company takes about so long: what a crash may lose
+LEAST_PROBABILITY = 1e-15  # of a true class, in a loss that is made of probabilities: a tree's leaf may give it none
 FEW_STEPS = 3  # of a network, timed to work that out
 
 Seconds = Callable[[int, int], float]  # (victims, steps) -> seconds that so many steps of so many victims take together
@@ -42,7 +44,7 @@ class Outcome:
 class Family(ABC, Generic[Keys, Fitted]):
     """Victims of one model over one dataset, as `see` left it. seed: the scenario's, for what is drawn once a run.
 
-    opened: what holds files of weights and frozen networks for the run.
+    opened: what holds files of weights and frozen networks for the run; milestones: where passes through a network are put away.
 
     BENCH           what `subpop bench` can compare with a plain loop: whole stacks, some steps, or nothing
     MOVES_PIXELS    victims move the pixels of optimised points as they go; else they read such points as rows of numbers
@@ -53,8 +55,8 @@ class Family(ABC, Generic[Keys, Fitted]):
     MOVES_PIXELS: ClassVar[bool] = False
     KEEPS_MOVED: ClassVar[bool] = False
 
-    def __init__(self, section: Keys, dataset: Dataset, seed: int, opened: Opened) -> None:
-        self.section, self.dataset, self.seed, self.opened = section, dataset, seed, opened
+    def __init__(self, section: Keys, dataset: Dataset, seed: int, opened: Opened, milestones: Milestones = NOTHING_KEPT) -> None:
+        self.section, self.dataset, self.seed, self.opened, self.milestones = section, dataset, seed, opened, milestones
 
     # ---- rows -----------------------------------------------------------------------------------------------------------
 
@@ -80,6 +82,10 @@ class Family(ABC, Generic[Keys, Fitted]):
         """Train one victim for each job and ask each about every test row."""
 
     @abstractmethod
+    def answered(self, fits: Sequence[Fitted], data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
+        """What victims that `fit` trained predict, for whoever asks them more than that: `outcomes` keeps nothing else of them."""
+
+    @abstractmethod
     def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:
         """How many of `most` victims train together: what a victim costs in memory and time, by `seconds` where that is to be measured."""
 
@@ -100,11 +106,26 @@ class Family(ABC, Generic[Keys, Fitted]):
         """Why `subpop bench` has nothing to say of these victims."""
         return RequestError(f"{section.kind} is trained by a plain loop already", where="model.kind", next="measure another preset")
 
+    # ---- one of them, put away ------------------------------------------------------------------------------------------
+
+    def as_arrays(self, fitted: Fitted) -> Arrays | None:
+        """A victim as arrays; None where it is not made of arrays, and must be trained again."""
+        return None
+
+    def of_arrays(self, arrays: Arrays, how: How) -> Fitted:
+        """The victim that `as_arrays` was given, on its device."""
+        raise NotImplementedError
+
     # ---- what the adversary asks ----------------------------------------------------------------------------------------
 
     @abstractmethod
     def probabilities(self, fitted: Fitted, x: np.ndarray, how: How) -> np.ndarray:
         """float32 [rows, classes]."""
+
+    def losses(self, fitted: Fitted, x: np.ndarray, y: np.ndarray, how: How) -> np.ndarray:
+        """Cross-entropy of each row under its label, nats, float64 [rows]."""
+        true = self.probabilities(fitted, x, how)[np.arange(len(y)), y].astype(np.float64)
+        return -np.log(np.maximum(true, LEAST_PROBABILITY))
 
     def representation(self, fitted: Fitted, layer: str, how: How, report: Report) -> Callable[[Rows], np.ndarray]:
         """Rows -> [rows, width], at a layer: "hidden" is what the last layer reads, "poolN" a pooling layer's output, flattened;

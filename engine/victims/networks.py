@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -15,6 +16,7 @@ from engine.errors import RequestError
 from engine.features import text_models, texts
 from engine.features.opened import Opened
 from engine.features.pixels import images_of, read_as
+from engine.milestones import NOTHING_KEPT, Milestones
 from engine.models.bert.bert import LAYERS
 from engine.rows import Dataset, Rows
 from engine.scenario.sections import BertSection, NetworkKeys
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 2**20  # pixels of the pictures that a network is asked about at a time: 1,024 of 32 x 32
 TEXTS_AT_ONCE = 64
+HIDDEN = "hidden of aux"  # the rows of which attacks ask it
 PICTURES_AT_ONCE = 64
 VMAPPED = 16  # victims that a bench trains together on a GPU, where they gain by company
 
@@ -83,6 +86,17 @@ class Networks(ByGradient[Trainable, Net]):
         workers = trial.workers if len(jobs) > 1 else 1
         fits = self.fit(data, jobs, replace(trial, workers=workers, asked=self.asked(len(data.y_N), len(x_test))), finish)
         return [Outcome(t.params[0].numpy(), t.epochs, t.train_loss) for t in fits]
+
+    def answered(self, fits: Sequence[Trained], data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
+        with torch.no_grad(), threads.all_cores():
+            predicted = [torch.cat([self.model.predict(z) for z in logits_of(self.model, t.params, x_test, trial.how)]) for t in fits]
+        return [Outcome(p.cpu().numpy(), t.epochs, t.train_loss) for p, t in zip(predicted, fits, strict=True)]
+
+    @torch.no_grad()
+    def losses(self, fitted: Trained, x: np.ndarray, y: np.ndarray, how: How) -> np.ndarray:
+        with threads.all_cores():
+            logits = torch.cat(logits_of(self.model, fitted.params, x, how))
+            return self.model.losses(logits, tensor(y).to(how.device)).double().cpu().numpy()
 
     def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:
         if how.device.type == "cpu":  # there a victim gains nothing by company
@@ -148,11 +162,15 @@ class PictureNetworks(Networks[NetworkKeys, "Network"]):
     def representation(self, fitted: Trained, layer: str, how: How, report: Report) -> Callable[[Rows], np.ndarray]:
         check_layer(self.section.kind, layer, self.model.layers)
         return lambda rows: passes(
-            images_of(rows), lambda images: self.model.layer_of(fitted.params, self.pixels(images, how), layer), report
+            images_of(rows),
+            lambda images: self.model.layer_of(fitted.params, self.pixels(images, how), layer),
+            report,
+            self.milestones,
+            f"{layer} of rows {rows_digest(rows)}",
         )
 
     def hidden(self, fitted: Trained, x: np.ndarray, how: How, report: Report) -> np.ndarray:
-        return passes(x, lambda images: self.model.hidden_of(fitted.params, self.pixels(images, how)), report)
+        return passes(x, lambda images: self.model.hidden_of(fitted.params, self.pixels(images, how)), report, self.milestones, HIDDEN)
 
     def differentiable(self, fitted: Trained, how: How) -> Ask:
         return lambda pixels: self.model.hidden_of(fitted.params, pixels)
@@ -191,19 +209,21 @@ class TextNetworks(Networks[BertSection, text_models.TextNetwork]):
 
         if layer == "tokens":  # all tokens of all texts may be wider than memory
             return InBlocks(lambda rows: self._texts(rows.x, ask, how, silent), report)
-        return lambda rows: self._texts(rows.x, ask, how, report)
+        return lambda rows: self._texts(rows.x, ask, how, report, self.milestones, f"{layer} of rows {rows_digest(rows)}")
 
     def hidden(self, fitted: Trained, x: np.ndarray, how: How, report: Report) -> np.ndarray:
-        return self._texts(x, lambda tokens: self.model.hidden_of(fitted.params, tokens), how, report)
+        return self._texts(x, lambda tokens: self.model.hidden_of(fitted.params, tokens), how, report, self.milestones, HIDDEN)
 
     @torch.no_grad()
-    def _texts(self, tokens: np.ndarray, ask: Ask, how: How, report: Report) -> np.ndarray:
-        parts = []
+    def _texts(
+        self, tokens: np.ndarray, ask: Ask, how: How, report: Report, milestones: Milestones = NOTHING_KEPT, name: str = ""
+    ) -> np.ndarray:
+        def one(lo: int) -> np.ndarray:
+            report("representing the texts", lo / len(tokens))
+            return numbers(ask(self.model.pixels(tensor(tokens[lo : lo + TEXTS_AT_ONCE]).to(how.device))))
+
         with threads.all_cores():
-            for lo in range(0, len(tokens), TEXTS_AT_ONCE):
-                report("representing the texts", lo / len(tokens))
-                parts.append(numbers(ask(self.model.pixels(tensor(tokens[lo : lo + TEXTS_AT_ONCE]).to(how.device)))))
-        return np.concatenate(parts)
+            return _one_by_one(one, range(0, len(tokens), TEXTS_AT_ONCE), milestones, name)
 
 
 @torch.no_grad()
@@ -240,14 +260,26 @@ def tokenised(
 
 
 @torch.no_grad()
-def passes(images: np.ndarray, ask: Callable[[np.ndarray], torch.Tensor], report: Report) -> np.ndarray:
-    """What is asked of pictures, some at a time on all cores, flattened: float32 [pictures, numbers]."""
-    parts = []
+def passes(
+    images: np.ndarray, ask: Callable[[np.ndarray], torch.Tensor], report: Report, milestones: Milestones = NOTHING_KEPT, name: str = ""
+) -> np.ndarray:
+    """What is asked of pictures, some at a time on all cores, flattened: float32 [pictures, numbers]. name: under which it is put away."""
+
+    def one(lo: int) -> np.ndarray:
+        report("representing the images", lo / len(images))
+        return numbers(ask(images[lo : lo + PICTURES_AT_ONCE]).flatten(1))
+
     with threads.all_cores():
-        for lo in range(0, len(images), PICTURES_AT_ONCE):
-            report("representing the images", lo / len(images))
-            parts.append(numbers(ask(images[lo : lo + PICTURES_AT_ONCE]).flatten(1)))
-    return np.concatenate(parts)
+        return _one_by_one(one, range(0, len(images), PICTURES_AT_ONCE), milestones, name)
+
+
+def _one_by_one(one: Callable[[int], np.ndarray], starts: range, milestones: Milestones, name: str) -> np.ndarray:
+    return np.concatenate([milestones.step(f"{name}, from {lo}", lambda lo=lo: {"x": one(lo)})["x"] for lo in starts])  # type: ignore[misc]
+
+
+def rows_digest(rows: Rows) -> str:
+    """Tells some rows of a dataset from others of it."""
+    return blake2b(np.ascontiguousarray(rows.ids).tobytes(), digest_size=8).hexdigest()
 
 
 def check_layer(kind: str, layer: str, layers: Sequence[str]) -> None:

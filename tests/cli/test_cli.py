@@ -330,6 +330,43 @@ def test_a_bug_is_said_to_be_one_and_its_details_are_kept(subpop: Cli, tmp_path:
     assert "Traceback" in log.read_text()
 
 
+def test_details_of_a_bug_are_never_written_through_a_link(subpop: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a temporary folder that all may write to, another may have put one there."""
+
+    def broken() -> None:
+        raise KeyError("boom")
+
+    mine, shared = tmp_path / "mine.txt", tmp_path / "shared"
+    mine.write_text("mine")
+    shared.mkdir()
+    monkeypatch.setattr("engine.scenario.presets.catalog", broken)
+    monkeypatch.setattr("engine.cli.main.secrets.token_hex", lambda count: "abc")
+    monkeypatch.setattr("engine.cli.main.time.strftime", lambda words: f"subpop-bug-{words[-7:-4]}.log")
+    (shared / "subpop-bug-abc.log").symlink_to(mine)
+    monkeypatch.setenv("SUBPOP_STORE", str(shared / "runs.db"))
+    said = subpop("presets")
+    assert "this is a bug in subpop" in said.err
+    assert mine.read_text() == "mine"
+
+
+def test_a_message_of_thousands_of_mistakes_ends(subpop: Cli, tmp_path: Path) -> None:
+    alphas = "[" + ", ".join(["'x'"] * 500) + "]"
+    said = subpop("show", "quickstart", "--set", f"attack.alphas={alphas}")
+    assert said.status == 2
+    assert "500 mistakes in the scenario" in said.err
+    assert said.err.rstrip().endswith("and 460 more")
+    assert len(said.err) < 5000
+
+
+@pytest.mark.parametrize("words", [["columns"], ["init"], ["show"], ["run"], ["discover"], ["open"], []])
+def test_a_pipe_is_called_one(subpop: Cli, tmp_path: Path, words: list[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    said = subpop(*words, str(tmp_path / "pipe"))
+    assert said.status == 2
+    assert "pipe" in said.err.rpartition("/pipe: ")[2] or "not a regular file" in said.err
+    assert "folder" not in said.err
+
+
 def test_a_full_disk_is_no_bug(subpop: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def full() -> None:
         raise OSError(28, "No space left on device", "/data/x")

@@ -97,7 +97,8 @@ def test_confidence_is_of_rows_that_the_model_did_not_see(found: Discovery, monk
         seen.append(sum(row.tobytes() in known for row in x))
         return np.full((len(x), 2), 0.5, np.float32)
 
-    monkeypatch.setattr(Adversary, "_fit", lambda self, index, fold, report: index)
+    monkeypatch.setattr(Adversary, "_fit", lambda self, index, fold, report, name: index)
+    monkeypatch.setattr(Adversary, "_trained", lambda self, name, index, fold, report: index)
     monkeypatch.setattr(Adversary, "_probabilities", probabilities)
     given = scenario()
     adversary = Adversary(victims_of(given.model, found.dataset, given.seed), given, torch.device("cpu"), lambda what, share: None, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from engine.store import Store
 from engine.store import bundle as store_bundle
 from tests.pipeline.test_pipeline import QUICK
 from tests.worlds.fake_pipeline import SCENARIO, FakePipeline
-from tests.worlds.older import before_digests
+from tests.worlds.store import as_of
 
 ALPHAS = "attack.alphas=[1, 2, 4]"
 
@@ -48,7 +47,7 @@ class Fake(FakePipeline):
         found: Any = super().discover(scenario, *args, **options)
         return replace(found, subpopulations=reuse.attacked_of(scenario, found.subpopulations))
 
-    def plan(self, scenario: Scenario, discovery: Any, device: str, *, log: Any) -> tuple[StackPlan, ...]:
+    def plan(self, scenario: Scenario, discovery: Any, device: str, *, log: Any, milestones: Any) -> tuple[StackPlan, ...]:
         stacks: list[StackPlan] = []
         aims = [(s.index, a) for s in discovery.subpopulations if s.attacked for a in scenario.attack.alphas]
         for at, trial in enumerate(scenario.evaluation.trial_numbers):
@@ -371,13 +370,7 @@ def test_a_store_and_a_bundle_of_before_are_opened(store: Store, tmp_path: Path)
         if file == "old.db":
             with Store.open(tmp_path / file) as old:
                 store_bundle.open_bundle(old, tmp_path / "old.subpop")
-        db = sqlite3.connect(tmp_path / file)
-        of_runs = ("parent", "schedule", "statistics", "reading", "boot", "pid_namespace", "claim")
-        later = {"runs": of_runs, "leases": ("boot", "pid_namespace"), "discoveries": ("account",)}  # what migrations brought since
-        db.executescript("".join(f"ALTER TABLE {table} DROP COLUMN {name};" for table, names in later.items() for name in names))
-        before_digests(db)
-        db.execute("PRAGMA user_version = 1")
-        db.close()
+        as_of(tmp_path / file, 1)
     with Store.open(tmp_path / "old.db") as old:
         assert old.run(parent).parent == ""
         child, fake = carried_out(old, parent, [1])

@@ -26,7 +26,7 @@ from engine.runs.control import Control
 from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.store import Store, digests
-from engine.system.processes import HEARTBEAT_DEAD_S, Process, identity
+from engine.system.processes import HEARTBEAT_DEAD_S, Process, identity, process_start
 from tests.worlds.fake_pipeline import SCENARIO, STACKS, WORKER, FakePipeline
 from tests.worlds.waiting import until
 
@@ -39,6 +39,9 @@ processes.pid_namespace = lambda: "pid:[1]"
 module = sys.argv.pop(1)
 sys.exit(importlib.import_module(module).main(sys.argv[1:]))
 """
+# as FAKED, and does not say whose the worker is that it starts, for that one knows where it is
+STARTER = FAKED.replace("module = ", "from engine.store import Store\nStore.assign = lambda *args: None\nmodule = ")
+RENAMED = FAKED.replace('pid_namespace = lambda: "pid:[1]"', 'host_name = lambda: "renamed"')
 ELSEWHERE = {"faked": (sys.executable, "-c", FAKED)}  # then the module that is run, and its arguments
 if shutil.which(UNSHARE[0]) and subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0:
     ELSEWHERE["unshare"] = (*UNSHARE, sys.executable, "-m")
@@ -148,6 +151,60 @@ def test_a_worker_suspended_for_seconds_is_left_alone_and_goes_on(store: Store, 
     until(lambda: store.run(row.id).state == "stopped")
 
 
+@pytest.mark.parametrize("way", ELSEWHERE)
+def test_of_two_workers_by_force_one_wins_and_the_other_stops(store: Store, way: str) -> None:
+    """The first is suspended in the middle of its training, the run is taken by force from elsewhere, and the first wakes up."""
+    run_id = said(*SUBPOP, "run", "quickstart", "--smoke", "--detach", "--set", "evaluation.trials=30").stdout.strip()
+    until(lambda: store.run(run_id).victims_done > 0, 60)
+    first = store.run(run_id).pid
+    assert first is not None
+    until(lambda: suspended(store, first))
+    there, python = ELSEWHERE[way], " ".join(ELSEWHERE[way][ELSEWHERE[way].index(sys.executable) :])
+    try:
+        until(lambda: '"lost": true' in said(*there, "engine.cli.main", "runs", "--json").stdout, 20)
+        refused = said(*there, "engine.cli.main", "resume", run_id)
+        assert refused.returncode == 2
+        assert f"subpop resume {run_id} --force" in refused.stderr
+        if way == "unshare":  # whoever is the first in a PID namespace takes everybody with it when it ends
+            both = f"{python} engine.cli.main resume {run_id} --force && {python} engine.cli.main watch {run_id}"
+            second = subprocess.Popen([*UNSHARE, "sh", "-c", both], stdout=subprocess.DEVNULL)
+        else:
+            second = subprocess.Popen([sys.executable, "-c", STARTER, "engine.cli.main", "resume", run_id, "--force"])
+        until(lambda: store.run(run_id).state == "running" and store.run(run_id).pid != first, 60)
+    finally:
+        os.kill(first, signal.SIGCONT)
+    until(lambda: process_start(first) is None, 60)
+    assert store.run(run_id).pid != first, "the row is the winner's"
+    assert store.run(run_id).state in ("running", "done")
+    assert [row["pid"] for row in store.read("SELECT pid FROM leases") if row["pid"] == first] == []
+    assert "it was taken from this engine" in run.log_file(store, run_id).read_text()
+    until(lambda: store.run(run_id).state == "done", 120)
+    second.wait(30)
+    assert store.run(run_id).victims_done == store.run(run_id).victims_total
+    assert store.run(run_id).error == ""
+    committed = [line.message.split(":")[0] for line in store.log_rows(run_id) if line.message.startswith("committed stack")]
+    assert len(committed) == len(set(committed)) == len(store.plan(run_id) or ())
+
+
+def test_another_host_name_hides_no_suspended_worker(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAKE_STEP_S", "0.02")
+    row = run.start(store, parse(SCENARIO), worker=WORKER)
+    until(lambda: store.run(row.id).victims_done > 0)
+    pid = store.run(row.id).pid
+    assert pid is not None
+    until(lambda: suspended(store, pid))
+    try:
+        time.sleep(5)
+        for command in (("delete", row.id, "--yes"), ("delete", row.id, "--yes", "--force"), ("resume", row.id, "--force")):
+            done = said(sys.executable, "-c", RENAMED, "engine.cli.main", *command)
+            assert done.returncode == 2, (command, done.stderr)
+            assert f"it is running (process {pid} on {os.uname().nodename}, last beat" in done.stderr
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    run.stop(store, row.id)
+    until(lambda: store.run(row.id).state == "stopped")
+
+
 # ---- who counts as gone ---------------------------------------------------------------------------------------------
 
 HERE = identity()
@@ -155,7 +212,7 @@ GONE = replace(HERE, pid=2**22 + 1)
 STRANGERS = {
     "another namespace": replace(GONE, namespace="pid:[1]"),
     "another boot": replace(GONE, boot="another"),
-    "another host": replace(GONE, host="elsewhere"),
+    "another host": replace(GONE, host="elsewhere", boot="another"),
     "an older version": replace(GONE, boot="", namespace=""),
 }
 
@@ -178,6 +235,36 @@ def test_what_destroys_waits_for_a_minute_of_silence(store: Store, worker: Proce
     assert (row.lost, row.may_live) == (True, False)
     run.delete(store, run_id)
     assert store.runs() == []
+
+
+@pytest.mark.parametrize("worker", STRANGERS.values(), ids=STRANGERS)
+def test_by_force_the_silent_is_taken_and_what_beats_is_not(store: Store, worker: Process) -> None:
+    run_id = new(store)
+    silent(store, run_id, worker, 1)
+    for deed in (lambda: run.delete(store, run_id, force=True), lambda: run.resume(store, run_id, force=True)):
+        with pytest.raises(RequestError, match=r"it is running \(process .*, last beat [12] s ago\)"):
+            deed()
+    silent(store, run_id, worker, 10)
+    with pytest.raises(RequestError, match=f"subpop resume {run_id} --force"):
+        run.resume(store, run_id)
+    with pytest.raises(RequestError, match=f"subpop delete {run_id} --force"):
+        run.delete(store, run_id)
+    assert store.disown(run_id, force=True)
+    with pytest.raises(ClaimLost):
+        store.fenced(run_id, "theirs").update_run(run_id, phase="awake again")
+    run.delete(store, run_id, force=True)
+    assert store.runs() == []
+
+
+def test_another_name_of_this_host_hides_nothing(store: Store) -> None:
+    """A look at the process is certain wherever boot and PID namespace are the same."""
+    run_id = new(store)
+    row = silent(store, run_id, replace(GONE, host="renamed"), 0.1)
+    assert (row.lost, row.may_live) == (True, False), "it is dead, however fresh its beat is"
+    row = silent(store, run_id, replace(HERE, host="renamed"), 3600)
+    assert (row.alive, row.may_live) == (True, True), "it is there, however long it has been silent"
+    with pytest.raises(RequestError, match="last beat 3600 s ago"):
+        run.delete(store, run_id, force=True)
 
 
 def test_what_has_died_here_is_gone_at_once(store: Store) -> None:

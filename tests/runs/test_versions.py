@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +24,8 @@ from engine.store import bundle as store_bundle
 from engine.tables.matching import compared
 from tests.runs.test_again import carried_out, parent_run, said, trained
 from tests.worlds.fake_pipeline import SCENARIO, FakePipeline
-from tests.worlds.older import before_digests, without_digests
+from tests.worlds.older import without_digests
+from tests.worlds.store import as_of
 from tui.app import SubpopApp
 
 WORDS = "under schedule 1, which gave a short last batch too much poison"
@@ -202,16 +202,7 @@ def test_a_store_and_a_bundle_of_before_are_opened(store: Store, tmp_path: Path)
     with Store.open(tmp_path / "old.db") as old:
         store_bundle.open_bundle(old, tmp_path / "old.subpop")
     for file in ("old.subpop", "old.db"):
-        db = sqlite3.connect(tmp_path / file)
-        later = {
-            "runs": ("schedule", "statistics", "reading", "boot", "pid_namespace", "claim"),
-            "leases": ("boot", "pid_namespace"),
-            "discoveries": ("account",),
-        }
-        db.executescript("".join(f"ALTER TABLE {table} DROP COLUMN {name};" for table, names in later.items() for name in names))
-        before_digests(db)
-        db.execute("PRAGMA user_version = 2")
-        db.close()
+        as_of(tmp_path / file, 2)
     with Store.open(tmp_path / "other.db") as other:
         store_bundle.open_bundle(other, tmp_path / "old.subpop")
     for file in ("other.db", "old.db"):

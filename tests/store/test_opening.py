@@ -29,6 +29,13 @@ me@host: /home/local/far fuse.sshfs rw 0 0
 fuse-overlayfs /home/local/near fuse.fuse-overlayfs rw 0 0
 scratch /scratch lustre rw 0 0
 host /mnt/host 9p rw 0 0
+share /vm/kvm virtiofs rw 0 0
+share /vm/box vboxsf rw 0 0
+share /vm/old vmhgfs rw 0 0
+share /vm/ware fuse.vmhgfs-fuse rw 0 0
+share /vm/parallels prl_fs rw 0 0
+/run/host_mark/Users /vm/docker fakeowner rw 0 0
+grpcfuse /vm/desktop fuse.grpcfuse rw 0 0
 old /again nfs rw 0 0
 new /again xfs rw 0 0
 """
@@ -49,6 +56,13 @@ new /again xfs rw 0 0
         ("/scratch/a/b/runs.db", "lustre"),
         ("/mnt/host/runs.db", "9p"),
         ("/again/runs.db", None),
+        ("/vm/kvm/runs.db", "virtiofs"),
+        ("/vm/box/runs.db", "vboxsf"),
+        ("/vm/old/runs.db", "vmhgfs"),
+        ("/vm/ware/runs.db", "fuse.vmhgfs-fuse"),
+        ("/vm/parallels/runs.db", "prl_fs"),
+        ("/vm/docker/runs.db", "fakeowner"),
+        ("/vm/desktop/runs.db", "fuse.grpcfuse"),
     ],
 )
 def test_network_file_systems_are_told_by_the_longest_mount(path: str, kind: str | None) -> None:

@@ -219,6 +219,52 @@ def test_arrays_of_objects_are_never_stored_nor_read(store: Store) -> None:
         store.discovery(run_id)
 
 
+# ---- what changed ---------------------------------------------------------------------------------------------------
+
+
+def test_who_looks_again_reads_only_the_runs_that_changed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [new_run(store) for _ in range(30)]
+    for run_id in ids:
+        store.update_run(run_id, state="done")
+    first = store.runs_since(None)
+    assert [run.id for run in first.newest_first] == ids[::-1]
+    assert store.runs_since(first).newest_first is first.newest_first
+    store.rename(ids[7], "another name")
+    store.update_run(ids[3], state="running")
+    again = store.runs_since(first)
+    changed = {run.id for run, before in zip(again.newest_first, first.newest_first, strict=True) if run is not before}
+    assert changed == {ids[7], ids[3]}
+    store.heartbeat(ids[3])
+    later = store.runs_since(again)
+    assert {run.id for run in later.newest_first if run not in again.newest_first} == {ids[3]}, "what is at work is looked at each time"
+    store.update_run(ids[3], state="stopped")
+    store.delete_run(ids[29])
+    store.delete_run(ids[0])
+    new = new_run(store)
+    last = store.runs_since(later)
+    assert [run.id for run in last.newest_first] == [new, *ids[28:0:-1]]
+    assert last.newest_first == tuple(store.runs())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_however_runs_change_between_two_looks_the_list_is_that_of_a_fresh_look(store: Store, seed: int) -> None:
+    rng, known = np.random.default_rng(seed), None
+    for _ in range(60):
+        ids = [run.id for run in store.runs()]
+        deed = rng.integers(6)
+        if not ids or deed < 2:
+            new_run(store)
+        elif deed == 2:
+            store.rename(str(rng.choice(ids)), f"name {rng.integers(1000)}")
+        elif deed == 3:
+            store.delete_run(ids[int(rng.integers(min(2, len(ids))))])  # most often the newest, whose number is given again
+        else:
+            store.update_run(str(rng.choice(ids)), state=str(rng.choice(["done", "running", "failed"])), pid=None)
+        if rng.random() < 0.5:
+            known = store.runs_since(known)
+            assert known.newest_first == tuple(store.runs())
+
+
 # ---- deletion -------------------------------------------------------------------------------------------------------
 
 
@@ -229,6 +275,7 @@ def test_deleting_a_run_removes_every_row_of_it_and_of_no_other(store: Store, mo
         discovered(store, run_id)
         store.save_plan(run_id, plan())
         store.commit_stack(run_id, 0, stack_victims(0), 1.0, {"damage": table((0, "a", 0.1))})
+        store.put_milestones(run_id, "of it", {"a step": {"x": np.zeros(3)}})
         store.log(run_id, "info", "a line")
         store.request(run_id, "stop")
         store.lease(f"cpu {run_id}", run_id, ME)
@@ -311,10 +358,8 @@ WRITER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from tests.worlds.older import without_digests
 from tests.worlds.store import new_run, plan, stack_victims, table
 from engine.store import Store, results
-from tests.worlds.older import without_digests
 with Store.open(Path(sys.argv[1])) as store:
     run_id = new_run(store, sys.argv[3])
     store.save_plan(run_id, plan(25))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from engine.steps import Kept
 from engine.training.encoders.dropout import DropoutDraws, Rates
 from engine.training.encoders.states import StateRows
 from engine.training.recipe import Job, Recipe, Trained, Training
-from engine.training.reference.sequential import step_rows
+from engine.training.reference.sequential import labels_of, step_rows
 from engine.training.schedule import Schedule
 from engine.training.trial import Trial
 
@@ -40,20 +41,26 @@ def train_encoder_sequential(
         drawn, total, rows = draws.poison(epoch, len(job.rows)), 0.0, 0
         for step, (clean, poison) in enumerate(step_rows(schedule, data, job, epoch)):
             x, real = states.take(data.x_NF[clean, 0].cpu().numpy())
-            logits = layer.logits(params, x, real, draws.clean(epoch, step, len(clean), x.shape[1]))
-            losses = layer.losses(logits, data.y_N[clean])
+            # drawn for all of the step's rows, of which a defence may have left some
+            lo, hi = schedule.bounds(step)
+            at = np.flatnonzero(np.isin(schedule.order(epoch)[lo:hi], clean.cpu().numpy()))
+            kept = draws.clean(epoch, step, hi - lo, x.shape[1])
+            kept = None if kept is None else Kept(kept.attention[at], kept.hidden[at])
+            logits = layer.logits(params, x, real, kept)
+            losses = layer.losses(logits, labels_of(data, job)[clean])
             if len(poison):
                 points = poison.cpu().numpy()
                 x, real = states.take(data.x_AF[torch.from_numpy(job.rows[points]), 0].cpu().numpy())
                 logits = layer.logits(params, x, real, draws.of_points(drawn, points, x.shape[1]))
                 losses = torch.cat([losses, layer.losses(logits, labels[poison])])
-            loss = losses.mean()
+            rows_B = max(1, len(losses))
+            loss = losses.sum() / rows_B
             if recipe.weight_decay and recipe.optimizer == "adam":
                 loss = loss + recipe.weight_decay * layer.penalty(params)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total, rows, steps = total + loss.item() * len(losses), rows + len(losses), steps + 1
+            total, rows, steps = total + loss.item() * rows_B, rows + rows_B, steps + 1
             if steps == trial.max_steps:
                 break
         if steps == trial.max_steps:

@@ -13,6 +13,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -67,7 +68,14 @@ class Picture:
 class Terminal:
     """Runs `command` in a terminal of `size` (columns, rows). `text`: all it wrote, without escape sequences."""
 
-    def __init__(self, command: Sequence[str], *, size: tuple[int, int] = (120, 36), environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        size: tuple[int, int] = (120, 36),
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self.raw = b""
         self.master, slave = pty.openpty()
         self._set_size(size)
@@ -78,7 +86,7 @@ class Terminal:
         before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
         try:
             self.process = subprocess.Popen(
-                command, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True, close_fds=True
+                command, stdin=slave, stdout=slave, stderr=slave, env=env, cwd=folder, start_new_session=True, close_fds=True
             )
         finally:
             signal.signal(signal.SIGHUP, before)

@@ -335,6 +335,13 @@ async def test_text_that_a_terminal_pastes_as_keys_deletes_nothing(app: SubpopAp
             assert [run.id for run in store.runs()] == [run_id]
             while len(app.screen_stack) > 1:
                 await settled(pilot, "escape")
+        monkeypatch.setattr("tui.dialogs.confirm.READING_S", 0.3)
+        for key in "Daaaaaaaaaay":  # a long paste over a slow line
+            app.post_message(events.Key(key, key))
+            await pilot.pause(0.05)
+        await settled(pilot)
+        assert [run.id for run in store.runs()] == [run_id]
+        await settled(pilot, "escape")
         monkeypatch.setattr("tui.dialogs.confirm.READING_S", 0.05)
         await settled(pilot, "D")
         assert isinstance(app.screen, Confirm)

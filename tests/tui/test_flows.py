@@ -476,6 +476,20 @@ def test_a_run_at_its_discovery_shows_its_share_its_rest_and_what_it_is_at() -> 
     assert any("41 %" in line and "ETA of this step 2 m 05 s" in line for line in lines)
 
 
+def test_the_question_before_a_stop_says_what_it_loses() -> None:
+    at_work = replace(shown_run(), alive=True)
+    assert run_words.stop_question(at_work) == (
+        "Stop optimised? It loses what of this step was not committed; the steps before it are kept; it can be resumed."
+    )
+    training = replace(at_work, victims_total=40, victims_done=20, progress=0.6, victims_per_minute=10.0)
+    assert run_words.stop_question(training) == (
+        "Stop optimised? It loses the stack in flight (about 24 s); its 20 trained victims are kept; it can be resumed."
+    )
+    assert "the stack in flight; its" in run_words.stop_question(replace(training, victims_per_minute=None))
+    for nothing in (replace(at_work, state="queued"), shown_run()):
+        assert run_words.stop_question(nothing) == "Stop optimised? It can be resumed."
+
+
 def test_why_a_run_failed_is_shown_to_its_advice() -> None:
     advice = "point $SUBPOP_CACHE to a folder with room, or make model.length or dataset.rows smaller"
     why = f"/a/folder/{'deep/' * 30}: the hidden states of the texts cannot be kept: they take 9.1 GB, and 2.0 GB are free; {advice}"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.store import Store
-from tests.tui.terminal import Terminal
+from tests.tui.terminal import Picture, Terminal
 from tests.worlds import app as worlds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,3 +120,62 @@ def test_an_engine_killed_is_said_within_three_seconds(places: dict[str, str], w
         assert time.monotonic() - start < 3
         terminal.read(1.0)
         assert "r Resume" in terminal.text
+
+
+# ---- stopped, and continued -----------------------------------------------------------------------------------------
+
+SHELL = (
+    "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:], process_group=0).returncode)"  # a job of its own, as shells make them
+)
+
+
+def state_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def until_state(pid: int, state: str) -> None:
+    for _ in range(200):
+        if state_of(pid) == state:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"it is {state_of(pid)}, not {state}")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="states of processes are read from /proc")
+def test_after_ctrl_z_and_fg_the_whole_screen_is_painted(places: dict[str, str]) -> None:
+    with Terminal([sys.executable, "-c", SHELL, *OURS], environment=places) as terminal:
+        terminal.until("quickstart", 20)
+        shell = terminal.process.pid
+        [app] = map(int, Path(f"/proc/{shell}/task/{shell}/children").read_text().split())
+        terminal.read(0.5)
+        for way in ("ctrl+z", "a signal"):
+            before = len(terminal.raw)
+            if way == "ctrl+z":
+                terminal.type("\x1a")
+            else:
+                os.kill(app, signal.SIGTSTP)
+            terminal.read(0.3)
+            until_state(app, "T")
+            assert b"\x1b[?1049l" in terminal.raw[before:], "the shell's own screen is back"
+            before = len(terminal.raw)
+            os.kill(app, signal.SIGCONT)
+            terminal.read(1.0)
+            picture = Picture((120, 36))
+            picture.feed(terminal.raw[before:])
+            assert "1 Plan" in picture.lines[0]
+            assert any("adult-clustermatch" in line for line in picture.lines)
+            assert "q quit" in picture.lines[35]
+        terminal.type("q")
+        terminal.read(0.5)
+        assert terminal.process.wait(10) == 0
+        assert "Traceback" not in terminal.text
+
+
+def test_where_there_is_no_shell_ctrl_z_stops_nothing(places: dict[str, str]) -> None:
+    with Terminal(OURS, environment=places) as terminal:
+        terminal.until("quickstart", 20)
+        terminal.type("\x1a")
+        terminal.until("there is no shell to go back to", 5)
+        terminal.type("q")
+        terminal.read(0.5)
+        assert terminal.process.wait(10) == 0

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from engine.arrays import Prepared
 from engine.attacks import poison as attacks
 from engine.attacks.model import AdversaryModel
+from engine.milestones import NOTHING_KEPT, Milestones
 from engine.rows import Dataset, Membership, Rows, Subpopulation
 from engine.scenario.sections import AttackSection
 from tests.worlds import sections
@@ -51,11 +52,12 @@ def prepare(
     proba_aux: np.ndarray | None = None,
     progress: attacks.Progress = lambda what, share: None,
     check: attacks.Check = lambda: None,
+    milestones: Milestones = NOTHING_KEPT,
 ) -> Prepared | None:
     """What the attack of a section works out, with nobody who is told of it."""
     return attacks.attack_of(attack).prepare(
         attack, subpopulations, dataset, membership, adversary,
-        seed=seed, trials=trials, proba_aux=proba_aux, progress=progress, check=check,
+        seed=seed, trials=trials, proba_aux=proba_aux, progress=progress, check=check, milestones=milestones,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from engine.pipeline.discovery import Discovery, StackJob
 from engine.rows import Dataset, Membership, Rows, StackPlan, Subpopulation, VictimResult, VictimSpec
 from engine.scenario.sections import Scenario
 from engine.seeds import generator
+from engine.training.room import Room
 
 WORKER = (sys.executable, str(Path(__file__).resolve()))
 SCENARIO = """
@@ -51,6 +52,7 @@ class FakePipeline:
         self.step_s, self.fail_at, self.on_step = step_s, fail_at, on_step
         self.discovered = 0
         self.trained: list[int] = []
+        self.rooms: dict[str, Room] = {}
 
     def load(self, scenario: Scenario, data_dir: Path, *, device: str = "cpu", log: Any, progress: Any) -> Dataset:
         progress("loading data", 0.5)
@@ -64,7 +66,9 @@ class FakePipeline:
             "digits", ("no", "yes"), ("x",), rows(60, 0), rows(60, 100), rows(TEST_ROWS, 200), {"fake.csv": "md5:0"}, (), ("a fake",)
         )
 
-    def discover(self, scenario: Scenario, data_dir: Path, *, device: str, log: Any, progress: Any, on_step: Any) -> Discovery:
+    def discover(
+        self, scenario: Scenario, data_dir: Path, *, device: str, log: Any, progress: Any, on_step: Any, milestones: Any
+    ) -> Discovery:
         self.discovered += 1
         dataset = self.load(scenario, data_dir, log=log, progress=progress)
         on_step(1, 1)
@@ -78,7 +82,7 @@ class FakePipeline:
     def deviations(self, scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
         return dataset.deviations
 
-    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Any) -> tuple[StackPlan, ...]:
+    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Any, milestones: Any) -> tuple[StackPlan, ...]:
         stacks: list[StackPlan] = []
         for trial in range(scenario.evaluation.trials):
             first = trial * 9
@@ -89,6 +93,9 @@ class FakePipeline:
             ]
             stacks += [StackPlan(len(stacks), trial, tuple(specs[:5])), StackPlan(len(stacks) + 1, trial, tuple(specs[5:]))]
         return tuple(stacks)
+
+    def room(self, device: str) -> Room:
+        return self.rooms.setdefault(device, Room())
 
     def train_stack(self, job: StackJob, on_step: Any, log: Any) -> list[VictimResult]:
         stack = job.stack

@@ -6,16 +6,8 @@ import sqlite3
 
 from engine.store.digests import COVERED
 
-PARTS = "array_parts"
-
 
 def without_digests(db: sqlite3.Connection) -> None:
     """As before digests were kept: whoever then changes a value by hand damages nothing."""
     for table in COVERED:
         db.execute(f"UPDATE {table} SET digest = NULL")
-
-
-def before_digests(db: sqlite3.Connection) -> None:
-    """The schema of then, too."""
-    for table in COVERED:
-        db.execute(f"DROP TABLE {table}" if table == PARTS else f"ALTER TABLE {table} DROP COLUMN digest")

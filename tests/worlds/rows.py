@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from engine.models.dense.mlp import Mlp
-from engine.training.recipe import Job, Trained, Training
+from engine.training.recipe import Job, Judged, Trained, Training
 
 CPU = torch.device("cpu")
 
@@ -33,6 +34,18 @@ def jobs(sizes: list[int], classes: int = 2, pool: int = 80) -> list[Job]:
     """One victim for each number of poison points."""
     rng = np.random.default_rng(5)
     return [Job(rng.integers(0, pool, n), rng.integers(0, classes, n)) for n in sizes]
+
+
+def judged(jobs: Sequence[Job], y_N: np.ndarray, classes: int = 2) -> list[Job]:
+    """The same victims with defences: some rows removed, some relabelled, of the last nearly all, so that steps are left with none."""
+    rng = np.random.default_rng(6)
+    out = []
+    for v, job in enumerate(jobs):
+        share = 0.97 if v == len(jobs) - 1 else (0.0, 0.2, 0.5)[v % 3]
+        relabelled = rng.random(len(y_N)) < 0.1
+        labels = np.where(relabelled, rng.integers(0, classes, len(y_N)), y_N) if v % 2 else y_N
+        out.append(replace(job, judged=Judged(rng.random(len(y_N)) >= share, rng.random(len(job.rows)) >= share, labels)))
+    return out
 
 
 def init(model: Mlp, dtype: torch.dtype = torch.float64, seed: int = 3) -> list[torch.Tensor]:

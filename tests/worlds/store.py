@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 
 from engine.arrays import DiscoveryArrays
 from engine.rows import Column, Membership, StackPlan, Subpopulation, Table, TableSpec, VictimResult, VictimSpec
 from engine.store import Store
+from engine.store.digests import COVERED
 
 SPEC = TableSpec("damage", (Column("group", "int", "its number"), Column("text", "text"), Column("mean", "fraction")), ("group",), "help")
 
@@ -50,3 +54,35 @@ def discovered(store: Store, run_id: str) -> tuple[Sequence[Subpopulation], Memb
         arrays=DiscoveryArrays(np.array([[0.1, 0.9]], np.float32)),
     )
     return found, members
+
+
+# what each migration brought, as it is taken out again
+BROUGHT = {
+    11: ("ALTER TABLE victims DROP COLUMN judged",),
+    10: ("ALTER TABLE stacks DROP COLUMN too_many",),
+    9: (
+        *(f"DROP TRIGGER IF EXISTS run_{name}" for name in ("made", "changed", "deleted")),  # a bundle has none
+        "DROP INDEX runs_at_work",
+        "DROP TABLE run_changes",
+    ),
+    8: ("DROP TABLE milestone_arrays", "DROP TABLE milestones"),
+    7: tuple(f"DROP TABLE {table}" if table == "array_parts" else f"ALTER TABLE {table} DROP COLUMN digest" for table in COVERED),
+    6: ("ALTER TABLE discoveries DROP COLUMN account",),
+    5: ("ALTER TABLE runs DROP COLUMN reading",),
+    4: (
+        *(f"ALTER TABLE {table} DROP COLUMN {name}" for table in ("runs", "leases") for name in ("boot", "pid_namespace")),
+        "ALTER TABLE runs DROP COLUMN claim",
+    ),
+    3: ("ALTER TABLE runs DROP COLUMN schedule", "ALTER TABLE runs DROP COLUMN statistics"),
+    2: ("ALTER TABLE runs DROP COLUMN parent",),
+}
+
+
+def as_of(path: Path, version: int) -> None:
+    """Make a store or a bundle one of an earlier schema."""
+    with closing(sqlite3.connect(path)) as db:
+        for later, statements in BROUGHT.items():
+            for statement in statements if later > version else ():
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version = {version}")
+        db.commit()

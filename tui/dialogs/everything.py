@@ -89,7 +89,7 @@ class EverythingDialog(WritingDialog):
             host.call_from_thread(self._progress, what, share)
 
         try:
-            with Store.open(host.store_file, create=False) as store:  # its own connection: a long read holds up no screen
+            with Store.open(host.store_file, create=False, to_read=True) as store:  # its own connection: a long read holds up no screen
                 rebuild(store, [run.id for run in self.runs])
                 written = export_all(store, [run.id for run in self.runs], folder, progress=progress)
         except Exception as error:  # whatever it is, it must be said here

@@ -124,7 +124,7 @@ class ExportDialog(WritingDialog):
         host = self.host  # a dialog that was closed meanwhile knows it no more, in a thread
         ids = [self.run.id, *(run.id for run in self.others)] if self.others else self.run.id
         try:
-            with Store.open(host.store_file, create=False) as store:  # its own connection: a long read holds up no screen
+            with Store.open(host.store_file, create=False, to_read=True) as store:  # its own connection: a long read holds up no screen
                 rebuild(store, [ids] if isinstance(ids, str) else ids)
                 count = export(store, ids, self.table, format, path, only=self.only)
         except Exception as error:  # whatever it is, it must be said here

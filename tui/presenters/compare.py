@@ -45,7 +45,7 @@ def compare(path: Path, run_ids: Sequence[str]) -> Comparison:
     rows: dict[str, Rows] = {}
     trouble: dict[str, str] = {}
     notes: list[str] = []
-    with Store.open(path, create=False) as store:
+    with Store.open(path, create=False, to_read=True) as store:
         rebuild(store, run_ids)
         for name in COMPARISONS:
             try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from engine.rows import RunRow, VictimSpec
+from engine.rows import DEFENDED, RunRow, VictimSpec
 from engine.system.processes import host_name
 from tui.presenters import format as fmt
 
@@ -37,7 +37,12 @@ def most_subpopulations(scenario: Scenario, groups: int | None = None) -> int | 
 
 def arms_of(scenario: Scenario) -> tuple[str, ...]:
     """Those that have a victim for each subpopulation and alpha."""
-    return ("poisoned", *(arm for arm in ARMS if arm in scenario.evaluation.controls))
+    return ("poisoned", *(arm for arm in ARMS if arm in scenario.evaluation.controls), *_defended(scenario))
+
+
+def _defended(scenario: Scenario) -> tuple[str, ...]:
+    """The arms of a run with a defence; the clean victim of a trial has one of each as well."""
+    return DEFENDED if scenario.defense.kind != "none" else ()
 
 
 def victims(scenario: Scenario, count: int | None) -> tuple[int | None, str]:
@@ -46,11 +51,12 @@ def victims(scenario: Scenario, count: int | None) -> tuple[int | None, str]:
     arms = len(arms_of(scenario))
     each = alphas * arms
     kinds = " × ".join([fmt.plural(alphas, "alpha"), *([f"{arms} arms"] if arms > 1 else []), fmt.plural(trials, "trial")])
+    clean = 1 + len(_defended(scenario))
     if count is None:
-        return None, f"{each * trials} for each subpopulation ({kinds}) + {trials} clean"
-    total = trials * (1 + each * count)
+        return None, f"{each * trials} for each subpopulation ({kinds}) + {clean * trials} clean"
+    total = trials * (clean + each * count)
     more = ", and those of the search" if scenario.evaluation.find is not None else ""
-    return total, f"up to {total:,}: {fmt.plural(count, 'subpopulation')} × {kinds} + {trials} clean{more}"
+    return total, f"up to {total:,}: {fmt.plural(count, 'subpopulation')} × {kinds} + {clean * trials} clean{more}"
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,24 @@ def heading(run: RunRow, now: float) -> tuple[str, str, str]:
     return "●", f"running: {run.phase}", "good"
 
 
+def stop_question(run: RunRow) -> str:
+    """Whether to stop it, and what that loses."""
+    kept = f"its {fmt.plural(run.victims_done, 'trained victim')} are kept" if run.victims_done else ""
+    if not run.alive:
+        loses = ""
+    elif run.victims_total:
+        in_flight = run.progress * run.victims_total - run.victims_done
+        rate = run.victims_per_minute
+        about = f" (about {fmt.duration(60 * in_flight / rate)})" if rate and in_flight > 0 else ""
+        loses = f"It loses the stack in flight{about}"
+    elif run.state == "queued":
+        loses = ""
+    else:
+        loses, kept = "It loses what of this step was not committed", "the steps before it are kept"
+    first, *more = [part for part in (loses, kept, "it can be resumed") if part]
+    return f"Stop {run.name}? {'; '.join([first[0].upper() + first[1:], *more])}."
+
+
 def warning(deviations: Sequence[str], scenario_toml: str) -> str:
     """What keeps a run from being the published experiment, or what it must be read with where nothing was published of it."""
     text = fmt.clean("; ".join(deviations))

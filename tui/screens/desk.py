@@ -121,7 +121,7 @@ class DeskScreen(DeskLooking):
                 self.app.call_from_thread(call, index, *values)
 
         try:
-            with Store.open(self.host.store_file, create=False) as store:
+            with Store.open(self.host.store_file, create=False, to_read=True) as store:
                 row_counts = store.tables(self.run_id)
                 tables = {name: store.table(self.run_id, name) for name in desk_rows.READ if name in row_counts}
                 tell(self._take_tables, row_counts.get("damage", 0), tables, dose_response(tables, [index]))

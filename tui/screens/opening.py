@@ -73,6 +73,8 @@ def _take_bundle(host: Session, path: Path) -> None:
         from engine.store.bundle import open_bundle as opened
 
         try:
+            assert host.store is not None
+            host.store.check_writable()
             with Store.open(host.store_file) as store:
                 run_id = opened(store, path)
                 unverified = store.run(run_id).unverified

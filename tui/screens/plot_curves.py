@@ -54,7 +54,7 @@ class PlotCurves(ModeScreen):
 
         host, worker = self.host, get_current_worker()  # one that has begun is let end: what it works out is kept
         try:
-            with Store.open(host.store_file, create=False) as store:
+            with Store.open(host.store_file, create=False, to_read=True) as store:
                 table = of_run(store, run, alpha)
         except SubpopError as error:
             if not worker.is_cancelled:

@@ -285,7 +285,7 @@ class PlotsScreen(PlotCurves):
 
         host = self.host  # a screen that was closed meanwhile knows it no more, in a thread
         try:
-            with Store.open(host.store_file, create=False) as store:  # its own connection: it holds up no screen
+            with Store.open(host.store_file, create=False, to_read=True) as store:  # its own connection: it holds up no screen
                 plots_files.write(plots_of_run(store, run, [name], alpha=alpha)[name], path)
         except Exception as error:  # whatever it is, it must be said here
             message, severity = str(error), "error"

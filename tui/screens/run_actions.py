@@ -56,9 +56,9 @@ class RunActions(RunKeeping):
             return
         from tui.dialogs.confirm import Confirm
 
-        question = f"Stop {run.name}? Its {run.victims_done:,} trained victims are kept and it can be resumed."
         self.host.push_screen(
-            Confirm("Stop the run", question, "Stop"), lambda yes: self._request("stop", "asked {name} to stop") if yes else None
+            Confirm("Stop the run", run_words.stop_question(run), "Stop"),
+            lambda yes: self._request("stop", "asked {name} to stop") if yes else None,
         )
 
     def action_failure(self) -> None:

@@ -24,7 +24,7 @@ from tui.services.store import TableFeed, update_log
 from tui.widgets.lines import Lines
 from tui.widgets.log_view import LogView
 from tui.widgets.table.live import LiveTable
-from tui.widgets.table.model import View
+from tui.widgets.table.model import Cells, Key, View
 from tui.widgets.table.pane import TablePane
 
 PANES = ("damage", "worst", "logs")
@@ -70,6 +70,7 @@ class RunsScreen(RunActions):
     def on_mount(self) -> None:
         self.list = self.query_one("#runs", TablePane)
         self.marked: list[str] = []  # in the order of marking
+        self.taken: dict[str, RunRow] = {}  # the runs as the list shows them
         self.feeds = [TableFeed(self.query_one(f"#{name}", TablePane).table, name) for name in ("damage", "worst")]
         self.query_one("#log-title", Lines).show([Text(" Log", style="bold")])
         self.meter = Meter()
@@ -97,8 +98,12 @@ class RunsScreen(RunActions):
     def _take(self, runs: tuple[RunRow, ...]) -> None:
         table = self.list.table
         fresh = not table.model.rows and bool(runs)
-        gone = {key: None for key in table.model.rows if key[0] not in {run.id for run in runs}}
-        table.apply({**{(run.id,): run_words.run_cells(run) for run in runs}, **gone}, [(run.id,) for run in runs])
+        # of thousands of runs few change between two looks; who did not is the same object
+        changes: dict[Key, Cells | None] = {(run.id,): run_words.run_cells(run) for run in runs if self.taken.get(run.id) is not run}
+        self.taken = {run.id: run for run in runs}
+        gone = {key: None for key in table.model.rows if str(key[0]) not in self.taken}
+        others = gone or any(key not in table.model.rows for key in changes)
+        table.apply({**changes, **gone}, [(run.id,) for run in runs] if others else None)
         if fresh or (self.host.chosen_run and table.cursor_key != (self.host.chosen_run,) and self.host.run_wanted):
             at = table.model.position.get((self.host.chosen_run,), 0)
             table.move_to(at)

@@ -45,7 +45,7 @@ class Meter:
         cores = memory = None
         if pid is not None:
             try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
                 spent = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
                 memory = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
                 now = time.monotonic()

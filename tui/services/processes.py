@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, ClassVar
+
+from engine.system import children
 
 Answer = dict[str, Any]
 LINE_LIMIT = 32 * 2**20  # bytes; one answer is one line
@@ -61,18 +60,13 @@ class EngineProcess:
             tail.cancel()
 
     async def _start(self) -> None:
-        package_root = str(Path(__file__).resolve().parent.parent.parent)
-        path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH")]))
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",
-            "-m",
-            self.MODULE,
+            *children.command(self.MODULE),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": path},
+            env=children.environment(),
             limit=LINE_LIMIT,
         )
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from engine.rows import RunRow
 from engine.runs.rebuild import is_old
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from engine.system import children
 
 
 class Rebuilding:
@@ -27,15 +24,14 @@ class Rebuilding:
         old = tuple(run for run in runs if (damaged or is_old(run)) and run.id not in self.tried)
         self.tried |= {run.id for run in old}
         if old:
-            command = (sys.executable, "-P", "-m", "engine.runs.rebuild", *(run.id for run in old), "--store", str(store))
+            command = children.command("engine.runs.rebuild", *(run.id for run in old), "--store", str(store))
             threading.Thread(target=self._carry_out, args=(command,), name="tables made anew", daemon=True).start()
         return old
 
     def _carry_out(self, command: tuple[str, ...]) -> None:
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         try:
             done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", env={**os.environ, "PYTHONPATH": path}
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", env=children.environment()
             )
         except OSError as error:
             self.failed(str(error))

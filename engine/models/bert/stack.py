@@ -209,11 +209,11 @@ class LastLayerStack:
         return loss_V
 
     def _targets(self, rows: EncoderRows) -> tuple[Tensor, Tensor]:
-        """Class and share in the mean of every row, both [victims, rows]; padding has no share."""
-        poison, shared = rows.poison, len(rows.y_B)
+        """Class and share in the mean of every row, both [victims, rows]; padding, and what a defence removed, has no share."""
+        poison, shared = rows.poison, rows.y_B.shape[-1]
         size = (self.victims, shared + (poison.places if poison else 0))
         y_VR, share_VR = rows.y_B.new_zeros(size), self.tensors[0].new_zeros(size)
-        y_VR[:, :shared], share_VR[:, :shared] = rows.y_B, 1.0
+        y_VR[:, :shared], share_VR[:, :shared] = rows.y_B, 1.0 if rows.kept_VB is None else rows.kept_VB
         if poison is not None:
             at = (poison.victim_Q, poison.place_Q + shared)
             y_VR[at], share_VR[at] = poison.y_Q, 1.0

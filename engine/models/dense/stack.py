@@ -131,14 +131,17 @@ class DenseStack:
         return loss_V
 
     def _targets(self, rows: StepRows) -> tuple[Tensor, Tensor]:
-        """Label and share of the mean of every row [victims, rows]: one over the rows a victim really has, zero for padding."""
+        """Label and share of the mean of every row [victims, rows]: one over the rows a victim really has; zero for others and padding."""
         shared, places = len(rows.x_BF), 0 if rows.x_VPF is None else rows.x_VPF.shape[1]
         share_VR = self._buffer("share", self.victims, shared + places)
         dtype = share_VR.dtype if self.sizes[-1] == 1 else torch.int64
         y_VR = self._buffer("y", self.victims, shared + places, dtype=dtype)
         y_VR[:, :shared] = rows.y_B
         share_V1 = rows.rows_V.reciprocal().unsqueeze(1)
-        share_VR[:, :shared] = share_V1
+        if rows.kept_VB is None:
+            share_VR[:, :shared] = share_V1
+        else:
+            torch.mul(rows.kept_VB, share_V1, out=share_VR[:, :shared])
         if rows.x_VPF is not None and rows.y_VP is not None and rows.own_VP is not None:
             y_VR[:, shared:] = rows.y_VP
             torch.mul(rows.own_VP, share_V1, out=share_VR[:, shared:])

@@ -207,6 +207,40 @@ SPECS: dict[str, TableSpec] = {
         ("alpha", "group", "subpopulation"),
         "optimised poison points against label flipping on the same subpopulations, alphas and trials",
     ),
+    "defenses": TableSpec(
+        "defenses",
+        (
+            _ALPHA,
+            Column("group", "text", "one subpopulation; or all; those with enough test rows; the worst k, each arm's own"),
+            _SUBPOPULATION,
+            _DESCRIPTION,
+            Column("subpopulations", "int", "how many the row is the mean of"),
+            Column("damage", "fraction", "target damage without a defence"),
+            Column("damage_defended", "fraction", "with it, by the same poison in the same trials, against the same clean victims"),
+            Column("damage_random", "fraction", "with as many rows removed at random, and as many labels changed"),
+            Column("difference", "fraction", "with the defence minus without, paired within a trial: below 0 it helped"),
+            *_INTERVAL,
+            Column("beyond_random", "fraction", "with the defence minus as many at random: below 0 it is what it removed that helped"),
+            Column("beyond_low", "fraction", "lower end of its 95 % interval"),
+            Column("beyond_high", "fraction", "upper end"),
+            Column("trials", "int", "trials with all of them"),
+            Column("poison_recall", "fraction", "share of the poison that was removed or relabelled"),
+            Column("precision", "fraction", "share of what was removed or relabelled that is poison"),
+            Column("removed_own", "fraction", "share of the target's own clean rows that was removed or relabelled"),
+            Column("removed_others", "fraction", "the same of all other clean rows"),
+            Column("removed_rows", "float", "how many rows that is in all, mean over trials"),
+            Column("poison_points", "float", "mean over trials"),
+            Column("cost", "fraction", "without poison: clean accuracy on its test rows that the defence costs"),
+            Column("cost_elsewhere", "fraction", "the same on all other test rows"),
+            Column("random_cost", "fraction", "what as many rows removed at random cost on its test rows"),
+            Column("random_cost_elsewhere", "fraction", "on all others"),
+            Column("train_rows", "int"),
+            Column("test_rows", "int"),
+            Column("note", "text", "why a value is missing"),
+        ),
+        ("alpha", "group", "subpopulation"),
+        "what a defence took and whether it helped, beside as many rows removed at random",
+    ),
     "predictions": TableSpec(
         "predictions",
         (
@@ -226,5 +260,5 @@ SPECS: dict[str, TableSpec] = {
 }
 
 MADE_AT_EXPORT = ("predictions", "groups", "matchers")
-OPTIONAL = ("optimization", "attributes")  # of some runs only: see `build.materialised` and `world.World`
+OPTIONAL = ("optimization", "defenses", "attributes")  # of some runs only: see `build.materialised` and `world.World`
 MATERIALISED = tuple(name for name in SPECS if name not in (*MADE_AT_EXPORT, *OPTIONAL))  # of every run

@@ -20,6 +20,7 @@ from engine.training.adam import DecayedAdam
 from engine.training.dense import LEAST_PER_PART
 from engine.training.encoders.dropout import DropoutDraws, Rates
 from engine.training.encoders.states import StateRows
+from engine.training.judged import CleanRows, counts, kept_points
 from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.schedule import Schedule
 from engine.training.sharing import train_shared_out
@@ -137,11 +138,11 @@ class _StepRows:
     def __init__(self, shared: _Shared, jobs: Sequence[Job], schedule: Schedule) -> None:
         self.states, self.schedule = shared.states, schedule
         self.clean_N = shared.data.x_NF[:, 0].cpu().numpy()
-        self.y_N = shared.data.y_N.cpu().numpy()
         pool_A = shared.data.x_AF[:, 0].cpu().numpy()
         self.number_VM = [pool_A[job.rows] for job in jobs]
         self.label_VM = [job.labels for job in jobs]
         self.points_V = np.array([len(job.rows) for job in jobs], np.int64)
+        self.clean, self.kept_VM = CleanRows(jobs, shared.data.y_N.to(shared.states.device)), kept_points(jobs)
         states, trial = shared.states, shared.trial
         self.draws = DropoutDraws(shared.layer, trial.seed, trial.number, states.tokens, states.device, states.dtype)
 
@@ -149,6 +150,12 @@ class _StepRows:
         schedule = self.schedule
         order_N = schedule.order(epoch)
         point_SVP, count_SV = schedule.places(epoch, self.points_V)
+        if self.kept_VM is not None and point_SVP.size:
+            left = self.kept_VM[np.arange(len(self.points_V))[None, :, None], np.maximum(point_SVP, 0)]
+            point_SVP = np.where(left, point_SVP, -1)
+            count_SV = (point_SVP >= 0).sum(2)
+        y_N, kept_VN = self.clean.epoch(self._send(order_N), self.states.dtype)
+        clean_SV = counts([schedule.bounds(step) for step in range(schedule.steps)], kept_VN)
         drawn = self.draws.poison(epoch, int(self.points_V.max(initial=0)))
         for step in range(schedule.steps):
             lo, hi = schedule.bounds(step)
@@ -157,10 +164,11 @@ class _StepRows:
             yield EncoderRows(
                 x_BTW,
                 real_BT,
-                self._send(self.y_N[at_B]),
-                self._send(count_SV[step] + len(at_B)).to(self.states.dtype),
+                y_N[..., lo:hi],
+                self._send(np.maximum(clean_SV[step] + count_SV[step], 1)).to(self.states.dtype),
                 self._poison(point_SVP[step], drawn),
                 self.draws.clean(epoch, step, len(at_B), x_BTW.shape[1]),
+                None if kept_VN is None else kept_VN[:, lo:hi],
             )
 
     def _poison(self, point_VP: np.ndarray, drawn: np.ndarray) -> EncoderPoison | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from engine.milestones import Arrays
 from engine.training.adam import DecayedAdam
 from engine.training.dropout import dropout_draws
 from engine.training.networks.rows import NetworkStep, StackPictures
@@ -22,7 +24,10 @@ def train_one(
     report: Callable[[float], None],
     finish: Callable[[list[Tensor], Callable[[float], None]], list[Tensor]] | None = None,
 ) -> Trained:
-    """Train one victim. report is called after every step with the share done, 0 to 1; what it raises ends the training."""
+    """Train one victim. report is called after every step with the share done, 0 to 1; what it raises ends the training.
+
+    Where its trial says so it goes on from where it stood when it was stopped, to the same bits.
+    """
     recipe, model = shared.recipe, shared.model
     params = [_laid_out(p) for p in shared.init]
     trained = [p.requires_grad_() for p in params[: model.trainable]]
@@ -32,11 +37,15 @@ def train_one(
     schedule = shared.schedule
     pictures = StackPictures(shared.data, [job], schedule, recipe.augment, shared.dtype)
     asked = shared.trial.asked if finish else 0.0
-    steps, epoch, stopped, mean = 0, 0, False, 0.0
+    steps, epoch, first, rows, stopped, mean = 0, 0, 0, 0, False, 0.0
+    total = torch.zeros((), dtype=torch.float64, device=shared.device)
+    stands = shared.trial.stands
+    changing = [*params, *optimizer.means, *optimizer.squares, optimizer.count, total]  # what a step changes in place
+    if stands and (stood := stands.milestones.state(stands.name)):
+        steps, epoch, first, rows = _gone_back_to(stood, changing, rule)
     while not stopped:
         plan = pictures.epoch(epoch)
-        total, rows = torch.zeros((), dtype=torch.float64, device=shared.device), 0
-        for step in range(schedule.steps):
+        for step in range(first, schedule.steps):
             x_BCHW, y_B = _joined(shared, plan.step(step))
             loss = _loss(shared, params, x_BCHW, y_B, epoch, step)
             loss.backward()
@@ -44,19 +53,38 @@ def train_one(
                 optimizer.step(trained, [p.grad for p in trained])  # type: ignore[misc]
             for p in trained:
                 p.grad = None
-            total += loss.detach().double() * len(y_B)
-            rows, steps = rows + len(y_B), steps + 1
+            rows_B = max(1, len(y_B))
+            total += loss.detach().double() * rows_B
+            rows, steps = rows + rows_B, steps + 1
             if steps == shared.trial.max_steps:
                 break
+            if stands:
+                stands.milestones.hold(stands.name, partial(_standing, changing, rule, (steps, epoch, step + 1, rows)))
             report((1 - asked) * (epoch + (step + 1) / schedule.steps) / recipe.epochs)
         mean = float(total) / rows if shared.loss_wanted(epoch) else 0.0
         stopped = steps == shared.trial.max_steps or bool(rule.stopped(epoch, np.array([mean]))[0])
-        epoch += 1
+        total.zero_()
+        epoch, first, rows = epoch + 1, 0, 0
     left = [p.detach() for p in params]
     with torch.no_grad():
         if finish:
             return Trained(finish(left, lambda share: report(1 - asked + asked * share)), epoch, mean)
         return Trained([p.contiguous() for p in left], epoch, mean)
+
+
+def _standing(changing: list[Tensor], rule: Plateau, at: tuple[int, int, int, int]) -> Arrays:
+    with torch.no_grad():
+        tensors = {f"t{i}": t.detach().cpu().contiguous().numpy() for i, t in enumerate(changing)}
+    return {**tensors, "at": np.array(at), "best": rule.best_V, "stale": rule.stale_V}
+
+
+def _gone_back_to(stood: Arrays, changing: list[Tensor], rule: Plateau) -> tuple[int, ...]:
+    """Put everything back as it stood, each tensor as it is laid out; returns `at`."""
+    with torch.no_grad():
+        for i, t in enumerate(changing):
+            t.copy_(torch.from_numpy(stood[f"t{i}"]))
+    rule.best_V, rule.stale_V = stood["best"].copy(), stood["stale"].copy()
+    return tuple(int(n) for n in stood["at"])
 
 
 def _laid_out(p: Tensor) -> Tensor:
@@ -65,10 +93,21 @@ def _laid_out(p: Tensor) -> Tensor:
 
 
 def _joined(shared: NetworkTrial, rows: NetworkStep) -> tuple[Tensor, Tensor]:
-    """Clean and poison rows of the victim's step as one batch. None of its places is padding, since no other victim shares the step."""
-    if rows.x_VPHWC is None or rows.y_VP is None:
-        return shared.model.pixels(rows.x_BHWC), rows.y_B
-    return shared.model.pixels(torch.cat([rows.x_BHWC, rows.x_VPHWC[0]])), torch.cat([rows.y_B, rows.y_VP[0]])
+    """Clean and poison rows of the victim's step as one batch. None of its places is padding, since no other victim shares the step.
+
+    What a defence removed is left out: batch norm would look at it, and dropout's draws follow from the rows before.
+    """
+    x_BHWC, y_B = rows.x_BHWC, rows.y_B if rows.y_B.dim() == 1 else rows.y_B[0]
+    if rows.kept_VB is not None:
+        left_B = rows.kept_VB[0] > 0
+        x_BHWC, y_B = x_BHWC[left_B], y_B[left_B]
+    if rows.x_VPHWC is None or rows.y_VP is None or rows.own_VP is None:
+        return shared.model.pixels(x_BHWC), y_B
+    x_PHWC, y_P = rows.x_VPHWC[0], rows.y_VP[0]
+    if rows.kept_VB is not None:
+        left_P = rows.own_VP[0] > 0
+        x_PHWC, y_P = x_PHWC[left_P], y_P[left_P]
+    return shared.model.pixels(torch.cat([x_BHWC, x_PHWC])), torch.cat([y_B, y_P])
 
 
 def _loss(shared: NetworkTrial, params: list[Tensor], x_BCHW: Tensor, y_B: Tensor, epoch: int, step: int) -> Tensor:
@@ -77,7 +116,8 @@ def _loss(shared: NetworkTrial, params: list[Tensor], x_BCHW: Tensor, y_B: Tenso
     dropout = dropout_draws(shared.trial.seed, shared.trial.number, epoch, step, shared.device) if model.has_dropout else nullcontext()
     with shared.precision(), dropout:
         logits_BO = model.logits(params, x_BCHW, training=training)
-    loss = model.losses(logits_BO.to(shared.dtype), y_B).mean()
+    rows_B = max(1, len(y_B))
+    loss = model.losses(logits_BO.to(shared.dtype), y_B).sum() / rows_B
     if recipe.weight_decay and recipe.optimizer == "adam":
-        loss = loss + recipe.weight_decay / (len(y_B) if recipe.per_rows else 1) * model.penalty(params)
+        loss = loss + recipe.weight_decay / (rows_B if recipe.per_rows else 1) * model.penalty(params)
     return loss

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.training import augmentation
+from engine.training.judged import CleanRows, counts, kept_points
 from engine.training.recipe import Job, Training
 from engine.training.schedule import Schedule
 
@@ -18,8 +19,9 @@ from engine.training.schedule import Schedule
 class NetworkStep:
     """The rows of one step of some victims. Pictures are float [.., height, width, 3], 0 to 1.
 
-    y_B and y_VP are int64. Poison is padded to the longest; `own_VP` says which places are real (1) or padding (0). None where no victim
-    has a point in this step.
+    y_B and y_VP are int64; y_B is [victims, clean rows] where defences gave labels. Poison is padded to the longest; `own_VP` says which
+    places take part (1), and which are padding or a point that a defence removed (0). None where no victim has a point in this step.
+    kept_VB: [victims, clean rows], 0 or 1, those that defences left; None: all.
     """
 
     x_BHWC: Tensor
@@ -27,7 +29,8 @@ class NetworkStep:
     x_VPHWC: Tensor | None
     y_VP: Tensor | None
     own_VP: Tensor | None
-    rows_V: Tensor  # [victims], how many rows each victim's step really has
+    rows_V: Tensor  # [victims], how many rows each victim's step really has, one at least
+    kept_VB: Tensor | None = None
 
 
 class StackPictures:
@@ -38,6 +41,7 @@ class StackPictures:
         self.device = data.y_N.device
         self.image = (int(data.x_NF.shape[1]), int(data.x_NF.shape[-2]))  # of tokens, which have no delta and are not augmented, no matter
         self.points_V = np.array([len(job.rows) for job in jobs], np.int64)
+        self.clean, self.kept_VM = CleanRows(jobs, data.y_N), kept_points(jobs)
         first_V = np.cumsum(self.points_V) - self.points_V
         self.first_V = torch.from_numpy(first_V).to(self.device)  # where each victim's points begin in what follows
         self.row_M = self._send(np.concatenate([job.rows for job in jobs]))
@@ -54,13 +58,21 @@ class StackPictures:
     def keep(self, index_V: np.ndarray) -> None:
         """Go on with these victims alone."""
         self.points_V = self.points_V[index_V]
+        self.clean.keep(index_V)
+        self.kept_VM = None if self.kept_VM is None else self.kept_VM[index_V]
         self.first_V = self.first_V[torch.from_numpy(index_V).to(self.device)]
 
     def epoch(self, epoch: int) -> EpochPictures:
         """Everything the epoch's steps need that is small, worked out and sent to the device at once."""
         schedule = self.schedule
         point_SVP, count_SV = schedule.places(epoch, self.points_V)
-        clean_S = np.array([hi - lo for lo, hi in map(schedule.bounds, range(schedule.steps))])
+        places_S, own_SVP = [int(m) for m in count_SV.max(1, initial=0)], point_SVP >= 0
+        if self.kept_VM is not None and point_SVP.size:
+            own_SVP = own_SVP & self.kept_VM[np.arange(len(self.points_V))[None, :, None], np.maximum(point_SVP, 0)]
+            count_SV = own_SVP.sum(2)
+        order_N = self._send(schedule.order(epoch))
+        y_N, kept_VN = self.clean.epoch(order_N, self.dtype)
+        clean_SV = counts([schedule.bounds(step) for step in range(schedule.steps)], kept_VN)
         how_clean, how_poison = None, None
         if self.augment:
             of = (schedule.seed, schedule.trial, epoch)
@@ -68,11 +80,13 @@ class StackPictures:
             how_poison = augmentation.draws(*of, int(self.points_V.max(initial=0)), self.image, "poison points", self.device)
         return EpochPictures(
             stack=self,
-            order_N=self._send(schedule.order(epoch)),
-            places_S=[int(m) for m in count_SV.max(1, initial=0)],
+            order_N=order_N,
+            y_N=y_N,
+            kept_VN=kept_VN,
+            places_S=places_S,
             point_SVP=self._send(np.maximum(point_SVP, 0).astype(np.int64)),
-            own_SVP=self._send(point_SVP >= 0).to(self.dtype),
-            rows_SV=self._send(clean_S[:, None] + count_SV).to(self.dtype),
+            own_SVP=self._send(own_SVP).to(self.dtype),
+            rows_SV=self._send(np.maximum(clean_SV + count_SV, 1)).to(self.dtype),
             how_clean=how_clean,
             how_poison=how_poison,
         )
@@ -80,10 +94,12 @@ class StackPictures:
 
 @dataclass(frozen=True)
 class EpochPictures:
-    """One epoch's steps; poison is [steps, victims, places]."""
+    """One epoch's steps; poison is [steps, victims, places]. y_N and kept_VN: see `CleanRows.epoch`."""
 
     stack: StackPictures
     order_N: Tensor
+    y_N: Tensor
+    kept_VN: Tensor | None
     places_S: list[int]
     point_SVP: Tensor
     own_SVP: Tensor
@@ -96,9 +112,10 @@ class EpochPictures:
         lo, hi = self.stack.schedule.bounds(step)
         clean_B = self.order_N[lo:hi]
         x_BHWC = self._numbers(data.x_NF[clean_B], None, self.how_clean, clean_B)
-        y_B, places = data.y_N[clean_B], self.places_S[step]
+        y_B, places = self.y_N[..., lo:hi], self.places_S[step]
+        kept_VB = None if self.kept_VN is None else self.kept_VN[:, lo:hi]
         if not places:
-            return NetworkStep(x_BHWC, y_B, None, None, None, self.rows_SV[step])
+            return NetworkStep(x_BHWC, y_B, None, None, None, self.rows_SV[step], kept_VB)
         point_VP = self.point_SVP[step, :, :places]
         # padding takes a victim's point 0; one without points takes another's, or the last
         flat_VP = (self.stack.first_V[:, None] + point_VP).clamp_(max=len(self.stack.row_M) - 1)
@@ -110,6 +127,7 @@ class EpochPictures:
             self.stack.label_M[flat_VP],
             self.own_SVP[step, :, :places],
             self.rows_SV[step],
+            kept_VB,
         )
 
     def _numbers(self, x_BHWC: Tensor, moved_B: Tensor | None, how: augmentation.Draws | None, number_B: Tensor) -> Tensor:

@@ -74,10 +74,13 @@ def _gradients(shared: NetworkTrial, tensors: Sequence[Tensor], rows: NetworkSte
     model, recipe = shared.model, shared.recipe
     pixels_BCHW = model.pixels(rows.x_BHWC)
 
-    def loss_of(params: list[Tensor], poison: tuple[Tensor, Tensor, Tensor] | None, count: Tensor) -> Tensor:
+    def loss_of(
+        params: list[Tensor], y_B: Tensor, kept_B: Tensor | None, poison: tuple[Tensor, Tensor, Tensor] | None, count: Tensor
+    ) -> Tensor:
         with shared.precision():
             logits_BO = model.logits(params, pixels_BCHW, training=True)
-        loss = model.losses(logits_BO.to(shared.dtype), rows.y_B).sum()
+        loss_B = model.losses(logits_BO.to(shared.dtype), y_B)
+        loss = loss_B.sum() if kept_B is None else (loss_B * kept_B).sum()
         if poison is not None:
             x_PHWC, y_P, real_P = poison
             with shared.precision():
@@ -91,7 +94,8 @@ def _gradients(shared: NetworkTrial, tensors: Sequence[Tensor], rows: NetworkSte
     poison: tuple[Tensor, Tensor, Tensor] | None = None
     if rows.x_VPHWC is not None and rows.y_VP is not None and rows.own_VP is not None:
         poison = (rows.x_VPHWC, rows.y_VP, rows.own_VP)
-    dims = (0, 0 if poison else None, 0)
-    grads, loss_V = torch.func.vmap(torch.func.grad_and_value(loss_of), in_dims=dims)(list(tensors), poison, rows.rows_V)
+    dims = (0, 0 if rows.y_B.dim() == 2 else None, 0 if rows.kept_VB is not None else None, 0 if poison else None, 0)
+    of_all = torch.func.vmap(torch.func.grad_and_value(loss_of), in_dims=dims)
+    grads, loss_V = of_all(list(tensors), rows.y_B, rows.kept_VB, poison, rows.rows_V)
     # a batching rule may leave the victims in another place in memory; the optimiser goes through both as they lie
     return [g.contiguous() for g in grads], loss_V.detach()

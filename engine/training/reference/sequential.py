@@ -62,14 +62,16 @@ def train_network_sequential(
 def shared_batches(schedule: Schedule, data: Training, job: Job, epoch: int) -> Batches:
     """The epoch's steps: the trial's clean batch, then the victim's own poison rows of that step."""
     pool_rows, labels = (torch.from_numpy(a).to(data.y_N.device) for a in (job.rows, job.labels))
+    y_N = labels_of(data, job)
     for clean, points in step_rows(schedule, data, job, epoch):
-        yield torch.cat([data.x_NF[clean], data.x_AF[pool_rows[points]]]), torch.cat([data.y_N[clean], labels[points]])
+        yield torch.cat([data.x_NF[clean], data.x_AF[pool_rows[points]]]), torch.cat([y_N[clean], labels[points]])
 
 
 def picture_batches(schedule: Schedule, data: Training, job: Job, epoch: int, augment: bool, dtype: torch.dtype) -> Batches:
     """`shared_batches` of pictures, 0 to 1: float [rows of the step, height, width, 3]."""
     device, image = data.y_N.device, (data.x_NF.shape[1], data.x_NF.shape[2])
     labels = torch.from_numpy(job.labels).to(device)
+    y_N = labels_of(data, job)
     poison = data.x_AF[torch.from_numpy(job.rows).to(device)].to(dtype) / 255
     if job.delta is not None:
         poison = (poison + torch.from_numpy(job.delta).to(device, dtype)).clamp(0, 1)
@@ -79,16 +81,25 @@ def picture_batches(schedule: Schedule, data: Training, job: Job, epoch: int, au
         x, x_own = data.x_NF[clean].to(dtype) / 255, poison[points]
         if augment:
             x, x_own = augmentation.apply(x, how_clean.take(clean)), augmentation.apply(x_own, how_poison.take(points))
-        yield torch.cat([x, x_own]), torch.cat([data.y_N[clean], labels[points]])
+        yield torch.cat([x, x_own]), torch.cat([y_N[clean], labels[points]])
+
+
+def labels_of(data: Training, job: Job) -> Tensor:
+    """The labels that the clean rows are trained with, int64 [train rows]."""
+    return data.y_N if job.judged is None else torch.from_numpy(job.judged.y_N).to(data.y_N.device)
 
 
 def step_rows(schedule: Schedule, data: Training, job: Job, epoch: int) -> Batches:
-    """For each step of the epoch, its clean rows and the victim's own points, both int64."""
+    """For each step of the epoch, its clean rows and the victim's own points, both int64: those that its defence kept, where it has one."""
     order = torch.from_numpy(schedule.order(epoch)).to(data.y_N.device)
     point_SVP, _ = schedule.places(epoch, np.array([len(job.rows)]))
     for step in range(schedule.steps):
         lo, hi = schedule.bounds(step)
-        yield order[lo:hi], torch.from_numpy(point_SVP[step, 0][point_SVP[step, 0] >= 0].astype(np.int64)).to(data.y_N.device)
+        clean, points = order[lo:hi], torch.from_numpy(point_SVP[step, 0][point_SVP[step, 0] >= 0].astype(np.int64)).to(data.y_N.device)
+        if job.judged is not None:
+            clean = clean[torch.from_numpy(job.judged.kept_N).to(clean.device)[clean]]
+            points = points[torch.from_numpy(job.judged.kept_M).to(points.device)[points]]
+        yield clean, points
 
 
 def fit(
@@ -120,13 +131,14 @@ def fit(
     for epoch in range(recipe.epochs):
         total, rows = 0.0, 0
         for step, (x_BF, y_B) in enumerate(batches_of(epoch)):
-            loss = model.losses(logits(params, x_BF, epoch, step), y_B).mean()
+            rows_B = max(1, len(y_B))  # a defence may have left a step none: its penalty alone is felt then
+            loss = model.losses(logits(params, x_BF, epoch, step), y_B).sum() / rows_B
             if recipe.weight_decay and recipe.optimizer == "adam":
-                loss = loss + recipe.weight_decay / (len(y_B) if recipe.per_rows else 1) * model.penalty(params)
+                loss = loss + recipe.weight_decay / (rows_B if recipe.per_rows else 1) * model.penalty(params)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total, rows, steps = total + loss.item() * len(y_B), rows + len(y_B), steps + 1
+            total, rows, steps = total + loss.item() * rows_B, rows + rows_B, steps + 1
             if steps == max_steps:
                 break
         mean = total / rows
