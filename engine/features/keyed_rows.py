@@ -123,7 +123,7 @@ class KeyedRows:
                     return None
                 record = records[at * step : (at + 1) * step]
                 size, start = self.used_bytes(record), at * self.row_bytes
-                return size <= self.row_bytes and kept == _sum(record, rows[start : start + size])
+                return size <= self.row_bytes and kept[OF_RECORD:] == cache.digest(record, rows[start : start + size])[OF_RECORD:]
 
             chunks = [firsts[lo : lo + AT_ONCE] for lo in range(0, len(firsts), AT_ONCE)]
             with ThreadPoolExecutor(cores()) as threads:  # digests are worked out without the interpreter's lock

@@ -195,6 +195,11 @@ def clean(everything: bool = False, now: float | None = None) -> Removed:
     removed = [entry for entry in wanted if _remove(entry)]
     left = [entry for kind in KINDS for path in _inside(cache_dir() / kind) if (entry := _left(kind, path, now))]
     removed += [entry for entry in left if _discard(entry.paths)]
+    made = {f"{entry.kind}-{entry.stem}" for entry in entries()}
+    for path in _inside(cache_dir() / USES):  # of what was never made, or was removed by hand
+        if path.name not in made:
+            kind, _, stem = path.name.partition("-")
+            _remove(Entry(kind, stem, (), 0, 0.0))
     return Removed((*before.entries, *removed), len(wanted) + len(left) - len(removed))
 
 
@@ -230,6 +235,8 @@ def _remove(entry: Entry) -> bool:
 
 def _discard(paths: tuple[Path, ...]) -> bool:
     """Out of the way first, so that nobody sees half of it."""
+    if not paths:
+        return True
     try:
         away = Path(tempfile.mkdtemp(prefix=".gone.", suffix=PART, dir=paths[0].parent))
         for path in paths:
