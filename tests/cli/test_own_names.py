@@ -61,7 +61,8 @@ def test_its_own_packages_are_found_in_every_layout(layout: str, project: Path, 
     entry = (checkout / "engine" if layout == "checkout" else site) / "subpop_audit.py"
     entry.parent.mkdir(exist_ok=True)
     entry.write_bytes((ROOT / "engine" / "subpop_audit.py").read_bytes())
-    code = f"import sys; sys.path[:0] = [{str(project)!r}, {str(entry.parent)!r}, {str(checkout)!r}]; import subpop_audit as it; print(it.root())"
+    path = [str(project), str(entry.parent), str(checkout)]
+    code = f"import sys; sys.path[:0] = {path}; import subpop_audit; print(subpop_audit.root())"
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == str(ours), done.stderr
 
