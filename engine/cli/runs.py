@@ -213,8 +213,8 @@ def export(
         typer.Option(
             "--table",
             metavar="TABLE",
-            help="damage, worst, collateral, confidence, distribution, dose, attributes, groups, matchers, optimization, subpopulations, "
-            "victims, predictions; or all: every table, the scenario, the provenance and a report, into the folder -o.",
+            help="damage, worst, collateral, confidence, distribution, dose, attributes, groups, matchers, optimization, defenses, "
+            "subpopulations, victims, predictions; or all: every table, the scenario, the provenance and a report, into the folder -o.",
             autocompletion=lambda incomplete: [name for name in (*_tables(), "all") if name.startswith(incomplete)],
         ),
     ] = None,

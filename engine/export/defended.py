@@ -37,11 +37,13 @@ def defended(section: Mapping[str, Any], rows: Records, alpha: float) -> Iterato
     budget = section.get("budget")
     how_many = {None: "", "oracle": ", as many as there was poison (which no defender knows)"}.get(budget, f", {share(budget)} of train")
     what = NAMES.get(str(section.get("kind")), "A defence was in place").format(**words)
+    difference = with_interval(every["difference"], every["difference_low"], every["difference_high"])
+    beyond = with_interval(every["beyond_random"], every["beyond_low"], every["beyond_high"])
     yield (
-        f"{what}{how_many}. At alpha {alpha:g} the {count(every['subpopulations'])} subpopulations lost {fraction(every['damage'])} on "
-        f"average without it, {fraction(every['damage_defended'])} with it, and {fraction(every['damage_random'])} where as many rows were "
-        f"removed at random. With minus without: {with_interval(every['difference'], every['low'], every['high'])}; with minus random: "
-        f"{with_interval(every['beyond_random'], every['beyond_low'], every['beyond_high'])}. {_verdict(every)}"
+        f"{what}{how_many}. At alpha {alpha:g} the {count(every['subpopulations'])} subpopulations lost "
+        f"{fraction(every['damage_without'])} on average without it, {fraction(every['damage_defended'])} with it, and "
+        f"{fraction(every['damage_random'])} where as many rows were removed at random. "
+        f"With minus without: {difference}; with minus random: {beyond}. {_verdict(every)}"
     )
     yield ""
     yield (
@@ -50,10 +52,10 @@ def defended(section: Mapping[str, Any], rows: Records, alpha: float) -> Iterato
         f"poison it costs a subpopulation {fraction(every['cost'])} of its accuracy on average (below 0: it gains), and everyone else "
         f"{fraction(every['cost_elsewhere'])}."
     )
-    one = [row for row in at if row["group"] == "one" and row["low"] is not None]
+    one = [row for row in at if row["group"] == "one" and row["difference_low"] is not None]
     for word, chosen in (
-        ("helped", sorted((row for row in one if row["high"] < 0), key=lambda row: row["difference"])),
-        ("hurt", sorted((row for row in one if row["low"] > 0), key=lambda row: -row["difference"])),
+        ("helped", sorted((row for row in one if row["difference_high"] < 0), key=lambda row: row["difference"])),
+        ("hurt", sorted((row for row in one if row["difference_low"] > 0), key=lambda row: -row["difference"])),
     ):
         yield ""
         yield f"- It {word} {_named(chosen, len(one))}"
@@ -61,13 +63,13 @@ def defended(section: Mapping[str, Any], rows: Records, alpha: float) -> Iterato
 
 def _verdict(every: Mapping[str, Any]) -> str:
     """Whether the mean shows anything, in a sentence."""
-    if every["low"] is None or every["beyond_low"] is None:
+    if every["difference_low"] is None or every["beyond_low"] is None:
         return "Two trials or more are needed to say whether that is more than chance."
-    if every["high"] < 0:
+    if every["difference_high"] < 0:
         if every["beyond_high"] < 0:
             return "On average it helped, and more than removing as many at random."
         return "On average it helped, but removing as many at random is not shown to help less."
-    if every["low"] > 0:
+    if every["difference_low"] > 0:
         return "On average it made the damage larger."
     return "On average neither help nor harm is shown."
 

@@ -59,7 +59,17 @@ class _Alpha:
         each = [self._cells(s) for s in members]
         means = {name: mean([value for of in each if (value := of[name]) is not None]) for name in (*TAKEN, *COSTS)}
         blank = dict.fromkeys(
-            ("subpopulation", "description", "low", "high", "beyond_low", "beyond_high", "train_rows", "test_rows", "note")
+            (
+                "subpopulation",
+                "description",
+                "difference_low",
+                "difference_high",
+                "beyond_low",
+                "beyond_high",
+                "train_rows",
+                "test_rows",
+                "note",
+            )
         )
         return line(
             "defenses",
@@ -75,12 +85,12 @@ class _Alpha:
                 [s.index],
                 subpopulation=s.index,
                 description=s.description,
-                damage=cell(none.control_AS[a, s.index]),
+                damage_without=cell(none.control_AS[a, s.index]),
                 damage_defended=cell(none.attack_AS[a, s.index]),
                 damage_random=cell(random.control_AS[a, s.index]),
                 difference=cell(none.difference_AS[a, s.index]),
-                low=cell(none.low_AS[a, s.index]),
-                high=cell(none.high_AS[a, s.index]),
+                difference_low=cell(none.low_AS[a, s.index]),
+                difference_high=cell(none.high_AS[a, s.index]),
                 beyond_random=cell(random.difference_AS[a, s.index]),
                 beyond_low=cell(random.low_AS[a, s.index]),
                 beyond_high=cell(random.high_AS[a, s.index]),
@@ -107,12 +117,12 @@ class _Alpha:
                 self._line(
                     group,
                     members,
-                    damage=mean([float(none.control_AS[a, s]) for s in members]),
+                    damage_without=mean([float(none.control_AS[a, s]) for s in members]),
                     damage_defended=mean([float(none.attack_AS[a, s]) for s in members]),
                     damage_random=mean([float(random.control_AS[a, s]) for s in members]),
                     difference=mean([float(none.difference_AS[a, s]) for s in members]),
-                    low=change.low,
-                    high=change.high,
+                    difference_low=change.low,
+                    difference_high=change.high,
                     beyond_random=mean([float(random.difference_AS[a, s]) for s in members]),
                     beyond_low=beyond.low,
                     beyond_high=beyond.high,
@@ -144,7 +154,7 @@ class _Alpha:
         return self._line(
             group,
             picks,
-            damage=none,
+            damage_without=none,
             damage_defended=defended,
             damage_random=random,
             difference=None if none is None or defended is None else defended - none,

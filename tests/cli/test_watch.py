@@ -16,6 +16,7 @@ from engine.cli.runs import state_and_step
 from engine.rows import LogRow, RunRow
 from engine.runs import start as run
 from engine.runs.control import Control
+from engine.runs.milestones import StoredMilestones
 from engine.runs.work import SAID_AGAIN_S, Status, Work
 from engine.runs.worker import work
 from engine.scenario.parse import parse
@@ -58,7 +59,7 @@ def test_a_step_says_its_share_its_rest_and_what_it_is_at(store: Store, monkeypa
     monkeypatch.setattr("engine.runs.work.time.monotonic", clock)
     status = Status()
     status.pace._clock = clock
-    w = Work(store, run_id, SCENARIO_PARSED, Path(), "cpu", Control(), status)
+    w = Work(store, run_id, SCENARIO_PARSED, Path(), "cpu", Control(), status, StoredMilestones(store, run_id, lambda checksums: {}))
     w.enter("discovering subpopulations", "running", logged=False)
     w.at("optimising poison points", 0.0)
     assert store.run(run_id).phase == "optimising poison points"

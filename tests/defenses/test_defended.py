@@ -212,7 +212,7 @@ def test_the_table_is_that_of_a_plain_loop() -> None:
                 for arm in ("clean", "poisoned", "defended", "random_removal")
             }
             rows = test == target
-            cells["damage"].append(right["clean"][rows].mean() - right["poisoned"][rows].mean())
+            cells["damage_without"].append(right["clean"][rows].mean() - right["poisoned"][rows].mean())
             cells["damage_defended"].append(right["clean"][rows].mean() - right["defended"][rows].mean())
             cells["damage_random"].append(right["clean"][rows].mean() - right["random_removal"][rows].mean())
             for name, arm in (("cost", "defended"), ("random_cost", "random_removal")):
@@ -230,9 +230,9 @@ def test_the_table_is_that_of_a_plain_loop() -> None:
         for name, values in cells.items():
             assert row[name] == pytest.approx(np.mean(values), abs=1e-12), name
         assert row["precision"] == pytest.approx(taken_poison / taken_all)
-        assert row["difference"] == pytest.approx(row["damage_defended"] - row["damage"], abs=1e-12)
+        assert row["difference"] == pytest.approx(row["damage_defended"] - row["damage_without"], abs=1e-12)
         assert row["beyond_random"] == pytest.approx(row["damage_defended"] - row["damage_random"], abs=1e-12)
-        assert row["low"] <= row["difference"] <= row["high"]
+        assert row["difference_low"] <= row["difference"] <= row["difference_high"]
         checked += 1
     assert checked == 2 * sum(each.attacked for each in discovery.subpopulations)
     means = [row for row in table.records() if row["group"] == "all"]
