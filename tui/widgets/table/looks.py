@@ -174,7 +174,7 @@ LOOKS: dict[str, tuple[Look, ...]] = {
         Look("subpopulation", "#", pinned=True),
         Look("damage_without", "without"),
         Look("damage_defended", "with it"),
-        Look("damage_random", "as many at random"),
+        Look("damage_random", "at random"),
         Look("defenses_plot", "with − without", show="interval", of=("difference_low", "difference", "difference_high"), signed=True),
         Look("poison_recall", "poison caught"),
         Look("removed_own", "own rows gone"),
