@@ -360,7 +360,7 @@ def _spec_list(spec: VictimSpec) -> list[object]:
 
 def _stack_values(stack: StackPlan) -> dict[str, object]:
     victims = _json([_spec_list(spec) for spec in stack.victims])
-    return {"number": stack.index, "trial": stack.trial, "victims": victims, "done_at": None, "duration_s": None}
+    return {"number": stack.index, "trial": stack.trial, "victims": victims, "done_at": None, "duration_s": None, "too_many": None}
 
 
 def _victim_values(stack_index: int, result: VictimResult) -> dict[str, object]:
