@@ -1,6 +1,6 @@
 """The engine, headless. A package a step, in the data's order; imports only point down (contracts in pyproject.toml).
 
-rows.py  arrays.py  steps.py  errors.py  seeds.py  rates.py  paper.py    plain types and facts: what travels, goes wrong, was published
+rows.py  arrays.py  steps.py  milestones.py  errors.py  seeds.py  rates.py  paper.py    plain types: what travels, goes wrong, was published
 system/           processes, threads, devices, file systems, files written whole or not at all; how far a step is
 scenario/         what to run: TOML in, one validated, immutable, hashed Scenario out; the presets
 datasets/         files to train, aux and test rows

@@ -11,7 +11,8 @@ import os
 import sys
 from importlib import import_module
 
-OURS = os.path.join("engine", "subpop_audit.py")  # what tells our package from another of its name
+# What tells our package from another of its name. (This very file is not in a wheel's package: it was moved to the top.)
+OURS = os.path.join("engine", "scenario", "sections.py")
 
 
 def root() -> str:

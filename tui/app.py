@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 import time
@@ -183,6 +184,11 @@ def unfit_terminal() -> str:
     if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
         term = os.environ.get("TERM") or "unset"
         return f"the app cannot draw on TERM={term}; set TERM (xterm-256color, say) or use the commands in `subpop --help`"
+    for stream in (sys.stdout, sys.__stderr__):  # Textual draws on the second
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        if codecs.lookup(encoding).name != "utf-8":
+            advice = "where the terminal shows UTF-8, set LC_ALL=C.UTF-8 (or PYTHONUTF8=1, and no PYTHONIOENCODING)"
+            return f"the app draws in UTF-8, and this terminal's locale says {encoding}; {advice}, or use the commands in `subpop --help`"
     return ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engine.printable import name_of
 from engine.scenario import toml
 
 WIDTH = 34  # where comments begin
@@ -32,14 +33,14 @@ class DraftSection:
 
 def document(head: Sequence[str], title: str, sections: Sequence[DraftSection]) -> str:
     """The whole scenario."""
-    lines = [*(f"# {line}" for line in head), f"title = {toml.quoted(title)}"]
+    lines = [*map(_comment, head), f"title = {toml.quoted(title)}"]
     for section in sections:
         lines += [
             "",
-            *(f"# {line}" for line in section.above),
+            *map(_comment, section.above),
             f"[{section.name}]",
             *map(_line, section.keys),
-            *(f"# {line}" for line in section.below),
+            *map(_comment, section.below),
         ]
     return "\n".join(lines) + "\n"
 
@@ -47,4 +48,9 @@ def document(head: Sequence[str], title: str, sections: Sequence[DraftSection]) 
 def _line(key: Key) -> str:
     name = ".".join(map(toml.key, key.name.split("/")))
     text = f"{'# ' if key.off else ''}{name} = {toml.write({'v': key.value}).removeprefix('v = ').strip()}"
-    return f"{text.ljust(WIDTH)} # {key.why}" if key.why else text
+    return f"{text.ljust(WIDTH)} {_comment(key.why)}" if key.why else text
+
+
+def _comment(text: str) -> str:
+    """Names and values of a file stand in it: one with a line break in it would go on as TOML."""
+    return f"# {name_of(text)}"

@@ -2,6 +2,7 @@
 
 start.py       start, pause, resume, stop, delete;  again.py: some of its subpopulations once more
 worker.py      the process of one run;  work.py: what it does, step by step;  pipeline.py: what it drives;  executor.py: who trains
+milestones.py  what of a discovery or a plan is done, kept until the whole is
 control.py     requests that arrive;  heartbeat.py, progress.py: signs of life;  queue.py: what it waits for, in words
 finding.py     the search for a damage;  reuse.py: what another run has trained already;  provenance.py: with what
 """

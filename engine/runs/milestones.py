@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from engine.errors import ClaimLost, StoreError
+from engine.errors import ClaimLost, StoreError, StoreGone
 from engine.milestones import Arrays
 from engine.store import Store
 
@@ -63,6 +63,12 @@ class StoredMilestones:
             self._store.drop_milestones(self._run_id)
             self._there = {}
             self._store.log(self._run_id, "warning", "what was kept of it was made of other data, or by other code: it begins anew")
+        self.forget()
+
+    def forget(self) -> None:
+        """What they led to is stored: nothing of them is to be written any more."""
+        self._pending.clear()
+        self._state = None
         self._written_at = self._state_at = self._clock()
 
     def step(self, name: str, make: Callable[[], Arrays]) -> Arrays:
@@ -76,7 +82,7 @@ class StoredMilestones:
         if arrays and sum(array.nbytes for array in arrays.values()) <= BYTES_A_SECOND * (self._clock() - start):
             self._pending[name] = arrays
         if self._clock() - self._written_at >= EVERY_S:
-            self._write()
+            self._write_or_wait()
         return arrays
 
     def state(self, name: str) -> Arrays | None:
@@ -85,12 +91,21 @@ class StoredMilestones:
     def hold(self, name: str, state: Callable[[], Arrays]) -> None:
         self._state = (name, state)
         if self._clock() - self._state_at >= max(STATE_EVERY_S, self._state_write_s / STATE_SHARE):
-            self._write(with_state=True)
+            self._write_or_wait(with_state=True)
 
     def put_away(self, *, stopped: bool) -> None:
         """Write what there is as the work ends, as far as the store takes it. stopped: it ended where a step's state was just offered."""
         with contextlib.suppress(StoreError):
             self._write(with_state=stopped)
+
+    def _write_or_wait(self, *, with_state: bool = False) -> None:
+        """A store that is locked, or a full disk, ends no work that need not be written yet: the next time will do."""
+        try:
+            self._write(with_state=with_state)
+        except (ClaimLost, StoreGone):
+            raise
+        except StoreError:
+            self._written_at = self._state_at = self._clock()
 
     def _read(self, name: str) -> Arrays | None:
         try:

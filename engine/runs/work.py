@@ -235,6 +235,7 @@ def _discover(w: Work, pipeline: Pipeline) -> tuple[Discovery, StoredDiscovery]:
         arrays=discovery.arrays,
         account=account_of(dataset),
     )
+    w.milestones.forget()
     stored = w.store.discovery(w.run_id)
     assert stored is not None
     return discovery, stored
@@ -295,6 +296,7 @@ def _plan(w: Work, pipeline: Pipeline, discovery: Discovery, reusable: reuse.Reu
         advice = "widen subpopulations.min_size and max_size"
         raise RunFailed("no subpopulation is attacked: there is nothing to train", where=f"run {w.run_id}", next=advice)
     w.store.save_plan(w.run_id, stacks)
+    w.milestones.forget()
     w.log(f"{sum(len(s.victims) for s in stacks)} victims in {len(stacks)} stacks on {w.device}")
     return stacks
 

@@ -79,7 +79,8 @@ def open_bundle(store: Database, path: Path) -> str:
         try:
             db.row_factory, db.text_factory = sqlite3.Row, text_or_bytes
             db.execute("PRAGMA trusted_schema = OFF")
-            run_id = _checked(db, path)
+            with migrations.corrupt_in_words():
+                run_id = _checked(db, path)
             with store.write() as into:
                 if into.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone():
                     raise RequestError(f"run {run_id} is here already", where=str(path), next=f"delete that first: subpop delete {run_id}")

@@ -348,7 +348,8 @@ def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float, left: bo
     give_up_at = time.monotonic() + busy_timeout_s
     while True:
         try:
-            _check_kind(db, path)
+            with migrations.corrupt_in_words():  # the first look at the schema
+                _check_kind(db, path)
             mode = db.execute("PRAGMA journal_mode").fetchone()[0]
             if mode != "wal" and path != MEMORY:
                 mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]

@@ -6,7 +6,8 @@ Never edit one that shipped: add the next.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 APPLICATION_ID = 0x73_75_62_70  # "subp": tells a store from another program's database
 
@@ -166,6 +167,17 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _010_what_memory_did_not_hold,
     _011_judged,
 )
+
+
+@contextmanager
+def corrupt_in_words() -> Iterator[None]:
+    """SQLite quotes a damaged schema in its message, and Python raises UnicodeDecodeError where that is no UTF-8: it means the same."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        damaged = sqlite3.DatabaseError("malformed database schema")
+        damaged.sqlite_errorname = "SQLITE_CORRUPT"
+        raise damaged from error
 
 
 def version(db: sqlite3.Connection) -> int:

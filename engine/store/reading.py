@@ -115,7 +115,8 @@ def _opened(path: Path, way: str, options: dict[str, Any]) -> sqlite3.Connection
     """None where SQLite cannot read it in this way."""
     db = sqlite3.connect(f"file:{quote(str(path))}?{way}", uri=True, **options)
     try:
-        db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        with migrations.corrupt_in_words():
+            db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     except sqlite3.DatabaseError as error:
         db.close()
         if isinstance(error, sqlite3.OperationalError):

@@ -51,6 +51,22 @@ def test_without_ours_first_it_would_be_the_strangers(project: Path) -> None:
     assert "the stranger was imported" in done.stderr
 
 
+@pytest.mark.parametrize("layout", ["wheel", "editable", "checkout"])
+def test_its_own_packages_are_found_in_every_layout(layout: str, project: Path, tmp_path: Path) -> None:
+    """A wheel has the way in at the top alone; an editable install a copy of it, and the packages elsewhere on the path."""
+    site, checkout = tmp_path / "site", tmp_path / "checkout"
+    ours = site if layout == "wheel" else checkout
+    (ours / "engine" / "scenario").mkdir(parents=True)
+    (ours / "engine" / "scenario" / "sections.py").touch()
+    entry = (checkout / "engine" if layout == "checkout" else site) / "subpop_audit.py"
+    entry.parent.mkdir(exist_ok=True)
+    entry.write_bytes((ROOT / "engine" / "subpop_audit.py").read_bytes())
+    path = [str(project), str(entry.parent), str(checkout)]
+    code = f"import sys; sys.path[:0] = {path}; import subpop_audit; print(subpop_audit.root())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == str(ours), done.stderr
+
+
 @pytest.mark.parametrize("module", ["runs.worker", "runs.rebuild", "precheck.apart", "preview.process", "drafting.process"])
 def test_every_process_of_ours_is_ours(module: str, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(project))

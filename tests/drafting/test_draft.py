@@ -236,6 +236,19 @@ def test_odd_names(name: str, tmp_path: Path) -> None:
     assert made.title
 
 
+def test_no_name_or_value_of_a_file_becomes_a_key_of_its_scenario(tmp_path: Path) -> None:
+    evil = 'a\x1b[31m\u202e\n[compute]\nthreads = 7\nx = "'
+    draw = np.random.default_rng(0)
+    columns = {"age": draw.integers(18, 80, 80), "region": draw.choice([f"n{evil}", "s"], 80), "y": draw.choice([f"yes{evil}", "no"], 80)}
+    table = pd.DataFrame(columns)
+    table[evil] = draw.choice([evil, "b"], 80)
+    table.to_csv(tmp_path / "data.csv", index=False)
+    made = draft(tmp_path / "data.csv", "y", leaks=True)
+    assert scenario(made, tmp_path).compute.threads != 7
+    assert not set("\x1b\u202e") & set(made.toml)
+    assert not any(line.startswith("threads") for line in made.toml.splitlines())
+
+
 def test_columns_with_names_that_toml_must_quote(tmp_path: Path) -> None:
     r = np.random.default_rng(0)
     table = pd.DataFrame({'age "in years"': r.integers(18, 80, 900), "a.region\\": r.choice(list("nswe"), 900), "x y": r.normal(size=900),

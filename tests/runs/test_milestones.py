@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.errors import ClaimLost, Interrupted
+from engine.errors import ClaimLost, Interrupted, StoreError
 from engine.milestones import NOTHING_KEPT, Arrays, Milestones
 from engine.pipeline import order as pipeline
 from engine.pipeline.discovery import Discovery
@@ -251,8 +251,9 @@ def test_a_run_that_was_stopped_in_its_discovery_goes_on_there(tmp_path: Path, m
         stopped_in(store, disturbed, "optimising poison points", monkeypatch)
         assert store.discovery(disturbed) is None
         assert "the adversary's model" in store.milestones(disturbed)
+        stopped_in(store, disturbed, "training stack", monkeypatch)
+        assert store.milestones(disturbed) == {}, "what they led to is stored"
         assert work(store, disturbed) == "done"
-        assert store.milestones(disturbed) == {}
         log = [line.message for line in store.log_rows(disturbed)]
         assert any("were done before: they were kept" in line for line in log)
         assert sum(line.startswith("training the adversary's model") for line in log) == 1
@@ -326,6 +327,22 @@ def test_stacks_that_were_timed_are_not_timed_again(store: Store, monkeypatch: p
         pipeline.plan(scenario, found, "cpu", log=lambda line: None, milestones=of_run(store, scenario, run_id))
     pipeline.plan(scenario, found, "cpu", log=lambda line: None, milestones=of_run(store, scenario, run_id))
     assert len(asked) == 4
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_store_that_takes_nothing_ends_no_work(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = run.start(store, parse(NUMBERS), spawn=False).id
+    milestones = of_run(store, parse(NUMBERS), run_id)
+    with monkeypatch.context() as patched:
+
+        def full(*args: object, **more: object) -> None:
+            raise StoreError("the disk is full")
+
+        patched.setattr(Store, "put_milestones", full)
+        assert milestones.step("one", lambda: {"x": np.ones(1)})["x"] == 1
+        milestones.put_away(stopped=True)
+    milestones.step("another", lambda: {"x": np.ones(1)})
+    assert set(store.milestones(run_id)) == {"one", "another"}, "the next write has them both"
 
 
 def test_an_unfinished_step_is_written_now_and_then(store: Store) -> None:

@@ -58,9 +58,7 @@ def test_a_zombie_is_not_alive() -> None:
     child.wait()
 
 
-@pytest.mark.parametrize(
-    "other", [{"host": "elsewhere"}, {"boot": "an earlier one"}, {"namespace": "pid:[1]"}, {"boot": ""}, {"namespace": ""}]
-)
+@pytest.mark.parametrize("other", [{"boot": "an earlier one"}, {"namespace": "pid:[1]"}, {"boot": ""}, {"namespace": ""}])
 def test_where_a_process_cannot_be_looked_at_the_heartbeat_counts(other: dict[str, str]) -> None:
     """Whether or not something with its number and start lives here; and a row of an older version has no boot."""
     for there in (replace(processes.identity(), **other), replace(processes.identity(), pid=2**22 + 1, **other)):

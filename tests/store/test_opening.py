@@ -255,7 +255,7 @@ from engine.store import Store
 with Store.open(Path(sys.argv[1])) as store:
     run_id = new_run(store)
     store.save_plan(run_id, plan(400))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, resource.RLIM_INFINITY))
     try:
         for stack in range(400):
             store.commit_stack(run_id, stack, stack_victims(stack), 1.0, {"damage": table(*((i, "x" * stack, 0.5) for i in range(50)))})

@@ -54,7 +54,7 @@ class World:
 WORLDS = {
     "quickstart": World("quickstart", ("compute.victims_per_stack=3", "compute.threads=2", "evaluation.trials=3")),
     "adult": World("adult-clustermatch", ("compute.victims_per_stack=6", "compute.threads=2")),
-    "pictures": World("cifar10-conv", ("compute.victims_per_stack=2", "compute.threads=2", "evaluation.trials=2", "dataset.rows=400")),
+    "pictures": World("utkface-vgg-ll", ("compute.victims_per_stack=3", "compute.threads=2")),
     "optimised": World("utkface-vgg-ll-optimized", ("compute.victims_per_stack=6", "compute.threads=2", "attack.steps=16")),
 }
 
@@ -100,7 +100,7 @@ def main() -> int:
 
 def undisturbed(store: Store, scenario: Scenario, data: Path | None) -> RunRow:
     row = run.start(store, scenario, name="undisturbed", data_dir=data)
-    row = wait(store, row.id, ended)
+    row = wait(store, row.id, ended, most_s=1800.0)
     if row.state != "done" or row.started_at is None or row.finished_at is None:
         sys.exit(f"the undisturbed run {row.state}: {row.error}")
     stacks = len(store.plan(row.id) or ())

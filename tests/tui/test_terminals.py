@@ -54,6 +54,14 @@ def test_on_a_dumb_terminal_it_says_so_in_one_line_and_ends_with_2(places: dict[
         assert len(terminal.text.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("said", [{"PYTHONIOENCODING": "latin-1"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
+def test_where_the_locale_is_not_utf_8_it_says_so_in_one_line_and_ends_with_2(places: dict[str, str], said: dict[str, str]) -> None:
+    with Terminal(OURS, environment={**places, **said}) as terminal:
+        terminal.until("set LC_ALL=C.UTF-8", 20)
+        assert terminal.process.wait(10) == 2
+        assert len(terminal.text.strip().splitlines()) == 1
+
+
 def test_tiny_terminals_and_a_storm_of_sizes_leave_no_traceback(places: dict[str, str], tmp_path: Path) -> None:
     with Store.open(tmp_path / "runs.db") as store:
         worlds.make_run(store)
