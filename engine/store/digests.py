@@ -149,7 +149,7 @@ def damage_of(db: sqlite3.Connection, run_id: str) -> Iterator[str]:
                 yield f"table {table}, {_place(table, row)}: {why}"
     if sealed:
         (planned,) = db.execute("SELECT ifnull(sum(json_array_length(victims)), 0) FROM stacks WHERE run_id = ?", (run_id,)).fetchone()
-        if planned != run["victims_total"]:
+        if planned and planned != run["victims_total"]:
             yield f"table stacks: {planned} victims are planned where there were {run['victims_total']}"
         sums = "SELECT (SELECT count(*) FROM victims WHERE run_id = ?1), ifnull(sum(json_array_length(victims)), 0) FROM stacks "
         done, due = db.execute(f"{sums} WHERE run_id = ?1 AND done_at IS NOT NULL", (run_id,)).fetchone()

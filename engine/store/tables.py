@@ -27,11 +27,15 @@ class Tables(Database):
         """Make a run's tables equal to these, in one transaction; only rows that changed are written."""
         with self.write() as db:
             put_tables(db, run_id, tables, self.now())
+            for row in db.execute("SELECT rowid AS place, name FROM result_tables WHERE run_id = ?", (run_id,)).fetchall():
+                head, rows = _head(db, run_id, row["name"]), _rows(db, run_id, row["name"], "AND cells IS NOT NULL")
+                if row["name"] not in tables and (head is None or _wrong(run_id, head, rows, digests.joined(rows))):
+                    db.execute("DELETE FROM result_tables WHERE rowid = ?", (row["place"],))  # its name is damaged
 
     def tables(self, run_id: str) -> dict[str, int]:
         """Name and revision of each table that a run has."""
         rows = self.read("SELECT name, revision FROM result_tables WHERE run_id = ? ORDER BY name", (run_id,))
-        return {row["name"]: row["revision"] for row in rows}
+        return {row["name"]: row["revision"] for row in rows if isinstance(row["name"], str)}  # one that is damaged is nobody's table
 
     def table(self, run_id: str, name: str) -> Table:
         """A whole table in its stable order. Raises UnknownName where the run has none of that name (yet)."""
@@ -79,12 +83,12 @@ class Tables(Database):
             return head["revision"], rows, None if order is None else [_key(row["key"]) for row in order]
 
     def damaged_tables(self, run_id: str) -> tuple[str, ...]:
-        """The tables of a run that are not as they were written, by name; and that some are missing, as "". Reads them all."""
+        """The tables of a run that are not as they were written, by name. Reads them all."""
         damaged = []
         with self.snapshot() as db:
             for name in [row["name"] for row in db.execute("SELECT name FROM result_tables WHERE run_id = ? ORDER BY name", (run_id,))]:
                 head, rows = _head(db, run_id, name), _rows(db, run_id, name, "AND cells IS NOT NULL")
-                if _wrong(run_id, head, rows, digests.joined(rows)):
+                if head is None or _wrong(run_id, head, rows, digests.joined(rows)):
                     damaged.append(str(name))
         return tuple(damaged)
 

@@ -304,3 +304,14 @@ def test_the_forged_worst_of_a_bundle_is_shown_nowhere(
         open_bundle(other, tmp_path / "forged.subpop")
         assert not other.run(run_id).unverified
     assert everything(tmp_path / "other.db") == wanted
+
+
+@pytest.mark.parametrize("name", ["CAST(x'64616de167ff' AS TEXT)", "'dalage'"])
+def test_a_table_whose_name_is_damaged_is_made_anew(store: Store, run_id: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = store.table(run_id, "damage")
+    store._db.execute(f"UPDATE result_tables SET name = {name} WHERE name = 'damage'")
+    for table in ("worst", "damage", "nothing"):
+        assert cli.main(["export", run_id, "--table", table, "--store", str(store.path)]) == (2 if table == "nothing" else 0)
+        assert "this is a bug" not in capsys.readouterr().err
+    assert store.table(run_id, "damage") == before
+    assert store.damaged_tables(run_id) == ()
