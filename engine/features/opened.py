@@ -60,7 +60,7 @@ class Opened:
         """The encoder of texts that a section names, with its rates of dropout where it sets them."""
         from engine.features.text_models import source_of
 
-        key = (section.weights, section.name, section.architecture, section.attention_dropout, section.dropout)
+        key = (section.weights, section.name, section.revision, section.architecture, section.attention_dropout, section.dropout)
         return _kept(self._sources, key, lambda: source_of(section))
 
     def text_network(self, section: BertSection, classes: int) -> TextNetwork:

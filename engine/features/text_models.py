@@ -22,7 +22,7 @@ TextNetwork = Bert | AutoEncoder  # what reads tokens
 
 def source_of(section: BertSection) -> TextSource:
     """The encoder that a scenario names, with its rates of dropout where it sets them."""
-    source = auto_files.find(section.weights, section.name, section.architecture)
+    source = auto_files.find(section.weights, section.name, section.architecture, section.revision)
     if isinstance(source, EncoderSource):
         return replace(source, rates=auto_files.rates_of(section.attention_dropout, section.dropout))
     shape = source.shape

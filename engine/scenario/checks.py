@@ -106,6 +106,8 @@ def _weights(m: ModelSection, at: Path) -> Iterator[Problem]:
     if isinstance(m, BertSection):
         if m.weights == weights_place.HUB and not m.name:
             yield ((*at, "name"), path), 'is missing; weights = "hub" needs a model of the hub: name = "bert-base-uncased"'
+        elif m.revision and m.weights != weights_place.HUB:
+            yield ((*at, "revision"), path), 'is of a model of the hub; set weights = "hub", or take it out'
         elif m.weights == weights_place.IMAGENET:
             yield (path, kind), 'is "imagenet", which is of pictures; expected "random", "hub" or a folder'
         if m.stop == "plateau" and m.tune == "last_layer":

@@ -57,6 +57,7 @@ LATER: Mapping[tuple[str, str], Any] = {
     ("dataset", "missing_words"): [],
     ("dataset", "encoding"): None,
     ("attack", "target_min_rows"): None,
+    ("model", "revision"): None,
 }
 
 DECIDES_NOTHING = (("title",), ("reproduces",), ("smoke",), ("smoked",), ("compute", "nice"), ("compute", "threads"))
@@ -74,8 +75,9 @@ def digest(scenario: Scenario) -> str:
     if tree["adversary"]["model"] is not None:
         tree["adversary"]["model"] = {**IDLE["model"], **tree["adversary"]["model"]}
     for (section, key), plain in LATER.items():
-        if key in tree[section] and tree[section][key] == plain:
-            del tree[section][key]
+        for part in (tree[section], tree["adversary"]["model"] if section == "model" else None):
+            if part is not None and key in part and part[key] == plain:
+                del part[key]
     for path in DECIDES_NOTHING:
         inner = tree
         for part in path[:-1]:

@@ -344,6 +344,13 @@ class BertSection(PretrainedKeys):
         json_schema_extra=_names("file"),
     )
     name: str | None = Field(None, description="a model of the Hugging Face hub, with weights = hub", examples=["bert-base-uncased"])
+    revision: str | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="of that model: a commit, which pins it, a tag or a branch; blank: the newest that is here",
+        json_schema_extra=_when("weights", "hub"),
+    )
     architecture: str | None = Field(
         None,
         title="Sizes",

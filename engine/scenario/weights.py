@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+COMMIT = re.compile("[0-9a-f]{40}")
 RANDOM, IMAGENET, HUB = "random", "imagenet", "hub"
 ENDINGS = (".pt", ".pth", ".safetensors")
 URL = "https://download.pytorch.org/models/"
@@ -59,7 +60,9 @@ def state(model: Mapping[str, Any], *, folder: Path | None = None) -> WeightsSta
         return WeightsState(True, "random weights are drawn, never fetched")
     if weights == HUB:
         cache = hub_dir() / f"models--{(name or '').replace('/', '--')}"
-        whole = any(cache.glob("snapshots/*/*.safetensors")) if name else False
+        revision = str(model.get("revision") or "")
+        pinned = revision if COMMIT.fullmatch(revision) else "*"
+        whole = any(cache.glob(f"snapshots/{pinned}/*.safetensors")) if name else False
         return WeightsState(True, f"at {cache}") if whole else WeightsState(False, f"{name} is missing (in {hub_dir()})")
     if kind == "bert":
         place = (folder or Path()) / Path(weights).expanduser()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -229,6 +230,27 @@ def test_what_is_asked_for_wrongly(folder: Path) -> None:
         bert_files.find("hub", None, None)
     with pytest.raises(RequestError, match="40 tokens, not 41"):
         Bert(bert_files.of_folder(folder), 2, 41)
+
+
+def test_a_model_of_the_hub_is_pinned_to_a_revision_and_its_commit_is_told(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the hub's own cache, two commits of one model: main is the second."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    first, second = "1" * 40, "2" * 40
+    place = tmp_path / "hub" / "models--somebody--small"
+    for commit in (first, second):
+        shutil.copytree(folder, place / "snapshots" / commit)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text(second)
+    for revision, commit in ((None, second), (first, first), ("main", second)):
+        found = bert_files.find("hub", "somebody/small", None, revision)
+        assert found.folder == place / "snapshots" / commit
+        assert found.checksums()["hub commit"] == commit
+    with pytest.raises(MissingData, match="somebody/small at revision 3333"):
+        bert_files.find("hub", "somebody/small", None, "3" * 40)
+    assert "hub commit" not in bert_files.of_folder(folder).checksums()
 
 
 def test_the_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:

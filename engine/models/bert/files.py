@@ -82,26 +82,26 @@ class BertSource:
     files: Mapping[str, Path] = field(default_factory=dict)
 
     def checksums(self) -> dict[str, str]:
-        """File name -> "sha256:..."."""
-        return {name: weights.checksum(path) for name, path in self.files.items()}
+        """File name -> "sha256:..."; of a model of the hub also which commit it is."""
+        return {name: weights.checksum(path) for name, path in self.files.items()} | commit_of(self.folder)
 
 
-def find(kind: str, name: str | None, architecture: str | None) -> BertSource:
+def find(kind: str, name: str | None, architecture: str | None, revision: str | None = None) -> BertSource:
     """kind: "random" (sizes of `architecture`, bert-base where None), "hub" (the model `name`), or a folder. See `of_folder`."""
     if kind == RANDOM:
         wanted = architecture or "bert-base"
         if wanted not in ARCHITECTURES:
             raise UnknownName("architecture", wanted, ARCHITECTURES)
         return BertSource(ARCHITECTURES[wanted], None, f"{wanted}, random weights")
-    return of_folder(folder_of(kind, name))
+    return of_folder(folder_of(kind, name, revision))
 
 
-def folder_of(kind: str, name: str | None) -> Path:
+def folder_of(kind: str, name: str | None, revision: str | None = None) -> Path:
     """kind: "hub" (the model `name`, fetched where need be), or a folder, which need not be there."""
     if kind == HUB:
         if not name:
             raise RequestError("a model of the hub has a name", where="model.name", next='set it, to "bert-base-uncased" for one')
-        return from_hub(name)
+        return from_hub(name, revision)
     return Path(kind).expanduser()
 
 
@@ -114,27 +114,35 @@ def of_folder(folder: Path) -> BertSource:
     return BertSource(shape, tensors, str(folder), folder, {path.name: path for path in files})
 
 
-def from_hub(name: str) -> Path:
-    """The folder of a model of the hub, in the hub's own cache; fetched where the network allows."""
+def from_hub(name: str, revision: str | None = None) -> Path:
+    """The folder of a model of the hub, in the hub's own cache; fetched where the network allows.
+
+    revision: a commit, a tag or a branch; None: what is called main, as it is here or, where nothing is, as it is there now.
+    """
     try:
         from huggingface_hub import snapshot_download
 
         wanted = [CONFIG, "*.safetensors", INDEX, "tokenizer*", "vocab.txt", "special_tokens_map.json", "added_tokens.json"]
         wanted += ["vocab.json", "merges.txt", "*.model"]  # other tokenizers' than BERT's
         try:
-            folder = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, local_files_only=True))
             if (folder / CONFIG).exists() and ((folder / WHOLE).exists() or (folder / INDEX).exists()):
                 return folder
         except Exception:  # not in the cache: told in many ways
             pass
-        return Path(snapshot_download(name, allow_patterns=wanted))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
     except Exception as error:  # the hub's client and what it stands on raise errors of several trees
         why = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
         raise MissingData(
-            f"the model {name} is not here and could not be fetched ({why})",
+            f"the model {name}{f' at revision {revision}' if revision else ''} is not here and could not be fetched ({why})",
             where="model.weights",
             next="give the folder of a copy as model.weights, or start from nothing with --set model.weights=random",
         ) from error
+
+
+def commit_of(folder: Path | None) -> dict[str, str]:
+    """{"hub commit": its hash} of a folder in the hub's cache, which is named after it; nothing of any other."""
+    return {"hub commit": folder.name} if folder is not None and folder.parent.name == "snapshots" else {}
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------

@@ -48,15 +48,15 @@ class EncoderSource:
     rates: tuple[tuple[str, float], ...] = ()
 
     def checksums(self) -> dict[str, str]:
-        """File name -> "sha256:..."."""
-        return {name: weights.checksum(path) for name, path in self.files.items()}
+        """File name -> "sha256:..."; of a model of the hub also which commit it is."""
+        return {name: weights.checksum(path) for name, path in self.files.items()} | bert_files.commit_of(self.folder)
 
 
-def find(kind: str, name: str | None, architecture: str | None) -> BertSource | EncoderSource:
+def find(kind: str, name: str | None, architecture: str | None, revision: str | None = None) -> BertSource | EncoderSource:
     """kind: "random" (BERT's sizes of `architecture`), "hub" (the model `name`), or a folder. See `of_folder`."""
     if kind == RANDOM:
         return bert_files.find(kind, name, architecture)
-    return of_folder(bert_files.folder_of(kind, name))
+    return of_folder(bert_files.folder_of(kind, name, revision))
 
 
 def of_folder(folder: Path) -> BertSource | EncoderSource:
