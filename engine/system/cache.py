@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -26,7 +27,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 KINDS = ("decoded", "texts", "tokens", "features", "states")  # nothing else in the folder is touched: data sets may lie there too
-USES, PART = "in-use", ".part"
+OURS = re.compile("[0-9a-f]{16}")  # a digest in the name of each entry: a person's own folder may be called as one of these
+USES, PART, GONE = "in-use", ".part", ".gone."
 VARIABLE = "SUBPOP_CACHE_GB"
 DEFAULT_GB, DEFAULT_SHARE = 20.0, 0.2  # of the disk; the smaller of the two
 FRESH_S = 3600.0  # what was used within this time is in use where there are no locks; what has no writer for so long has none left
@@ -104,7 +106,7 @@ def entries() -> list[Entry]:
     grouped: dict[tuple[str, str], list[Path]] = {}
     for kind in KINDS:
         for path in _inside(cache_dir() / kind):
-            if not path.name.startswith("."):
+            if OURS.search(_stem(path.name)) and not path.name.startswith("."):
                 grouped.setdefault((kind, _stem(path.name)), []).append(path)
     found = []
     for (kind, stem), paths in grouped.items():
@@ -205,7 +207,7 @@ def clean(everything: bool = False, now: float | None = None) -> Removed:
 
 def _left(kind: str, path: Path, now: float) -> Entry | None:
     """What a killed process left unfinished."""
-    if not (path.name.startswith(".") and path.name.endswith(PART)):
+    if not (path.name.startswith(".") and path.name.endswith(PART) and (OURS.search(path.name) or path.name.startswith(GONE))):
         return None
     stats = list(_stats(path))
     used = max((stat.st_mtime for stat in stats), default=0.0)
@@ -238,7 +240,7 @@ def _discard(paths: tuple[Path, ...]) -> bool:
     if not paths:
         return True
     try:
-        away = Path(tempfile.mkdtemp(prefix=".gone.", suffix=PART, dir=paths[0].parent))
+        away = Path(tempfile.mkdtemp(prefix=GONE, suffix=PART, dir=paths[0].parent))
         for path in paths:
             os.rename(path, away / path.name)
         shutil.rmtree(away)

@@ -16,6 +16,9 @@ from engine.system import cache
 
 MB = 1 << 20
 
+DIGEST = "0123456789abcdef" * 2
+FACES, ENC, T = f"faces-32-{DIGEST}", f"{DIGEST}e", f"{DIGEST}t"  # as our entries are called, each after a digest
+
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
@@ -34,11 +37,17 @@ def made(place: Path, path: str, days: float, size: int = MB) -> Path:
 
 
 def three(place: Path) -> None:
-    made(place, "decoded/faces-32/pixels", 40)
-    made(place, "features/enc.rows", 3)
-    made(place, "features/enc.keys", 3, 10)
-    made(place, "tokens/t.int32", 2)
+    made(place, f"decoded/{FACES}/pixels", 40)
+    made(place, f"features/{ENC}.rows", 3)
+    made(place, f"features/{ENC}.keys", 3, 10)
+    made(place, f"tokens/{T}.int32", 2)
     made(place, "data/adult/adult.data", 400)
+    made(place, "features/mine.csv", 400)  # a folder of the person's own that has a name of ours
+    made(place, "texts/0123/letter.txt", 400)
+
+
+def everything_of_others(place: Path) -> None:
+    assert all((place / path).exists() for path in ("data/adult/adult.data", "features/mine.csv", "texts/0123/letter.txt"))
 
 
 def names() -> list[str]:
@@ -47,27 +56,27 @@ def names() -> list[str]:
 
 def test_what_was_not_used_for_longest_goes_first(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     three(place)
-    assert names() == ["decoded/faces-32", "features/enc", "tokens/t"]
-    cache.use("decoded", "faces-32")
+    assert names() == [f"decoded/{FACES}", f"features/{ENC}", f"tokens/{T}"]
+    cache.use("decoded", FACES)
     cache.let_go()
-    assert names() == ["features/enc", "tokens/t", "decoded/faces-32"]
+    assert names() == [f"features/{ENC}", f"tokens/{T}", f"decoded/{FACES}"]
     monkeypatch.setenv(cache.VARIABLE, "0.0025")
-    assert [entry.stem for entry in cache.sweep().entries] == ["enc"]
-    assert names() == ["tokens/t", "decoded/faces-32"]
+    assert [entry.stem for entry in cache.sweep().entries] == [ENC]
+    assert names() == [f"tokens/{T}", f"decoded/{FACES}"]
     assert cache.sweep().entries == ()
-    assert (place / "data/adult/adult.data").exists()
+    everything_of_others(place)
     assert not list(place.rglob("*.part"))
 
 
 def test_what_is_in_use_stays(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     three(place)
-    cache.use("features", "enc.rows")
+    cache.use("features", f"{ENC}.rows")
     monkeypatch.setenv(cache.VARIABLE, "0")
     removed = cache.sweep()
-    assert ([entry.stem for entry in removed.entries], removed.in_use) == (["faces-32", "t"], 1)
-    assert names() == ["features/enc"]
+    assert ([entry.stem for entry in removed.entries], removed.in_use) == ([FACES, T], 1)
+    assert names() == [f"features/{ENC}"]
     cache.let_go()
-    assert [entry.stem for entry in cache.sweep().entries] == ["enc"]
+    assert [entry.stem for entry in cache.sweep().entries] == [ENC]
 
 
 @pytest.mark.parametrize("given", ["many", "-1", "nan", "inf"])
@@ -83,19 +92,19 @@ def test_a_bound_that_is_none_is_said_and_stops_no_run(place: Path, monkeypatch:
 
 def test_the_command_says_what_it_removed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     three(place)
-    made(place, "decoded/.faces-32.x.part/pixels", 1)
-    os.utime(place / "decoded/.faces-32.x.part", (1, 1))
+    made(place, f"decoded/.{FACES}.x.part/pixels", 1)
+    os.utime(place / f"decoded/.{FACES}.x.part", (1, 1))
     assert cli.main(["data", "list"]) == 0
     assert f"cache: 3.1 MB in 3 entries in {place}, kept below" in capsys.readouterr().err
     assert cli.main(["data", "clean"]) == 0
     said = capsys.readouterr()
-    assert "removed decoded/faces-32 (1.0 MB, last used 40 days ago)" in said.out
+    assert f"removed decoded/{FACES} (1.0 MB, last used 40 days ago)" in said.out
     assert "removed 2 entries, 2.1 MB; 2.1 MB left" in said.err
-    cache.use("tokens", "t.int32")
+    cache.use("tokens", f"{T}.int32")
     assert cli.main(["data", "clean", "--all"]) == 0
     assert "removed 1 entry, 1.1 MB; 1.0 MB left; 1 entry kept: in use" in capsys.readouterr().err
-    assert names() == ["tokens/t"]
-    assert (place / "data/adult/adult.data").exists()
+    assert names() == [f"tokens/{T}"]
+    everything_of_others(place)
 
 
 READER = """
@@ -122,7 +131,8 @@ print(gone)
 def test_two_read_while_one_cleans(place: Path) -> None:
     (place / "tokens").mkdir()
     readers = [
-        subprocess.Popen([sys.executable, "-c", READER, name], stdout=subprocess.PIPE, text=True, env={**os.environ}) for name in "aba"
+        subprocess.Popen([sys.executable, "-c", READER, name], stdout=subprocess.PIPE, text=True, env={**os.environ})
+        for name in (FACES, ENC, FACES)
     ]
     removed = 0
     while any(reader.poll() is None for reader in readers):
