@@ -9,6 +9,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from engine.rows import VictimSpec
 from engine.scenario.kinds import unions
 from engine.scenario.parse import load, schema
 from engine.scenario.presets import presets
@@ -183,6 +184,11 @@ def test_victims_cost_and_queue(store: Store) -> None:
     assert launching.victims(load("adult-featurematch"), None)[0] is None
     both = load("quickstart", ["evaluation.controls=['true_label', 'off_target']", "subpopulations.only=[1, 2]"])
     assert launching.victims(both, launching.most_subpopulations(both))[0] == 5 + 2 * 3 * 2 * 5
+    with_defence = load("quickstart", ["defense.kind=trim"])  # each victim, clean ones too, has a defended one and its control beside it
+    total, words = launching.victims(with_defence, 14)
+    assert (total, words) == (5 * 3 * (1 + 14 * 3), "up to 645: 14 subpopulations × 3 alphas × 3 arms × 5 trials + 15 clean")
+    trained = [VictimSpec(0, 0, "clean"), VictimSpec(1, 0, "poisoned", 2, 1.0)]
+    assert launching.reuse(with_defence, [2], trained) == launching.Reuse(5 * 3 * (1 + 3), 0)
     assert launching.most_subpopulations(load("quickstart", ["subpopulations.select=confidence", "subpopulations.select_count=4"])) == 12
     assert launching.cost(scenario, 245, [], "") == launching.UNKNOWN
     assert launching.cost(scenario, 245, [], "15 s") == "15 s"

@@ -72,12 +72,16 @@ class Reuse:
 
 
 def reuse(scenario: Scenario, subpopulations: Sequence[int], trained: Iterable[VictimSpec]) -> Reuse:
-    """trained: what the run before has committed. An optimised attack's points are its run's own, so only clean victims are kept then."""
+    """trained: what the run before has committed. An optimised attack's points are its run's own, so only clean victims are kept then;
+    with a defence none are, for it asks the victims themselves.
+    """
     trials = scenario.evaluation.trial_numbers
-    wanted: set[Key] = {(trial, "clean", None, None) for trial in trials}
+    wanted: set[Key] = {(trial, arm, None, None) for trial in trials for arm in ("clean", *_defended(scenario))}
     wanted |= set(product(trials, arms_of(scenario), subpopulations, scenario.attack.alphas))
     committed = {(spec.trial, spec.arm, spec.subpopulation, spec.alpha) for spec in trained}
-    if scenario.attack.kind != "label_flip":
+    if _defended(scenario):
+        committed = set()
+    elif scenario.attack.kind != "label_flip":
         committed = {key for key in committed if key[1] == "clean"}
     return Reuse(len(wanted), len(wanted & committed))
 
