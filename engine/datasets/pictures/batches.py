@@ -75,6 +75,8 @@ class OfficialBatches:
                 yield path.rpartition("/")[2], data, done
             return
         for place, name in enumerate(MD5, 1):
+            if (self.path / name).exists() and not (self.path / name).is_file():
+                raise BadData("is no file", where=str(self.path / name), next="unpack the official archive again")
             try:
                 yield name, (self.path / name).read_bytes(), place / len(MD5)
             except OSError as error:
