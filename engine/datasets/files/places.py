@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.errors import BadData
+
 Progress = Callable[[str, float], None]  # what is being done, and how much of it is done: 0..1
 
 
@@ -37,3 +39,9 @@ def data_dir(explicit: Path | None = None) -> Path:
 
 def silent(what: str, done: float) -> None:
     """Progress that nobody watches."""
+
+
+def require_file(path: Path) -> None:
+    """BadData for a folder, a pipe or a device where a file should be: a pipe would be waited for, and a device never ends."""
+    if path.exists() and not path.is_file():
+        raise BadData("is no file: a folder, a pipe or a device", where=str(path), next="put the file itself there")
