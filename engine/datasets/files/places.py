@@ -42,6 +42,6 @@ def silent(what: str, done: float) -> None:
 
 
 def require_file(path: Path) -> None:
-    """BadData for a folder, a pipe or a device where a file should be: a pipe would be waited for, and a device never ends."""
-    if path.exists() and not path.is_file():
-        raise BadData("is no file: a folder, a pipe or a device", where=str(path), next="put the file itself there")
+    """BadData for what is neither file nor folder: a pipe would be waited for, and a device never ends. (A folder is told when it is read.)"""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise BadData("is a pipe, a device or the like, not a file", where=str(path), next="put the file itself there")
