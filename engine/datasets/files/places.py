@@ -42,6 +42,9 @@ def silent(what: str, done: float) -> None:
 
 
 def require_file(path: Path) -> None:
-    """BadData for what is neither file nor folder: a pipe would be waited for, and a device never ends. (A folder is told when it is read.)"""
+    """BadData for what is neither file nor folder: a pipe would be waited for, and a device never ends.
+
+    A folder is told when it is read.
+    """
     if path.exists() and not path.is_file() and not path.is_dir():
         raise BadData("is a pipe, a device or the like, not a file", where=str(path), next="put the file itself there")
