@@ -127,6 +127,8 @@ def _sizes(files: list[Path]) -> str:
 
     sizes = []
     for file in files[:: max(1, len(files) // SAMPLE)][:SAMPLE]:
+        if not file.is_file():  # a pipe would be waited for
+            continue
         try:
             with Image.open(file) as picture:
                 sizes.append(picture.size)

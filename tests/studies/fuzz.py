@@ -351,6 +351,26 @@ def _vocabulary(data: Path) -> None:
     (data / "bert" / "vocab.txt").write_text("\n".join(words))
 
 
+def _unpacked(folder: Path) -> None:
+    _reviews(folder / "data" / "imdb")
+    _vocabulary(folder / "data")
+
+
+def _batches(folder: Path) -> None:
+    place = folder / "data" / "cifar10" / "cifar-10-batches-py"
+    place.mkdir(parents=True)
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"):
+        (place / name).write_bytes(b"\x80\x02}q\x01." * 100)
+
+
+def _annotated(folder: Path) -> None:
+    _pictures("png")(folder)
+    rows = (f"{'a' if number % 2 else 'b'}/{number}.png,{'red' if number % 3 else 'blue'}" for number in range(24))
+    (folder / "birds.csv").write_text("\n".join(("file,colour", *rows)) + "\n")
+    text = (folder / "s.toml").read_text().replace("image_size = 8", 'image_size = 8\nannotations_file = "birds.csv"')
+    (folder / "s.toml").write_text(text)
+
+
 def _cifar(tree: Path) -> None:
     for split in ("train", "test"):
         for number in range(20):
@@ -399,6 +419,9 @@ BASES = [
     Base("cifar10", _packed(CIFAR, _cifar), f"data/{CIFAR}", (_preset("cifar10-conv", "model.epochs=1"),)),
     Base("utkface", _packed(FACES, _faces), f"data/{FACES}", (_preset("utkface-vgg-ll", "model.kind=conv"),)),
     Base("imdb", _imdb, f"data/{REVIEWS}", (_preset("imdb-bert-ll", "model.architecture=bert-tiny"),)),
+    Base("cifar10 batches", _batches, "data/cifar10/cifar-10-batches-py/data_batch_2", (_preset("cifar10-conv"),), "cifar"),
+    Base("imdb unpacked", _unpacked, "data/imdb/aclImdb/train/pos/0_1.txt", (_preset("imdb-bert-ll", "model.architecture=bert-tiny"),)),
+    Base("annotations", _annotated, "birds.csv", FOLDER),
     Base("adult", _adult, "data/adult/adult.data", (_preset("adult-logistic"),), "the official file's is"),
 ]
 

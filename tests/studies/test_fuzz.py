@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from pathlib import Path
 
 import pytest
 
+from engine.datasets.files.archives import Leftovers, tar_members
+from engine.datasets.files.fetching import digest_of
+from engine.datasets.pictures.depth import scales_of
+from engine.drafting.draft import draft
+from engine.errors import BadData
+from engine.models.bert.folder import settings_of
 from tests.studies import fuzz
 
 
@@ -53,3 +60,22 @@ def test_every_kind_of_damage_can_be_done(tmp_path: Path) -> None:
         seen.add(fuzz.damage(file, random.Random(seed)))
     assert len(seen) > 20
     assert {"pipe", "zero", "full", "socket", "circle", "unreadable"} <= seen
+
+
+@pytest.mark.parametrize("what", ["pipe", "zero"])
+def test_no_reader_waits_for_a_pipe_or_reads_a_device_to_its_end(tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "CLOCK_S", 5.0)
+    place = tmp_path / "birds"
+    for name in ("a/1.png", "a/2.tif", "b/1.png", "config.json"):
+        file = place / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(file) if what == "pipe" else file.symlink_to("/dev/zero")
+    with fuzz._watched():
+        with pytest.raises(BadData, match="not a file"):
+            digest_of(place / "a/1.png", "md5")
+        with pytest.raises(BadData, match="not a file"):
+            next(tar_members(place / "a/1.png", lambda name: True, Leftovers()))
+        with pytest.raises(BadData, match="not a file"):
+            settings_of(place)
+        assert "could not be read" in draft(place).toml
+        assert scales_of([place / "a/2.tif"], ("TIFF",), 10**6) == ({}, ())

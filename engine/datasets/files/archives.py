@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, cast
 
+from engine.datasets.files.places import require_file
 from engine.datasets.wording import counted, shortened
 from engine.errors import BadData
 
@@ -51,6 +52,7 @@ MOST_NAME_BYTES = 1 << 20  # of a tar header that holds nothing but a long name
 
 def tar_members(path: Path, wanted: Callable[[str], bool], left: Leftovers) -> Iterator[tuple[str, bytes, float]]:
     """(path, bytes, share of the archive read) of each wanted file, in the archive's order. BadData where the archive is not whole."""
+    require_file(path)
     try:
         with path.open("rb") as raw:
             size = max(1, os.fstat(raw.fileno()).st_size)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.datasets.files.places import DataState, Progress, silent
+from engine.datasets.files.places import DataState, Progress, require_file, silent
 from engine.errors import BadData, MissingData
 
 TIMEOUT_S = 30.0
@@ -117,6 +117,7 @@ def digest_of(path: Path, algorithm: str) -> str:
     """The file's checksum, hexadecimal; BadData where it cannot be read."""
     from hashlib import file_digest
 
+    require_file(path)
     try:
         with path.open("rb") as file:
             return file_digest(file, algorithm).hexdigest()

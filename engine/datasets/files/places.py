@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.errors import BadData
+
 Progress = Callable[[str, float], None]  # what is being done, and how much of it is done: 0..1
 
 
@@ -37,3 +39,12 @@ def data_dir(explicit: Path | None = None) -> Path:
 
 def silent(what: str, done: float) -> None:
     """Progress that nobody watches."""
+
+
+def require_file(path: Path) -> None:
+    """BadData for what is neither file nor folder: a pipe would be waited for, and a device never ends.
+
+    A folder is told when it is read.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise BadData("is a pipe, a device or the like, not a file", where=str(path), next="put the file itself there")

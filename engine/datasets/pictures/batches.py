@@ -17,6 +17,7 @@ from typing import Any
 
 from engine.datasets.files.archives import Leftovers, tar_members
 from engine.datasets.files.fetching import md5_of
+from engine.datasets.files.places import require_file
 from engine.datasets.pictures.decoding import Block
 from engine.datasets.pictures.traits import measured
 from engine.errors import BadData
@@ -75,6 +76,7 @@ class OfficialBatches:
                 yield path.rpartition("/")[2], data, done
             return
         for place, name in enumerate(MD5, 1):
+            require_file(self.path / name)
             try:
                 yield name, (self.path / name).read_bytes(), place / len(MD5)
             except OSError as error:

@@ -54,7 +54,7 @@ def scales_of(paths: Iterable[Path], formats: tuple[str, ...], most_pixels: int)
     ends: dict[str, tuple[float, float]] = {}
     seen: dict[str, int] = {}
     for path in paths:
-        if not path.name.lower().endswith(DEEP_ENDINGS):
+        if not path.name.lower().endswith(DEEP_ENDINGS) or not path.is_file():  # a pipe would be waited for
             continue
         try:
             with Images.open(path, formats=formats) as image:

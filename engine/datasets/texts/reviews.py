@@ -185,6 +185,9 @@ def _files(path: Path) -> list[tuple[str, int, int]]:
 def _folder_members(path: Path, files: list[tuple[str, int, int]], left: Leftovers) -> Iterator[tuple[str, bytes, float]]:
     for number, (name, *_) in enumerate(files, 1):
         if _wanted(name, left):
+            if (path / name).exists() and not (path / name).is_file():
+                left.add("no file", name)
+                continue
             try:
                 data = (path / name).read_bytes()
             except OSError as error:

@@ -21,6 +21,8 @@ def settings_of(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise MissingData("there is no such folder", where=str(folder), next=f"check model.weights: a folder with {CONFIG} and {WHOLE}")
     path = folder / CONFIG
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise BadData("is not a file", where=str(path), next="get the file anew")
     try:
         with path.open("rb") as file:
             settings = json.loads(file.read(LARGEST_CONFIG))
