@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from itertools import islice
@@ -47,11 +48,12 @@ def shared_data() -> Path:
     return root
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine take longer than the work itself."""
-    import torch
-
+    """Threads that wait for each other on a busy machine take ten times the work itself. Only where a test has PyTorch already."""
+    if (torch := sys.modules.get("torch")) is None:
+        yield
+        return
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

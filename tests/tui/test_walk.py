@@ -27,7 +27,7 @@ from tui.widgets.table.live import LiveTable
 NARROW = (80, 24)
 MODES = dict(zip("12345", SubpopApp.MODE_TITLES, strict=True))  # key -> mode
 OUT = ("enter", "escape")  # lead out of where one is, mostly; these are pressed last
-LEAVES = {"app.quit"}  # ends the app: tests/tui/test_endings.py
+LEAVES = {"app.quit", "app.suspend"}  # ends the app, stops its process: tests/tui/test_endings.py and test_terminals.py
 CHARACTERS = {"slash": "/", "question_mark": "?", "colon": ":", "asterisk": "*", "left_square_bracket": "[", "right_square_bracket": "]"}
 
 

@@ -175,6 +175,7 @@ class Walked:
             app.add_mode(mode, made)
         if not self.as_it_was(state):
             self._take(state)
+            app._run_list = None  # another store in the same file: its changes are counted anew
             app.poll(force=True)
         self.remember()
         app.clear_notifications()
