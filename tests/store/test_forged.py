@@ -7,6 +7,7 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,15 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def editing(good: Path, path: Path, digests: bool = False) -> Iterator[sqlite3.Connection]:
     """A copy of the bundle without any rule of its own: no types, no checks, no keys, and unless they are kept no digests, which a forger
     leaves out or works out again."""
+    path.write_bytes(without_rules(good, digests))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA synchronous = OFF")
+        yield db
+
+
+@cache
+def without_rules(good: Path, digests: bool) -> bytes:
+    path = good.with_name(f"free-{digests}")
     path.write_bytes(good.read_bytes())
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         for table in TABLES:
@@ -76,7 +86,7 @@ def editing(good: Path, path: Path, digests: bool = False) -> Iterator[sqlite3.C
             db.execute(f"ALTER TABLE free RENAME TO {table}")
         if not digests:
             without_digests(db)
-        yield db
+    return path.read_bytes()
 
 
 def put(db: sqlite3.Connection, table: str, column: str, value: object) -> None:
