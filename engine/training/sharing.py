@@ -20,8 +20,8 @@ def train_shared_out(train_group: TrainGroup, victims: int, trial: Trial, parts:
         if not trial.alone:
             return in_halves(train_group, part, report, on_halved, room)
         done: list[Trained] = []
-        for v in part:
-            done += in_halves(train_group, [v], lambda share, before=len(done): report(before + share), on_halved, room)  # type: ignore[misc]
+        for at, v in enumerate(part):
+            done += in_halves(train_group, [v], lambda share, before=at: report(before + share), on_halved, room)  # type: ignore[misc]
         return done
 
     def report(done: float) -> None:
