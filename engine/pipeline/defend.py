@@ -20,7 +20,8 @@ from engine import rates
 from engine.defenses import random
 from engine.defenses.seen import Asked, Judgement, Seen, Shared, defence_of
 from engine.errors import RequestError
-from engine.rows import DEFENDED, Arm, Judged, Subpopulation, VictimSpec
+from engine.pipeline.discovery import Discovery
+from engine.rows import DEFENDED, Arm, Judged, Subpopulation, Suspected, VictimSpec
 from engine.scenario.sections import BudgetKeys, DefenseSection, KnnSection, OracleSection, Scenario, TrimSection
 from engine.seeds import generator
 from engine.training import recipe
@@ -75,12 +76,15 @@ def check(scenario: Scenario, victims: AnyFamily) -> None:
 
 
 def trained(
-    scenario: Scenario, victims: AnyFamily, data: Training, specs: Sequence[VictimSpec], jobs: Sequence[Job], trial: Trial, most: int
+    scenario: Scenario,
+    discovery: Discovery,
+    victims: AnyFamily,
+    data: Training,
+    specs: Sequence[VictimSpec],
+    jobs: Sequence[Job],
+    trial: Trial,
 ) -> list[Defended]:
-    """Train a stack whose victims have a defence; results in the order of `specs`.
-
-    jobs: each one's rows, as without a defence. most: the points of the run's victim that has most, see `most_points`.
-    """
+    """Train a stack whose victims have a defence; results in the order of `specs`. jobs: each one's rows, as without a defence."""
     plain = [at for at, spec in enumerate(specs) if spec.arm not in DEFENDED]
     oracle = isinstance(scenario.defense, OracleSection)
     alike = {at for at, spec in enumerate(specs) if oracle and spec.arm in ("clean", "defended")}
@@ -88,6 +92,7 @@ def trained(
     arms = {arm: [at for at, spec in enumerate(specs) if spec.arm == arm] for arm in DEFENDED}
     first = {at: places[_judged_arm(specs[at]), specs[at].subpopulation, specs[at].alpha] for arm in arms.values() for at in arm}
     asking = _Asking(scenario, victims, data, trial)
+    most, member_N = most_points(scenario, discovery.subpopulations), discovery.membership.train
     rounds = refits(scenario.defense)
     progress = _Progress(trial.on_step, len(specs), len(plain) + rounds * len(arms["defended"]) + len(arms["random_removal"]))
 
@@ -111,7 +116,8 @@ def trained(
             x_test = victims.dataset.test.x
             outcomes = victims.answered([fits[at] for at in some], data, x_test, [left(at) for at in some], trial) if some else []
             for at, outcome in zip(some, outcomes, strict=True):
-                done[at] = Defended(outcome, asking.stored(jobs[at], judgements[at]) if at in judgements else None)
+                own_N = np.zeros(0, np.int64) if specs[at].subpopulation is None else np.flatnonzero(member_N == specs[at].subpopulation)
+                done[at] = Defended(outcome, asking.stored(jobs[at], judgements[at], own_N) if at in judgements else None)
 
     fit(plain)
     answer(plain)
@@ -205,9 +211,14 @@ class _Asking:
             at = np.setdiff1d(at, at_label, assume_unique=True)[draws.permutation(len(at) - len(at_label))]
         return Judgement(judgement.kept_R, given_R)
 
-    def stored(self, job: Job, judgement: Judgement) -> Judged:
+    def stored(self, job: Job, judgement: Judgement, own: np.ndarray) -> Judged:
+        """own: which rows of train are the target's, int64."""
         before_R = np.concatenate([self.y_N, job.labels])
-        return Judged(judgement.kept_R, np.where(judgement.labels_R == before_R, -1, judgement.labels_R).astype(np.int16))
+        given_R = np.where(judgement.labels_R == before_R, -1, judgement.labels_R).astype(np.int16)
+        if judgement.score_R is None:
+            return Judged(judgement.kept_R, given_R)
+        place_R = places(judgement.score_R)
+        return Judged(judgement.kept_R, given_R, Suspected(place_R[len(self.y_N) :], place_R[own]))
 
     def _budget(self, job: Job) -> int:
         if not isinstance(self.section, BudgetKeys):
@@ -216,6 +227,13 @@ class _Asking:
 
     def _draws(self, purpose: str, spec: VictimSpec) -> np.random.Generator:
         return generator(self.seed, purpose, spec.trial, str(spec.subpopulation), str(spec.alpha))
+
+
+def places(score_R: np.ndarray) -> np.ndarray:
+    """The place of each row when the largest score comes first, from 0; of equal ones the middle of theirs. float32 [rows]."""
+    _, at_R, count_U = np.unique(-score_R, return_inverse=True, return_counts=True)
+    middle_U = np.cumsum(count_U) - (count_U + 1) / 2
+    return middle_U[at_R].astype(np.float32)
 
 
 def _as_numbers(x: np.ndarray) -> np.ndarray:

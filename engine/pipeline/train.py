@@ -92,8 +92,7 @@ def train_stack(
     jobs = [job_for(scenario, discovery, victims, poison) for poison in poisons]
     data = training(scenario, discovery, victims)
     if scenario.defense.kind != "none":
-        most = defend.most_points(scenario, discovery.subpopulations)
-        done = defend.trained(scenario, victims, data, stack.victims, jobs, trial, most)
+        done = defend.trained(scenario, discovery, victims, data, stack.victims, jobs, trial)
     else:
         done = [defend.Defended(outcome) for outcome in victims.outcomes(data, discovery.dataset.test.x, jobs, trial)]
     return [
