@@ -347,7 +347,7 @@ def test_what_is_packed_comes_back_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["defense.kind=loss_filter", "defense.budget=2"], "defense.budget"),
+        (["defense.kind=loss_filter", "defense.budget=2"], 'defense.budget: is 2; expected a number above 0 and below 1 or "oracle"'),
         (["defense.kind=loss_filter", "defense.budget=0"], "defense.budget"),
         (["defense.kind=spectral", "model.kind=logistic"], "no hidden layer"),
         (["defense.kind=knn", "defense.layer=hidden", "model.kind=random_forest"], "no hidden layer"),
