@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Generic
+from typing import Generic, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from engine.milestones import Arrays
 from engine.rows import Rows
 from engine.scenario.sections import Scenario
 from engine.seeds import generator, seed_for
-from engine.training.recipe import Job, Training
+from engine.training.parts import can_fork, train_in_parts
+from engine.training.recipe import Job, Trained, Training
 from engine.training.trial import How, OnStep, Stands, Trial
 from engine.victims.family import Family, Fitted, Keys, tensor, workers
 
@@ -59,12 +60,14 @@ class Adversary(Generic[Keys, Fitted]):
             return self.victims.of_arrays(arrays, self.how)
         return fitted[0] if fitted else self._fit(index, fold, report, name)
 
-    def _fit(self, index: np.ndarray, fold: int, report: Callable[[float], None], name: str = "") -> Fitted:
-        """report is told the share of the training that is done. name: under which its milestones know where the training stands."""
+    def _fit(self, index: np.ndarray, fold: int, report: Callable[[float], None], name: str = "", *, in_a_part: bool = False) -> Fitted:
+        """report is told the share of the training that is done. name: under which its milestones know where the training stands.
+        in_a_part: of a forked process, whose parent alone hears requests.
+        """
         report(0.0)
 
         def on_step(done: float, total: float) -> None:
-            if self.on_step:
+            if self.on_step and not in_a_part:
                 self.on_step(done, total)
             report(done / total if total else 0.0)
 
@@ -72,8 +75,8 @@ class Adversary(Generic[Keys, Fitted]):
         data = Training(torch.from_numpy(aux.x[index]), torch.from_numpy(aux.y[index]), tensor(aux.x[:0]))
         clean = Job(np.empty(0, np.int64), np.empty(0, np.int64))
         # one network alone has all of the machine's cores as threads
-        cores = workers(self.scenario, self.how.device)
-        stands = Stands(self.milestones, name) if name else None
+        cores = 1 if in_a_part else workers(self.scenario, self.how.device)
+        stands = Stands(self.milestones, name) if name and not in_a_part else None
         trial = Trial(seed_for(self.scenario.seed, "adversary"), fold, self.how, on_step, cores, stands=stands)
         return self.victims.fit(data, [clean], trial)[0]
 
@@ -95,6 +98,7 @@ class Adversary(Generic[Keys, Fitted]):
             return self.in_sample()
         fold_A = _stratified_folds(aux.y, folds, self.scenario.seed)
         proba = np.empty((len(aux), len(self.dataset.classes)), np.float32)
+        fits: dict[int, Fitted] = {}
         for fold in range(folds):
             held_out = fold_A == fold
             if not held_out.any():  # more folds than rows
@@ -106,11 +110,30 @@ class Adversary(Generic[Keys, Fitted]):
                 self.progress(name, (fold + share) / folds)
 
             def ask(held_out: np.ndarray = held_out, fold: int = fold, name: str = name) -> Arrays:
-                fitted = self._fit(np.flatnonzero(~held_out), fold + 1, report, name)
-                return {"p": self._probabilities(fitted, aux.x[held_out])}
+                if fold not in fits:
+                    fits.update(self._of_folds(fold_A, fold, name, report))
+                return {"p": self._probabilities(fits.pop(fold), aux.x[held_out])}
 
             proba[held_out] = self.milestones.step(name, ask)["p"]
         return proba
+
+    def _of_folds(self, fold_A: np.ndarray, first: int, name: str, report: Callable[[float], None]) -> dict[int, Fitted]:
+        """The models that did not see fold `first` and, as many as there are cores for, those of the folds after it; by fold."""
+        cores = workers(self.scenario, self.how.device) if self.how.device.type == "cpu" and self.victims.ONE_CORE and can_fork() else 1
+        some = [fold for fold in range(first, int(fold_A.max()) + 1) if (fold_A == fold).any()][:cores]
+        if len(some) < 2:
+            return {first: self._fit(np.flatnonzero(fold_A != first), first + 1, report, name)}
+
+        def train(part: Sequence[int], on_share: Callable[[float], None], on_halved: Callable[[int], None]) -> list[Trained]:
+            fits = [self._fit(np.flatnonzero(fold_A != fold), fold + 1, on_share, in_a_part=True) for fold in part]
+            return cast(list[Trained], fits)
+
+        def control(done: float) -> None:
+            if self.on_step:
+                self.on_step(done, len(some))
+            report(done)
+
+        return cast(dict[int, Fitted], train_in_parts(train, [[fold] for fold in some], control, lambda victims: None))
 
     def representation(self, layer: str) -> Callable[[Rows], np.ndarray]:
         """What subpopulations are formed in; see `Family.representation`."""

@@ -11,6 +11,7 @@ import torch
 
 from engine import datasets
 from engine.errors import Interrupted, RequestError
+from engine.pipeline import adversary as adversaries
 from engine.pipeline import order as pipeline
 from engine.pipeline.adversary import Adversary
 from engine.pipeline.discovery import Discovery
@@ -100,12 +101,34 @@ def test_confidence_is_of_rows_that_the_model_did_not_see(found: Discovery, monk
     monkeypatch.setattr(Adversary, "_fit", lambda self, index, fold, report, name: index)
     monkeypatch.setattr(Adversary, "_trained", lambda self, name, index, fold, report: index)
     monkeypatch.setattr(Adversary, "_probabilities", probabilities)
-    given = scenario()
+    given = scenario("compute.threads=1")  # folds side by side come back as what a process can hand over: see the next test
     adversary = Adversary(victims_of(given.model, found.dataset, given.seed), given, torch.device("cpu"), lambda what, share: None, None)
     adversary.cross_fitted(3)
     assert seen == [0, 0, 0]
     adversary.cross_fitted(1)
     assert seen[3:] == [len(aux)], "one fold is in-sample, as published"
+
+
+def test_folds_trained_side_by_side_are_those_trained_one_after_the_other(found: Discovery, monkeypatch: pytest.MonkeyPatch):
+    def asked(threads: int) -> tuple[np.ndarray, list[float]]:
+        given, shares = scenario(f"compute.threads={threads}"), []
+        model = victims_of(given.model, found.dataset, given.seed)
+        adversary = Adversary(model, given, torch.device("cpu"), lambda what, share: shares.append(share), lambda done, total: None)
+        return adversary.cross_fitted(5), shares
+
+    together = []
+    side_by_side = adversaries.train_in_parts
+    monkeypatch.setattr(
+        adversaries, "train_in_parts", lambda train, parts, *more: together.append(parts) or side_by_side(train, parts, *more)
+    )
+    alone, _ = asked(1)
+    assert together == []
+    proba, shares = asked(2)
+    assert (proba == alone).all()
+    assert together == [[[0], [1]], [[2], [3]]]
+    assert min(shares) == 0
+    assert max(shares) <= 1
+    assert sorted(shares[-3:]) == shares[-3:]
 
 
 def test_the_plan_names_every_victim_once_and_keeps_trials_apart(found: Discovery):
