@@ -165,10 +165,10 @@ class Poison:
 
 @dataclass(frozen=True)
 class Suspected:
-    """Places in the order in which a defence suspects all rows of a victim, the most suspect at 0; of equally suspect ones the middle.
+    """Places in the order in which a defence suspects all rows of a victim, the most suspect at 0; equally suspect ones as drawn.
 
-    points_P   float32, of the victim's points
-    own_O      float32, of the target's own rows of train
+    points_P   int32, of the victim's points
+    own_O      int32, of the target's own rows of train
     """
 
     points_P: np.ndarray

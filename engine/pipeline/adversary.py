@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Generic, cast
 
 import numpy as np
@@ -19,6 +19,7 @@ from engine.training.recipe import Job, Trained, Training
 from engine.training.trial import How, OnStep, Stands, Trial
 from engine.victims.family import Family, Fitted, Keys, tensor, workers
 
+FEW_CELLS = 2**21  # of aux: models and clusters of so many take seconds
 BESIDE = "forming subpopulations, training the adversary's models"
 
 
@@ -44,34 +45,32 @@ class Adversary(Generic[Keys, Fitted]):
 
     def beside(self, work: Callable[[], Arrays]) -> Arrays:
         """What `work` comes to. Where training has use for one core a model and there are more, it is a process of its own, and the models
-        that confidences will be asked of are trained beside it.
+        that confidences will be asked of are trained beside it, as long as a core is free for them.
+
+        Of few rows alone: nothing of it is put away before all is done.
         """
         cores, folds = self._cores(), self.scenario.evaluation.confidence_folds
-        if cores < 2:
+        if cores < 2 or self.dataset.aux.x.size > FEW_CELLS:
             return work()
         rows, fold_A = len(self.dataset.aux), _stratified_folds(self.dataset.aux.y, folds, self.scenario.seed)
         seen = {0: np.arange(rows), **({fold + 1: np.flatnonzero(fold_A != fold) for fold in np.unique(fold_A)} if folds > 1 else {})}
         models, first = list(seen), len(seen)  # tasks 0 .. first - 1 are the models, `first` is the work
 
         def carry_out(tasks: Sequence[int], report: Callable[[float], None], on_halved: Callable[[int], None]) -> list[Trained]:
-            done: list[Trained] = []
-            for task in tasks:
-                if task == first:
-                    done.append(_as_trained(work()))
-                else:
-                    number = models[task]
-                    share = partial(_further, report, len(done))
-                    done.append(cast(Trained, self._fit(seen[number], number, share, in_a_part=True)))
-                report(len(done))
-            return done
+            [task] = tasks
+            done = (
+                _as_trained(work()) if task == first else cast(Trained, self._fit(seen[models[task]], models[task], report, in_a_part=True))
+            )
+            report(1.0)
+            return [done]
 
         def control(done: float) -> None:
             if self.on_step:
                 self.on_step(done, first + 1)
             self.progress(BESIDE, done / (first + 1))
 
-        parts = [[first], *(list(range(first))[at :: cores - 1] for at in range(min(cores - 1, first)))]
-        done = train_in_parts(carry_out, parts, control, lambda victims: None)
+        tasks = [[first], *([task] for task in range(first))]
+        done = train_in_parts(carry_out, tasks, control, lambda victims: None, at_once=cores)
         self._ahead = {models[task]: cast(Fitted, done[task]) for task in range(first)}
         return _as_arrays(done[first])
 
@@ -215,10 +214,6 @@ class Adversary(Generic[Keys, Fitted]):
     @property
     def params(self) -> Sequence[torch.Tensor]:
         return self.victims.params(self.whole)
-
-
-def _further(report: Callable[[float], None], before: int, share: float) -> None:
-    report(before + share)
 
 
 def _as_trained(arrays: Arrays) -> Trained:

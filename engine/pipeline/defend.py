@@ -117,7 +117,7 @@ def trained(
             outcomes = victims.answered([fits[at] for at in some], data, x_test, [left(at) for at in some], trial) if some else []
             for at, outcome in zip(some, outcomes, strict=True):
                 own_N = np.zeros(0, np.int64) if specs[at].subpopulation is None else np.flatnonzero(member_N == specs[at].subpopulation)
-                done[at] = Defended(outcome, asking.stored(jobs[at], judgements[at], own_N) if at in judgements else None)
+                done[at] = Defended(outcome, asking.stored(specs[at], jobs[at], judgements[at], own_N) if at in judgements else None)
 
     fit(plain)
     answer(plain)
@@ -211,13 +211,14 @@ class _Asking:
             at = np.setdiff1d(at, at_label, assume_unique=True)[draws.permutation(len(at) - len(at_label))]
         return Judgement(judgement.kept_R, given_R)
 
-    def stored(self, job: Job, judgement: Judgement, own: np.ndarray) -> Judged:
+    def stored(self, spec: VictimSpec, job: Job, judgement: Judgement, own: np.ndarray) -> Judged:
         """own: which rows of train are the target's, int64."""
+        draws = self._draws("order of the equally suspect", spec)
         before_R = np.concatenate([self.y_N, job.labels])
         given_R = np.where(judgement.labels_R == before_R, -1, judgement.labels_R).astype(np.int16)
         if judgement.score_R is None:
             return Judged(judgement.kept_R, given_R)
-        place_R = places(judgement.score_R)
+        place_R = places(judgement.score_R, draws)
         return Judged(judgement.kept_R, given_R, Suspected(place_R[len(self.y_N) :], place_R[own]))
 
     def _budget(self, job: Job) -> int:
@@ -229,11 +230,11 @@ class _Asking:
         return generator(self.seed, purpose, spec.trial, str(spec.subpopulation), str(spec.alpha))
 
 
-def places(score_R: np.ndarray) -> np.ndarray:
-    """The place of each row when the largest score comes first, from 0; of equal ones the middle of theirs. float32 [rows]."""
-    _, at_R, count_U = np.unique(-score_R, return_inverse=True, return_counts=True)
-    middle_U = np.cumsum(count_U) - (count_U + 1) / 2
-    return middle_U[at_R].astype(np.float32)
+def places(score_R: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+    """The place of each row when the largest score comes first, from 0; equal ones in a drawn order. int32 [rows]."""
+    place_R = np.empty(len(score_R), np.int32)
+    place_R[np.lexsort((draws.permutation(len(score_R)), -score_R))] = np.arange(len(score_R), dtype=np.int32)
+    return place_R
 
 
 def _as_numbers(x: np.ndarray) -> np.ndarray:

@@ -82,7 +82,7 @@ def discover(
         adversary = Adversary(
             victims_of(section, seen, scenario.seed, opened, milestones), scenario, torch.device(device), progress, on_step
         )
-    if layer == "input":  # before the adversary is trained, so that a wrong feature or too many clusters cost no training
+    if layer == "input":  # before the adversary is trained, or beside it, so that a wrong feature or too many clusters cost no training
         progress("forming subpopulations", 0.0)
         represent = None if dataset.train.images is None else flat_pixels
         form = partial(subpopulations.assign, scenario.subpopulations, dataset, represent, scenario.seed)

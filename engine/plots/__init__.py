@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from engine.plots.data import DAMAGE, Plot, Records, Series, grouped, largest, points, records, valued
 from engine.plots.dose import dose_response
-from engine.plots.removals import removals
+from engine.plots.removals import curve_rows, removals
 from engine.plots.trials import worst_trials
 from engine.rows import RunRow, Table
 from engine.scenario.claim import claim_of, lead
@@ -201,11 +201,9 @@ ONE_ALPHA: tuple[str, ...] = tuple(_OF_ALPHA)  # those that can show one alpha a
 
 def alphas_of(tables: Mapping[str, Table], name: str) -> tuple[float, ...]:
     """Of a plot in ONE_ALPHA, the alphas that it has data for, in order. Of `worst_trials`, before its own table is made."""
-    table, column = {
-        "distribution": ("damage", "damage"),
-        "removals": ("defenses", "removed_rows"),
-        "worst_trials": ("worst", "corrected"),
-    }[name]
+    if name == "removals":
+        return tuple(sorted({row["alpha"] for row in curve_rows(tables)}))
+    table, column = {"distribution": ("damage", "damage"), "worst_trials": ("worst", "corrected")}[name]
     return tuple(sorted({row["alpha"] for row in records(tables, table) if row[column] is not None}))
 
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from engine.plots.data import Plot, Series, largest, records
+from engine.plots.data import Plot, Records, Series, largest, records
 from engine.rows import Table
 from engine.tables.defenses import FIRST_ROWS
 
 CURVES = (("poison", "poison_recall"), ("the target's own clean rows", "removed_own"), ("others' clean rows", "removed_others"))
 
 
+def curve_rows(tables: Mapping[str, Table]) -> Records:
+    """The rows of `defenses` that are points of the curve; none of a defence that suspects rows in no order."""
+    return [row for row in records(tables, "defenses") if str(row["group"]).startswith(FIRST_ROWS) and row["removed_rows"]]
+
+
 def removals(tables: Mapping[str, Table], alpha: float | None = None) -> Plot | None:
     """Recall of the poison against rows removed, beside what is lost of clean rows. alpha: that one alone; None: the largest."""
-    rows = [row for row in records(tables, "defenses") if str(row["group"]).startswith(FIRST_ROWS) and alpha in (None, row["alpha"])]
+    rows = [row for row in curve_rows(tables) if alpha in (None, row["alpha"])]
     alphas, _ = largest(rows, 1)
     rows = sorted((row for row in rows if row["alpha"] in alphas), key=lambda row: row["removed_rows"])
     series = []
     for name, column in CURVES:
-        known = [row for row in rows if row[column] is not None and row["removed_rows"]]
+        known = [row for row in rows if row[column] is not None]
         if known:
             x, y = (tuple(float(row[of]) for row in known) for of in ("removed_rows", column))
             series.append(Series(name, x, y, style="line"))

@@ -25,7 +25,7 @@ def pack(judged: Judged) -> bytes:
     parts = [np.array([len(judged.kept_R)], "<i8"), np.packbits(judged.kept_R, bitorder="little"), judged.given_R.astype("<i2")]
     if judged.suspected is not None:
         places = (judged.suspected.points_P, judged.suspected.own_O)
-        parts += [np.array([len(place) for place in places], "<i8"), *(place.astype("<f4") for place in places)]
+        parts += [np.array([len(place) for place in places], "<i8"), *(place.astype("<i4") for place in places)]
     return zlib.compress(b"".join(part.tobytes() for part in parts), 6)
 
 
@@ -56,10 +56,10 @@ def _unpacked(data: bytes, rows: int | None) -> Judged:
     points, own = np.frombuffer(first + _exactly(stream, stream.unconsumed_tail, 2 * COUNT - 1), "<i8").tolist()
     if min(points, own) < 0 or points + own > count:
         raise ValueError(f"places of {points} and {own} rows of {count}")
-    place = np.frombuffer(_exactly(stream, stream.unconsumed_tail, 4 * (points + own)), "<f4").astype(np.float32)
+    place = np.frombuffer(_exactly(stream, stream.unconsumed_tail, 4 * (points + own)), "<i4").astype(np.int32)
     _end(stream)
-    if not ((place >= 0) & (place <= count - 1)).all():
-        raise ValueError(f"a place that is none of {count} rows")
+    if not ((place >= 0) & (place < count)).all() or len(np.unique(place)) < len(place):
+        raise ValueError(f"places that are not those of different rows of {count}")
     return Judged(kept_R, given_R, Suspected(place[:points], place[points:]))
 
 

@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,10 +67,15 @@ class _Part:
 
 
 def train_in_parts(
-    train: TrainPart, parts: Sequence[Sequence[int]], control: Callable[[float], None], on_halved: Callable[[int], None]
+    train: TrainPart,
+    parts: Sequence[Sequence[int]],
+    control: Callable[[float], None],
+    on_halved: Callable[[int], None],
+    at_once: int | None = None,
 ) -> dict[int, Trained]:
     """Train `parts` (lists of victim numbers) side by side; victim number -> what became of it.
 
+    at_once: so many processes at a time, a part begins where another has ended; None: all.
     control is called by this process alone, often, with the victims done; while it holds, the parts stand still, and what it raises
     ends them. Raises what a part raised: a RequestError as it was, another SubpopError as a RunFailed in its own words.
     """
@@ -77,9 +83,14 @@ def train_in_parts(
     done: dict[int, Trained] = {}
     running: list[_Part] = []
     try:
-        for number, part in enumerate(parts):
-            running.append(_start(number, part, train, shared))
-        _watch(running, shared, control, on_halved, done)
+        waiting = list(enumerate(parts))
+
+        def begin() -> None:
+            while waiting and len(running) < (at_once or len(parts)):
+                running.append(_start(*waiting.pop(0), train, shared))
+
+        begin()
+        _watch(running, shared, control, on_halved, done, begin)
     finally:
         for part_ in running:
             with contextlib.suppress(ChildProcessError, ProcessLookupError):
@@ -106,6 +117,7 @@ def _start(number: int, part: Sequence[int], train: TrainPart, shared: _Shared) 
         for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(name, signal.SIG_IGN)
         os.close(read)
+        _end_with(parent)
         torch.set_num_threads(1)
         _keep_freed_memory()
 
@@ -126,6 +138,14 @@ def _start(number: int, part: Sequence[int], train: TrainPart, shared: _Shared) 
         _say(write, crash=traceback.format_exc()[-3000:])
     finally:
         os._exit(status)  # not sys.exit: what the parent registered for its own end is not the part's to do
+
+
+def _end_with(parent: int) -> None:
+    """Have the system end this process with the one that forked it, whatever it is at: a part may report nothing for long."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(0)
 
 
 def _say(words: int, **message: object) -> None:
@@ -176,10 +196,15 @@ def _take_over(message: Mapping[str, Any], tensors: int) -> Trained:
 
 
 def _watch(
-    running: list[_Part], shared: _Shared, control: Callable[[float], None], on_halved: Callable[[int], None], done: dict[int, Trained]
+    running: list[_Part],
+    shared: _Shared,
+    control: Callable[[float], None],
+    on_halved: Callable[[int], None],
+    done: dict[int, Trained],
+    begin: Callable[[], None],
 ) -> None:
-    """Return when all parts are through, with their victims in `done`."""
-    heard = {part.pid: b"" for part in running}
+    """Return when all parts are through, with their victims in `done`. begin: starts those that waited for a place."""
+    heard: dict[int, bytes] = defaultdict(bytes)
     through = set()
     while running:
         for part in list(running):
@@ -199,6 +224,7 @@ def _watch(
                 _close(part)
                 if part.pid not in through:
                     raise RunFailed("a part of the stack ended without a word, perhaps killed for memory", next="resume with fewer threads")
+        begin()
         shared.hold[0] = 1
         control(float(shared.done_W.sum()))
         shared.hold[0] = 0

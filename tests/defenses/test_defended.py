@@ -272,12 +272,15 @@ def test_the_table_is_that_of_a_plain_loop() -> None:
                 near = NearestNeighbors(n_neighbors=11).fit(scaled).kneighbors(scaled, return_distance=False)
                 own_rows = [[other for other in some if other != at][:10] for at, some in enumerate(near)]
                 against = np.array([(label[some] != label[at]).mean() for at, some in enumerate(own_rows)])
-                place = np.array([(against > a).sum() + ((against == a).sum() - 1) / 2 for a in against])
-                first = place < round(share * len(label))
+                # as many of the equally suspect as there is room for, each as likely as another
+                before, alike = np.array([[(against > a).sum(), (against == a).sum()] for a in against]).T
+                first = np.clip((round(share * len(label)) - before) / alike, 0, 1)
                 caught, points, own = caught + first[n:].sum(), points + len(poison.labels), own + first[:n][member == target].sum()
             gone.append((caught / points, own / (3 * (member == target).sum())))
-        assert row["poison_recall"] == pytest.approx(np.mean([g[0] for g in gone]), abs=0.03)  # ties of distance may fall otherwise
-        assert row["removed_own"] == pytest.approx(np.mean([g[1] for g in gone]), abs=0.03)
+        assert row["poison_recall"] == pytest.approx(np.mean([g[0] for g in gone]), abs=0.06)  # by how the equally suspect were drawn
+        assert row["removed_own"] == pytest.approx(np.mean([g[1] for g in gone]), abs=0.06)
+        for column in ("poison_recall", "precision", "removed_own", "removed_others"):
+            assert 0 <= row[column] <= 1
 
 
 # ---- the store ------------------------------------------------------------------------------------------------------
@@ -329,14 +332,14 @@ def test_what_is_packed_comes_back_and_nothing_else() -> None:
         with pytest.raises(StoreError, match="damaged"):
             unpack(pack(judged), where="here", rows=rows + 1)
     plain = (np.ones(100, bool), np.full(100, -1, np.int16))
-    place = np.arange(9, dtype=np.float32)
+    place = np.arange(9, dtype=np.int32)
     ordered = unpack(pack(Judged(*plain, Suspected(place[:2], place[2:]))), where="here").suspected
     assert ordered is not None
     assert (ordered.points_P.tolist(), ordered.own_O.tolist()) == (place[:2].tolist(), place[2:].tolist())
     data, longer = pack(Judged(*plain)), pack(Judged(*plain, Suspected(place[:2], place[2:])))
-    outside, unknown = (pack(Judged(*plain, Suspected(np.array([value], np.float32), place))) for value in (100.0, np.nan))
+    outside, twice = (pack(Judged(*plain, Suspected(np.array([value], np.int32), place))) for value in (100, 3))
     beyond = zlib.compress(zlib.decompress(longer) + b"\0")
-    for broken in (data[:-3], data[3:], b"", data[:10], longer[:-3], outside, unknown, beyond):
+    for broken in (data[:-3], data[3:], b"", data[:10], longer[:-3], outside, twice, beyond):
         with pytest.raises(StoreError, match="damaged"):
             unpack(broken, where="here")
 

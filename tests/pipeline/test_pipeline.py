@@ -134,10 +134,12 @@ def test_a_discovery_whose_models_train_beside_its_clusters_is_the_same(folds: i
     more = ["subpopulations.layer=input", f"evaluation.confidence_folds={folds}"]
     alone = discover(scenario("compute.threads=1", *more))
     together, side_by_side = [], adversaries.train_in_parts
-    monkeypatch.setattr(adversaries, "train_in_parts", lambda train, parts, *of: together.append(parts) or side_by_side(train, parts, *of))
+    monkeypatch.setattr(
+        adversaries, "train_in_parts", lambda train, parts, *of, **more: together.append(parts) or side_by_side(train, parts, *of, **more)
+    )
     monkeypatch.setattr(adversaries.Adversary, "_fit", of_a_part_alone(adversaries.Adversary._fit))
     beside = discover(scenario("compute.threads=3", *more))
-    assert together == [[[1], [0]] if folds == 1 else [[4], [0, 2], [1, 3]]]
+    assert together == [[[1], [0]] if folds == 1 else [[4], [0], [1], [2], [3]]]
     assert beside.subpopulations == alone.subpopulations
     for name in ("train", "aux", "test"):
         assert (getattr(beside.membership, name) == getattr(alone.membership, name)).all()
