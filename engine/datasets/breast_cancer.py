@@ -49,6 +49,7 @@ def load(section: BreastCancerSection, seed: int, data_dir: Path, progress: Prog
         fractions=section.split,
         rows=section.rows,
         standard=section.scale == "standard",
+        fitted_on=section.fitted_on,
         seed=seed,
         columns=(
             *(ColumnAccount(name, "number", features=1) for name in names),

@@ -39,6 +39,7 @@ def load(section: DigitsSection, seed: int, data_dir: Path, progress: Progress, 
         fractions=section.split,
         rows=section.rows,
         standard=section.scale == "standard",
+        fitted_on=section.fitted_on,
         seed=seed,
         notes=("pixels scaled to 0..1",),
         columns=(

@@ -313,7 +313,7 @@ class Results(Database):
 def _way_out(db: sqlite3.Connection, table: str, run_id: str) -> str:
     """What to do about a damaged row of a run."""
     row = db.execute("SELECT state FROM runs WHERE id = ?", (run_id,)).fetchone()
-    if table == "victims" and row is not None and row["state"] not in ("done", "queued"):
+    if table in ("victims", "parts") and row is not None and row["state"] not in ("done", "queued"):
         return f"resume it, which trains what is damaged again: subpop resume {run_id}"
     return f"restore the store from a copy, or delete the run (subpop delete {run_id}) and start it again"
 

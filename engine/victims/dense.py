@@ -46,6 +46,7 @@ class DenseLayers(ByGradient[Trainable, Mlp]):
     """Dense layers over rows of numbers, whatever these were made of."""
 
     BENCH = "stacks"
+    APART = 64
 
     def fit(self, data: Training, jobs: Sequence[Job], trial: Trial) -> list[Trained]:
         how = trial.how

@@ -51,11 +51,13 @@ class Family(ABC, Generic[Keys, Fitted]):
     BENCH           what `subpop bench` can compare with a plain loop: whole stacks, some steps, or nothing
     MOVES_PIXELS    victims move the pixels of optimised points as they go; else they read such points as rows of numbers
     KEEPS_MOVED     these rows are worth keeping with the run, for they cost passes through a frozen network
+    APART           so many models of parts of train a process are worth starting with: more where they train as one program
     """
 
     BENCH: ClassVar[Literal["stacks", "steps"] | None] = None
     MOVES_PIXELS: ClassVar[bool] = False
     KEEPS_MOVED: ClassVar[bool] = False
+    APART: ClassVar[int] = 1
 
     def __init__(self, section: Keys, dataset: Dataset, seed: int, opened: Opened, milestones: Milestones = NOTHING_KEPT) -> None:
         self.section, self.dataset, self.seed, self.opened, self.milestones = section, dataset, seed, opened, milestones
