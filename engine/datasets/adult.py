@@ -41,6 +41,7 @@ ANNOTATIONS = (
     "capital-gain", "capital-loss", "hours-per-week", "native-country",
 )  # fmt: skip
 CLASSES = ("<=50K", ">50K")
+ROWS, POSITIVE = 32_561, 7_841  # of adult.data
 MATCHED = ANNOTATIONS  # columns of the frame, by which subpopulations can be matched
 
 
@@ -94,6 +95,11 @@ def load(section: AdultSection, seed: int, data_dir: Path, progress: Progress, b
             facts=DataFacts(_columns(categories), len(fit) + len(held_out)),
         )
     )
+
+
+def train_rows(section: AdultSection) -> int:
+    """How many rows train has before `rows` caps them, without reading any."""
+    return POSITIVE if section.balance else ROWS // 2
 
 
 def state(section: AdultSection | None, data_dir: Path) -> DataState:

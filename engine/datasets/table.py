@@ -47,7 +47,7 @@ def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, b
     """Rows of the file that have a label, split by fraction (stratified) or by a column. ids: the row's number below the header, from 0.
 
     Numbers: missing ones filled with train's median and flagged by a 0/1 feature. Words: one 0/1 feature per level that train has
-    ("missing" is a level). Levels, medians and scales come from train alone, or from aux alone (`fitted_on`). x is float32 [rows, features].
+    ("missing" is a level). Levels, medians and scales come from train alone, or from aux alone (`fitted_on`). x: float32 [rows, features].
     The frame holds the columns a model is fed and the annotations, missing words as "missing", missing numbers as NaN.
     """
     import numpy as np
@@ -88,8 +88,8 @@ def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, b
         raise BadData("no rows for aux", where=str(path), next='set dataset.fitted_on = "train", or give aux a share in dataset.split')
     features, step_notes = fit(columns, learnt_from, section.max_categories, section.scale == "standard")
     notes += step_notes
-    others = "aux" if section.fitted_on == "train" else "train"
-    notes += [f"{f.column.name!r}: {counted(n, 'row')} of {others} and test with a value that {section.fitted_on} lacks: none of its features is set"
+    others, known = ("aux", "train") if section.fitted_on == "train" else ("train", "aux")
+    notes += [f"{f.column.name!r}: {counted(n, 'row')} of {others} and test with a value that {known} lacks: none of its features is set"
               for f in features if (n := f.unseen(other) + f.unseen(test))]  # fmt: skip
     names = tuple(name for feature in features for name in feature.names)
     assert_fits_memory(len(train) + len(aux) + len(test), len(names), str(path))

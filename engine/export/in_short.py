@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.account import words
 from engine.account.data import DataAccount
+from engine.export.certified import certified
 from engine.export.defended import defended
 from engine.export.heads import count, fraction, share, with_interval
 from engine.rows import RunRow
@@ -69,6 +70,9 @@ def in_short(run: RunRow, tables: Mapping[str, Records], groups: Records, accoun
     if section := _defense(run):
         yield ""
         yield from defended(section, tables.get("defenses", []), alpha)
+    if parts := _tree(run).get("evaluation", {}).get("certificates"):
+        yield ""
+        yield from certified(parts, tables.get("certificates", []))
     yield ""
     yield from _cannot(run, damage, alpha)
     yield ""

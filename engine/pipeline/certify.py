@@ -13,11 +13,11 @@ from time import monotonic
 import numpy as np
 
 from engine.datasets.wording import counted
-from engine.errors import RequestError
 from engine.evaluation.certificates import most_points
 from engine.features.opened import Opened
 from engine.pipeline.discovery import Log
 from engine.rows import Dataset, PartResult
+from engine.scenario.partition import check_parts
 from engine.scenario.sections import Scenario
 from engine.training.partition import Part, partition
 from engine.training.trial import OnStep, Trial
@@ -33,10 +33,9 @@ def parts_of(scenario: Scenario, dataset: Dataset, log: Log) -> list[Part]:
 
     RequestError where train has fewer rows than there are to be parts.
     """
-    k, rows = scenario.evaluation.certificates, len(dataset.train)
+    k = scenario.evaluation.certificates
     assert k is not None
-    if k > rows:
-        raise RequestError(f"is {k:,}, and train has {rows:,} rows", where="evaluation.certificates", next=f"use at most {rows:,} parts")
+    check_parts(k, len(dataset.train))
     parts = partition(dataset.train, k, scenario.seed)
     sizes = sorted(len(part.rows) for part in parts)
     most = counted(most_points(k), "point")

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from engine.rows import Dataset
-from engine.store import StoredDiscovery
+from engine.scenario.sections import Scenario
+from engine.store import Store, StoredDiscovery
 
 if TYPE_CHECKING:
     from engine.runs.pipeline import Pipeline
-    from engine.runs.work import Work
 
 
-def certify(w: Work, pipeline: Pipeline, dataset: Dataset, stored: StoredDiscovery) -> None:
+class AtWork(Protocol):
+    """What is asked of the run at work, as `runs.work.Work` has it."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def scenario(self) -> Scenario: ...
+    @property
+    def device(self) -> str: ...
+    def log(self, message: str, level: str = "info") -> None: ...
+    def enter(self, phase: str) -> None: ...
+    def at(self, what: str, share: float) -> None: ...
+    def worked_s(self) -> float: ...
+
+
+def certify(w: AtWork, pipeline: Pipeline, dataset: Dataset, stored: StoredDiscovery) -> None:
     """Train and commit what of the ensemble is not committed yet, and the tables made with it."""
     from engine.tables import build
     from engine.tables import world as tables
@@ -33,11 +49,11 @@ def certify(w: Work, pipeline: Pipeline, dataset: Dataset, stored: StoredDiscove
     def on_step(share: float, whole: float) -> None:
         w.at(what, (k - len(parts) + len(parts) * min(share / whole, 1.0)) / k)
 
-    start, paused_s = time.monotonic(), w.status.paused_s
+    start_s = w.worked_s()
     for trained in pipeline.train_parts(w.scenario, dataset, parts, w.device, on_step):
         world.ensemble.add(trained)
-        duration_s = time.monotonic() - start - (w.status.paused_s - paused_s)
+        duration_s = w.worked_s() - start_s
         w.store.commit_parts(w.run_id, trained, duration_s / len(trained), build.build(world))
         done += len(trained)
         w.log(f"committed {done} of {k} models of the ensemble: {len(trained)} in {duration_s:.1f} s")
-        start, paused_s = time.monotonic(), w.status.paused_s
+        start_s = w.worked_s()

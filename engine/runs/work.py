@@ -98,6 +98,10 @@ class Work:
             self.log(f"{pace}{left}")
             self.status.said_at = time.monotonic()
 
+    def worked_s(self) -> float:
+        """A clock that stands while the run is paused."""
+        return time.monotonic() - self.status.paused_s
+
     def _log_step(self, what: str) -> None:
         """Each step has its line once, however often the work comes back to it."""
         self.status.said_at = time.monotonic()
@@ -358,14 +362,11 @@ def _train(
 
         return pipeline.train_stack(job, on_step, w.log)
 
-    def at_work_s() -> float:
-        return time.monotonic() - w.status.paused_s
-
     room = pipeline.room(w.device)
     if (too_many := w.store.too_many(w.run_id)) is not None:
         room.learn(too_many)
     jobs = [StackJob(w.scenario, discovery, stack, w.device) for stack in stacks if stack.index not in done]
-    for trained in executor.train(jobs, train_stack, at_work_s):
+    for trained in executor.train(jobs, train_stack, w.worked_s):
         world.add(trained.victims)
         w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, build.build(world), room.too_many)
         progress.finish()

@@ -30,7 +30,8 @@ class Facts:
 
     trials: one more than the number of its last own trial, those beyond are a search's; None: all. per: of which size alpha is a share.
     dose_level: the damage that `dose` asks for. finds: a search for its alpha goes on after the grid. features: those that FeatureMatch
-    crosses. defense: its kind. certificates: parts of train whose models certify; None: no such table. system: what is run, of which alone published numbers are shown, whatever `reproduces` says.
+    crosses. defense: its kind. certificates: parts of train whose models certify; None: no such table. system: what is run, of which
+    alone published numbers are shown, whatever `reproduces` says.
     """
 
     seed: int

@@ -105,9 +105,7 @@ def padded(rows: int) -> int:
     raise AssertionError
 
 
-def _train_group(
-    shared: _Shared, models: Sequence[_Model], steps: int, places: int, report: Callable[[float], None]
-) -> list[Trained]:
+def _train_group(shared: _Shared, models: Sequence[_Model], steps: int, places: int, report: Callable[[float], None]) -> list[Trained]:
     recipe, company, device = shared.recipe, shared.company, shared.x_NF.device
     still = _in_company(np.arange(len(models)), company)  # which model stands at each place
     apart = shared.make([models[at].init for at in still])

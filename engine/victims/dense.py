@@ -29,7 +29,6 @@ from engine.training.trial import How, Trial
 from engine.victims.by_gradient import ByGradient, Trainable, numbers
 from engine.victims.family import Outcome, Report, Seconds, tensor
 
-
 TEST_ROWS = 256  # that such models are asked about at a time
 PARTS_BYTES = 2**30  # of the rows of models that train together, each on rows of its own
 

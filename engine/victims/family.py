@@ -19,8 +19,8 @@ from engine.milestones import NOTHING_KEPT, Arrays, Milestones
 from engine.rows import Dataset, Poison, Rows
 from engine.scenario.sections import ComputeSection, ModelKeys, Scenario
 from engine.system.processes import cores
-from engine.training.parts import can_fork, train_in_parts
 from engine.training.partition import Part
+from engine.training.parts import can_fork, train_in_parts
 from engine.training.recipe import Job, Trained, Training
 from engine.training.trial import How, Trial
 

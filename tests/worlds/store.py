@@ -67,8 +67,11 @@ BROUGHT = {
         "DROP TABLE run_changes",
     ),
     8: ("DROP TABLE milestone_arrays", "DROP TABLE milestones"),
-    7: tuple(f"DROP TABLE {table}" if table == "array_parts" else f"ALTER TABLE {table} DROP COLUMN digest"
-          for table in COVERED if table != "parts"),
+    7: tuple(
+        f"DROP TABLE {table}" if table == "array_parts" else f"ALTER TABLE {table} DROP COLUMN digest"
+        for table in COVERED
+        if table != "parts"
+    ),
     6: ("ALTER TABLE discoveries DROP COLUMN account",),
     5: ("ALTER TABLE runs DROP COLUMN reading",),
     4: (

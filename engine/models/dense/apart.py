@@ -10,6 +10,7 @@ products too. Padding is zeros throughout, and stays so. Models come in fours an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ class DenseApart:
         self.inputs = [whole_vectors(size + 1) for size in sizes[:-1]]
         self.shapes = list(zip(self.inputs, [*self.inputs[1:], self.outputs], strict=True))
         ends = torch.tensor([0, *(rows * columns for rows, columns in self.shapes)]).cumsum(0).tolist()
-        self.places = list(zip(ends, ends[1:], strict=False))
+        self.places = list(pairwise(ends))
         self.params_MD = torch.zeros(len(params), whole_vectors(ends[-1]), device=device, dtype=dtype)
         self.grads_MD = torch.zeros_like(self.params_MD)
         for layer, kernel_MIO in enumerate(self.kernels(self.params_MD)):
