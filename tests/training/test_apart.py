@@ -140,7 +140,9 @@ def test_gradients_are_autograds() -> None:
             assert not kernel[at, :, fan_out:].any()  # padding stays zero
 
 
-@pytest.mark.parametrize("model", ['kind = "conv"\nepochs = 1\nbatch = 16', 'kind = "vgg"\ndepth = 11\nepochs = 1\nbatch = 16\ntune = "last_layer"'])
+@pytest.mark.parametrize(
+    "model", ['kind = "conv"\nepochs = 1\nbatch = 16', 'kind = "vgg"\ndepth = 11\nepochs = 1\nbatch = 16\ntune = "last_layer"']
+)
 def test_networks_are_trained_one_by_one_as_alone(model: str) -> None:
     """No stack of their own: each is the family's victim of its part alone."""
     draws = np.random.default_rng(0)
@@ -159,7 +161,11 @@ def test_networks_are_trained_one_by_one_as_alone(model: str) -> None:
     family = victims_of(s.model, dataset, 0)
     parts = partition(dataset.train, 3, 0)
     for part, outcome in zip(parts, family.apart(parts, Trial(0, 0, How(), workers=2)), strict=True):
-        data = Training(torch.from_numpy(dataset.train.x[part.rows]), torch.from_numpy(dataset.train.y[part.rows]), torch.from_numpy(dataset.train.x[:0]))
+        data = Training(
+            torch.from_numpy(dataset.train.x[part.rows]),
+            torch.from_numpy(dataset.train.y[part.rows]),
+            torch.from_numpy(dataset.train.x[:0]),
+        )
         (alone,) = family.outcomes(data, dataset.test.x, [Job(NONE, NONE)], Trial(part.seed, 0, How()))
         assert (outcome.predictions == alone.predictions).all()
         assert outcome.train_loss == pytest.approx(alone.train_loss, rel=1e-5)
@@ -210,7 +216,9 @@ def test_texts_are_hashed_not_the_numbers_of_their_states() -> None:
     texts = np.array(["a film", "another", "größer", "a film"], object)
     x = np.arange(4, dtype=np.int64)[:, None]
     where = {int(row): part.number for part in partition(rows_of(x, np.zeros(4, int), texts), 1000, 0) for row in part.rows}
-    again = {int(row): part.number for part in partition(rows_of(x + 7, np.zeros(4, int), texts[::-1].copy()), 1000, 0) for row in part.rows}
+    again = {
+        int(row): part.number for part in partition(rows_of(x + 7, np.zeros(4, int), texts[::-1].copy()), 1000, 0) for row in part.rows
+    }
     assert where[0] == where[3]
     assert [where[row] for row in range(4)] == [again[3 - row] for row in range(4)]
 
