@@ -234,6 +234,7 @@ def test_ones_own_table_needs_its_preparation_fixed(tmp_path: Path, capsys: pyte
 
 def test_every_format_and_the_report_have_it_and_others_say_how(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_id = done(folder)
+    of_run = ["export", run_id, "--store", str(folder / "runs.db")]
     for format in ("csv", "json", "parquet", "md", "tex"):
         out = tmp_path / f"c.{format}"
         assert (
@@ -241,7 +242,7 @@ def test_every_format_and_the_report_have_it_and_others_say_how(folder: Path, tm
             == 0
         )
         assert out.stat().st_size > 500
-    assert cli.main(["export", run_id, "--store", str(folder / "runs.db"), "--table", "all", "-o", str(tmp_path / "all")]) == 0
+    assert cli.main([*of_run, "--table", "all", "-o", str(tmp_path / "all")]) == 0
     text = (tmp_path / "all" / "report.md").read_text(encoding="utf-8")
     assert "**What is proven.**" in text
     assert "with 6 parts no prediction can be proven against more than 3 points" in text

@@ -154,7 +154,7 @@ def test_networks_are_trained_one_by_one_as_alone(model: str) -> None:
         return Rows(images, draws.integers(0, 2, n), np.arange(first, first + n), pd.DataFrame(index=range(n)), images)
 
     dataset = Dataset("image_folder", ("cat", "dog"), (), rows(40, 0), rows(4, 100), rows(9, 200))
-    s = parse(TEXT.format(data="cifar10", model=model))
+    s = parse(TEXT.format(data="cifar10", model=f"{model}\nepochs = 1\nbatch = 16"))
     from engine.victims.choose import see
 
     dataset = see(s.model, dataset, 0, report=quiet)
