@@ -19,12 +19,15 @@ from collections import Counter
 from contextlib import closing
 from fractions import Fraction
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+
+ARRAYS = ("y_test", "membership.test")
 
 
 def main() -> None:
@@ -50,16 +53,12 @@ def _read(db: sqlite3.Connection, run_id: str) -> dict[str, Any]:
     names = [column[0] for column in json.loads(spec)["columns"]]
     parts = db.execute("SELECT number, rows, epochs, predictions FROM parts WHERE run_id = ? ORDER BY number", of).fetchall()
     clean = db.execute("SELECT predictions FROM victims WHERE run_id = ? AND arm = 'clean'", of)
+    wanted = {name: np.frombuffer(zlib.decompress(data), dtype) for name, (dtype, data) in arrays.items() if name in ARRAYS}
+    subpopulations = db.execute("SELECT fields FROM subpopulations WHERE run_id = ? ORDER BY number", of)
     return {
         "scenario": tomllib.loads(text),
-        **{
-            name: np.frombuffer(zlib.decompress(data), dtype)
-            for name, (dtype, data) in arrays.items()
-            if name in ("y_test", "membership.test")
-        },
-        "subpopulations": [
-            json.loads(fields) for (fields,) in db.execute("SELECT fields FROM subpopulations WHERE run_id = ? ORDER BY number", of)
-        ],
+        **wanted,
+        "subpopulations": [json.loads(fields) for (fields,) in subpopulations],
         "classes": json.loads(db.execute("SELECT classes FROM discoveries WHERE run_id = ?", of).fetchone()[0]),
         "table": [dict(zip(names, json.loads(row), strict=True)) for (row,) in cells],
         "parts": [(number, rows, epochs, np.frombuffer(zlib.decompress(data), np.uint8)) for number, rows, epochs, data in parts],
@@ -143,9 +142,8 @@ def _models(stored: dict[str, Any], many: int) -> None:
     test = torch.from_numpy(dataset.test.x.reshape(len(dataset.test), -1)).to(kind)
     for number in np.linspace(0, k - 1, many).astype(int):
         rows, of_part = members[number], _seed(seed, "part", number)
-        says, epochs = _trained(
-            scenario["model"], torch.from_numpy(x[rows]).to(kind), torch.from_numpy(y[rows]), len(stored["classes"]), of_part, test
-        )
+        mine_x, mine_y = torch.from_numpy(x[rows]).to(kind), torch.from_numpy(y[rows])
+        says, epochs = _trained(scenario["model"], mine_x, mine_y, len(stored["classes"]), of_part, test)
         theirs, their_epochs = stored["parts"][number][3], stored["parts"][number][2]
         print(
             f"part {number}: {len(rows)} rows, {epochs} epochs here and {their_epochs} there, "
@@ -160,7 +158,7 @@ def _trained(
     widths = [x.shape[1], *(model["hidden"] if model["kind"] == "mlp" else ()), outputs]
     draws = torch.Generator().manual_seed(_seed(seed, "initial weights", 0))
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+    for fan_in, fan_out in pairwise(widths):
         linear = nn.Linear(fan_in, fan_out, dtype=x.dtype)
         bound = math.sqrt(6 / (fan_in + fan_out))
         with torch.no_grad():
