@@ -116,10 +116,13 @@ class _Certificates:
 
     def mean_over(self, group: str, members: Sequence[Subpopulation], alpha: float) -> Row:
         each = [self._figures(s, alpha) for s in members]
-        names = ("points", "certified", "certified_right", "ensemble_accuracy", "clean_accuracy", "withstood", "withstood_right")
-        means = {name: mean([value for of in each if (value := of[name]) is not None]) for name in (*names, "out_of_reach")}
-        test_rows = sum(len(self.counts.rows_of(s.index)) for s in members)
-        return self._line(alpha, group, len(members), **means, test_rows=test_rows)
+        names = ("points", "certified", "certified_right", "ensemble_accuracy", "clean_accuracy", "out_of_reach")
+        means = {name: mean([value for of in each if (value := of[name]) is not None]) for name in names}
+        # half of the rows of all: a mean over subpopulations would leave out those where fewer than half are right
+        rows_R = np.concatenate([self.counts.rows_of(s.index) for s in members]) if members else np.empty(0, np.int64)
+        points_R, right_R = self.ensemble.certified.points_N[rows_R], self.ensemble.right_N[rows_R]
+        half = {"withstood": withstood(points_R), "withstood_right": withstood(points_R, right_R)}
+        return self._line(alpha, group, len(members), **means, **half, test_rows=len(rows_R))
 
 
 def _share(of_R: np.ndarray) -> float:

@@ -129,6 +129,8 @@ def test_the_table_is_that_of_a_plain_loop_over_what_sqlite_holds(folder: Path) 
         at = {row["group"]: row for row in table if row["alpha"] == alpha and row["group"] != "one"}
         of = [row for row in ones if row["alpha"] == alpha and row["attacked"]]
         assert at["all"]["certified_right"] == pytest.approx(np.mean([row["certified_right"] for row in of]))
+        pooled = [p for row in of for at, p in enumerate(withstands) if member[at] == row["subpopulation"]]
+        assert at["all"]["withstood"] == max(p for p in range(K) if 2 * sum(mine >= p for mine in pooled) >= len(pooled))
         enough = [row for row in of if row["test_rows"] >= 30]
         assert 0 < at["enough test rows"]["subpopulations"] == len(enough) < len(of)
         assert at["enough test rows"]["certified"] == pytest.approx(np.mean([row["certified"] for row in enough]))

@@ -108,7 +108,10 @@ def _table(stored: dict[str, Any]) -> None:
     for row in (row for row in stored["table"] if row["group"] == "all"):
         one = [r for r in stored["table"] if r["group"] == "one" and r["alpha"] == row["alpha"] and r["attacked"]]
         same(row, "subpopulations", len(one))
-        for name in ("points", "certified", "certified_right", "ensemble_accuracy", "withstood", "out_of_reach"):
+        of_all = [at for r in one for at in range(len(y)) if member[at] == r["subpopulation"]]
+        same(row, "withstood", held(of_all, False))
+        same(row, "withstood_right", held(of_all, True))
+        for name in ("points", "certified", "certified_right", "ensemble_accuracy", "out_of_reach"):
             same(row, name, sum(r[name] for r in one) / len(one))
     print(f"table: {checked:,} cells of {len(stored['table'])} rows are as worked out here; most that a row withstands: {max(withstands)}")
 
