@@ -10,8 +10,10 @@ from engine.export.heads import count, fraction, number, share
 Records = Sequence[Mapping[str, Any]]
 
 
-def certified(parts: int, rows: Records) -> Iterator[str]:
-    """Markdown lines. parts: the scenario's evaluation.certificates; rows: of the table `certificates`."""
+def certified(parts: int, rows: Records, rounded: str = "") -> Iterator[str]:
+    """Markdown lines. parts: the scenario's evaluation.certificates; rows: of the table `certificates`. rounded: what may move last bits
+    of another part's model; "" where nothing does.
+    """
     yield "**What is proven.**"
     yield ""
     yield (
@@ -39,7 +41,8 @@ def certified(parts: int, rows: Records) -> Iterator[str]:
     yield ""
     yield (
         "This holds against every poison of so many points, of any label, not this attack's alone, and for the vote only: the models "
-        "attacked above are not certified. An inserted point is a row as the model reads it; rows that were changed or taken out count too."
+        "attacked above are not certified. An inserted point is a row as the model reads it; a row taken out or given another label counts "
+        "as one, a row with other features as two." + (f" It holds up to rounding: {rounded}." if rounded else "")
     )
 
 
@@ -52,9 +55,13 @@ def _at(alpha: float, rows: Records) -> Iterator[str]:
     worst, best = ordered[0], ordered[-1]
     beyond = sum(bool(row["out_of_reach"]) for row in one)
     out = f"; {beyond} of {len(one)} get more points than any row can withstand" if beyond else ""
+    spread = "none of any"
+    if best["certified_right"]:
+        spread = (
+            f"from {share(worst['certified_right'])} (#{worst['subpopulation']}, {count(worst['points'])} points) to "
+            f"{share(best['certified_right'])} (#{best['subpopulation']}, {count(best['points'])} points)"
+        )
     yield (
         f"- At alpha {alpha:g} ({number(mean['points'])} points on average) {share(mean['certified'])} of a subpopulation's test rows are "
-        f"certified on average, {share(mean['certified_right'])} certified and right: from {share(worst['certified_right'])} "
-        f"(#{worst['subpopulation']}, {count(worst['points'])} points) to {share(best['certified_right'])} "
-        f"(#{best['subpopulation']}, {count(best['points'])} points){out}."
+        f"certified on average, {share(mean['certified_right'])} certified and right: {spread}{out}."
     )

@@ -72,7 +72,7 @@ def in_short(run: RunRow, tables: Mapping[str, Records], groups: Records, accoun
         yield from defended(section, tables.get("defenses", []), alpha)
     if parts := _tree(run).get("evaluation", {}).get("certificates"):
         yield ""
-        yield from certified(parts, tables.get("certificates", []))
+        yield from certified(parts, tables.get("certificates", []), _rounded(run))
     yield ""
     yield from _cannot(run, damage, alpha)
     yield ""
@@ -331,6 +331,13 @@ def _next(run: RunRow, damage: Records, worst_row: Mapping[str, Any] | None, alp
 
 def _plain(text: object) -> str:
     return " ".join(str(text).split()).replace("|", "\\|").replace("<", "\\<").replace("*", "\\*")
+
+
+def _rounded(run: RunRow) -> str:
+    """What an inserted row may move of another part's model, in its last bits; "" where nothing does."""
+    if _tree(run).get("model", {}).get("tune") == "last_layer":
+        return "frozen layers read rows in batches, and an inserted row moves which rows are batched together"
+    return "a GPU's products may add in another order in other company" if run.device.startswith("cuda") else ""
 
 
 def _defense(run: RunRow) -> dict[str, Any]:
