@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from engine.rows import Dataset
+from engine.runs import reuse
 from engine.scenario.sections import Scenario
 from engine.store import Store, StoredDiscovery
 
@@ -39,7 +40,14 @@ def certify(w: AtWork, pipeline: Pipeline, dataset: Dataset, stored: StoredDisco
     world = tables.World.start(w.scenario, stored, w.store.victims(w.run_id), w.store.parts(w.run_id))
     if world.ensemble.complete:
         return
+    kept = [part for part in reuse.reusable_parts(w.store, w.run_id, w.scenario, stored) if part.number not in world.ensemble.parts]
+    if kept:
+        world.ensemble.add(kept)
+        w.store.commit_parts(w.run_id, kept, 0.0, build.build(world))
+        w.log(f"reused {len(kept)} models of the ensemble of the run that this one attacks again")
     k, done = world.ensemble.k, len(world.ensemble.parts)
+    if world.ensemble.complete:
+        return
     what = f"training an ensemble of {k} models"
     w.enter(what)
     parts = [part for part in pipeline.parts(w.scenario, dataset, log=w.log) if part.number not in world.ensemble.parts]

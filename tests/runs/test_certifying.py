@@ -19,6 +19,7 @@ from engine.cli import main as cli
 from engine.errors import Interrupted, RequestError, StoreError
 from engine.pipeline.order import RunPipeline
 from engine.rows import PartResult
+from engine.runs import again
 from engine.runs import start as run
 from engine.runs.rebuild import rebuild
 from engine.runs.worker import work
@@ -160,6 +161,19 @@ def test_a_resumed_run_trains_the_parts_that_are_missing_and_comes_to_the_same(f
             assert replace(mine, predictions=its.predictions) == its
             assert (mine.predictions == its.predictions).all()
         assert store.table(stopped, "certificates") == whole.table(run_id, "certificates")
+
+
+def test_a_run_that_attacks_again_takes_the_ensemble_over_where_it_is_the_same(folder: Path, tmp_path: Path) -> None:
+    run_id = done(folder)
+    with closing(sqlite3.connect(folder / "runs.db")) as db, closing(sqlite3.connect(tmp_path / "runs.db")) as into:
+        db.backup(into)
+    with Store.open(tmp_path / "runs.db") as store:
+        for overrides, trains in (([], []), (["model.lr=0.03"], [0, 1, 2, 3, 4, 5]), (["evaluation.certificates=4"], [0, 1, 2, 3])):
+            child = again.start(store, run_id, [1, 2], overrides, spawn=False).id
+            pipeline = InTwos()
+            assert work(store, child, pipeline=pipeline) == "done"
+            assert pipeline.trained == trains
+            assert len(store.parts(child)) == (trains[-1] + 1 if trains else K)
 
 
 def test_it_travels_in_a_bundle_where_what_cannot_be_is_refused(folder: Path, tmp_path: Path) -> None:
