@@ -21,6 +21,7 @@ from engine.rows import DEFENDED
 from engine.store import checks
 from engine.store.checks import DTYPES
 from engine.store.judged import unpack
+from engine.store.parts import parts_asked
 
 CHUNK = 1 << 20  # bytes unpacked at once
 BYTES = {name: int("".join(filter(str.isdigit, name))) // 8 for name in DTYPES}
@@ -207,7 +208,7 @@ def _parts_of_train(db: sqlite3.Connection, run_id: str, contents: _Found) -> No
     """The models of the ensemble: no more than the scenario has parts, and where all are there, each row of train in one."""
     k, state, numbers, rows = 0, "", [], 0
     for run in _rows(db, "runs", run_id):
-        k, state = _parts_asked(run["scenario_toml"]), run["state"]
+        k, state = parts_asked(run["scenario_toml"]), run["state"]
     for row in _rows(db, "parts", run_id):
         where = f"table parts, number {row['number']}"
         _need(row["number"] < k, f"{where}: its scenario has {k} parts")
@@ -219,13 +220,6 @@ def _parts_of_train(db: sqlite3.Connection, run_id: str, contents: _Found) -> No
     _need(state != "done" or len(numbers) == k, f"table parts: there are {len(numbers)} where a run that is done has {k}")
     whole = rows == contents.train_rows if len(numbers) == k else rows <= (contents.train_rows or 0)
     _need(not numbers or whole, f"table parts: they have {rows} rows where train has {contents.train_rows}")
-
-
-def _parts_asked(scenario_toml: str) -> int:
-    """How many parts the scenario asks for."""
-    section = tomllib.loads(scenario_toml).get("evaluation")
-    asked = section.get("certificates") if isinstance(section, dict) else None
-    return asked if type(asked) is int else 0
 
 
 def _judged(row: sqlite3.Row, contents: _Found, where: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 
 from engine.rows import PartResult, Table
 from engine.store import digests
-from engine.store.results import Results, decode, encode
+from engine.store.results import Results, decode, encode, way_out
 from engine.store.tables import put_tables
 
 
@@ -27,6 +28,11 @@ class PartRows(Results):
             rows = db.execute(query, (run_id,)).fetchall()
             for row in rows:
                 self._check_row(db, "parts", run_id, row, f"the model of part {row['number']}")
+            run = db.execute("SELECT state, scenario_toml, digest FROM runs WHERE id = ?", (run_id,)).fetchone()
+            asked = parts_asked(run["scenario_toml"]) if run is not None else 0
+            if run is not None and run["digest"] is not None and run["state"] == "done" and len(rows) != asked:
+                where, why = f"{self.path}, run {run_id}, its ensemble", f"{len(rows)} models are there where {asked} were committed"
+                raise digests.damaged(why, where=where, next=way_out(db, "parts", run_id))
         results = []
         for row in rows:
             where = f"{self.path}, run {run_id}, the model of part {row['number']}"
@@ -43,6 +49,16 @@ class PartRows(Results):
             damaged = [row for row in rows if digests.wrong("parts", run_id, row, sealed=bool(row["sealed"]))]
             db.executemany("DELETE FROM parts WHERE rowid = ?", [(row["place"],) for row in damaged])
         return [row["number"] for row in damaged]
+
+
+def parts_asked(scenario_toml: str) -> int:
+    """How many parts a run's scenario asks for; 0: it has no ensemble."""
+    try:
+        section = tomllib.loads(scenario_toml).get("evaluation")
+    except ValueError:  # a run's row that holds none is told where its scenario is read
+        return 0
+    asked = section.get("certificates") if isinstance(section, dict) else None
+    return asked if type(asked) is int else 0
 
 
 def _part_values(part: PartResult, duration_s: float) -> dict[str, object]:

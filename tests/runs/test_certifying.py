@@ -26,6 +26,7 @@ from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.store import Store
 from engine.store.bundle import bundle, open_bundle
+from tests.worlds.fake_pipeline import SCENARIO, FakePipeline
 from tests.worlds.store import as_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -204,15 +205,29 @@ def test_it_travels_in_a_bundle_where_what_cannot_be_is_refused(folder: Path, tm
             open_bundle(third, forged)
 
 
-def test_a_store_from_before_is_opened_and_asks_for_none(folder: Path, tmp_path: Path) -> None:
+def test_a_model_that_went_missing_is_noticed(folder: Path, tmp_path: Path) -> None:
     run_id = done(folder)
-    old = tmp_path / "old.db"
-    with closing(sqlite3.connect(folder / "runs.db")) as db, closing(sqlite3.connect(old)) as into:
+    with closing(sqlite3.connect(folder / "runs.db")) as db, closing(sqlite3.connect(tmp_path / "runs.db")) as into:
         db.backup(into)
-    as_of(old, 11)
-    with Store.open(old) as store:
+        into.execute("DELETE FROM parts WHERE number = 3")
+        into.commit()
+    with Store.open(tmp_path / "runs.db") as store, pytest.raises(StoreError, match="5 models are there where 6 were committed"):
+        store.parts(run_id)
+
+
+def test_a_store_from_before_is_opened_and_has_none(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "runs.db") as store:
+        run_id = run.start(store, parse(SCENARIO), spawn=False).id
+        assert work(store, run_id, pipeline=FakePipeline()) == "done"
+    as_of(tmp_path / "runs.db", 11)
+    with Store.open(tmp_path / "runs.db") as store:
         assert store.parts(run_id) == []
-        assert len(store.victims(run_id)) == len(store.victims(run_id, with_predictions=False)) > 0
+        assert len(store.victims(run_id)) > 0
+        bundle(store, run_id, tmp_path / "run.subpop")
+    as_of(tmp_path / "run.subpop", 11)
+    with Store.open(tmp_path / "other.db") as other:
+        assert open_bundle(other, tmp_path / "run.subpop") == run_id
+        assert other.parts(run_id) == []
 
 
 @pytest.mark.parametrize(
