@@ -164,15 +164,29 @@ class Poison:
 
 
 @dataclass(frozen=True)
+class Suspected:
+    """Places in the order in which a defence suspects all rows of a victim, the most suspect at 0; of equally suspect ones the middle.
+
+    points_P   float32, of the victim's points
+    own_O      float32, of the target's own rows of train
+    """
+
+    points_P: np.ndarray
+    own_O: np.ndarray
+
+
+@dataclass(frozen=True)
 class Judged:
     """What became of a victim's rows, train first and then its points.
 
     kept_R     bool, which it was trained on
     given_R    int16, the class that a row was given, -1 where its label stayed
+    suspected  None where the defence has no such order, and of what a version before it stored
     """
 
     kept_R: np.ndarray
     given_R: np.ndarray
+    suspected: Suspected | None = None
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class StepRows:
     """The rows of one step. Poison is padded to the longest of the stack; `own_VP` says which places take part (1), and which are padding
-    or a point that a defence removed (0).
+    or a point that a defence removed (0). Labels are as the stack's `coded` gives them.
     """
 
     x_BF: Tensor  # [clean rows, features + 1], the last column all ones
-    y_B: Tensor  # int64 [clean rows], or [victims, clean rows] where defences gave labels
+    y_B: Tensor  # [clean rows], or [victims, clean rows] where defences removed some or gave labels
     x_VPF: Tensor | None  # [victims, places, features + 1]
-    y_VP: Tensor | None  # int64 [victims, places]
+    y_VP: Tensor | None  # [victims, places]
     own_VP: Tensor | None  # [victims, places], 0 or 1
     rows_V: Tensor  # [victims], how many rows each victim's step really has, one at least
+    absent_V: Tensor  # [victims], how many of all places take no part
     kept_VB: Tensor | None = None  # [victims, clean rows], 0 or 1: those that defences left; None: all
 
 

@@ -54,6 +54,8 @@ def compare(
 
     compare_worst: the worst k of each run, its own, as published and corrected, with the interval of the corrected values' difference.
 
+    The damages of a run with a defence are those of its victims under it: several defences, and none, stand side by side.
+
     Clusters of another clustering hold other rows: of such runs there is compare_worst alone. What differs between the scenarios, and why
     something is not paired, is said below the tables, and stands in every file.
     """

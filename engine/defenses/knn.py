@@ -25,10 +25,12 @@ def asks(section: KnnSection) -> frozenset[Asked]:
 
 
 def judge(section: KnnSection, seen: Seen, remove: int, draws: np.random.Generator) -> Judgement:
-    outvoted_R, most_R = votes(_near(section, seen), seen.labels_R, section.eta)
+    near_RK = _near(section, seen)
+    outvoted_R, most_R = votes(near_RK, seen.labels_R, section.eta)
+    against_R = (seen.labels_R[near_RK] != seen.labels_R[:, None]).mean(1)
     if section.action == "remove":
-        return Judgement(~outvoted_R, seen.labels_R)
-    return Judgement(np.ones(len(seen), bool), np.where(outvoted_R, most_R, seen.labels_R))
+        return Judgement(~outvoted_R, seen.labels_R, against_R)
+    return Judgement(np.ones(len(seen), bool), np.where(outvoted_R, most_R, seen.labels_R), against_R)
 
 
 def _near(section: KnnSection, seen: Seen) -> np.ndarray:

@@ -14,4 +14,4 @@ def asks(section: LossFilterSection | TrimSection) -> frozenset[Asked]:
 
 def judge(section: LossFilterSection | TrimSection, seen: Seen, remove: int, draws: np.random.Generator) -> Judgement:
     assert seen.losses_R is not None
-    return without(seen, largest(seen.losses_R, remove))
+    return without(seen, largest(seen.losses_R, remove), seen.losses_R)

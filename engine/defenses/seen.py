@@ -48,10 +48,15 @@ class Seen:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a defence makes of a victim's rows, in their order. kept_R: bool;  labels_R: int64, as they are to be trained with."""
+    """What a defence makes of a victim's rows, in their order.
+
+    kept_R: bool;  labels_R: int64, as they are to be trained with
+    score_R: float64, how suspect each is: what has more is removed sooner, whatever the budget. None where there is no such order
+    """
 
     kept_R: np.ndarray
     labels_R: np.ndarray
+    score_R: np.ndarray | None = None
 
 
 class Defence(Protocol):
@@ -71,11 +76,11 @@ def defence_of(section: DefenseSection) -> Defence:
     return cast(Defence, module("defenses", section.kind))
 
 
-def without(seen: Seen, at: np.ndarray) -> Judgement:
+def without(seen: Seen, at: np.ndarray, score_R: np.ndarray | None = None) -> Judgement:
     """The rows at these places removed."""
     kept_R = np.ones(len(seen), bool)
     kept_R[at] = False
-    return Judgement(kept_R, seen.labels_R)
+    return Judgement(kept_R, seen.labels_R, score_R)
 
 
 def largest(score_R: np.ndarray, count: int) -> np.ndarray:

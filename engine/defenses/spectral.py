@@ -23,7 +23,8 @@ def asks(section: SpectralSection) -> frozenset[Asked]:
 
 def judge(section: SpectralSection, seen: Seen, remove: int, draws: np.random.Generator) -> Judgement:
     assert seen.hidden_RW is not None
-    return without(seen, largest(scores(seen.hidden_RW, seen.labels_R), min(len(seen), math.ceil(MARGIN * remove))))
+    score_R = scores(seen.hidden_RW, seen.labels_R)
+    return without(seen, largest(score_R, min(len(seen), math.ceil(MARGIN * remove))), score_R)
 
 
 def scores(hidden_RW: np.ndarray, labels_R: np.ndarray) -> np.ndarray:

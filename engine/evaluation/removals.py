@@ -8,19 +8,29 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engine.errors import BadData
-from engine.rows import VictimResult, VictimSpec
+from engine.rows import Suspected, VictimResult, VictimSpec
 
 
 @dataclass(frozen=True)
 class Taken:
-    """From one victim: rows removed or relabelled. points: of its poison, of how many;  rows_S: int64 [subpopulations + 1], clean rows of
-    train by subpopulation, the last those in none.
+    """From one victim: rows removed or relabelled.
+
+    points              of its poison, of how many;  of_rows: the rows of train
+    rows_S              int64 [subpopulations + 1], clean rows of train by subpopulation, the last those in none
+    suspected           None where the defence has no such order
     """
 
     spec: VictimSpec
     points: int
     of_points: int
+    of_rows: int
     rows_S: np.ndarray
+    suspected: Suspected | None = None
+
+    @property
+    def rows(self) -> int:
+        """Of train and its poison."""
+        return self.of_rows + self.of_points
 
     @property
     def clean(self) -> int:
@@ -56,7 +66,11 @@ class Removals:
                 what = f"victim {result.spec.index} was judged on {len(taken_R)} rows of {n + result.poison_points}"
                 raise BadData(what, where="stored victims", next="delete the run and start it again")
             rows_S = np.bincount(self.slot_N[taken_R[:n]], minlength=self.subpopulations + 1)
-            taken = Taken(result.spec, int(taken_R[n:].sum()), result.poison_points, rows_S)
+            suspected = result.judged.suspected
+            if suspected is not None and len(suspected.points_P) != result.poison_points:
+                what = f"victim {result.spec.index} has places of {len(suspected.points_P)} points of {result.poison_points}"
+                raise BadData(what, where="stored victims", next="delete the run and start it again")
+            taken = Taken(result.spec, int(taken_R[n:].sum()), result.poison_points, n, rows_S, suspected)
             self.victims[result.spec.index] = taken
             if result.spec.arm == "defended":
                 self.defended.setdefault((result.spec.subpopulation, result.spec.alpha), []).append(taken)
@@ -94,6 +108,27 @@ def shares(taken: list[Taken], subpopulation: int, rows_S: np.ndarray) -> Shares
         inside=_ratio(inside, own),
         outside=_ratio(clean - inside, total - own),
         rows=(points + clean) / len(taken),
+    )
+
+
+def first(taken: list[Taken], share: float) -> Shares | None:
+    """What is gone where that share of all rows is removed in the order in which the defence suspects them: means over trials.
+
+    None where no victim has such an order.
+    """
+    ordered = [(t, t.suspected, round(share * t.rows)) for t in taken if t.suspected is not None]
+    if not ordered:
+        return None
+    rows = sum(count for _, _, count in ordered)
+    points = sum(int((suspected.points_P < count).sum()) for _, suspected, count in ordered)
+    own = sum(int((suspected.own_O < count).sum()) for _, suspected, count in ordered)
+    all_own = sum(len(suspected.own_O) for _, suspected, _ in ordered)
+    return Shares(
+        recall=_ratio(points, sum(t.of_points for t, _, _ in ordered)),
+        precision=_ratio(points, rows),
+        inside=_ratio(own, all_own),
+        outside=_ratio(rows - points - own, sum(t.of_rows for t, _, _ in ordered) - all_own),
+        rows=rows / len(ordered),
     )
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import Generic
+from functools import cached_property, partial
+from typing import Generic, cast
 
 import numpy as np
 import torch
 
 from engine.attacks.model import Network
-from engine.milestones import Arrays
+from engine.milestones import Arrays, of_texts, texts_of
 from engine.rows import Rows
 from engine.scenario.sections import Scenario
 from engine.seeds import generator, seed_for
-from engine.training.recipe import Job, Training
+from engine.training.parts import can_fork, train_in_parts
+from engine.training.recipe import Job, Trained, Training
 from engine.training.trial import How, OnStep, Stands, Trial
 from engine.victims.family import Family, Fitted, Keys, tensor, workers
+
+BESIDE = "forming subpopulations, training the adversary's models"
 
 
 class Adversary(Generic[Keys, Fitted]):
@@ -37,6 +40,45 @@ class Adversary(Generic[Keys, Fitted]):
         self.scenario, self.victims, self.dataset = scenario, victims, victims.dataset
         self.how, self.milestones = How(device, torch.float32), victims.milestones
         self.progress, self.on_step = progress, on_step
+        self._ahead: dict[int, Fitted] = {}  # trained before they were asked for, by the number that `_fit` knows them by
+
+    def beside(self, work: Callable[[], Arrays]) -> Arrays:
+        """What `work` comes to. Where training has use for one core a model and there are more, it is a process of its own, and the models
+        that confidences will be asked of are trained beside it.
+        """
+        cores, folds = self._cores(), self.scenario.evaluation.confidence_folds
+        if cores < 2:
+            return work()
+        rows, fold_A = len(self.dataset.aux), _stratified_folds(self.dataset.aux.y, folds, self.scenario.seed)
+        seen = {0: np.arange(rows), **({fold + 1: np.flatnonzero(fold_A != fold) for fold in np.unique(fold_A)} if folds > 1 else {})}
+        models, first = list(seen), len(seen)  # tasks 0 .. first - 1 are the models, `first` is the work
+
+        def carry_out(tasks: Sequence[int], report: Callable[[float], None], on_halved: Callable[[int], None]) -> list[Trained]:
+            done: list[Trained] = []
+            for task in tasks:
+                if task == first:
+                    done.append(_as_trained(work()))
+                else:
+                    number = models[task]
+                    share = partial(_further, report, len(done))
+                    done.append(cast(Trained, self._fit(seen[number], number, share, in_a_part=True)))
+                report(len(done))
+            return done
+
+        def control(done: float) -> None:
+            if self.on_step:
+                self.on_step(done, first + 1)
+            self.progress(BESIDE, done / (first + 1))
+
+        parts = [[first], *(list(range(first))[at :: cores - 1] for at in range(min(cores - 1, first)))]
+        done = train_in_parts(carry_out, parts, control, lambda victims: None)
+        self._ahead = {models[task]: cast(Fitted, done[task]) for task in range(first)}
+        return _as_arrays(done[first])
+
+    def _cores(self) -> int:
+        """How many models are trained side by side."""
+        alike = self.how.device.type == "cpu" and self.victims.ONE_CORE and can_fork()
+        return workers(self.scenario, self.how.device) if alike else 1
 
     @cached_property
     def whole(self) -> Fitted:
@@ -59,12 +101,16 @@ class Adversary(Generic[Keys, Fitted]):
             return self.victims.of_arrays(arrays, self.how)
         return fitted[0] if fitted else self._fit(index, fold, report, name)
 
-    def _fit(self, index: np.ndarray, fold: int, report: Callable[[float], None], name: str = "") -> Fitted:
-        """report is told the share of the training that is done. name: under which its milestones know where the training stands."""
+    def _fit(self, index: np.ndarray, fold: int, report: Callable[[float], None], name: str = "", *, in_a_part: bool = False) -> Fitted:
+        """report is told the share of the training that is done. name: under which its milestones know where the training stands.
+        in_a_part: of a forked process, whose parent alone hears requests.
+        """
+        if fold in self._ahead:
+            return self._ahead.pop(fold)
         report(0.0)
 
         def on_step(done: float, total: float) -> None:
-            if self.on_step:
+            if self.on_step and not in_a_part:
                 self.on_step(done, total)
             report(done / total if total else 0.0)
 
@@ -72,8 +118,8 @@ class Adversary(Generic[Keys, Fitted]):
         data = Training(torch.from_numpy(aux.x[index]), torch.from_numpy(aux.y[index]), tensor(aux.x[:0]))
         clean = Job(np.empty(0, np.int64), np.empty(0, np.int64))
         # one network alone has all of the machine's cores as threads
-        cores = workers(self.scenario, self.how.device)
-        stands = Stands(self.milestones, name) if name else None
+        cores = 1 if in_a_part else workers(self.scenario, self.how.device)
+        stands = Stands(self.milestones, name) if name and not in_a_part else None
         trial = Trial(seed_for(self.scenario.seed, "adversary"), fold, self.how, on_step, cores, stands=stands)
         return self.victims.fit(data, [clean], trial)[0]
 
@@ -95,6 +141,7 @@ class Adversary(Generic[Keys, Fitted]):
             return self.in_sample()
         fold_A = _stratified_folds(aux.y, folds, self.scenario.seed)
         proba = np.empty((len(aux), len(self.dataset.classes)), np.float32)
+        fits: dict[int, Fitted] = {}
         for fold in range(folds):
             held_out = fold_A == fold
             if not held_out.any():  # more folds than rows
@@ -106,11 +153,29 @@ class Adversary(Generic[Keys, Fitted]):
                 self.progress(name, (fold + share) / folds)
 
             def ask(held_out: np.ndarray = held_out, fold: int = fold, name: str = name) -> Arrays:
-                fitted = self._fit(np.flatnonzero(~held_out), fold + 1, report, name)
-                return {"p": self._probabilities(fitted, aux.x[held_out])}
+                if fold not in fits:
+                    fits.update(self._of_folds(fold_A, fold, name, report))
+                return {"p": self._probabilities(fits.pop(fold), aux.x[held_out])}
 
             proba[held_out] = self.milestones.step(name, ask)["p"]
         return proba
+
+    def _of_folds(self, fold_A: np.ndarray, first: int, name: str, report: Callable[[float], None]) -> dict[int, Fitted]:
+        """The models that did not see fold `first` and, as many as there are cores for, those of the folds after it; by fold."""
+        some = [fold for fold in range(first, int(fold_A.max()) + 1) if (fold_A == fold).any()][: self._cores()]
+        if len(some) < 2 or first + 1 in self._ahead:
+            return {first: self._fit(np.flatnonzero(fold_A != first), first + 1, report, name)}
+
+        def train(part: Sequence[int], on_share: Callable[[float], None], on_halved: Callable[[int], None]) -> list[Trained]:
+            fits = [self._fit(np.flatnonzero(fold_A != fold), fold + 1, on_share, in_a_part=True) for fold in part]
+            return cast(list[Trained], fits)
+
+        def control(done: float) -> None:
+            if self.on_step:
+                self.on_step(done, len(some))
+            report(done)
+
+        return cast(dict[int, Fitted], train_in_parts(train, [[fold] for fold in some], control, lambda victims: None))
 
     def representation(self, layer: str) -> Callable[[Rows], np.ndarray]:
         """What subpopulations are formed in; see `Family.representation`."""
@@ -150,6 +215,20 @@ class Adversary(Generic[Keys, Fitted]):
     @property
     def params(self) -> Sequence[torch.Tensor]:
         return self.victims.params(self.whole)
+
+
+def _further(report: Callable[[float], None], before: int, share: float) -> None:
+    report(before + share)
+
+
+def _as_trained(arrays: Arrays) -> Trained:
+    """Arrays as what a part of a stack can hand over."""
+    return Trained([torch.from_numpy(np.array(each)) for each in (of_texts(list(arrays)), *arrays.values())], 0, 0.0)
+
+
+def _as_arrays(trained: Trained) -> Arrays:
+    names, *arrays = (tensor.numpy() for tensor in trained.params)
+    return dict(zip(texts_of(names), arrays, strict=True))
 
 
 def _stratified_folds(y: np.ndarray, folds: int, seed: int) -> np.ndarray:

@@ -2,6 +2,10 @@
 
 A defended victim has the rows of an undefended one of its stack, whose fit is the first that the defence looks at. Beside it, in an arm of
 its own, a victim without as many rows, drawn at random: one refit alone moves a target by more than most defences do.
+
+The oracle's victims are the clean one again, to the bit. In a stack they would not be: the shapes of its products depend on its company,
+sums over other shapes differ in their last bits, and training carries those as far as another epoch at which the plateau is reached. So
+they and the clean victim are trained each alone, with rows of weight 0 set aside for as many points as any victim of the run has.
 """
 
 from __future__ import annotations
@@ -11,17 +15,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
+from engine import rates
 from engine.defenses import random
 from engine.defenses.seen import Asked, Judgement, Seen, Shared, defence_of
 from engine.errors import RequestError
-from engine.rows import DEFENDED, Arm, Judged, VictimSpec
+from engine.pipeline.discovery import Discovery
+from engine.rows import DEFENDED, Arm, Judged, Subpopulation, Suspected, VictimSpec
 from engine.scenario.sections import BudgetKeys, DefenseSection, KnnSection, OracleSection, Scenario, TrimSection
 from engine.seeds import generator
 from engine.training import recipe
 from engine.training.recipe import Job, Training
-from engine.training.trial import How, OnStep, Trial
+from engine.training.trial import OnStep, Trial
 from engine.victims.choose import AnyFamily
 from engine.victims.family import Outcome, silent
 
@@ -55,10 +60,11 @@ def refits(section: DefenseSection) -> int:
     return section.rounds if isinstance(section, TrimSection) else 1
 
 
-def precise(scenario: Scenario, how: How) -> How:
-    """In float64 for the oracle: its victims are the clean one in other company, where products in float32 differ in their last bits."""
-    oracle = isinstance(scenario.defense, OracleSection) and scenario.compute.precision == "float32"
-    return replace(how, dtype=torch.float64) if oracle else how
+def most_points(scenario: Scenario, subpopulations: Sequence[Subpopulation]) -> int:
+    """The poison points of the run's victim that has most."""
+    attack = scenario.attack
+    sizes = [s.train_rows if attack.per == "train" else s.aux_rows for s in subpopulations if s.attacked]
+    return max((rates.count(alpha, size) for alpha in attack.alphas for size in sizes), default=0)
 
 
 def check(scenario: Scenario, victims: AnyFamily) -> None:
@@ -70,14 +76,23 @@ def check(scenario: Scenario, victims: AnyFamily) -> None:
 
 
 def trained(
-    scenario: Scenario, victims: AnyFamily, data: Training, specs: Sequence[VictimSpec], jobs: Sequence[Job], trial: Trial
+    scenario: Scenario,
+    discovery: Discovery,
+    victims: AnyFamily,
+    data: Training,
+    specs: Sequence[VictimSpec],
+    jobs: Sequence[Job],
+    trial: Trial,
 ) -> list[Defended]:
     """Train a stack whose victims have a defence; results in the order of `specs`. jobs: each one's rows, as without a defence."""
     plain = [at for at, spec in enumerate(specs) if spec.arm not in DEFENDED]
+    oracle = isinstance(scenario.defense, OracleSection)
+    alike = {at for at, spec in enumerate(specs) if oracle and spec.arm in ("clean", "defended")}
     places = {(spec.arm, spec.subpopulation, spec.alpha): at for at, spec in enumerate(specs)}
     arms = {arm: [at for at, spec in enumerate(specs) if spec.arm == arm] for arm in DEFENDED}
     first = {at: places[_judged_arm(specs[at]), specs[at].subpopulation, specs[at].alpha] for arm in arms.values() for at in arm}
     asking = _Asking(scenario, victims, data, trial)
+    most, member_N = most_points(scenario, discovery.subpopulations), discovery.membership.train
     rounds = refits(scenario.defense)
     progress = _Progress(trial.on_step, len(specs), len(plain) + rounds * len(arms["defended"]) + len(arms["random_removal"]))
 
@@ -86,17 +101,23 @@ def trained(
     done: dict[int, Defended] = {}
 
     def left(at: int) -> Job:
-        return judged_job(jobs[at], judgements[at]) if at in judgements else jobs[at]
+        job = judged_job(jobs[at], judgements[at]) if at in judgements else jobs[at]
+        return with_places(job, most, asking.y_N) if at in alike else job
 
     def fit(arm: Sequence[int]) -> None:
-        if arm:
-            fits.update(zip(arm, victims.fit(data, [left(at) for at in arm], replace(trial, on_step=progress.part())), strict=True))
-        progress.passed(len(arm))
+        for some, alone in ([at for at in arm if at not in alike], False), ([at for at in arm if at in alike], True):
+            if some:
+                on = replace(trial, on_step=progress.part(), alone=alone)
+                fits.update(zip(some, victims.fit(data, [left(at) for at in some], on), strict=True))
+            progress.passed(len(some))
 
     def answer(arm: Sequence[int]) -> None:
-        outcomes = victims.answered([fits[at] for at in arm], data, victims.dataset.test.x, [left(at) for at in arm], trial) if arm else []
-        for at, outcome in zip(arm, outcomes, strict=True):
-            done[at] = Defended(outcome, asking.stored(jobs[at], judgements[at]) if at in judgements else None)
+        for some in ([at for at in arm if at not in alike], *([at] for at in arm if at in alike)):
+            x_test = victims.dataset.test.x
+            outcomes = victims.answered([fits[at] for at in some], data, x_test, [left(at) for at in some], trial) if some else []
+            for at, outcome in zip(some, outcomes, strict=True):
+                own_N = np.zeros(0, np.int64) if specs[at].subpopulation is None else np.flatnonzero(member_N == specs[at].subpopulation)
+                done[at] = Defended(outcome, asking.stored(jobs[at], judgements[at], own_N) if at in judgements else None)
 
     fit(plain)
     answer(plain)
@@ -118,6 +139,19 @@ def judged_job(job: Job, judgement: Judgement) -> Job:
     n = len(judgement.kept_R) - len(job.rows)
     judged = recipe.Judged(judgement.kept_R[:n], judgement.kept_R[n:], judgement.labels_R[:n])
     return replace(job, labels=judgement.labels_R[n:], judged=judged)
+
+
+def with_places(job: Job, points: int, y_N: np.ndarray) -> Job:
+    """The job with places for so many points: those beyond its own are copies of the pool's first row, of weight 0."""
+    own, more = len(job.rows), points - len(job.rows)
+    judged = job.judged or recipe.Judged(np.ones(len(y_N), bool), np.ones(own, bool), y_N)
+    none = np.zeros(more, np.int64)
+    return Job(
+        np.concatenate([job.rows, none]),
+        np.concatenate([job.labels, none]),
+        None if job.delta is None else np.concatenate([job.delta, np.zeros((more, *job.delta.shape[1:]), job.delta.dtype)]),
+        replace(judged, kept_M=np.concatenate([judged.kept_M, np.zeros(more, bool)])),
+    )
 
 
 class _Asking:
@@ -177,9 +211,14 @@ class _Asking:
             at = np.setdiff1d(at, at_label, assume_unique=True)[draws.permutation(len(at) - len(at_label))]
         return Judgement(judgement.kept_R, given_R)
 
-    def stored(self, job: Job, judgement: Judgement) -> Judged:
+    def stored(self, job: Job, judgement: Judgement, own: np.ndarray) -> Judged:
+        """own: which rows of train are the target's, int64."""
         before_R = np.concatenate([self.y_N, job.labels])
-        return Judged(judgement.kept_R, np.where(judgement.labels_R == before_R, -1, judgement.labels_R).astype(np.int16))
+        given_R = np.where(judgement.labels_R == before_R, -1, judgement.labels_R).astype(np.int16)
+        if judgement.score_R is None:
+            return Judged(judgement.kept_R, given_R)
+        place_R = places(judgement.score_R)
+        return Judged(judgement.kept_R, given_R, Suspected(place_R[len(self.y_N) :], place_R[own]))
 
     def _budget(self, job: Job) -> int:
         if not isinstance(self.section, BudgetKeys):
@@ -188,6 +227,13 @@ class _Asking:
 
     def _draws(self, purpose: str, spec: VictimSpec) -> np.random.Generator:
         return generator(self.seed, purpose, spec.trial, str(spec.subpopulation), str(spec.alpha))
+
+
+def places(score_R: np.ndarray) -> np.ndarray:
+    """The place of each row when the largest score comes first, from 0; of equal ones the middle of theirs. float32 [rows]."""
+    _, at_R, count_U = np.unique(-score_R, return_inverse=True, return_counts=True)
+    middle_U = np.cumsum(count_U) - (count_U + 1) / 2
+    return middle_U[at_R].astype(np.float32)
 
 
 def _as_numbers(x: np.ndarray) -> np.ndarray:

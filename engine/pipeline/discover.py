@@ -23,7 +23,7 @@ from engine.pipeline.train import moved_pictures
 from engine.rows import Dataset, Membership
 from engine.scenario.sections import ClusterMatchSection, PretrainedKeys, Scenario
 from engine.training.trial import OnStep
-from engine.victims.choose import see, victims_of
+from engine.victims.choose import family_of, see, victims_of
 from engine.victims.family import one_thread_each
 
 
@@ -77,12 +77,20 @@ def discover(
         log(f"the adversary's model is {section.kind}, from {weights} weights; the victims' is {scenario.model.kind}")
     milestones.begin(dataset, *([seen] if seen is not dataset else []))
     layer = scenario.subpopulations.layer if isinstance(scenario.subpopulations, ClusterMatchSection) else "input"
+    adversary = None
+    if family_of(section).ONE_CORE:  # nothing of it is opened, and its training has no use for more than a core a model
+        adversary = Adversary(
+            victims_of(section, seen, scenario.seed, opened, milestones), scenario, torch.device(device), progress, on_step
+        )
     if layer == "input":  # before the adversary is trained, so that a wrong feature or too many clusters cost no training
         progress("forming subpopulations", 0.0)
         represent = None if dataset.train.images is None else flat_pixels
-        formed = _formed(milestones, lambda: subpopulations.assign(scenario.subpopulations, dataset, represent, scenario.seed))
-    model = victims_of(section, seen, scenario.seed, opened, milestones)
-    adversary = Adversary(model, scenario, torch.device(device), progress, on_step)
+        form = partial(subpopulations.assign, scenario.subpopulations, dataset, represent, scenario.seed)
+        formed = _formed(milestones, form, adversary.beside if adversary else None)
+    if adversary is None:
+        adversary = Adversary(
+            victims_of(section, seen, scenario.seed, opened, milestones), scenario, torch.device(device), progress, on_step
+        )
     for note in adversary.victims.notes():
         log(note)
     proba_in_sample, proba_test = adversary.in_sample(), adversary.on_test()
@@ -122,12 +130,14 @@ def discover(
 Formed = tuple[Membership, tuple[str, ...], np.ndarray | None]  # as `subpopulations.assign` has it
 
 
-def _formed(milestones: Milestones, form: Callable[[], Formed]) -> Formed:
+def _formed(milestones: Milestones, form: Callable[[], Formed], beside: Callable[[Callable[[], Arrays]], Arrays] | None = None) -> Formed:
+    """beside: what carries it out beside other work, where there is some."""
+
     def make() -> Arrays:
         membership, descriptions, distance_A = form()
         members = {"train": membership.train, "aux": membership.aux, "test": membership.test}
         return {**members, "descriptions": of_texts(descriptions), **({} if distance_A is None else {"distance": distance_A})}
 
-    arrays = milestones.step("subpopulations", make)
+    arrays = milestones.step("subpopulations", (lambda: beside(make)) if beside else make)
     membership = Membership(arrays["train"], arrays["aux"], arrays["test"])
     return membership, texts_of(arrays["descriptions"]), arrays.get("distance")

@@ -77,7 +77,7 @@ def train_stack(
     """Train the victims of one stack and say what each predicts for every test row. room: what is known of the device's memory."""
     one_thread_each()
     scenario, discovery, stack = job.scenario, job.discovery, job.stack
-    on = defend.precise(scenario, how(scenario.compute, job.device))
+    on = how(scenario.compute, job.device)
     victims = victims_of(scenario.model, discovery.dataset, scenario.seed, opened)
     poisons = [poison_of(scenario, discovery, spec) for spec in stack.victims]
     trial = Trial(
@@ -92,7 +92,7 @@ def train_stack(
     jobs = [job_for(scenario, discovery, victims, poison) for poison in poisons]
     data = training(scenario, discovery, victims)
     if scenario.defense.kind != "none":
-        done = defend.trained(scenario, victims, data, stack.victims, jobs, trial)
+        done = defend.trained(scenario, discovery, victims, data, stack.victims, jobs, trial)
     else:
         done = [defend.Defended(outcome) for outcome in victims.outcomes(data, discovery.dataset.test.x, jobs, trial)]
     return [

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from engine.plots.data import DAMAGE, Plot, Records, Series, grouped, largest, points, records, valued
 from engine.plots.dose import dose_response
+from engine.plots.removals import removals
 from engine.plots.trials import worst_trials
 from engine.rows import RunRow, Table
 from engine.scenario.claim import claim_of, lead
@@ -20,7 +21,7 @@ from engine.tables.source import Source
 MOST_ALPHAS = 3  # of a cloud of points: more hide each other; the largest are kept
 MOST_CURVES = 4  # alphas of the distribution and of the worst k
 
-NEEDED = ("damage", "dose", "subpopulations", "confidence", "distribution", "worst")  # tables
+NEEDED = ("damage", "dose", "subpopulations", "confidence", "distribution", "worst", "defenses")  # tables
 
 
 def plots_of_run(
@@ -185,24 +186,32 @@ _MADE: dict[str, Callable[[Mapping[str, Table]], Plot | None]] = {
     "damage_size": damage_size,
     "distribution": distribution,
     "published_corrected": published_corrected,
+    "removals": removals,
 }
 _OF_ALPHA: dict[str, Callable[[Mapping[str, Table], float | None], Plot | None]] = {
     "distribution": distribution,
+    "removals": removals,
     "worst_trials": worst_trials,
 }
 PLOTS: tuple[str, ...] = tuple(_MADE)  # those of stored tables
+OF_DEFENCES = ("removals",)  # those of runs with a defence
 EVERY: tuple[str, ...] = (*PLOTS, "worst_trials")
 ONE_ALPHA: tuple[str, ...] = tuple(_OF_ALPHA)  # those that can show one alpha alone
 
 
 def alphas_of(tables: Mapping[str, Table], name: str) -> tuple[float, ...]:
     """Of a plot in ONE_ALPHA, the alphas that it has data for, in order. Of `worst_trials`, before its own table is made."""
-    table, column = {"distribution": ("damage", "damage"), "worst_trials": ("worst", "corrected")}[name]
+    table, column = {
+        "distribution": ("damage", "damage"),
+        "removals": ("defenses", "removed_rows"),
+        "worst_trials": ("worst", "corrected"),
+    }[name]
     return tuple(sorted({row["alpha"] for row in records(tables, table) if row[column] is not None}))
 
 
 __all__ = [
     "EVERY",
+    "OF_DEFENCES",
     "ONE_ALPHA",
     "PLOTS",
     "Plot",

@@ -204,7 +204,8 @@ def _bounds(node: Mapping[str, Any]) -> str:
     if low is not None and high is not None:
         return f" from {low} to {high}" if high <= 10**9 else f" of at least {low} that fits in 63 bits"
     lower = f" above {node['exclusiveMinimum']:g}" if "exclusiveMinimum" in node else f" of at least {low:g}" if low is not None else ""
-    upper = f" at most {high:g}" if high is not None else ""
+    below = node.get("exclusiveMaximum")
+    upper = f" at most {high:g}" if high is not None else f" below {below:g}" if below is not None else ""
     return f"{lower} and{upper}" if lower and upper else lower + upper
 
 

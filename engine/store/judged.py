@@ -1,4 +1,7 @@
-"""What became of a victim's rows, as bytes: how many rows, a bit a row for those kept, then two bytes a row for the labels given."""
+"""What became of a victim's rows, as bytes: how many rows, a bit a row for those kept, two bytes a row for the labels given.
+
+Then, where the defence has an order, how many points and how many of the target's own rows, and four bytes each for their places in it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from engine.errors import StoreError
-from engine.rows import Judged
+from engine.rows import Judged, Suspected
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +22,10 @@ def pack(judged: Judged) -> bytes:
     """zlib-compressed, little-endian; nothing is pickled."""
     import numpy as np
 
-    parts = (np.array([len(judged.kept_R)], "<i8"), np.packbits(judged.kept_R, bitorder="little"), judged.given_R.astype("<i2"))
+    parts = [np.array([len(judged.kept_R)], "<i8"), np.packbits(judged.kept_R, bitorder="little"), judged.given_R.astype("<i2")]
+    if judged.suspected is not None:
+        places = (judged.suspected.points_P, judged.suspected.own_O)
+        parts += [np.array([len(place) for place in places], "<i8"), *(place.astype("<f4") for place in places)]
     return zlib.compress(b"".join(part.tobytes() for part in parts), 6)
 
 
@@ -41,10 +47,25 @@ def _unpacked(data: bytes, rows: int | None) -> Judged:
         raise ValueError(f"{count} rows where there are {rows}")
     bits = math.ceil(count / 8)
     raw = _exactly(stream, stream.unconsumed_tail, bits + 2 * count)
+    kept_R: np.ndarray = np.unpackbits(np.frombuffer(raw[:bits], np.uint8), count=count, bitorder="little").astype(bool)
+    given_R = np.frombuffer(raw[bits:], "<i2").astype(np.int16)
+    first = stream.decompress(stream.unconsumed_tail, 1)
+    if not first:
+        _end(stream)
+        return Judged(kept_R, given_R)
+    points, own = np.frombuffer(first + _exactly(stream, stream.unconsumed_tail, 2 * COUNT - 1), "<i8").tolist()
+    if min(points, own) < 0 or points + own > count:
+        raise ValueError(f"places of {points} and {own} rows of {count}")
+    place = np.frombuffer(_exactly(stream, stream.unconsumed_tail, 4 * (points + own)), "<f4").astype(np.float32)
+    _end(stream)
+    if not ((place >= 0) & (place <= count - 1)).all():
+        raise ValueError(f"a place that is none of {count} rows")
+    return Judged(kept_R, given_R, Suspected(place[:points], place[points:]))
+
+
+def _end(stream: zlib._Decompress) -> None:
     if stream.decompress(stream.unconsumed_tail, 1) or not stream.eof:
         raise ValueError("it is longer than it says")
-    kept_R: np.ndarray = np.unpackbits(np.frombuffer(raw[:bits], np.uint8), count=count, bitorder="little").astype(bool)
-    return Judged(kept_R, np.frombuffer(raw[bits:], "<i2").astype(np.int16))
 
 
 def _exactly(stream: zlib._Decompress, data: bytes, size: int) -> bytes:

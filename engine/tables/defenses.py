@@ -6,21 +6,32 @@ each arm's own: an adversary who knows the defence picks again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isnan
 
 from engine.evaluation import worst
 from engine.evaluation.cost import cost
 from engine.evaluation.paired import Paired, mean_difference, paired
-from engine.evaluation.removals import shares
+from engine.evaluation.removals import Shares, first, shares
 from engine.evaluation.worst import Worst
 from engine.tables.cells import Row, cell, line, mean
-from engine.tables.columns import KS
+from engine.tables.columns import KS, SPECS
 from engine.tables.figures import Figures
 
 TWO_RANKINGS = "the worst of each by its own ranking: other subpopulations, so no interval"
+FIRST = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # shares of all rows at which the curve of removals is read
 TAKEN = ("poison_recall", "precision", "removed_own", "removed_others", "removed_rows", "poison_points")
 COSTS = ("cost", "cost_elsewhere", "random_cost", "random_cost_elsewhere")
+
+
+FIRST_ROWS = "most suspect "  # what the group of a row of the curve begins with
+_OF_GONE: dict[str, Callable[[Shares], float | None]] = {
+    "poison_recall": lambda gone: gone.recall,
+    "precision": lambda gone: gone.precision,
+    "removed_own": lambda gone: gone.inside,
+    "removed_others": lambda gone: gone.outside,
+    "removed_rows": lambda gone: gone.rows,
+}
 
 
 def rows(figures: Figures) -> list[Row]:
@@ -37,7 +48,7 @@ def rows(figures: Figures) -> list[Row]:
     lines = []
     for a in range(len(figures.world.facts.alphas)):
         of = _Alpha(figures, against_none, against_random, {name: of_S.tolist() for name, of_S in figure_S.items()}, a)
-        lines += [*of.means(), *of.worst(), *of.each()]
+        lines += [*of.means(), *of.worst(), *of.each(), *of.curve()]
     return lines
 
 
@@ -100,6 +111,23 @@ class _Alpha:
             )
             for s in self.figures.attacked
         ]
+
+    def curve(self) -> list[Row]:
+        """What is gone at each share of rows removed, the most suspect first: means over subpopulations. None where there is no order."""
+        removals, alpha = self.figures.world.removals, self.figures.world.facts.alphas[self.a]
+        lines = []
+        for share in FIRST:
+            gone = [g for s in self.figures.attacked if (g := first(removals.of(s.index, alpha), share)) is not None]
+            if not gone:
+                continue
+            columns = {name: mean([v for g in gone if (v := of(g)) is not None]) for name, of in _OF_GONE.items()}
+            points = mean(
+                [float(p) for s in self.figures.attacked if (p := cell(self.figures.damages.points_AS[self.a, s.index])) is not None]
+            )
+            blank = dict.fromkeys(column.name for column in SPECS["defenses"].columns)
+            known = {"alpha": alpha, "group": f"{FIRST_ROWS}{100 * share:g} %", "subpopulations": len(gone), "poison_points": points}
+            lines.append(line("defenses", **{**blank, **known, **columns}))
+        return lines
 
     def means(self) -> list[Row]:
         """Means over all subpopulations with all three damages, and over those of them with enough test rows."""

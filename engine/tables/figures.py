@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
@@ -19,9 +20,13 @@ from engine.tables.world import World
 
 @dataclass(frozen=True)
 class Figures:
-    """What several tables share, worked out once a build."""
+    """What several tables share, worked out once a build.
+
+    arm: of which victims the damages are: those without a defence, or with the run's.
+    """
 
     world: World
+    arm: Literal["poisoned", "defended"] = "poisoned"
 
     @cached_property
     def size(self) -> int:
@@ -46,7 +51,7 @@ class Figures:
 
     @cached_property
     def layout(self) -> Layout:
-        return lay_out(self.world.counts, self.world.facts.alphas, self.labels, trials=self.world.facts.trials)
+        return lay_out(self.world.counts, self.world.facts.alphas, self.labels, arm=self.arm, trials=self.world.facts.trials)
 
     @cached_property
     def damages(self) -> Damages:

@@ -3,6 +3,8 @@
 Two subpopulations of two runs are the same where they have one index and the same test rows, or where both runs cross the same features and
 describe them alike. A trial matches where seed and number are the same, and the test rows are. Other clusters have other rows: of such
 runs only `compare_worst` says something, each run's own worst k.
+
+The damages of a run with a defence are those under it, so that defences stand side by side and beside a run without one.
 """
 
 from __future__ import annotations
@@ -12,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import RequestError
 from engine.paper import system_of
-from engine.rows import RunRow, TableSpec
+from engine.rows import RunRow, Table, TableSpec
 from engine.scenario.claim import claim_of
 from engine.tables.cells import Row
+from engine.tables.columns import SPECS
 from engine.tables.compare import COMPARISONS, Both, compare_rows, worst_rows
 from engine.tables.source import Source
 
@@ -40,7 +43,7 @@ def compared(store: Source, run_ids: Sequence[str]) -> Compared:
     runs = _runs(store, run_ids)
     works = {run.id: _figures(store, run) for run in runs}
     rows: list[Row] = []
-    notes = list(_deviations(runs))
+    notes = [*_deviations(runs), *_defences(runs)]
     for other in runs[1:]:
         notes += _different(runs[0], other)
         both, notes_of_pair = _both(runs[0], other, *(works[run.id] for run in (runs[0], other)))
@@ -58,10 +61,11 @@ def compared_worst(store: Source, run_ids: Sequence[str]) -> Compared:
                 f"it has no tables yet ({run.state})", where=f"run {run.id}", next="wait for its first victims, or resume it"
             )
     rows: list[Row] = []
-    notes = list(_deviations(runs))
+    notes = [*_deviations(runs), *_defences(runs)]
+    tables = {run.id: _worst(store, run) for run in runs}
     for other in runs[1:]:
         notes += _different(runs[0], other)
-        rows += worst_rows(runs[0].id, other.id, store.table(runs[0].id, "worst"), store.table(other.id, "worst"))
+        rows += worst_rows(runs[0].id, other.id, tables[runs[0].id], tables[other.id])
     return COMPARISONS["compare_worst"], tuple(rows), tuple(notes)
 
 
@@ -108,7 +112,26 @@ def _figures(store: Source, run: RunRow) -> tuple[Scenario, Discovered, Figures]
     if stored is None:
         raise RequestError("its subpopulations are not known yet", where=f"run {run.id}", next="wait for its discovery, or resume it")
     scenario = scenario_of(run)
-    return scenario, stored, Figures(World.start(scenario, stored, store.victims(run.id)))
+    world = World.start(scenario, stored, store.victims(run.id))
+    return scenario, stored, Figures(world, "poisoned" if scenario.defense.kind == "none" else "defended")
+
+
+def _worst(store: Source, run: RunRow) -> Table:
+    """The run's table `worst`; where it has a defence, as the table would be of the victims under it."""
+    from engine.scenario.parse import scenario_of
+    from engine.tables import worst
+
+    if scenario_of(run).defense.kind == "none":
+        return store.table(run.id, "worst")
+    return Table(SPECS["worst"], tuple(worst.rows(_figures(store, run)[2])))
+
+
+def _defences(runs: Sequence[RunRow]) -> list[str]:
+    """Of which victims the damages of each run with a defence are."""
+    from engine.scenario.parse import scenario_of
+
+    kinds = {run.id: scenario_of(run).defense.kind for run in runs}
+    return [f"{run_id}: the damages of its victims with the defence, {kind}" for run_id, kind in kinds.items() if kind != "none"]
 
 
 Known = tuple["Scenario", "Discovered", "Figures"]

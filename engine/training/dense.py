@@ -33,10 +33,12 @@ class Stack(Protocol):
     def victims(self) -> int: ...
     def victim_dim(self, index: int) -> int: ...
     def keep(self, index_V: Tensor) -> None: ...
+    def coded(self, y: Tensor, own: Tensor | None) -> Tensor: ...
     def params_of(self, v: int) -> list[Tensor]: ...
     def step(self, rows: StepRows, decay: float, per_rows: bool, *, want_loss: bool) -> Tensor | None: ...
 
 
+Coded = Callable[[Tensor, Tensor | None], Tensor]  # `Stack.coded`
 MakeStack = Callable[[Sequence[Sequence[Tensor]]], Stack]
 
 STEPS_BETWEEN_REPORTS = 8
@@ -101,24 +103,24 @@ def _train_group(shared: _Shared, inits: Sequence[Sequence[Tensor]], jobs: Seque
         order = torch.from_numpy(schedule.order(epoch)).to(device)
         torch.index_select(data.x_NF, 0, order, out=x_NF)
         y_N, kept_VN = clean.epoch(order, dtype)
-        plan = poison.epoch(schedule, epoch, dtype, kept_VN)
+        plan = poison.epoch(schedule, epoch, dtype, kept_VN, stack.coded)
+        y_N = stack.coded(y_N, kept_VN)
         # only the plateau rule asks for every epoch's loss; the last epoch's is reported
         want_loss = recipe.stop == "plateau" or epoch + 1 == recipe.epochs or trial.max_steps is not None
-        loss_V, rows_V = torch.zeros(len(still), dtype=dtype, device=device), torch.zeros(len(still), dtype=dtype, device=device)
+        loss_V = torch.zeros(len(still), dtype=dtype, device=device)
         for step in range(schedule.steps):
             lo, hi = schedule.bounds(step)
             rows = plan.rows(step, x_NF[lo:hi], y_N[..., lo:hi], data.x_AF, None if kept_VN is None else kept_VN[:, lo:hi])
             step_loss_V = stack.step(rows, recipe.weight_decay, recipe.per_rows, want_loss=want_loss)
             if step_loss_V is not None:
                 loss_V.addcmul_(step_loss_V, rows.rows_V)
-                rows_V += rows.rows_V
             optimizer.step(stack.tensors, stack.grads)
             steps += 1
             if steps == trial.max_steps:
                 break
             if step % STEPS_BETWEEN_REPORTS == STEPS_BETWEEN_REPORTS - 1:
                 report(len(trained) + len(still) * (epoch + step / schedule.steps) / recipe.epochs)
-        mean_V = (loss_V / rows_V).double().cpu().numpy() if want_loss else np.zeros(len(still))
+        mean_V = (loss_V / plan.rows_SV[: step + 1].sum(0)).double().cpu().numpy() if want_loss else np.zeros(len(still))
         stop_V = np.ones(len(still), bool) if steps == trial.max_steps else rule.stopped(epoch, mean_V)
         epoch += 1
         for v in np.flatnonzero(stop_V):
@@ -153,43 +155,52 @@ class _PoisonRows:
         self.points_V, self.row_VM, self.label_VM = self.points_V[index_V], self.row_VM[index_V], self.label_VM[index_V]
         self.kept_VM = None if self.kept_VM is None else self.kept_VM[index_V]
 
-    def epoch(self, schedule: Schedule, epoch: int, dtype: torch.dtype, kept_VN: Tensor | None) -> _EpochPoison:
+    def epoch(self, schedule: Schedule, epoch: int, dtype: torch.dtype, kept_VN: Tensor | None, coded: Coded) -> _EpochPoison:
         """What the epoch's steps need, worked out and sent to the device at once. kept_VN: of the clean rows, see `CleanRows`."""
         point_SVP, count_SV = schedule.places(epoch, self.points_V)
-        at = np.maximum(point_SVP, 0)
-        victim = np.arange(len(self.points_V))[None, :, None]
-        places_S, own_SVP = [int(m) for m in count_SV.max(1, initial=0)], point_SVP >= 0
-        clean_SV = counts([schedule.bounds(step) for step in range(schedule.steps)], kept_VN)
+        victims, most = len(self.points_V), point_SVP.shape[2]
+        places_S = count_SV.max(1, initial=0)
+        bounds = [schedule.bounds(step) for step in range(schedule.steps)]
+        clean_SV = counts(bounds, kept_VN)
+        # the places that a step has, step after step: each step's lie together, [victims, places]
+        step_Q, victim_Q, place_Q = np.nonzero(np.broadcast_to(np.arange(most) < places_S[:, None, None], point_SVP.shape))
+        point_Q = point_SVP[step_Q, victim_Q, place_Q]
+        at_Q, own_Q = np.maximum(point_Q, 0), point_Q >= 0
+        if self.kept_VM is not None and len(point_Q):
+            own_Q &= self.kept_VM[victim_Q, at_Q]
+            count_SV = np.bincount(step_Q[own_Q] * victims + victim_Q[own_Q], minlength=schedule.steps * victims).reshape(-1, victims)
+        row_Q, label_Q = (of[victim_Q, at_Q] if len(point_Q) else np.empty(0, np.int64) for of in (self.row_VM, self.label_VM))
+        rows_SV, all_S = clean_SV + count_SV, np.array([hi - lo for lo, hi in bounds]) + places_S
 
         def send(a: np.ndarray) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(a)).to(self.device)
 
-        if not point_SVP.size:
-            at = np.zeros_like(point_SVP, dtype=np.int64)
-            row_SVP = label_SVP = at
-        else:
-            row_SVP, label_SVP = self.row_VM[victim, at], self.label_VM[victim, at]
-            if self.kept_VM is not None:
-                own_SVP = own_SVP & self.kept_VM[victim, at]
-                count_SV = own_SVP.sum(2)
+        own = send(own_Q).to(dtype)
         return _EpochPoison(
-            places_S=places_S,
-            row_SVP=send(row_SVP),
-            label_SVP=send(label_SVP),
-            own_SVP=send(own_SVP).to(dtype),
-            rows_SV=send(np.maximum(clean_SV + count_SV, 1)).to(dtype),
+            victims=victims,
+            places_S=places_S.tolist(),
+            row_Q=send(row_Q),
+            y_Q=coded(send(label_Q), own),
+            own_Q=own,
+            rows_SV=send(np.maximum(rows_SV, 1)).to(dtype),
+            absent_SV=send(all_S[:, None] - rows_SV).to(dtype),
         )
 
 
 class _EpochPoison:
-    """One epoch's poison, [steps, victims, places]."""
+    """One epoch's poison. Q: the places of all its steps, a step's [victims, places] after another's."""
 
-    def __init__(self, places_S: list[int], row_SVP: Tensor, label_SVP: Tensor, own_SVP: Tensor, rows_SV: Tensor) -> None:
-        self.places_S, self.row_SVP, self.label_SVP, self.own_SVP, self.rows_SV = places_S, row_SVP, label_SVP, own_SVP, rows_SV
+    def __init__(
+        self, victims: int, places_S: list[int], row_Q: Tensor, y_Q: Tensor, own_Q: Tensor, rows_SV: Tensor, absent_SV: Tensor
+    ) -> None:
+        self.shape_S = [(victims, places) for places in places_S]
+        sizes = [victims * places for places in places_S]
+        self.row_SQ, self.y_SQ, self.own_SQ = row_Q.split(sizes), y_Q.split(sizes), own_Q.split(sizes)
+        self.rows_SV, self.rows_S, self.absent_S = rows_SV, rows_SV.unbind(), absent_SV.unbind()
 
     def rows(self, step: int, x_BF: Tensor, y_B: Tensor, pool_AF: Tensor, kept_VB: Tensor | None) -> StepRows:
-        places, rows_V = self.places_S[step], self.rows_SV[step]
-        if not places:
-            return StepRows(x_BF, y_B, None, None, None, rows_V, kept_VB)
-        own = slice(None), slice(places)
-        return StepRows(x_BF, y_B, pool_AF[self.row_SVP[step][own]], self.label_SVP[step][own], self.own_SVP[step][own], rows_V, kept_VB)
+        shape, rows_V, absent_V = self.shape_S[step], self.rows_S[step], self.absent_S[step]
+        if not shape[1]:
+            return StepRows(x_BF, y_B, None, None, None, rows_V, absent_V, kept_VB)
+        x_VPF = pool_AF.index_select(0, self.row_SQ[step]).view(*shape, -1)
+        return StepRows(x_BF, y_B, x_VPF, self.y_SQ[step].view(shape), self.own_SQ[step].view(shape), rows_V, absent_V, kept_VB)

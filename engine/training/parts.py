@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.errors import RunFailed, SubpopError
+from engine.errors import RequestError, RunFailed, SubpopError
 from engine.training.recipe import Trained
 
 POLL_S = 0.1  # how often the control is called
@@ -71,7 +71,7 @@ def train_in_parts(
     """Train `parts` (lists of victim numbers) side by side; victim number -> what became of it.
 
     control is called by this process alone, often, with the victims done; while it holds, the parts stand still, and what it raises
-    ends them. Raises what a part raised: a SubpopError in its own words, else RunFailed.
+    ends them. Raises what a part raised: a RequestError as it was, another SubpopError as a RunFailed in its own words.
     """
     shared = _Shared.of(len(parts))
     done: dict[int, Trained] = {}
@@ -121,7 +121,7 @@ def _start(number: int, part: Sequence[int], train: TrainPart, shared: _Shared) 
         _say(write, through=True)
         status = 0
     except SubpopError as error:
-        _say(write, what=error.what, where=error.where, next=error.next)
+        _say(write, what=error.what, where=error.where, next=error.next, refused=isinstance(error, RequestError))
     except BaseException:
         _say(write, crash=traceback.format_exc()[-3000:])
     finally:
@@ -213,5 +213,6 @@ def _obey(message: Mapping[str, Any], on_halved: Callable[[int], None]) -> bool:
     elif "crash" in message:
         raise RuntimeError(f"in a part of the stack:\n{message['crash']}")
     elif "what" in message:
-        raise RunFailed(message["what"], where=message["where"], next=message["next"])
+        kind = RequestError if message["refused"] else RunFailed
+        raise kind(message["what"], where=message["where"], next=message["next"])
     return "through" in message

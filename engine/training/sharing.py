@@ -17,7 +17,12 @@ def train_shared_out(train_group: TrainGroup, victims: int, trial: Trial, parts:
     room = trial.room or Room()
 
     def train(part: Sequence[int], report: Callable[[float], None], on_halved: Callable[[int], None]) -> list[Trained]:
-        return in_halves(train_group, part, report, on_halved, room)
+        if not trial.alone:
+            return in_halves(train_group, part, report, on_halved, room)
+        done: list[Trained] = []
+        for at, v in enumerate(part):
+            done += in_halves(train_group, [v], lambda share, before=at: report(before + share), on_halved, room)  # type: ignore[misc]
+        return done
 
     def report(done: float) -> None:
         if trial.on_step:

@@ -39,6 +39,7 @@ class Trial:
     max_steps   for timing and tests, fewer steps than the recipe asks for
     on_halved   told how many victims at a time were too many, whenever memory ran out
     room        what is known of that from the run's other stacks on the device, and learns of it
+    alone       each victim by itself, in arithmetic that no company changes: victims of the same shapes and rows are equal to the bit
     stands      of a single victim that is no part of a stack, where its training can be gone on with; trainers may pass it over
     asked       the share of a victim's work that comes after its training: asking it about the test rows
     """
@@ -52,4 +53,5 @@ class Trial:
     on_halved: Callable[[int], None] | None = None
     room: Room | None = None
     asked: float = 0.0
+    alone: bool = False
     stands: Stands | None = None

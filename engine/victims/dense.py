@@ -45,6 +45,7 @@ class DenseLayers(ByGradient[Trainable, Mlp]):
     """Dense layers over rows of numbers, whatever these were made of."""
 
     BENCH = "stacks"
+    ONE_CORE = True
     APART = 64
 
     def fit(self, data: Training, jobs: Sequence[Job], trial: Trial) -> list[Trained]:

@@ -49,12 +49,14 @@ class Family(ABC, Generic[Keys, Fitted]):
     opened: what holds files of weights and frozen networks for the run; milestones: where passes through a network are put away.
 
     BENCH           what `subpop bench` can compare with a plain loop: whole stacks, some steps, or nothing
+    ONE_CORE        training a single victim, which gives a `Trained`, has use for one core alone
     MOVES_PIXELS    victims move the pixels of optimised points as they go; else they read such points as rows of numbers
     KEEPS_MOVED     these rows are worth keeping with the run, for they cost passes through a frozen network
     APART           so many models of parts of train a process are worth starting with: more where they train as one program
     """
 
     BENCH: ClassVar[Literal["stacks", "steps"] | None] = None
+    ONE_CORE: ClassVar[bool] = False
     MOVES_PIXELS: ClassVar[bool] = False
     KEEPS_MOVED: ClassVar[bool] = False
     APART: ClassVar[int] = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ import torch
 
 from engine import datasets
 from engine.errors import Interrupted, RequestError
+from engine.pipeline import adversary as adversaries
 from engine.pipeline import order as pipeline
 from engine.pipeline.adversary import Adversary
 from engine.pipeline.discovery import Discovery
@@ -100,12 +101,68 @@ def test_confidence_is_of_rows_that_the_model_did_not_see(found: Discovery, monk
     monkeypatch.setattr(Adversary, "_fit", lambda self, index, fold, report, name: index)
     monkeypatch.setattr(Adversary, "_trained", lambda self, name, index, fold, report: index)
     monkeypatch.setattr(Adversary, "_probabilities", probabilities)
-    given = scenario()
+    given = scenario("compute.threads=1")  # folds side by side come back as what a process can hand over: see the next test
     adversary = Adversary(victims_of(given.model, found.dataset, given.seed), given, torch.device("cpu"), lambda what, share: None, None)
     adversary.cross_fitted(3)
     assert seen == [0, 0, 0]
     adversary.cross_fitted(1)
     assert seen[3:] == [len(aux)], "one fold is in-sample, as published"
+
+
+def test_folds_trained_side_by_side_are_those_trained_one_after_the_other(found: Discovery, monkeypatch: pytest.MonkeyPatch):
+    def asked(threads: int) -> tuple[np.ndarray, list[float]]:
+        given, shares = scenario(f"compute.threads={threads}"), []
+        model = victims_of(given.model, found.dataset, given.seed)
+        adversary = Adversary(model, given, torch.device("cpu"), lambda what, share: shares.append(share), lambda done, total: None)
+        return adversary.cross_fitted(5), shares
+
+    together = []
+    side_by_side = adversaries.train_in_parts
+    monkeypatch.setattr(
+        adversaries, "train_in_parts", lambda train, parts, *more: together.append(parts) or side_by_side(train, parts, *more)
+    )
+    alone, _ = asked(1)
+    assert together == []
+    proba, shares = asked(2)
+    assert (proba == alone).all()
+    assert together == [[[0], [1]], [[2], [3]]]
+    assert 0 <= min(shares) <= max(shares) <= 1
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_a_discovery_whose_models_train_beside_its_clusters_is_the_same(folds: int, monkeypatch: pytest.MonkeyPatch):
+    more = ["subpopulations.layer=input", f"evaluation.confidence_folds={folds}"]
+    alone = discover(scenario("compute.threads=1", *more))
+    together, side_by_side = [], adversaries.train_in_parts
+    monkeypatch.setattr(adversaries, "train_in_parts", lambda train, parts, *of: together.append(parts) or side_by_side(train, parts, *of))
+    monkeypatch.setattr(adversaries.Adversary, "_fit", of_a_part_alone(adversaries.Adversary._fit))
+    beside = discover(scenario("compute.threads=3", *more))
+    assert together == [[[1], [0]] if folds == 1 else [[4], [0, 2], [1, 3]]]
+    assert beside.subpopulations == alone.subpopulations
+    for name in ("train", "aux", "test"):
+        assert (getattr(beside.membership, name) == getattr(alone.membership, name)).all()
+    assert (beside.arrays.proba_aux_AC == alone.arrays.proba_aux_AC).all()
+    assert (np.asarray(beside.arrays.distance_A) == np.asarray(alone.arrays.distance_A)).all()
+
+
+def of_a_part_alone(fit: Any) -> Any:
+    """`Adversary._fit`, which this process asks for nothing but what its parts have made."""
+
+    def checked(self: Adversary, index: np.ndarray, fold: int, report: Any, name: str = "", *, in_a_part: bool = False) -> Any:
+        assert in_a_part or fold in self._ahead
+        return fit(self, index, fold, report, name, in_a_part=in_a_part)
+
+    return checked
+
+
+def test_what_is_wrong_with_the_clusters_is_refused_as_ever_where_they_are_formed_beside_the_models():
+    few = ("subpopulations.layer=input", "subpopulations.pca=50")
+    told = []
+    for threads in (1, 2):
+        with pytest.raises(RequestError, match="principal components") as refused:
+            discover(scenario(f"compute.threads={threads}", *few))
+        told.append(str(refused.value))
+    assert told[0] == told[1]
 
 
 def test_the_plan_names_every_victim_once_and_keeps_trials_apart(found: Discovery):
@@ -218,9 +275,9 @@ def test_what_a_small_model_has_no_use_for_is_refused_in_words():
     ],
 )
 def test_what_the_data_cannot_serve_is_refused_before_anything_is_trained(override: str, told: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("engine.pipeline.discover.Adversary", lambda *args: pytest.fail("the adversary's model was trained first"))
+    monkeypatch.setattr(Adversary, "_fit", lambda *args, **more: pytest.fail("the adversary's model was trained first"))
     with pytest.raises(RequestError, match=told):
-        discover(scenario(override))
+        discover(scenario(override, "compute.threads=1"))  # where there are more cores, models are trained beside what may be refused
 
 
 def test_what_the_grammar_names_is_here():

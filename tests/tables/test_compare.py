@@ -21,7 +21,7 @@ from engine.evaluation.layout import lay_out
 from engine.evaluation.paired import paired
 from engine.export.everything import export_all
 from engine.export.export import export, predictions
-from engine.rows import Membership, StackPlan, VictimResult
+from engine.rows import Judged, Membership, StackPlan, VictimResult
 from engine.scenario.identity import dump
 from engine.scenario.parse import parse
 from engine.store import MEMORY, Store
@@ -101,6 +101,16 @@ def slowly(store: Store, one: str, two: str, alpha: float, s: int) -> tuple[int,
     return apart.index.get_level_values("trial").nunique(), float(apart.mean()) if len(apart) else None
 
 
+def slowly_defended(store: Store, run_id: str, arm: str, alpha: float, s: int) -> pd.Series:
+    """What one run's victims of an arm lost on each of a subpopulation's own rows, by (trial, row)."""
+    frame = pd.DataFrame(predictions(store, run_id), columns=[column.name for column in SPECS["predictions"].columns])
+    frame["right"] = (frame["true_class"] == frame["predicted_class"]).astype(int)
+    own = frame[frame["subpopulation"] == s]
+    clean = own[own["arm"] == "clean"].set_index(["trial", "row"])["right"]
+    attacked = own[(own["arm"] == arm) & (own["alpha"] == alpha) & (own["target"] == s)].set_index(["trial", "row"])["right"]
+    return (clean - attacked).dropna()
+
+
 # ---- paired ---------------------------------------------------------------------------------------------------------
 
 
@@ -120,6 +130,41 @@ def test_differences_are_those_of_the_rows_trial_by_trial(store: Store) -> None:
     for side, run in (("baseline", one), ("other", two)):
         damages = {(row[2], row[0]): row[3] for row in store.table(run, "damage").rows}
         assert {(row["alpha"], row["subpopulation"]): row[f"{side}_damage"] for row in rows} == damages
+
+
+def test_a_run_with_a_defence_is_compared_by_its_victims_under_it(store: Store) -> None:
+    def with_defence(seed: int) -> list[VictimResult]:
+        """The same, and for each victim a defended one that did otherwise; of the control there is none here."""
+        plain, other = victims(discovered()), victims(discovered(), seed=seed)
+        pairs = list(zip(plain, other, strict=True))
+        train = len(discovered().membership.train)
+        twins = [
+            replace(
+                b,
+                spec=replace(a.spec, arm="defended", index=len(plain) + at),
+                judged=Judged(np.ones(train + a.poison_points, bool), np.full(train + a.poison_points, -1, np.int16)),
+                poison_points=a.poison_points,
+            )
+            for at, (a, b) in enumerate(pairs)
+            if a.spec.arm in ("clean", "poisoned")
+        ]
+        return [*plain, *twins]
+
+    trim, plain = finished(store, with_defence(9), overrides=["defense.kind=trim"], name="trim"), finished(store, victims(discovered()))
+    rows, checked = rows_of(compared(store, [plain, trim])), 0
+    for row in rows:
+        lost = [
+            slowly_defended(store, run, arm, row["alpha"], row["subpopulation"]) for run, arm in ((plain, "poisoned"), (trim, "defended"))
+        ]
+        apart = (lost[1] - lost[0]).dropna()
+        if row["difference"] is not None:
+            assert row["difference"] == pytest.approx(float(apart.mean()), abs=1e-12)
+            checked += row["difference"] != 0
+    assert checked > 3
+    worst = rows_of(compared_worst(store, [plain, trim]))
+    assert any(row["baseline_as_published"] != row["other_as_published"] for row in worst)
+    assert f"{trim}: the damages of its victims with the defence, trim" in compared(store, [plain, trim])[2]
+    assert f"{plain}: the damages" not in " ".join(compared(store, [plain, trim])[2])
 
 
 def test_only_trials_of_both_are_paired(store: Store) -> None:

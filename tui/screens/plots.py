@@ -32,6 +32,7 @@ SHORT = {  # for the line of tabs; a plot that is not here stands under its own 
     "damage_size": "size",
     "distribution": "distribution",
     "published_corrected": "worst",
+    "removals": "removals",
     "worst_trials": "trials",
 }
 REDRAW_S = 0.5  # a live plot moves at most this often

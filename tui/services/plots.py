@@ -61,9 +61,9 @@ class PlotFeed:
 
     def plots_offered(self) -> tuple[str, ...]:
         """The plots that have data, or that can be worked out, in their order. Looked for until all have: what is there stays."""
-        from engine.plots import EVERY, PLOTS
+        from engine.plots import EVERY, OF_DEFENCES, PLOTS
 
-        if len(self._there) < len(EVERY):
+        if len(self._there) < len(EVERY) - (0 if "defenses" in self._tables else len(OF_DEFENCES)):
             self._there = (*self.plots(PLOTS), *((CURVE,) if self.alphas(CURVE) else ()))
         return self._there
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.models.dense.one_logit import OneLogitStack
 from engine.models.dense.stack import DenseStack
 from engine.models.softmax import SoftmaxModel
 from engine.scenario.sections import MlpSection
@@ -89,7 +90,8 @@ class Mlp(SoftmaxModel):
 
     def stack(self, params: Sequence[Sequence[Tensor]], device: torch.device, dtype: torch.dtype) -> DenseStack:
         """The same victims as one tensor program."""
-        return DenseStack(self.sizes, params, device, dtype)
+        of_one_logit = len(self.sizes) == 3 and self.outputs == 1
+        return (OneLogitStack if of_one_logit else DenseStack)(self.sizes, params, device, dtype)
 
 
 def model(section: MlpSection, features: int, classes: int) -> Mlp:

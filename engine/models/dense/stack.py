@@ -55,6 +55,10 @@ class DenseStack:
         first = self.tensors[0][:, v]
         return [first[:-1].clone(), first[-1].clone(), *(t[v].clone() for t in self.tensors[1:])]
 
+    def coded(self, y: Tensor, own: Tensor | None) -> Tensor:
+        """Labels int64 of any shape as `step` reads them. own: which of them take part, 0 or 1; None: all."""
+        return y
+
     def _buffer(self, name: str, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         """Uninitialised memory for the result `name`, the same at every step of the same shape."""
         buffer = self._buffers.get((name, *shape))
@@ -110,8 +114,7 @@ class DenseStack:
         y_VR, share_VR = self._targets(rows)
         loss_VR, delta_VRO = self._loss(activations[-1], y_VR, want_loss)
         delta_VRO.mul_(share_VR.unsqueeze(-1))
-        one_logit = len(self.sizes) == 3 and self.sizes[-1] == 1
-        delta_VRH = self._backward_one_logit(activations, delta_VRO) if one_logit else self._backward(activations, delta_VRO)
+        delta_VRH = self._backward(activations, delta_VRO)
         delta_RVH = delta_VRH.permute(1, 0, 2)
         if not delta_RVH.is_contiguous():  # logits of a model without hidden layers
             delta_RVH = delta_RVH.contiguous()
@@ -122,8 +125,6 @@ class DenseStack:
             grad_VFH = self.grads[0].permute(1, 0, 2)
             own_VPH = delta_RVH[shared:].permute(1, 0, 2)
             grad_VFH.add_(torch.bmm(rows.x_VPF.transpose(1, 2), own_VPH, out=self._buffer("own grad", *grad_VFH.shape)))
-        if one_logit:
-            self._finish_one_logit()
 
         loss_V = (loss_VR * share_VR).sum(1) if loss_VR is not None else None
         if decay:
@@ -170,25 +171,6 @@ class DenseStack:
             torch.bmm(delta, kernel.transpose(1, 2), out=down)
             delta = torch.ops.aten.threshold_backward.grad_input(down, below, 0, grad_input=down)
         return delta
-
-    def _backward_one_logit(self, activations: list[Tensor], delta_VR1: Tensor) -> Tensor:
-        """`_backward` for one hidden layer and one logit, where two of its three passes over [rows, victims, width] can be saved.
-
-        With m = the delta where the hidden unit is on, else 0, the first layer's gradient is (x^T m) times the output kernel, and the
-        output kernel's is sum_b m (x W) = the sum over features of W * (x^T m). So `step` gathers x^T m, and `_finish_one_logit` makes
-        both of it.
-        """
-        hidden = activations[0]
-        torch.sum(delta_VR1, 1, out=self.grads[2])
-        # copied out first: the kernel is vectorised for operands that lie alike, and many times slower for one that is broadcast
-        masked = self._like("masked", hidden).copy_(delta_VR1)
-        return torch.ops.aten.threshold_backward.grad_input(masked, hidden, 0, grad_input=masked)
-
-    def _finish_one_logit(self) -> None:
-        first, kernel_V1H = self.grads[0], self.tensors[1].transpose(1, 2)
-        product = torch.mul(self.tensors[0], first, out=self._buffer("product", *first.shape))
-        torch.sum(product, 0, keepdim=True, out=self.grads[1].permute(2, 0, 1))
-        first.mul_(kernel_V1H.permute(1, 0, 2))
 
     def _penalty(self, factor_V: Tensor, loss_V: Tensor | None) -> None:
         """Add the penalty's gradient to `grads`, and its value to `loss_V` [victims] where that is wanted."""

@@ -212,7 +212,11 @@ SPECS: dict[str, TableSpec] = {
         "defenses",
         (
             _ALPHA,
-            Column("group", "text", "one subpopulation; or all; those with enough test rows; the worst k, each arm's own"),
+            Column(
+                "group",
+                "text",
+                "one subpopulation; all; those with enough test rows; the worst k, each arm's own; all, were the most suspect rows removed",
+            ),
             _SUBPOPULATION,
             _DESCRIPTION,
             Column("subpopulations", "int", "how many the row is the mean of"),

@@ -60,7 +60,8 @@ def train_networks(
 
     with _exact(device):
         parts = min(trial.workers, len(jobs)) if device.type == "cpu" and can_fork() else 1
-        threads = trial.workers if device.type == "cpu" and parts < 2 else None  # one victim at a time has all of its cores as threads
+        # one victim at a time has all of its cores as threads, which share out sums: not where its company must change no bit
+        threads = trial.workers if device.type == "cpu" and parts < 2 and not trial.alone else None
         with of_torch(threads):
             return train_shared_out(train, len(jobs), trial, parts)
 
