@@ -11,7 +11,7 @@ subpopulations/   clusters and feature crosses: who belongs to which, which are 
 attacks/          the poison of one victim, and what the adversary works out before
 training/         the schedule, and the trainers that keep to it
 victims/          model, rows and trainer put together: jobs in, predictions out
-pipeline/         the order: discover, plan, train
+pipeline/         the order: discover, plan, certify, train
 runs/             a run's life: start, work, pause, resume, search on
 store/            the only SQL: runs, victims, tables, bundles
 evaluation/       counts, paired damages, intervals, the worst few

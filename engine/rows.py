@@ -225,6 +225,21 @@ class VictimResult:
     judged: Judged | None = None
 
 
+@dataclass(frozen=True)
+class PartResult:
+    """What the model of one part of train says, of an ensemble over disjoint parts (`evaluation.certificates`).
+
+    rows: of train in the part. predictions: uint8 [test rows]. epochs and train_loss (nats): 0 and nan where nothing was trained, because
+    the part is empty or of one class.
+    """
+
+    number: int
+    rows: int
+    predictions: np.ndarray
+    epochs: int
+    train_loss: float
+
+
 # ---- runs -----------------------------------------------------------------------------------------------------------
 
 

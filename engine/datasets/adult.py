@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from engine.account.data import ColumnAccount, DataFacts
 from engine.datasets.files.fetching import Source, checked_path, state_of
 from engine.datasets.files.places import DataState, Progress
-from engine.datasets.splits import cap_all, checked, split_by_fraction, standardise
+from engine.datasets.splits import SPLITS, cap_all, checked, split_by_fraction, standardise
 from engine.errors import BadData
 from engine.rows import Dataset, Rows
 from engine.seeds import generator
@@ -41,6 +41,7 @@ ANNOTATIONS = (
     "capital-gain", "capital-loss", "hours-per-week", "native-country",
 )  # fmt: skip
 CLASSES = ("<=50K", ">50K")
+ROWS, POSITIVE = 32_561, 7_841  # of adult.data
 MATCHED = ANNOTATIONS  # columns of the frame, by which subpopulations can be matched
 
 
@@ -64,8 +65,8 @@ def load(section: AdultSection, seed: int, data_dir: Path, progress: Progress, b
     parts = [(fit, y_fit, splits[0], 0), (fit, y_fit, splits[1], 0), (held_out, y_test, splits[2], len(fit))]
     xs = [_encode(frame.iloc[p], categories) for frame, _, p, _ in parts]
     if section.scale == "standard":
-        xs = standardise(xs[0], xs[1:], numeric)
-        deviations += ("number columns standardised on train (the paper's are unscaled)",)
+        xs = standardise(xs[0], xs[1:], numeric, xs[SPLITS.index(section.fitted_on)])
+        deviations += (f"number columns standardised on {section.fitted_on} (the paper's are unscaled)",)
     if not section.balance:
         deviations += ("not balanced: every row is used (the paper subsamples the negatives)",)
     train, aux, test = (
@@ -94,6 +95,11 @@ def load(section: AdultSection, seed: int, data_dir: Path, progress: Progress, b
             facts=DataFacts(_columns(categories), len(fit) + len(held_out)),
         )
     )
+
+
+def train_rows(section: AdultSection) -> int:
+    """How many rows train has before `rows` caps them, without reading any."""
+    return POSITIVE if section.balance else ROWS // 2
 
 
 def state(section: AdultSection | None, data_dir: Path) -> DataState:

@@ -17,6 +17,7 @@ SUMMARY = "cell nuclei of breast tumours, 569 rows of 30 measurements, 2 classes
 
 # Frame columns for FeatureMatch: quarters of a measurement over all 569 rows.
 QUARTERS = {"size": "mean radius", "texture": "mean texture", "smoothness": "mean smoothness", "concavity": "mean concavity"}
+ROWS = 569
 CLASSES = ("benign", "malignant")
 MEASURED = ("radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave points", "symmetry",
             "fractal dimension")  # fmt: skip
@@ -49,6 +50,7 @@ def load(section: BreastCancerSection, seed: int, data_dir: Path, progress: Prog
         fractions=section.split,
         rows=section.rows,
         standard=section.scale == "standard",
+        fitted_on=section.fitted_on,
         seed=seed,
         columns=(
             *(ColumnAccount(name, "number", features=1) for name in names),
@@ -57,6 +59,11 @@ def load(section: BreastCancerSection, seed: int, data_dir: Path, progress: Prog
         ),
         notes=("size, texture, smoothness and concavity are quarters of the mean measurement, for annotation only",),
     )
+
+
+def train_rows(section: BreastCancerSection) -> int:
+    """How many rows train has before `rows` caps them, without reading any."""
+    return round(ROWS * section.split[0])
 
 
 def state(section: BreastCancerSection | None, data_dir: Path) -> DataState:

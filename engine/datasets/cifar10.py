@@ -83,6 +83,11 @@ def load(section: Cifar10Section, seed: int, data_dir: Path, progress: Progress,
     )  # fmt: skip
 
 
+def train_rows(section: Cifar10Section) -> int:
+    """How many rows train has at most, without reading any."""
+    return TRAIN_IMAGES // 2
+
+
 def layout_of(data_dir: Path) -> Layout | None:
     """The best layout that is here: the official pixels before a tree."""
     folder = data_dir / ARCHIVE.folder

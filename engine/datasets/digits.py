@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.scenario.sections import DigitsSection
 
 TRAITS = ("ink", "stroke", "upper share", "weight", "left share", "lean")  # columns of the frame beside the digit
+ROWS = 1797
 CLASSES = tuple(str(digit) for digit in range(10))
 MATCHED = ("digit", *TRAITS)  # columns of the frame, by which subpopulations can be matched
 SUMMARY = "handwritten digits, 1,797 images of 8×8 pixels, 10 classes; ships with scikit-learn"
@@ -39,6 +40,7 @@ def load(section: DigitsSection, seed: int, data_dir: Path, progress: Progress, 
         fractions=section.split,
         rows=section.rows,
         standard=section.scale == "standard",
+        fitted_on=section.fitted_on,
         seed=seed,
         notes=("pixels scaled to 0..1",),
         columns=(
@@ -47,6 +49,11 @@ def load(section: DigitsSection, seed: int, data_dir: Path, progress: Progress, 
             *(ColumnAccount(name, "annotation", why="worked out from the pixels") for name in TRAITS),
         ),
     )
+
+
+def train_rows(section: DigitsSection) -> int:
+    """How many rows train has before `rows` caps them, without reading any."""
+    return round(ROWS * section.split[0])
 
 
 def state(section: DigitsSection | None, data_dir: Path) -> DataState:

@@ -101,12 +101,16 @@ def cap_all(
     return capped, ((f"a subset of the data: {', '.join(subsets)}",) if subsets else ())
 
 
-def standardise(train: np.ndarray, others: Sequence[np.ndarray], columns: np.ndarray) -> list[np.ndarray]:
-    """Train, then the others, with `columns` (bool [features]) to mean 0 and deviation 1 on train; constant columns are only centred."""
+def standardise(train: np.ndarray, others: Sequence[np.ndarray], columns: np.ndarray, on: np.ndarray | None = None) -> list[np.ndarray]:
+    """Train, then the others, with `columns` (bool [features]) to mean 0 and deviation 1 on train, or on the rows `on`.
+
+    Constant columns are only centred.
+    """
     import numpy as np
 
-    mean = np.where(columns, train.mean(axis=0, dtype=np.float64), 0.0)
-    deviation = np.where(columns, train.std(axis=0, dtype=np.float64), 1.0)
+    on = train if on is None else on
+    mean = np.where(columns, on.mean(axis=0, dtype=np.float64), 0.0)
+    deviation = np.where(columns, on.std(axis=0, dtype=np.float64), 1.0)
     scale = np.where(deviation > 0, deviation, 1.0)
     return [((x - mean) / scale).astype(np.float32) for x in (train, *others)]
 
@@ -130,6 +134,7 @@ def in_memory(
     fractions: Sequence[float],
     rows: int | None,
     standard: bool,
+    fitted_on: str,
     seed: int,
     notes: Sequence[str],
     columns: Sequence[ColumnAccount],
@@ -141,8 +146,8 @@ def in_memory(
     splits_kept, deviations = cap_all(splits, [y, y, y], rows, seed)
     xs = [x[p].astype(np.float32) for p in splits_kept]
     if standard:
-        xs = standardise(xs[0], xs[1:], np.ones(x.shape[1], bool))
-        notes = [*notes, "features standardised on train"]
+        xs = standardise(xs[0], xs[1:], np.ones(x.shape[1], bool), xs[SPLITS.index(fitted_on)])
+        notes = [*notes, f"features standardised on {fitted_on}"]
     train, aux, test = (
         Rows(x_, y[p], p.astype(np.int64), frame.iloc[p].reset_index(drop=True)) for x_, p in zip(xs, splits_kept, strict=True)
     )

@@ -47,7 +47,7 @@ def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, b
     """Rows of the file that have a label, split by fraction (stratified) or by a column. ids: the row's number below the header, from 0.
 
     Numbers: missing ones filled with train's median and flagged by a 0/1 feature. Words: one 0/1 feature per level that train has
-    ("missing" is a level). Levels, medians and scales come from train alone. x is float32 [rows, features].
+    ("missing" is a level). Levels, medians and scales come from train alone, or from aux alone (`fitted_on`). x: float32 [rows, features].
     The frame holds the columns a model is fed and the annotations, missing words as "missing", missing numbers as NaN.
     """
     import numpy as np
@@ -83,13 +83,19 @@ def load(section: TableSection, seed: int, data_dir: Path, progress: Progress, b
     (train, aux, test), deviations = cap_all([train, aux, test], [y, y, y], section.rows, seed)
     if not len(train):
         raise BadData("no rows for train", where=str(path), next="give it a larger share in dataset.split, or more data")
-    features, step_notes = fit(columns, train, section.max_categories, section.scale == "standard")
+    learnt_from, other = (train, aux) if section.fitted_on == "train" else (aux, train)
+    if not len(learnt_from):
+        raise BadData("no rows for aux", where=str(path), next='set dataset.fitted_on = "train", or give aux a share in dataset.split')
+    features, step_notes = fit(columns, learnt_from, section.max_categories, section.scale == "standard")
     notes += step_notes
-    notes += [f"{f.column.name!r}: {counted(n, 'row')} of aux and test with a value that train lacks: none of its features is set"
-              for f in features if (n := f.unseen(aux) + f.unseen(test))]  # fmt: skip
+    others, known = ("aux", "train") if section.fitted_on == "train" else ("train", "aux")
+    notes += [f"{f.column.name!r}: {counted(n, 'row')} of {others} and test with a value that {known} lacks: none of its features is set"
+              for f in features if (n := f.unseen(other) + f.unseen(test))]  # fmt: skip
     names = tuple(name for feature in features for name in feature.names)
     assert_fits_memory(len(train) + len(aux) + len(test), len(names), str(path))
     notes += _missing_note(section, columns, usable)
+    if section.fitted_on == "aux":
+        notes.append("levels, medians and scales are learnt from aux, which no poison is among")
     notes += sentinel_notes(shown, usable)
     notes += entity_notes(raw, (section.label, section.split_column), (train, aux, test))
     leaks = leaks_of(columns, y, classes, usable)
@@ -166,7 +172,7 @@ def _missing_note(section: TableSection, columns: Sequence[Numbers | Words], usa
         return []
     gaps: Mapping[str, int] = {column.name: int(column.missing[usable].sum()) for column in columns}
     counted = [f"{name} {n:,}" for name, n in gaps.items() if n]  # all of them: nobody can look up the eleven that "and 11 more" hides
-    how = "numbers are filled with train's median and flagged, for categories it is a level"
+    how = f"numbers are filled with {section.fitted_on}'s median and flagged, for categories it is a level"
     notes = [f"missing values ({', '.join(counted)} of {len(usable):,} rows): {how}"] if counted else []
     words: dict[str, list[str]] = {}
     for column in columns:

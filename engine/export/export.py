@@ -189,6 +189,10 @@ _ABSENT = {
         "is of runs with a defence",
         "run it with --set defense.kind=trim, or another kind",
     ),
+    "certificates": (
+        "is of runs with an ensemble over parts of train",
+        "run it with --set evaluation.certificates=50, or another number of parts",
+    ),
     "attributes": (
         "needs annotations of the test rows, which were not stored with it",
         "run data that has them (columns of few levels) with this version",

@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.account import words
 from engine.account.data import DataAccount
+from engine.export.certified import certified
 from engine.export.defended import defended
 from engine.export.heads import count, fraction, share, with_interval
 from engine.rows import RunRow
@@ -69,6 +70,9 @@ def in_short(run: RunRow, tables: Mapping[str, Records], groups: Records, accoun
     if section := _defense(run):
         yield ""
         yield from defended(section, tables.get("defenses", []), alpha)
+    if parts := _tree(run).get("evaluation", {}).get("certificates"):
+        yield ""
+        yield from certified(parts, tables.get("certificates", []), _rounded(run))
     yield ""
     yield from _cannot(run, damage, alpha)
     yield ""
@@ -327,6 +331,13 @@ def _next(run: RunRow, damage: Records, worst_row: Mapping[str, Any] | None, alp
 
 def _plain(text: object) -> str:
     return " ".join(str(text).split()).replace("|", "\\|").replace("<", "\\<").replace("*", "\\*")
+
+
+def _rounded(run: RunRow) -> str:
+    """What an inserted row may move of another part's model, in its last bits; "" where nothing does."""
+    if _tree(run).get("model", {}).get("tune") == "last_layer":
+        return "frozen layers read rows in batches, and an inserted row moves which rows are batched together"
+    return "a GPU's products may add in another order in other company" if run.device.startswith("cuda") else ""
 
 
 def _defense(run: RunRow) -> dict[str, Any]:

@@ -4,22 +4,26 @@ rows             the scenario's rows as adversary and defender hold them; load: 
 discover         adversary's model, subpopulations, targets, their poison: a Discovery
 plan             which victims train together
 train_stack      one stack's victims and what each predicts; poison_of: the extra rows of one
+train_parts      the models of an ensemble over parts of train, beside the victims
 RunPipeline      the same for the whole of a run, with its files opened once
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.features.opened import Opened
 from engine.milestones import NOTHING_KEPT, Milestones
+from engine.pipeline.certify import parts_of, train_parts
 from engine.pipeline.deviations import deviations
 from engine.pipeline.discover import discover, load, rows
 from engine.pipeline.discovery import Discovery, Log, Progress, StackJob
 from engine.pipeline.plan import plan, victims_of_trial
 from engine.pipeline.train import moved_pictures, poison_of, train_stack
-from engine.rows import Dataset, StackPlan, VictimResult
+from engine.rows import Dataset, PartResult, StackPlan, VictimResult
 from engine.scenario.sections import Scenario
+from engine.training.partition import Part
 from engine.training.room import Room
 from engine.training.trial import OnStep
 
@@ -70,6 +74,14 @@ class RunPipeline:
     def train_stack(self, job: StackJob, on_step: OnStep | None, log: Log) -> list[VictimResult]:
         return train_stack(job, on_step, log, self.opened, self.room(job.device))
 
+    def parts(self, scenario: Scenario, dataset: Dataset, *, log: Log) -> list[Part]:
+        return parts_of(scenario, dataset, log)
+
+    def train_parts(
+        self, scenario: Scenario, dataset: Dataset, parts: Sequence[Part], device: str, on_step: OnStep | None
+    ) -> Iterator[list[PartResult]]:
+        return train_parts(scenario, dataset, parts, device, on_step, self.opened)
+
 
 __all__ = [
     "Discovery",
@@ -81,9 +93,11 @@ __all__ = [
     "discover",
     "load",
     "moved_pictures",
+    "parts_of",
     "plan",
     "poison_of",
     "rows",
+    "train_parts",
     "train_stack",
     "victims_of_trial",
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from engine import datasets
 from engine.errors import BadData, MissingData, UnknownName, nearest
 from engine.scenario.modules import module
+from engine.scenario.partition import check_parts
 from engine.scenario.sections import (
     ColumnKeys,
     DatasetSection,
@@ -47,6 +48,8 @@ def check(scenario: Scenario, data_dir: Path) -> None:
         kind = module("datasets", section.kind)
         check_target(scenario.attack.target_label, kind.CLASSES)
         _features(scenario, kind.MATCHED)
+        if hasattr(kind, "train_rows"):
+            _parts(scenario, kind.train_rows(section))
 
 
 def _is_there(section: ColumnKeys | ImageFolderSection, data_dir: Path) -> None:
@@ -99,12 +102,20 @@ def _table(scenario: Scenario, section: ColumnKeys) -> None:
         return
     y, classes, _ = labels_of(section, raw)
     check_target(scenario.attack.target_label, classes)
-    if scenario.attack.target_label in RULES:
+    by_rule = scenario.attack.target_label in RULES
+    if by_rule and scenario.evaluation.certificates is None:
         return
     splits, _ = split_rows(section, raw, np.flatnonzero(y >= 0), y, scenario.seed)
-    if len(splits[0]):
+    _parts(scenario, len(splits[0]))
+    if len(splits[0]) and not by_rule:
         count = np.bincount(y[splits[0]], minlength=len(classes))
         _target_in_train(scenario, classes, count.tolist())
+
+
+def _parts(scenario: Scenario, train_rows: int) -> None:
+    """train_rows: at most, before they are capped."""
+    k, rows = scenario.evaluation.certificates, scenario.dataset.rows
+    check_parts(k, train_rows if rows is None else min(train_rows, rows))
 
 
 def _target_in_train(scenario: Scenario, classes: Sequence[str], count: Sequence[int]) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine.milestones import Milestones
 from engine.pipeline.discovery import Discovery, Log, Progress, StackJob
-from engine.rows import Dataset, StackPlan, VictimResult
+from engine.rows import Dataset, PartResult, StackPlan, VictimResult
 from engine.scenario.sections import Scenario
 from engine.training.room import Room
+
+if TYPE_CHECKING:
+    from engine.training.partition import Part
 
 OnStep = Callable[[float, float], None]  # as `training.trial.OnStep`
 
@@ -50,4 +53,14 @@ class Pipeline(Protocol):
 
     def train_stack(self, job: StackJob, on_step: OnStep | None, log: Log) -> list[VictimResult]:
         """One stack's victims and what each predicts."""
+        ...
+
+    def parts(self, scenario: Scenario, dataset: Dataset, *, log: Log) -> Sequence[Part]:
+        """The parts of train that the run's ensemble has a model for each of."""
+        ...
+
+    def train_parts(
+        self, scenario: Scenario, dataset: Dataset, parts: Sequence[Part], device: str, on_step: OnStep | None
+    ) -> Iterator[list[PartResult]]:
+        """Their models and what each predicts, some at a time."""
         ...

@@ -60,7 +60,7 @@ def _rebuilt(store: Store, run: RunRow, why: str) -> bool:
     from engine.tables.build import build
 
     scenario = scenario_of(run)
-    store.write_tables(run.id, build(tables.World.start(scenario, stored, store.victims(run.id))))
+    store.write_tables(run.id, build(tables.World.start(scenario, stored, store.victims(run.id), store.parts(run.id))))
     store.log(run.id, "info", f"its tables {why}: made anew from its predictions, by statistics {versions.STATISTICS}")
     return True
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from engine import versions
 from engine.errors import SubpopError
 from engine.rates import count
-from engine.rows import Dataset, Membership, StackPlan, Subpopulation, VictimResult, VictimSpec
+from engine.rows import Dataset, Membership, PartResult, StackPlan, Subpopulation, VictimResult, VictimSpec
 from engine.scenario.parse import scenario_of
 from engine.scenario.sections import AttackSection, Scenario, SubpopulationsSection
 from engine.store import Store, StoredDiscovery
@@ -172,6 +172,26 @@ def taken_over(stacks: Sequence[StackPlan], victims: Mapping[Key, VictimResult])
     """Stack -> its victims as the parent trained them, of the stacks that were trained there whole."""
     whole = [stack for stack in stacks if all(key(spec) in victims for spec in stack.victims)]
     return {stack.index: [replace(victims[key(spec)], spec=spec) for spec in stack.victims] for stack in whole}
+
+
+# ---- the ensemble ---------------------------------------------------------------------------------------------------
+
+
+def reusable_parts(store: Store, run_id: str, scenario: Scenario, stored: StoredDiscovery) -> list[PartResult]:
+    """The models of the ensemble that the run which this one attacks again trained, where they would be the same here to the bit."""
+    parent = parent_of(store, run_id)
+    if parent is None or parent.schedule != versions.SCHEDULE:
+        return []
+    of_parent = parent.discovery
+    same_rows = stored.provenance.get("data") == of_parent.provenance.get("data") and _equal(stored.y_test, of_parent.y_test)
+    same_makers = all(stored.provenance.get(what) == of_parent.provenance.get(what) for what in MADE_BY)
+    same_parts = scenario.evaluation.certificates == parent.scenario.evaluation.certificates
+    if not (same_rows and same_makers and same_parts and _same(scenario, parent.scenario, "dataset", "model", "seed")):
+        return []
+    try:
+        return store.parts(parent.id)
+    except SubpopError:  # damaged there: trained anew here
+        return []
 
 
 # ---- alike ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from engine.datasets import account_of
 from engine.errors import BadData, Interrupted, RunFailed
 from engine.pipeline.discovery import Discovery, StackJob
 from engine.rows import Dataset, RunState, StackPlan, VictimResult
-from engine.runs import executor, finding, queue, reuse
+from engine.runs import certifying, executor, finding, queue, reuse
 from engine.runs.control import PAUSING, STOPPING, Control
 from engine.runs.milestones import StoredMilestones
 from engine.runs.progress import Progress
@@ -98,6 +98,10 @@ class Work:
             self.log(f"{pace}{left}")
             self.status.said_at = time.monotonic()
 
+    def worked_s(self) -> float:
+        """A clock that stands while the run is paused."""
+        return time.monotonic() - self.status.paused_s
+
     def _log_step(self, what: str) -> None:
         """Each step has its line once, however often the work comes back to it."""
         self.status.said_at = time.monotonic()
@@ -137,6 +141,8 @@ def _carry_out(w: Work, pipeline: Pipeline | None) -> None:
     stacks = _plan(w, pipeline, discovery, reusable)
     if again := w.store.take_back_damaged(w.run_id):
         w.log(f"the predictions of stacks {', '.join(map(str, again))} are damaged in the store: they are trained again", "warning")
+    if scenario.evaluation.certificates is not None:
+        certifying.certify(w, pipeline, discovery.dataset, stored)
     world = _train(w, pipeline, discovery, stored, stacks, reusable)
     # a search goes on from what it saw: each further plan is a function of the victims committed so far, so a resume makes the same
     while more := finding.further(scenario, stacks, world):
@@ -336,7 +342,7 @@ def _train(
     from engine.tables import build
     from engine.tables import world as tables
 
-    world = tables.World.start(w.scenario, stored, w.store.victims(w.run_id))
+    world = tables.World.start(w.scenario, stored, w.store.victims(w.run_id), w.store.parts(w.run_id))
     w.store.write_tables(w.run_id, build.build(world))
     _take_over(w, world, stacks, reusable)
     done = w.store.stacks_done(w.run_id)
@@ -356,14 +362,11 @@ def _train(
 
         return pipeline.train_stack(job, on_step, w.log)
 
-    def at_work_s() -> float:
-        return time.monotonic() - w.status.paused_s
-
     room = pipeline.room(w.device)
     if (too_many := w.store.too_many(w.run_id)) is not None:
         room.learn(too_many)
     jobs = [StackJob(w.scenario, discovery, stack, w.device) for stack in stacks if stack.index not in done]
-    for trained in executor.train(jobs, train_stack, at_work_s):
+    for trained in executor.train(jobs, train_stack, w.worked_s):
         world.add(trained.victims)
         w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, build.build(world), room.too_many)
         progress.finish()

@@ -49,6 +49,7 @@ def check(scenario: Scenario) -> Iterator[Problem]:
     yield from _subpopulations(scenario)
     yield from _attack(scenario)
     yield from _defense(scenario)
+    yield from _certificates(scenario)
     yield from _compute(scenario)
 
 
@@ -249,6 +250,23 @@ def _defense(s: Scenario) -> Iterator[Problem]:
         yield (
             (("evaluation", "find"), kind),
             f'searches for an alpha, which is not done under defense.kind = "{d.kind}": take one of them out',
+        )
+
+
+def _certificates(s: Scenario) -> Iterator[Problem]:
+    """What an inserted row must not move: how every other row is prepared, and into which part of train it falls."""
+    k, d, key = s.evaluation.certificates, s.dataset, ("evaluation", "certificates")
+    if k is None:
+        return
+    if d.rows is not None and k > d.rows:
+        yield (key, ("dataset", "rows")), f"is {k}, more parts than the {d.rows} rows of train that dataset.rows leaves: use fewer"
+    learns = isinstance(d, TableSection) or getattr(d, "scale", "none") == "standard"
+    if learns and getattr(d, "fitted_on", None) == "train":
+        of = "levels and medians" if isinstance(d, TableSection) else "scales"
+        yield (
+            (("dataset", "fitted_on"), key),
+            f'is "train": {of} learnt from train are moved by one inserted row, and every row with them, so nothing could be certified; '
+            'use fitted_on = "aux"' + ("" if isinstance(d, TableSection) else ', or scale = "none"'),
         )
 
 

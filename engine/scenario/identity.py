@@ -58,6 +58,8 @@ LATER: Mapping[tuple[str, str], Any] = {
     ("dataset", "encoding"): None,
     ("attack", "target_min_rows"): None,
     ("model", "revision"): None,
+    ("dataset", "fitted_on"): "train",
+    ("evaluation", "certificates"): None,
 }
 
 DECIDES_NOTHING = (("title",), ("reproduces",), ("smoke",), ("smoked",), ("compute", "nice"), ("compute", "threads"))

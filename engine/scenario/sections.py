@@ -52,8 +52,14 @@ Scale = Annotated[
     Literal["none", "standard"],
     Field(
         description="how columns of numbers are scaled",
-        json_schema_extra=_each(none="as they are", standard="mean 0 and deviation 1, both of train"),
+        json_schema_extra=_each(none="as they are", standard="mean 0 and deviation 1, both of the rows in fitted_on"),
     ),
+]
+Fitted = Literal["train", "aux"]
+_FROM = _each(train="the defender's own", aux="the auxiliary, which no poison is among: so certificates need it")
+FittedOn = Annotated[
+    Fitted,
+    Field(title="Learnt from", description="from which rows scales are learnt", json_schema_extra=_when("scale", "standard") | _FROM),
 ]
 ImageSize = Annotated[
     int | None,
@@ -115,6 +121,7 @@ class AdultSection(DatasetKeys):
     kind: Literal["adult"] = "adult"
     balance: bool = Field(True, description="negatives subsampled, as published")
     scale: Scale = "none"
+    fitted_on: FittedOn = "train"
 
 
 class DigitsSection(SplitKeys):
@@ -123,6 +130,7 @@ class DigitsSection(SplitKeys):
     CLASSES = 10
     kind: Literal["digits"] = "digits"
     scale: Scale = "none"
+    fitted_on: FittedOn = "train"
 
 
 class BreastCancerSection(SplitKeys):
@@ -131,6 +139,7 @@ class BreastCancerSection(SplitKeys):
     CLASSES = 2
     kind: Literal["breast_cancer"] = "breast_cancer"
     scale: Scale = "none"
+    fitted_on: FittedOn = "train"
 
 
 class TableSection(ColumnKeys):
@@ -150,6 +159,12 @@ class TableSection(ColumnKeys):
     )
     max_categories: int = Field(50, ge=2, le=100_000, title="Levels", description='of a column at most; rarer ones are merged into "other"')
     scale: Scale = "none"
+    fitted_on: Fitted = Field(
+        "train",
+        title="Learnt from",
+        description="from which rows levels, medians and scales are learnt",
+        json_schema_extra=_FROM,
+    )
 
 
 class Cifar10Section(DatasetKeys):
@@ -647,6 +662,12 @@ class EvaluationSection(Section):
     confidence_folds: int = Field(5, ge=1, le=100, title="Folds", description="of the confidence; 1: in-sample, as published")
     dose_level: Fraction = Field(0.2, title="Dose level", description="the damage of which the table `dose` says how much poison it takes")
     find: Fraction | None = Field(None, description="search for the alpha that does so much damage; blank: no search")
+    certificates: int | None = Field(
+        None,
+        ge=2,
+        le=1_000_000,
+        description="parts of train, a model each, whose vote certifies rows against half as many points; blank: none",
+    )
 
     @property
     def trial_numbers(self) -> range:

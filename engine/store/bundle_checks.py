@@ -21,6 +21,7 @@ from engine.rows import DEFENDED
 from engine.store import checks
 from engine.store.checks import DTYPES
 from engine.store.judged import unpack
+from engine.store.parts import parts_asked
 
 CHUNK = 1 << 20  # bytes unpacked at once
 BYTES = {name: int("".join(filter(str.isdigit, name))) // 8 for name in DTYPES}
@@ -31,6 +32,7 @@ KEYS = {  # what tells a table's rows of one run apart; a stranger's file need n
     "array_parts": "name, number",
     "stacks": "number",
     "victims": "number",
+    "parts": "number",
     "result_tables": "name",
     "result_rows": "name, key",
 }
@@ -74,6 +76,7 @@ def check(db: sqlite3.Connection, run_id: str) -> None:
     _arrays(db, run_id, contents)
     _plan(db, run_id, contents)
     _victims(db, run_id, contents)
+    _parts_of_train(db, run_id, contents)
     _tables(db, run_id, contents)
 
 
@@ -199,6 +202,24 @@ def _victims(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
         seen.add(row["number"])
     lacking = [number for number, (stack, _) in contents.planned.items() if stack in contents.done and number not in seen]
     _need(not lacking, f"table victims: {len(lacking)} of stacks that are done are missing, {lacking[:1]} is the first")
+
+
+def _parts_of_train(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
+    """The models of the ensemble: no more than the scenario has parts, and where all are there, each row of train in one."""
+    k, state, numbers, rows = 0, "", [], 0
+    for run in _rows(db, "runs", run_id):
+        k, state = parts_asked(run["scenario_toml"]), run["state"]
+    for row in _rows(db, "parts", run_id):
+        where = f"table parts, number {row['number']}"
+        _need(row["number"] < k, f"{where}: its scenario has {k} parts")
+        _need(contents.test_rows is not None, f"{where}: there is one, and no discovery")
+        _need(row["test_rows"] == contents.test_rows, f"{where} has {row['test_rows']} predictions for {contents.test_rows} test rows")
+        _unpacked(iter([row["predictions"]]), row["test_rows"], where, "uint8", (0, len(contents.classes) - 1))
+        numbers.append(row["number"])
+        rows += row["rows"]
+    _need(state != "done" or len(numbers) == k, f"table parts: there are {len(numbers)} where a run that is done has {k}")
+    whole = rows == contents.train_rows if len(numbers) == k else rows <= (contents.train_rows or 0)
+    _need(not numbers or whole, f"table parts: they have {rows} rows where train has {contents.train_rows}")
 
 
 def _judged(row: sqlite3.Row, contents: _Found, where: str) -> None:

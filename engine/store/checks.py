@@ -305,6 +305,16 @@ COLUMNS: dict[str, dict[str, Rule]] = {
         "judged": optional(blob),
         "digest": digest,
     },
+    "parts": {
+        "number": SIZE,
+        "rows": SIZE,
+        "epochs": SIZE,
+        "train_loss": optional(number(-math.inf, math.inf)),
+        "duration_s": optional(number()),
+        "test_rows": SIZE,
+        "predictions": blob,
+        "digest": digest,
+    },
     "result_tables": {"name": WORD, "spec": of_json(TABLE_SPEC), "revision": whole(), "order_revision": whole(), "digest": digest},
     "result_rows": {
         "name": WORD,

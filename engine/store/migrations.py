@@ -154,6 +154,15 @@ def _011_judged(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE victims ADD COLUMN judged BLOB")
 
 
+def _013_parts(db: sqlite3.Connection) -> None:
+    """What the models of a run's ensemble predict, one for each part of train."""
+    db.execute(
+        """CREATE TABLE parts (run_id TEXT NOT NULL REFERENCES runs(id) ON DELETE CASCADE, number INTEGER NOT NULL,
+            rows INTEGER NOT NULL, epochs INTEGER NOT NULL, train_loss REAL, duration_s REAL,
+            test_rows INTEGER NOT NULL, predictions BLOB NOT NULL, digest BLOB, PRIMARY KEY (run_id, number))"""
+    )
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _001_runs_results_tables,
     _002_parent_of_a_run,
@@ -166,6 +175,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _009_changes_of_runs,
     _010_what_memory_did_not_hold,
     _011_judged,
+    _013_parts,
 )
 
 

@@ -92,7 +92,7 @@ class Results(Database):
 
     def _check_row(self, db: sqlite3.Connection, table: str, run_id: str, row: sqlite3.Row, what: str, under: bytes = b"") -> None:
         """Inside a snapshot: StoreError where a row that was read with SEALED is not as it was written."""
-        digests.check(table, run_id, row, where=f"{self.path}, run {run_id}, {what}", next=_way_out(db, table, run_id), under=under)
+        digests.check(table, run_id, row, where=f"{self.path}, run {run_id}, {what}", next=way_out(db, table, run_id), under=under)
 
     def subpopulations(self, run_id: str) -> tuple[Subpopulation, ...]:
         """A run's subpopulations by index; empty before its discovery. Needs no numpy."""
@@ -196,7 +196,7 @@ class Results(Database):
             (total,) = db.execute("SELECT victims_total FROM runs WHERE id = ?", (run_id,)).fetchone()
             if (planned := sum(len(_specs(row)) for row in rows)) != total:
                 where = f"{self.path}, run {run_id}, its plan"
-                raise digests.damaged(f"{planned} victims where {total} were planned", where=where, next=_way_out(db, "stacks", run_id))
+                raise digests.damaged(f"{planned} victims where {total} were planned", where=where, next=way_out(db, "stacks", run_id))
         return rows
 
     def stacks_done(self, run_id: str) -> set[int]:
@@ -285,7 +285,7 @@ class Results(Database):
                 wanted = sorted(s.index for s in due if of is None or s.subpopulation in (None, of))
                 if wanted != [row["number"] for row in rows]:
                     where, there = f"{self.path}, run {run_id}, its victims", f"{len(rows)} are there where {len(wanted)} were committed"
-                    raise digests.damaged(there, where=where, next=_way_out(db, "victims", run_id))
+                    raise digests.damaged(there, where=where, next=way_out(db, "victims", run_id))
         results = []
         for row in rows:
             where = f"{self.path}, run {run_id}, victim {row['number']}"
@@ -310,10 +310,10 @@ class Results(Database):
             return {row["number"]: row["duration_s"] for row in self._stacks(db, run_id) if row["done_at"] is not None}
 
 
-def _way_out(db: sqlite3.Connection, table: str, run_id: str) -> str:
+def way_out(db: sqlite3.Connection, table: str, run_id: str) -> str:
     """What to do about a damaged row of a run."""
     row = db.execute("SELECT state FROM runs WHERE id = ?", (run_id,)).fetchone()
-    if table == "victims" and row is not None and row["state"] not in ("done", "queued"):
+    if table in ("victims", "parts") and row is not None and row["state"] not in ("done", "queued"):
         return f"resume it, which trains what is damaged again: subpop resume {run_id}"
     return f"restore the store from a copy, or delete the run (subpop delete {run_id}) and start it again"
 
@@ -325,7 +325,7 @@ def _check_stack(db: sqlite3.Connection, run_id: str, stack_index: int, results:
     row: sqlite3.Row | None = db.execute(query, (run_id, stack_index)).fetchone()
     if row is None:
         raise StoreError("the plan has no such stack", where=where, next="the run may have been deleted; start it anew")
-    digests.check("stacks", run_id, row, where=where, next=_way_out(db, "stacks", run_id))
+    digests.check("stacks", run_id, row, where=where, next=way_out(db, "stacks", run_id))
     if row["done_at"] is not None:
         raise StoreError("its victims are already committed", where=where, next="another engine is at work on this run; stop one of them")
     if sorted(_specs(row), key=_number) != sorted((result.spec for result in results), key=_number):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from engine.rows import Table
 from engine.tables import (
     attributes,
+    certificates,
     collateral,
     confidence,
     damage,
@@ -41,6 +42,7 @@ BUILDERS: dict[str, Callable[[Figures], list[Row]]] = {
     "attributes": attributes.rows,
     "optimization": optimization.rows,
     "defenses": defenses.rows,
+    "certificates": certificates.rows,
 }
 
 
@@ -53,8 +55,8 @@ def build(world: World, names: Sequence[str] | None = None) -> Mapping[str, Tabl
 
 def materialised(facts: Facts) -> tuple[str, ...]:
     """The tables that such a run has: `optimization` where an optimised attack has label flipping beside it as a control, `defenses` where
-    it has a defence.
+    it has a defence, `certificates` where it has an ensemble.
     """
     compared = facts.attack in OPTIMISED_ATTACKS and "label_flip" in facts.controls
-    more = (*(["optimization"] if compared else []), *(["defenses"] if facts.defense != "none" else []))
-    return (*MATERIALISED, *more)
+    has = {"optimization": compared, "defenses": facts.defense != "none", "certificates": facts.certificates is not None}
+    return (*MATERIALISED, *(name for name, there in has.items() if there))

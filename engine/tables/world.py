@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from engine import paper
-from engine.rows import Membership, Subpopulation, VictimResult
+from engine.rows import Membership, PartResult, Subpopulation, VictimResult
 
 if TYPE_CHECKING:
     import numpy as np
 
     from engine.arrays import Annotations, DiscoveryArrays
+    from engine.evaluation.certificates import Ensemble
     from engine.evaluation.counts import Counts
     from engine.evaluation.optimised import Optimised
     from engine.evaluation.removals import Removals
@@ -29,7 +30,8 @@ class Facts:
 
     trials: one more than the number of its last own trial, those beyond are a search's; None: all. per: of which size alpha is a share.
     dose_level: the damage that `dose` asks for. finds: a search for its alpha goes on after the grid. features: those that FeatureMatch
-    crosses. defense: its kind. system: what is run, of which alone published numbers are shown, whatever `reproduces` says.
+    crosses. defense: its kind. certificates: parts of train whose models certify; None: no such table. system: what is run, of which
+    alone published numbers are shown, whatever `reproduces` says.
     """
 
     seed: int
@@ -47,6 +49,7 @@ class Facts:
     finds: bool = False
     features: tuple[str, ...] = ()
     defense: str = "none"
+    certificates: int | None = None
 
     @classmethod
     def of(cls, scenario: Scenario) -> Facts:
@@ -69,6 +72,7 @@ class Facts:
             finds=scenario.evaluation.find is not None,
             features=matched.features if isinstance(matched, FeatureMatchSection) else (),
             defense=scenario.defense.kind,
+            certificates=scenario.evaluation.certificates,
         )
 
 
@@ -102,10 +106,20 @@ class World:
     removals: Removals
     optimised: Optimised
     annotations: Annotations
+    ensemble: Ensemble
 
     @classmethod
-    def start(cls, scenario: Scenario | Facts, discovered: Discovered, victims: Iterable[VictimResult] = ()) -> World:
-        """A run's world with the victims it has so far. Raises BadData where what is stored does not fit together."""
+    def start(
+        cls,
+        scenario: Scenario | Facts,
+        discovered: Discovered,
+        victims: Iterable[VictimResult] = (),
+        parts: Iterable[PartResult] = (),
+    ) -> World:
+        """A run's world with the victims and the models of its ensemble that it has so far. Raises BadData where what is stored does not
+        fit together.
+        """
+        from engine.evaluation.certificates import Ensemble
         from engine.evaluation.counts import Counts
         from engine.evaluation.optimised import Optimised
         from engine.evaluation.removals import Removals
@@ -122,8 +136,10 @@ class World:
         optimised = Optimised.of(discovered.arrays, discovered.membership.aux)
         classes, train_rows = tuple(discovered.classes), len(discovered.membership.train)
         removals = Removals.start(discovered.membership.train, counts.subpopulations)
-        world = cls(facts, subpopulations, classes, train_rows, counts, removals, optimised, discovered.arrays.annotations)
+        ensemble = Ensemble(facts.certificates or 0, len(classes), discovered.y_test)
+        world = cls(facts, subpopulations, classes, train_rows, counts, removals, optimised, discovered.arrays.annotations, ensemble)
         world.add(victims)
+        world.ensemble.add(parts)
         return world
 
     def add(self, victims: Iterable[VictimResult]) -> None:

@@ -12,17 +12,25 @@ import torch
 from engine.errors import RequestError
 from engine.features.opened import Opened
 from engine.features.pixels import Pictures, flat_moved, flat_pixels, read_as
+from engine.models.dense.apart import COMPANY, DenseApart
 from engine.models.dense.mlp import Mlp
 from engine.rows import Dataset, Rows
 from engine.scenario.modules import module
 from engine.scenario.sections import DenseKeys
+from engine.training.apart import padded, train_apart
 from engine.training.dense import train_stacked
+from engine.training.partition import Part
 from engine.training.recipe import Job, Trained, Training
 from engine.training.reference.sequential import train_sequential
+from engine.training.schedule import LEAST_REST
+from engine.training.sharing import train_shared_out
 from engine.training.sizing import STEPS_TIMED, free_bytes, measured_size
 from engine.training.trial import How, Trial
 from engine.victims.by_gradient import ByGradient, Trainable, numbers
 from engine.victims.family import Outcome, Report, Seconds, tensor
+
+TEST_ROWS = 256  # that such models are asked about at a time
+PARTS_BYTES = 2**30  # of the rows of models that train together, each on rows of its own
 
 
 class DenseKind(Protocol):
@@ -38,6 +46,7 @@ class DenseLayers(ByGradient[Trainable, Mlp]):
 
     BENCH = "stacks"
     ONE_CORE = True
+    APART = 64
 
     def fit(self, data: Training, jobs: Sequence[Job], trial: Trial) -> list[Trained]:
         how = trial.how
@@ -53,6 +62,32 @@ class DenseLayers(ByGradient[Trainable, Mlp]):
     def answered(self, fits: Sequence[Trained], data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
         predictions = predict(self.model, [t.params for t in fits], x_test, trial.how.device, trial.how.dtype)
         return [Outcome(predicted, t.epochs, t.train_loss) for t, predicted in zip(fits, predictions, strict=True)]
+
+    def apart(self, parts: Sequence[Part], trial: Trial) -> list[Outcome]:
+        """Together, as one tensor program in which none knows of another."""
+        how, x_test = trial.how, self.dataset.test.x
+        x_NF, y_N = tensor(self.dataset.train.x), tensor(self.dataset.train.y)
+        longest = min(max(len(part.rows) for part in parts), self.section.batch + self.section.batch // LEAST_REST)
+        # a step's rows and activations, each with its gradient, in numbers of 4 bytes
+        each = 16 * padded(longest) * (self.model.sizes[0] + sum(self.model.sizes))
+        most = max(COMPANY, PARTS_BYTES // each)
+
+        def make(inits: Sequence[Sequence[torch.Tensor]]) -> DenseApart:
+            return DenseApart(self.model.sizes, inits, how.device, how.dtype)
+
+        def train(group: Sequence[int], report: Callable[[float], None]) -> list[Trained]:
+            done: list[Trained] = []
+            for lo in range(0, len(group), most):
+                some = [parts[at] for at in group[lo : lo + most]]
+                inits = [self.initial(part.seed, 0, how.dtype) for part in some]
+                fits = train_apart(make, inits, x_NF, y_N, some, self.recipe, how, COMPANY, lambda n, before=lo: report(before + n))  # type: ignore[misc]
+                predicted = predict_apart(self.model, [fit.params for fit in fits], x_test, how)
+                done += [Trained([row], fit.epochs, fit.train_loss) for row, fit in zip(predicted, fits, strict=True)]
+            return done
+
+        side_by_side = 1 if how.device.type == "cuda" else min(trial.workers, len(parts) // COMPANY)
+        fits = train_shared_out(train, len(parts), trial, side_by_side)
+        return [Outcome(fit.params[0].cpu().numpy(), fit.epochs, fit.train_loss) for fit in fits]
 
     def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:
         widest = max(self.model.sizes[:-1])
@@ -124,3 +159,14 @@ def predict(model: Mlp, params: Sequence[Sequence[torch.Tensor]], x: np.ndarray,
             if rows == 1:
                 raise
         rows //= 2
+
+
+@torch.no_grad()
+def predict_apart(model: Mlp, params: Sequence[Sequence[torch.Tensor]], x: np.ndarray, how: How) -> torch.Tensor:
+    """Predicted classes, uint8 [models, rows], of models whose bits must not depend on their company: see `DenseApart`."""
+    company = [*params, *[params[-1]] * (-len(params) % COMPANY)]
+    apart = DenseApart(model.sizes, company, how.device, how.dtype)
+    wide_BI = apart.widened(torch.from_numpy(x).to(how.device, how.dtype))
+    # the slices are the same whatever the company
+    chunks = [model.predict(apart.logits(chunk.expand(len(company), -1, -1))) for chunk in wide_BI.split(TEST_ROWS)]
+    return torch.cat(chunks, 1)[: len(params)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, TypeVar
 
@@ -19,7 +19,9 @@ from engine.milestones import NOTHING_KEPT, Arrays, Milestones
 from engine.rows import Dataset, Poison, Rows
 from engine.scenario.sections import ComputeSection, ModelKeys, Scenario
 from engine.system.processes import cores
-from engine.training.recipe import Job, Training
+from engine.training.partition import Part
+from engine.training.parts import can_fork, train_in_parts
+from engine.training.recipe import Job, Trained, Training
 from engine.training.trial import How, Trial
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}  # bfloat16: products only, weights in float32
@@ -50,12 +52,14 @@ class Family(ABC, Generic[Keys, Fitted]):
     ONE_CORE        training a single victim, which gives a `Trained`, has use for one core alone
     MOVES_PIXELS    victims move the pixels of optimised points as they go; else they read such points as rows of numbers
     KEEPS_MOVED     these rows are worth keeping with the run, for they cost passes through a frozen network
+    APART           so many models of parts of train a process are worth starting with: more where they train as one program
     """
 
     BENCH: ClassVar[Literal["stacks", "steps"] | None] = None
     ONE_CORE: ClassVar[bool] = False
     MOVES_PIXELS: ClassVar[bool] = False
     KEEPS_MOVED: ClassVar[bool] = False
+    APART: ClassVar[int] = 1
 
     def __init__(self, section: Keys, dataset: Dataset, seed: int, opened: Opened, milestones: Milestones = NOTHING_KEPT) -> None:
         self.section, self.dataset, self.seed, self.opened, self.milestones = section, dataset, seed, opened, milestones
@@ -86,6 +90,40 @@ class Family(ABC, Generic[Keys, Fitted]):
     @abstractmethod
     def answered(self, fits: Sequence[Fitted], data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
         """What victims that `fit` trained predict, for whoever asks them more than that: `outcomes` keeps nothing else of them."""
+
+    def apart(self, parts: Sequence[Part], trial: Trial) -> list[Outcome]:
+        """A model for each part of train, none of them empty, trained on its rows alone as if there were no others, and asked about every
+        test row; results in the order of `parts`. Nothing of a model depends on another part, nor on which others are asked for.
+
+        One after the other, on a CPU side by side in forked processes of a thread each. trial: its seed and number are passed over.
+        """
+        train, x_test = self.dataset.train, self.dataset.test.x
+        none = np.empty(0, np.int64)
+
+        def fit(some: Sequence[int], report: Callable[[float], None], on_halved: Callable[[int], None]) -> list[Trained]:
+            done: list[Trained] = []
+
+            def on_step(share: float, whole: float) -> None:
+                report(len(done) + share / whole)
+
+            for at in some:
+                rows, alone = parts[at].rows, replace(trial, seed=parts[at].seed, number=0, workers=1, on_step=on_step)
+                data = Training(tensor(train.x[rows]), tensor(train.y[rows]), tensor(train.x[:0]))
+                (outcome,) = self.outcomes(data, x_test, [Job(none, none)], alone)
+                done.append(Trained([torch.from_numpy(outcome.predictions)], outcome.epochs, outcome.train_loss))
+                report(len(done))
+            return done
+
+        def control(done: float) -> None:
+            if trial.on_step:
+                trial.on_step(done, len(parts))
+
+        many = min(trial.workers, len(parts)) if trial.how.device.type == "cpu" and can_fork() else 1
+        if many < 2:
+            fits = dict(enumerate(fit(range(len(parts)), control, lambda size: None)))
+        else:
+            fits = train_in_parts(fit, [range(first, len(parts), many) for first in range(many)], control, lambda size: None)
+        return [Outcome(fits[at].params[0].numpy(), fits[at].epochs, fits[at].train_loss) for at in range(len(parts))]
 
     @abstractmethod
     def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:

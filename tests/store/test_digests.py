@@ -26,7 +26,8 @@ from engine.store import Store, digests, results, wal
 from engine.store.bundle import bundle, open_bundle
 from engine.versions import UNVERIFIED
 from tests.studies import damage
-from tests.worlds.fake_pipeline import SCENARIO, FakePipeline
+from tests.worlds.fake_pipeline import WITH_PARTS as SCENARIO
+from tests.worlds.fake_pipeline import FakePipeline
 from tests.worlds.older import without_digests
 from tests.worlds.store import discovered, new_run, plan
 
@@ -78,6 +79,7 @@ def readers(store: Store, run_id: str) -> dict[str, Callable[[], object]]:
         "arrays": lambda: store.discovery(run_id),
         "stacks": lambda: store.plan(run_id),
         "victims": lambda: store.victims(run_id),
+        "parts": lambda: store.parts(run_id),
         "result_tables": lambda: [store.table(run_id, name) for name in store.tables(run_id)],
         "result_rows": lambda: [store.table(run_id, name) for name in store.tables(run_id)],
     }

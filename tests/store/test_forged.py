@@ -20,7 +20,8 @@ from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.store import Store, checks, results
 from engine.store.bundle import TABLES, bundle, open_bundle
-from tests.worlds.fake_pipeline import SCENARIO, FakePipeline
+from tests.worlds.fake_pipeline import WITH_PARTS as SCENARIO
+from tests.worlds.fake_pipeline import FakePipeline
 from tests.worlds.older import without_digests
 
 COLUMNS = [
@@ -134,6 +135,7 @@ def everything(place: Path, run_id: str, scenario: bool = True) -> None:
         assert not scenario or parse(row.scenario_toml) == parse(SCENARIO)
         assert store.plan(run_id) is not None
         assert len(store.victims(run_id)) > 0
+        assert len(store.parts(run_id)) > 0
         assert store.discovery(run_id, bulk=True) is not None
         store.account(run_id)
         for name in store.tables(run_id):

@@ -192,6 +192,21 @@ async def test_a_network_on_pictures_is_made_in_the_form(app: SubpopApp) -> None
         assert screen.edited.values["attack"]["kind"] == "gradient"
 
 
+async def test_certificates_are_asked_for_in_the_form_and_what_they_need_is_told(app: SubpopApp) -> None:
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened_form(pilot)
+        screen = app.screen
+        assert isinstance(screen, FormScreen)
+        field_of(app, "evaluation.certificates").query_one(Input).value = "10"
+        await until(pilot, lambda: "moved by one inserted row" in str(field_of(app, "dataset.fitted_on").query_one(".note").render()))
+        assert screen.scenario is None
+        turn(app, "dataset.fitted_on", "aux")
+        await until(pilot, lambda: screen.scenario is not None and screen.scenario.evaluation.certificates == 10)
+        turn(app, "dataset.scale", "none")
+        await settled(pilot)
+        assert not field_of(app, "dataset.fitted_on").display  # nothing is learnt: it means nothing
+
+
 def test_weights_that_are_not_here_are_told_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     path = tmp_path / "faces.toml"

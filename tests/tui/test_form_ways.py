@@ -187,6 +187,8 @@ def test_victims_cost_and_queue(store: Store) -> None:
     with_defence = load("quickstart", ["defense.kind=trim"])  # each victim, clean ones too, has a defended one and its control beside it
     total, words = launching.victims(with_defence, 14)
     assert (total, words) == (5 * 3 * (1 + 14 * 3), "up to 645: 14 subpopulations × 3 alphas × 3 arms × 5 trials + 15 clean")
+    with_parts = load("quickstart", ["evaluation.certificates=10", "dataset.fitted_on=aux"])
+    assert launching.victims(with_parts, 14)[1].endswith(" + 5 clean, beside them 10 small ones for certificates")
     trained = [VictimSpec(0, 0, "clean"), VictimSpec(1, 0, "poisoned", 2, 1.0)]
     assert launching.reuse(with_defence, [2], trained) == launching.Reuse(5 * 3 * (1 + 3), 0)
     assert launching.most_subpopulations(load("quickstart", ["subpopulations.select=confidence", "subpopulations.select_count=4"])) == 12

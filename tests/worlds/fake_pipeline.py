@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import numpy as np
 
 from engine.arrays import DiscoveryArrays
 from engine.pipeline.discovery import Discovery, StackJob
-from engine.rows import Dataset, Membership, Rows, StackPlan, Subpopulation, VictimResult, VictimSpec
+from engine.rows import Dataset, Membership, PartResult, Rows, StackPlan, Subpopulation, VictimResult, VictimSpec
 from engine.scenario.sections import Scenario
 from engine.seeds import generator
+from engine.training.partition import Part
 from engine.training.room import Room
 
 WORKER = (sys.executable, str(Path(__file__).resolve()))
@@ -40,6 +41,7 @@ min_test_rows = 5
 device = "cpu"
 nice = 1
 """
+WITH_PARTS = SCENARIO.replace("min_test_rows = 5", "min_test_rows = 5\ncertificates = 3")  # an ensemble beside the victims
 STACKS, VICTIMS, TEST_ROWS, STEPS = 6, 27, 80, 20
 
 
@@ -96,6 +98,18 @@ class FakePipeline:
 
     def room(self, device: str) -> Room:
         return self.rooms.setdefault(device, Room())
+
+    def parts(self, scenario: Scenario, dataset: Dataset, *, log: Any) -> list[Part]:
+        k = scenario.evaluation.certificates or 0
+        return [Part(number, np.arange(number, len(dataset.train), k), number) for number in range(k)]
+
+    def train_parts(
+        self, scenario: Scenario, dataset: Dataset, parts: Sequence[Part], device: str, on_step: Any
+    ) -> Iterator[list[PartResult]]:
+        for done, part in enumerate(parts):
+            on_step(done, len(parts))
+            says = generator(part.seed, "fake part").integers(0, 2, TEST_ROWS).astype(np.uint8)
+            yield [PartResult(part.number, len(part.rows), says, 7, 0.5)]
 
     def train_stack(self, job: StackJob, on_step: Any, log: Any) -> list[VictimResult]:
         stack = job.stack

@@ -56,6 +56,8 @@ def victims(scenario: Scenario, count: int | None) -> tuple[int | None, str]:
         return None, f"{each * trials} for each subpopulation ({kinds}) + {clean * trials} clean"
     total = trials * (clean + each * count)
     more = ", and those of the search" if scenario.evaluation.find is not None else ""
+    parts = scenario.evaluation.certificates
+    more += f", beside them {parts:,} small ones for certificates" if parts else ""
     return total, f"up to {total:,}: {fmt.plural(count, 'subpopulation')} × {kinds} + {clean * trials} clean{more}"
 
 

@@ -1,4 +1,4 @@
-"""Columns into the features of a model: levels, medians and scales are learnt from train rows alone."""
+"""Columns into the features of a model: levels, medians and scales are learnt from train rows alone, or from those of aux."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ Feature = NumberFeature | WordFeature
 def fit(
     columns: Sequence[Numbers | Words], train: np.ndarray, max_categories: int, standard: bool
 ) -> tuple[tuple[Feature, ...], list[str]]:
-    """Features of the columns, learnt from the train rows (int [n]), and notes on them."""
+    """Features of the columns, learnt from the train rows (int [n]), or those given in their place, and notes on them."""
     features: list[Feature] = []
     notes: list[str] = []
     for column in columns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from engine.rows import Column, TableSpec
 from engine.tables.columns.analyses import ANALYSES
+from engine.tables.columns.certificates import CERTIFICATES
 from engine.tables.columns.shared import ALPHA as _ALPHA
 from engine.tables.columns.shared import DESCRIPTION as _DESCRIPTION
 from engine.tables.columns.shared import INTERVAL as _INTERVAL
@@ -246,6 +247,7 @@ SPECS: dict[str, TableSpec] = {
         ("alpha", "group", "subpopulation"),
         "what a defence took and whether it helped, beside as many rows removed at random",
     ),
+    "certificates": CERTIFICATES,
     "predictions": TableSpec(
         "predictions",
         (
@@ -265,5 +267,5 @@ SPECS: dict[str, TableSpec] = {
 }
 
 MADE_AT_EXPORT = ("predictions", "groups", "matchers")
-OPTIONAL = ("optimization", "defenses", "attributes")  # of some runs only: see `build.materialised` and `world.World`
+OPTIONAL = ("optimization", "defenses", "certificates", "attributes")  # of some runs only: see `build.materialised` and `world.World`
 MATERIALISED = tuple(name for name in SPECS if name not in (*MADE_AT_EXPORT, *OPTIONAL))  # of every run
