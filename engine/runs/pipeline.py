@@ -8,7 +8,7 @@ from typing import Protocol
 
 from engine.milestones import Milestones
 from engine.pipeline.discovery import Discovery, Log, Progress, StackJob
-from engine.rows import Dataset, StackPlan, VictimResult
+from engine.rows import Cores, Dataset, StackPlan, VictimResult
 from engine.scenario.sections import Scenario
 from engine.training.room import Room
 
@@ -40,8 +40,10 @@ class Pipeline(Protocol):
         """What makes this run not the paper's."""
         ...
 
-    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log, milestones: Milestones) -> tuple[StackPlan, ...]:
-        """Which victims train together."""
+    def plan(
+        self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log, milestones: Milestones, cores: Cores | None
+    ) -> tuple[StackPlan, ...]:
+        """Which victims train together. cores: how a stack uses a CPU."""
         ...
 
     def room(self, device: str) -> Room:

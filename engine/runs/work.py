@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.datasets import account_of
 from engine.errors import BadData, Interrupted, RunFailed
-from engine.pipeline.discovery import Discovery, StackJob
-from engine.rows import Dataset, RunState, StackPlan, VictimResult
-from engine.runs import executor, finding, queue, reuse
+from engine.pipeline.discovery import Discovery
+from engine.rows import Cores, Dataset, Planned, RunState, StackPlan
+from engine.runs import finding, plans, queue, reuse
 from engine.runs.control import PAUSING, STOPPING, Control
+from engine.runs.executors import Executor, Job
+from engine.runs.executors.devices import CHILD, Devices
+from engine.runs.executors.local import Local
 from engine.runs.milestones import StoredMilestones
 from engine.runs.progress import Progress
 from engine.runs.provenance import provenance
@@ -55,16 +60,29 @@ class Status:
 
 @dataclass(frozen=True)
 class Work:
-    """One run in one worker: where it reads and writes, on what it trains, and how it hears of requests."""
+    """One run in one worker: where it reads and writes, on what it trains, and how it hears of requests.
+
+    devices: several may train its stacks; the first does the rest. cores: how a stack uses a CPU; None: as an older version's plan did.
+    """
 
     store: Store
     run_id: str
     scenario: Scenario
     data_dir: Path
-    device: str
+    devices: tuple[str, ...]
+    cores: Cores | None
     control: Control
     status: Status
     milestones: StoredMilestones
+
+    @property
+    def device(self) -> str:
+        return self.devices[0]
+
+    @property
+    def where(self) -> str:
+        """All of its devices, as its row has them."""
+        return ",".join(self.devices)
 
     def log(self, message: str, level: str = "info") -> None:
         self.store.log(self.run_id, level, message)
@@ -74,13 +92,17 @@ class Work:
 
         logged: False where a fuller line of the log says it.
         """
-        self.status.pace.at(phase, 0.0)
-        self.status.phase = phase
-        known = {**self.status.fields(), "phase": phase}  # its share too: else the step before's stands until the next heartbeat
-        self.store.update_run(self.run_id, **known, **({"state": state} if state else {}), **fields)
+        self.say(phase, **({"state": state} if state else {}), **fields)
         if logged:
             self._log_step(phase)
         self.control.check()
+
+    def say(self, phase: str, **fields: object) -> None:
+        """What is being done now, in the run's row at once."""
+        self.status.pace.at(phase, 0.0)
+        self.status.phase = phase
+        known = {**self.status.fields(), "phase": phase}  # its share too: else the step before's stands until the next heartbeat
+        self.store.update_run(self.run_id, **known, **fields)
 
     def at(self, what: str, share: float) -> None:
         """The pipeline's progress within a phase: a step that begins is said at once, in the row and the log, what comes of it by the
@@ -106,27 +128,48 @@ class Work:
             self.log(what)
 
 
-def carry_out(store: Store, run_id: str, data_dir: Path | None, pipeline: Pipeline | None, control: Control, status: Status) -> None:
-    """pipeline: None means one of `engine.pipeline`, made when it is this run's turn."""
+def carry_out(
+    store: Store,
+    run_id: str,
+    data_dir: Path | None,
+    pipeline: Pipeline | None,
+    control: Control,
+    status: Status,
+    *,
+    child: Sequence[str] = CHILD,
+    only_plan: bool = False,
+) -> None:
+    """pipeline: None means one of `engine.pipeline`, made when it is this run's turn. child: what starts a process for one of several
+    devices. only_plan: end as if it had been stopped when the plan is stored.
+    """
     scenario = scenario_of(store.run(run_id))
     from engine import datasets
 
     data_dir = datasets.data_dir(data_dir or store.data_dir(run_id))
-    device = devices.resolve(scenario.device)
-    milestones = StoredMilestones(store, run_id, lambda checksums: provenance(scenario, device, checksums))
-    w = Work(store, run_id, scenario, data_dir, device, control, status, milestones)
+    found = devices.resolve_all(scenario.device)
+    cores = _cores(store, run_id, found, scenario)
+    milestones = StoredMilestones(store, run_id, lambda checksums: provenance(scenario, ",".join(found), checksums, cores))
+    w = Work(store, run_id, scenario, data_dir, found, cores, control, status, milestones)
     try:
-        _carry_out(w, pipeline)
+        _carry_out(w, pipeline, child, only_plan)
     except Exception as error:
         milestones.put_away(stopped=isinstance(error, Interrupted))
         raise
 
 
-def _carry_out(w: Work, pipeline: Pipeline | None) -> None:
+def _cores(store: Store, run_id: str, found: Sequence[str], scenario: Scenario) -> Cores | None:
+    """As planned; of a run that is still to be planned what these devices come to."""
+    planned = store.planned(run_id)
+    if planned is not None:
+        return planned.cores
+    return devices.cores_of(found, scenario.compute.threads) if store.plan(run_id) is None else None
+
+
+def _carry_out(w: Work, pipeline: Pipeline | None, child: Sequence[str], only_plan: bool) -> None:
     scenario = w.scenario
     _say_pauses(w)
     _wait_for_device(w)
-    w.enter("loading torch", "running", started_at=w.store.run(w.run_id).started_at or w.store.now(), device=w.device)
+    w.enter("loading torch", "running", started_at=w.store.run(w.run_id).started_at or w.store.now(), device=w.where)
     if pipeline is None:  # only now: a run in the queue needs no half a gigabyte of libraries
         from engine.pipeline.order import RunPipeline
 
@@ -137,20 +180,46 @@ def _carry_out(w: Work, pipeline: Pipeline | None) -> None:
     stacks = _plan(w, pipeline, discovery, reusable)
     if again := w.store.take_back_damaged(w.run_id):
         w.log(f"the predictions of stacks {', '.join(map(str, again))} are damaged in the store: they are trained again", "warning")
-    world = _train(w, pipeline, discovery, stored, stacks, reusable)
+    if only_plan:
+        raise Interrupted("planned, as asked")
+    with closing(_executor(w, pipeline, child)) as executor:
+        _train_all(w, executor, discovery, stored, stacks, reusable)
+
+
+def _executor(w: Work, pipeline: Pipeline, child: Sequence[str]) -> Executor:
+    """This process where there is one device, else a child for each."""
+    return Local(pipeline, w.device) if len(w.devices) == 1 else Devices(w.devices, child)
+
+
+def _train_all(
+    w: Work,
+    executor: Executor,
+    discovery: Discovery,
+    stored: StoredDiscovery,
+    stacks: tuple[StackPlan, ...],
+    reusable: reuse.Reusable,
+) -> None:
+    world = _train(w, executor, discovery, stored, stacks, reusable)
     # a search goes on from what it saw: each further plan is a function of the victims committed so far, so a resume makes the same
-    while more := finding.further(scenario, stacks, world):
+    while more := finding.further(w.scenario, stacks, world):
         w.enter("planning further stacks")
         more = reuse.split(more, reusable.victims)
         w.store.extend_plan(w.run_id, more)
-        w.log(finding.in_words(scenario, more))
+        w.log(finding.in_words(w.scenario, more))
         stacks = (*stacks, *more)
-        world = _train(w, pipeline, discovery, stored, stacks, reusable)
+        world = _train(w, executor, discovery, stored, stacks, reusable)
 
 
 def _wait_for_device(w: Work) -> None:
-    """Stay in the device's queue until it is this run's turn: several runs never share a device by accident."""
-    name = devices.lease_name(w.device)
+    """Stay in the devices' queues until it is this run's turn: several runs never share a device by accident.
+
+    Of several devices one is taken after the other, always in the same order, so that no two runs wait for each other.
+    """
+    for name, device in sorted({devices.lease_name(each): each for each in w.devices}.items()):
+        _wait_for(w, name, device)
+
+
+def _wait_for(w: Work, name: str, device: str) -> None:
     last_holder, looked_at = "", 0.0
     w.control.check()  # a pause that came while libraries were loaded: not in the queue yet
     while (holder := w.store.lease(name, w.run_id, processes.identity())) is not None:
@@ -159,10 +228,10 @@ def _wait_for_device(w: Work) -> None:
             before = [rows[run_id] for run_id in w.store.queue_before(name, w.run_id, processes.identity().host) if run_id in rows]
             words = queue.in_words(before) if before else w.status.phase  # none: it ended between the two looks
             if before and holder != last_holder:
-                w.log(f"{w.device} is in use: {words}")
+                w.log(f"{device} is in use: {words}")
                 last_holder = holder
             if words != w.status.phase:
-                w.enter(words, logged=False, device=w.device)
+                w.enter(words, logged=False, device=w.where)
             looked_at = time.monotonic()
         w.control.wait(QUEUE_POLL_S)
 
@@ -231,11 +300,12 @@ def _discover(w: Work, pipeline: Pipeline) -> tuple[Discovery, StoredDiscovery]:
         membership=discovery.membership,
         y_test=dataset.test.y,
         classes=dataset.classes,
-        provenance=provenance(w.scenario, w.device, dataset.checksums),
+        provenance=provenance(w.scenario, w.where, dataset.checksums, w.cores),
         arrays=discovery.arrays,
         account=account_of(dataset),
     )
     w.milestones.forget()
+    plans.check_discovery(w.store, w.run_id)
     stored = w.store.discovery(w.run_id)
     assert stored is not None
     return discovery, stored
@@ -255,7 +325,7 @@ def _of_parent(w: Work, pipeline: Pipeline, parent: reuse.Parent) -> Discovery |
         return None
     w.enter("loading data")
     dataset = pipeline.load(w.scenario, w.data_dir, device=w.device, log=w.log, progress=w.at)
-    if not reuse.same_data(parent.discovery, provenance(w.scenario, w.device, dataset.checksums)["data"], dataset):
+    if not reuse.same_data(parent.discovery, provenance(w.scenario, w.where, dataset.checksums)["data"], dataset):
         w.log(f"the data is not what it was in run {parent.id}: everything is made anew", "warning")
         return None
     w.log(f"the subpopulations are those discovered in run {parent.id}")
@@ -276,7 +346,7 @@ def _reusable(w: Work, stored: StoredDiscovery) -> reuse.Reusable:
 
 def _check_same(w: Work, stored: StoredDiscovery, dataset: Dataset) -> None:
     """Refuse to go on over other data or another device: half a run's victims would not be comparable with the other half."""
-    now = provenance(w.scenario, w.store.run(w.run_id).device, dataset.checksums)
+    now = provenance(w.scenario, w.store.run(w.run_id).device, dataset.checksums, w.cores)
     same_rows = len(stored.y_test) == len(dataset.test.y) and bool((stored.y_test == dataset.test.y).all())
     if stored.provenance.get("data") != now["data"] or not same_rows or stored.classes != tuple(dataset.classes):
         advice = "put the old files back, or start a new run"
@@ -291,13 +361,15 @@ def _plan(w: Work, pipeline: Pipeline, discovery: Discovery, reusable: reuse.Reu
     if stored is not None:
         return stored
     w.enter("timing stacks" if w.scenario.compute.victims_per_stack == "auto" else "planning stacks")
-    stacks = reuse.split(pipeline.plan(w.scenario, discovery, w.device, log=w.log, milestones=w.milestones), reusable.victims)
+    planned = pipeline.plan(w.scenario, discovery, w.device, log=w.log, milestones=w.milestones, cores=w.cores)
+    stacks = reuse.split(planned, reusable.victims)
     if not stacks:
         advice = "widen subpopulations.min_size and max_size"
         raise RunFailed("no subpopulation is attacked: there is nothing to train", where=f"run {w.run_id}", next=advice)
-    w.store.save_plan(w.run_id, stacks)
+    assert w.cores is not None  # it has no plan yet
+    w.store.save_plan(w.run_id, stacks, Planned(w.cores, plans.discovery_digest(w.store, w.run_id)))
     w.milestones.forget()
-    w.log(f"{sum(len(s.victims) for s in stacks)} victims in {len(stacks)} stacks on {w.device}")
+    w.log(f"{sum(len(s.victims) for s in stacks)} victims in {len(stacks)} stacks on {w.where}")
     return stacks
 
 
@@ -326,7 +398,7 @@ def _take_over(w: Work, world: World, stacks: tuple[StackPlan, ...], reusable: r
 
 def _train(
     w: Work,
-    pipeline: Pipeline,
+    executor: Executor,
     discovery: Discovery,
     stored: StoredDiscovery,
     stacks: tuple[StackPlan, ...],
@@ -336,37 +408,59 @@ def _train(
     from engine.tables import build
     from engine.tables import world as tables
 
+    planned = w.store.planned(w.run_id)
+    shard = planned.shard if planned else None
     world = tables.World.start(w.scenario, stored, w.store.victims(w.run_id))
     w.store.write_tables(w.run_id, build.build(world))
     _take_over(w, world, stacks, reusable)
     done = w.store.stacks_done(w.run_id)
-    progress = w.status.progress = Progress(stacks, w.store.stack_durations(w.run_id))
+    ours = [stack for stack in stacks if shard is None or shard.has(stack)]
+    progress = w.status.progress = Progress(ours, w.store.stack_durations(w.run_id))
     if done:
-        w.log(f"{len(done)} of {len(stacks)} stacks are committed already")
-
-    def train_stack(job: StackJob) -> list[VictimResult]:
-        stack = job.stack
-        w.enter(f"training stack {stack.index + 1} of {len(stacks)}", logged=False)
-        w.log(f"training stack {stack.index + 1} of {len(stacks)}: trial {stack.trial}, {len(stack.victims)} victims")
-        progress.start(stack)
-
-        def on_step(done: float, total: float) -> None:
-            w.control.check()
-            progress.step(done, total)
-
-        return pipeline.train_stack(job, on_step, w.log)
-
-    def at_work_s() -> float:
-        return time.monotonic() - w.status.paused_s
-
-    room = pipeline.room(w.device)
-    if (too_many := w.store.too_many(w.run_id)) is not None:
-        room.learn(too_many)
-    jobs = [StackJob(w.scenario, discovery, stack, w.device) for stack in stacks if stack.index not in done]
-    for trained in executor.train(jobs, train_stack, at_work_s):
+        w.log(f"{len(done)} of {len(ours)} stacks are committed already")
+    job = Job(w.scenario, discovery, w.cores, w.store.too_many(w.run_id))
+    for trained in executor.train([stack for stack in ours if stack.index not in done], job, _Watch(w, progress, len(stacks))):
         world.add(trained.victims)
-        w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, build.build(world), room.too_many)
-        progress.finish()
+        w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, build.build(world), trained.too_many)
+        progress.finish(trained.stack.index)
         number = f"{trained.stack.index + 1} of {len(stacks)}"
         w.log(f"committed stack {number}: {len(trained.victims)} victims in {trained.duration_s:.1f} s")
     return world
+
+
+class _Watch:
+    """What is told of a run while its stacks are trained; see `engine.runs.executors.Watch`."""
+
+    def __init__(self, w: Work, progress: Progress, stacks: int) -> None:
+        self._w, self._progress, self._stacks = w, progress, stacks
+
+    def begin(self, stack: StackPlan, where: str) -> None:
+        self._progress.start(stack)
+        self._say()
+        number, on = f"{stack.index + 1} of {self._stacks}", f", on {where}" if where else ""
+        self._w.log(f"training stack {number}: trial {stack.trial}, {len(stack.victims)} victims{on}")
+
+    def _say(self) -> None:
+        numbers = [str(index + 1) for index in self._progress.in_training]
+        which = f"stack {numbers[0]}" if len(numbers) == 1 else f"stacks {', '.join(numbers[:-1])} and {numbers[-1]}"
+        self._w.say(f"training {which} of {self._stacks}")
+
+    def step(self, stack: StackPlan, done: float, total: float) -> None:
+        self._progress.step(done, total, stack.index)
+
+    def lose(self, stack: StackPlan, why: str) -> None:
+        self._progress.lose(stack.index)
+        self._w.log(f"{why}: stack {stack.index + 1} is trained again, in the same company", "warning")
+
+    def check(self) -> None:
+        self._w.control.check()
+
+    @property
+    def pausing(self) -> bool:
+        return self._w.control.pausing and not self._w.control.stopping
+
+    def log(self, message: str) -> None:
+        self._w.log(message)
+
+    def at_work_s(self) -> float:
+        return time.monotonic() - self._w.status.paused_s

@@ -21,6 +21,7 @@ from engine.errors import ClaimLost, Interrupted, RequestError, RunFailed, Store
 from engine.printable import clean_lines
 from engine.rows import RunState
 from engine.runs.control import Control
+from engine.runs.executors.devices import CHILD
 from engine.runs.heartbeat import Heartbeat
 from engine.runs.resumable import refuse_other_versions
 from engine.runs.work import Status, carry_out
@@ -34,11 +35,19 @@ if TYPE_CHECKING:
 
 
 def work(
-    store: Store, run_id: str, *, data_dir: Path | None = None, pipeline: Pipeline | None = None, control: Control | None = None
+    store: Store,
+    run_id: str,
+    *,
+    data_dir: Path | None = None,
+    pipeline: Pipeline | None = None,
+    control: Control | None = None,
+    child: Sequence[str] = CHILD,
+    only_plan: bool = False,
 ) -> RunState:
     """Carry a run out in this process, and say how it ended: done, stopped or failed. What it committed stays in any case.
 
-    pipeline: None means the engine's own. Raises RequestError where another worker has the run or it is done already, RunFailed where
+    pipeline: None means the engine's own. child: what starts a process for one of several devices. only_plan: end, as stopped, when the
+    plan is stored. Raises RequestError where another worker has the run or it is done already, RunFailed where
     not even the end could be written down, ClaimLost where the run was given to another worker or deleted under way.
     """
     refuse_other_versions(store.run(run_id))
@@ -54,7 +63,7 @@ def work(
     heartbeat.start()
     end: dict[str, object]
     try:
-        carry_out(store, run_id, data_dir, pipeline, control, status)
+        carry_out(store, run_id, data_dir, pipeline, control, status, child=child, only_plan=only_plan)
         end = {"state": "done", "phase": "", "progress": 1.0}
     except (Interrupted, KeyboardInterrupt):
         end = {"state": "stopped", "phase": ""}
@@ -99,7 +108,7 @@ def _print(text: str) -> None:
 # ---- the process ----------------------------------------------------------------------------------------------------
 
 
-def main(argv: Sequence[str] | None = None, *, pipeline: Pipeline | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, pipeline: Pipeline | None = None, child: Sequence[str] = CHILD) -> int:
     """The worker's process. Exit status: 0 done, 1 failed, 2 the request was wrong, 130 stopped."""
     parser = argparse.ArgumentParser(prog="python -m engine.runs.worker", description="Carry out one run of a results store.")
     parser.add_argument("run", help="the run's id")
@@ -112,7 +121,7 @@ def main(argv: Sequence[str] | None = None, *, pipeline: Pipeline | None = None)
         with Store.open(args.store, create=False) as store:
             row = store.find(args.run)
             _be_nice(row.scenario_toml)
-            state = work(store, row.id, data_dir=args.data, pipeline=pipeline, control=control)
+            state = work(store, row.id, data_dir=args.data, pipeline=pipeline, control=control, child=child)
     except SubpopError as error:
         _print(str(error))
         return error.exit_status

@@ -25,7 +25,19 @@ from engine.store.database import Database, text_or_bytes
 
 MARK = 0x73_75_62_62  # "subb": no store, so that it is not opened as one and written to
 # Whatever belongs to a run, but for who is at work on it. Columns that tell of a machine are emptied.
-TABLES = ("runs", "discoveries", "subpopulations", "arrays", "array_parts", "stacks", "victims", "result_tables", "result_rows", "log")
+TABLES = (
+    "runs",
+    "discoveries",
+    "subpopulations",
+    "arrays",
+    "array_parts",
+    "plans",
+    "stacks",
+    "victims",
+    "result_tables",
+    "result_rows",
+    "log",
+)
 WORKED_OUT = ("result_tables", "result_rows")  # from the predictions, when they are first read
 OWN = {"runs": ("number",), "log": ("id",)}  # numbers that each store gives anew
 EMPTIED = {"host": "", "boot": "", "pid_namespace": "", "pid": None, "pid_start": "", "claim": "", "data_dir": ""}

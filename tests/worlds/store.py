@@ -58,6 +58,7 @@ def discovered(store: Store, run_id: str) -> tuple[Sequence[Subpopulation], Memb
 
 # what each migration brought, as it is taken out again
 BROUGHT = {
+    12: ("DROP TABLE plans",),
     11: ("ALTER TABLE victims DROP COLUMN judged",),
     10: ("ALTER TABLE stacks DROP COLUMN too_many",),
     9: (
@@ -66,7 +67,11 @@ BROUGHT = {
         "DROP TABLE run_changes",
     ),
     8: ("DROP TABLE milestone_arrays", "DROP TABLE milestones"),
-    7: tuple(f"DROP TABLE {table}" if table == "array_parts" else f"ALTER TABLE {table} DROP COLUMN digest" for table in COVERED),
+    7: tuple(
+        f"DROP TABLE {table}" if table == "array_parts" else f"ALTER TABLE {table} DROP COLUMN digest"
+        for table in COVERED
+        if table != "plans"
+    ),
     6: ("ALTER TABLE discoveries DROP COLUMN account",),
     5: ("ALTER TABLE runs DROP COLUMN reading",),
     4: (
