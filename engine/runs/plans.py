@@ -144,6 +144,15 @@ def read(path: Path) -> Plan:
     return plan
 
 
+def planned_for(path: Path | None, scenario: Scenario) -> Plan | None:
+    """The plan in a file, held against a scenario; None where no file is given."""
+    if path is None:
+        return None
+    plan = read(path)
+    check(plan, scenario, str(path))
+    return plan
+
+
 def check(plan: Plan, scenario: Scenario, where: str) -> None:
     """RequestError where a plan is not of this scenario, or of another schedule of training."""
     from engine.scenario.identity import digest_anywhere

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import RequestError, RunFailed
 from engine.printable import NO_TEXT, is_bytes, name_of, require
-from engine.rows import RunRow
+from engine.rows import RunRow, Shard
 from engine.runs.control import PAUSING, STOPPING
 from engine.runs.resumable import refuse_other_versions
 from engine.store import Store
@@ -20,6 +20,7 @@ from engine.store.run_row import delete_it, worker_of, working
 from engine.system import children, processes
 
 if TYPE_CHECKING:
+    from engine.runs.plans import Plan
     from engine.scenario.sections import Scenario
 
 WORKER = children.command("engine.runs.worker")
@@ -36,12 +37,15 @@ def start(
     parent: str = "",
     deviations: Sequence[str] = (),
     check: bool = True,
+    plan: Plan | None = None,
+    shard: Shard | None = None,
 ) -> RunRow:
     """A new run of a scenario, with a worker at work on it in a session of its own (or, without `spawn`, waiting to be resumed).
 
     data_dir: as given by --data; kept with the run for its resumes. Where None, $SUBPOP_DATA as it is now is kept.
     worker: the command that carries runs out; tests have their own.
     parent, deviations: of a run that attacks another's subpopulations again, see `engine.runs.again`.
+    plan: which it is given, instead of making its own; shard: which of its stacks are trained here, see `engine.runs.shards`.
     check: False where it was asked already whether it can be carried out (see `engine.precheck`).
     Raises RequestError for a name that could not be shown on a terminal, and for what a worker would refuse at its first look; no run
     is made then.
@@ -64,6 +68,8 @@ def start(
         parent=parent,
         deviations=deviations,
     )
+    if plan is not None:
+        store.save_plan(row.id, plan.stacks, plan.planned(shard))
     if spawn:
         _spawn(store, row.id, worker)
     return store.run(row.id)

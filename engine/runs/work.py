@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,25 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What a worker is told beside its run.
+
+    device      as `compute.device`, in its place: a shard is trained on what its own machine has; "" means the scenario's
+    child       what starts a process for one of several devices
+    only_plan   end, as if it were stopped, when the plan is stored
+    committed   called after each stack is committed
+    """
+
+    device: str = ""
+    child: Sequence[str] = CHILD
+    only_plan: bool = False
+    committed: Callable[[], None] = lambda: None
+
+
+DEFAULT_TERMS = Terms()
+
+
+@dataclass(frozen=True)
 class Work:
     """One run in one worker: where it reads and writes, on what it trains, and how it hears of requests.
 
@@ -74,6 +93,7 @@ class Work:
     control: Control
     status: Status
     milestones: StoredMilestones
+    terms: Terms
 
     @property
     def device(self) -> str:
@@ -135,23 +155,19 @@ def carry_out(
     pipeline: Pipeline | None,
     control: Control,
     status: Status,
-    *,
-    child: Sequence[str] = CHILD,
-    only_plan: bool = False,
+    terms: Terms,
 ) -> None:
-    """pipeline: None means one of `engine.pipeline`, made when it is this run's turn. child: what starts a process for one of several
-    devices. only_plan: end as if it had been stopped when the plan is stored.
-    """
+    """pipeline: None means one of `engine.pipeline`, made when it is this run's turn."""
     scenario = scenario_of(store.run(run_id))
     from engine import datasets
 
     data_dir = datasets.data_dir(data_dir or store.data_dir(run_id))
-    found = devices.resolve_all(scenario.device)
+    found = devices.resolve_all(terms.device or scenario.device)
     cores = _cores(store, run_id, found, scenario)
     milestones = StoredMilestones(store, run_id, lambda checksums: provenance(scenario, ",".join(found), checksums, cores))
-    w = Work(store, run_id, scenario, data_dir, found, cores, control, status, milestones)
+    w = Work(store, run_id, scenario, data_dir, found, cores, control, status, milestones, terms)
     try:
-        _carry_out(w, pipeline, child, only_plan)
+        _carry_out(w, pipeline)
     except Exception as error:
         milestones.put_away(stopped=isinstance(error, Interrupted))
         raise
@@ -165,7 +181,7 @@ def _cores(store: Store, run_id: str, found: Sequence[str], scenario: Scenario) 
     return devices.cores_of(found, scenario.compute.threads) if store.plan(run_id) is None else None
 
 
-def _carry_out(w: Work, pipeline: Pipeline | None, child: Sequence[str], only_plan: bool) -> None:
+def _carry_out(w: Work, pipeline: Pipeline | None) -> None:
     scenario = w.scenario
     _say_pauses(w)
     _wait_for_device(w)
@@ -180,15 +196,15 @@ def _carry_out(w: Work, pipeline: Pipeline | None, child: Sequence[str], only_pl
     stacks = _plan(w, pipeline, discovery, reusable)
     if again := w.store.take_back_damaged(w.run_id):
         w.log(f"the predictions of stacks {', '.join(map(str, again))} are damaged in the store: they are trained again", "warning")
-    if only_plan:
+    if w.terms.only_plan:
         raise Interrupted("planned, as asked")
-    with closing(_executor(w, pipeline, child)) as executor:
+    with closing(_executor(w, pipeline)) as executor:
         _train_all(w, executor, discovery, stored, stacks, reusable)
 
 
-def _executor(w: Work, pipeline: Pipeline, child: Sequence[str]) -> Executor:
+def _executor(w: Work, pipeline: Pipeline) -> Executor:
     """This process where there is one device, else a child for each."""
-    return Local(pipeline, w.device) if len(w.devices) == 1 else Devices(w.devices, child)
+    return Local(pipeline, w.device) if len(w.devices) == 1 else Devices(w.devices, w.terms.child)
 
 
 def _train_all(
@@ -354,6 +370,9 @@ def _check_same(w: Work, stored: StoredDiscovery, dataset: Dataset) -> None:
     for what in ("code", "libraries", "device"):
         if stored.provenance.get(what) != now[what]:
             w.log(f"resumed with another {what}: was {stored.provenance.get(what)}, is {now[what]}; bits may differ", "warning")
+            if (planned := w.store.planned(w.run_id)) and planned.shard:  # of which the log is left behind
+                said = f"shard {planned.shard} was trained with another {what} than it was planned with; bits may differ"
+                w.store.update_run(w.run_id, deviations=tuple(dict.fromkeys((*w.store.run(w.run_id).deviations, said))))
 
 
 def _plan(w: Work, pipeline: Pipeline, discovery: Discovery, reusable: reuse.Reusable) -> tuple[StackPlan, ...]:
@@ -422,6 +441,7 @@ def _train(
     for trained in executor.train([stack for stack in ours if stack.index not in done], job, _Watch(w, progress, len(stacks))):
         world.add(trained.victims)
         w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, build.build(world), trained.too_many)
+        w.terms.committed()
         progress.finish(trained.stack.index)
         number = f"{trained.stack.index + 1} of {len(stacks)}"
         w.log(f"committed stack {number}: {len(trained.victims)} victims in {trained.duration_s:.1f} s")

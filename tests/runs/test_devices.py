@@ -152,7 +152,7 @@ def test_the_order_of_commits_decides_nothing(
     """Even where a trial's clean victim comes last."""
     fake = FakeExecutor(lambda each: [victim(0, spec, each.discovery.dataset.test.y) for spec in each.stack.victims], order)
 
-    def given(w: work.Work, pipeline: Pipeline, child: Sequence[str]) -> FakeExecutor:
+    def given(w: work.Work, pipeline: Pipeline) -> FakeExecutor:
         return fake
 
     monkeypatch.setattr(work, "_executor", given)
@@ -223,8 +223,7 @@ def test_a_stop_leaves_the_generator_and_close_leaves_no_process(executor: Devic
     pids = [child.process.pid for child in executor._children.values()]
     threading.Timer(0.05, control.obey, ("stop",)).start()
     with pytest.raises(Interrupted):
-        for _ in handed:
-            time.sleep(0.1)
+        [time.sleep(0.1) for done in handed]  # type: ignore[func-returns-value]
     executor.close()
     assert all(process_start(pid) is None for pid in pids)
 
