@@ -255,7 +255,7 @@ def test_on_a_network_file_system_a_shard_is_worked_on_elsewhere_and_written_bac
     def look(stack: int, step: int) -> None:
         if step == 0:
             with Store.open(path) as store:
-                seen.append(store.stacks_done(store.runs()[0].id))
+                seen.append({done for row in store.runs() for done in store.stacks_done(row.id)})
 
     def killed(stack: int, step: int) -> None:
         look(stack, step)
@@ -385,7 +385,7 @@ def test_what_is_no_shard_is_not_merged_and_nothing_is_left_behind(tmp_path: Pat
         ("slurm quickstart --shards 0", "0 is not in the range 1<=x<=10000"),
         ("slurm quickstart --plan {plan}", "is the plan of another scenario (A fake)"),
         ("merge {plan} {plan}", "is one of the shards"),
-        ("merge out.db {plan}", "is not a database"),
+        ("merge out.db {plan}", "this file is not a results store"),
         ("run quickstart --device cpu,", "compute.device"),
         ("run quickstart --device cuda:97,cuda:98", "this machine has no cuda:97"),
     ],

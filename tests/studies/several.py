@@ -10,6 +10,7 @@ may be trained again, and nothing else. Exit status 0 where all exports are equa
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -82,13 +83,8 @@ def main() -> int:
 
 
 def call(*words: str) -> None:
-    log = Path(os.environ.get("SEVERAL_LOG", os.devnull)).open("a")
-    sys.stderr, before = log, sys.stderr
-    try:
+    with Path(os.environ.get("SEVERAL_LOG", os.devnull)).open("a") as log, contextlib.redirect_stderr(log):
         status = cli.main(list(words))
-    finally:
-        sys.stderr = before
-        log.close()
     if status:
         sys.exit(f"subpop {' '.join(words)}: exit status {status}; $SEVERAL_LOG names a file for why")
 
@@ -131,7 +127,7 @@ def killed(
         run_id = run.start(store, scenario, name="killed", data_dir=args.data, plan=plan).id
         mine = 0
         while kills < args.kills:
-            row = wait(store, run_id, lambda row: ended(row) or fresh(store, run_id), most_s=600)
+            row = wait(store, run_id, lambda row: ended(row) or fresh(store, row.id), most_s=600)
             if ended(row):
                 break
             time.sleep(rng.uniform(0, mean_s))
