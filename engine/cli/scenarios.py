@@ -80,7 +80,9 @@ def discover(
     scenario: ScenarioArgument,
     set_: SetOption = None,
     smoke: SmokeOption = False,
-    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N, for the adversary's model.")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N, for the adversary's model; of a list the first.")
+    ] = None,
     data: DataOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -128,7 +130,7 @@ def bench(
     scenario: ScenarioArgument = "adult-clustermatch",
     set_: SetOption = None,
     smoke: SmokeOption = False,
-    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N; of a list the first.")] = None,
     data: DataOption = None,
     json: JsonOption = False,
 ) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from engine.system import children
 
 SCRIPT = """#!/bin/bash
 # {title}
@@ -40,8 +41,8 @@ exit "$status"
 
 def script(words: Sequence[str], *, title: str, shards: int, plan: Path) -> str:
     """words: what `subpop work` is given of the scenario: preset or file, --set, --smoke, --device, --data."""
-    beside = Path(sys.executable).with_name("subpop")
-    program = str(beside) if beside.exists() else "subpop"
     name = f"subpop-{re.sub(r'[^0-9A-Za-z_.-]+', '-', Path(words[0]).stem)}"
     clean = re.sub(r"\s+", " ", title)
-    return SCRIPT.format(title=clean, shards=shards, plan=shlex.quote(str(plan)), name=name, command=shlex.join([program, "work", *words]))
+    return SCRIPT.format(
+        title=clean, shards=shards, plan=shlex.quote(str(plan)), name=name, command=shlex.join([children.program(), "work", *words])
+    )

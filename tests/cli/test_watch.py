@@ -59,7 +59,18 @@ def test_a_step_says_its_share_its_rest_and_what_it_is_at(store: Store, monkeypa
     monkeypatch.setattr("engine.runs.work.time.monotonic", clock)
     status = Status()
     status.pace._clock = clock
-    w = Work(store, run_id, SCENARIO_PARSED, Path(), "cpu", Control(), status, StoredMilestones(store, run_id, lambda checksums: {}))
+    w = Work(
+        store,
+        run_id,
+        SCENARIO_PARSED,
+        Path(),
+        ("cpu",),
+        None,
+        Control(),
+        status,
+        StoredMilestones(store, run_id, lambda checksums: {}),
+        DEFAULT_TERMS,
+    )
     w.enter("discovering subpopulations", "running", logged=False)
     w.at("optimising poison points", 0.0)
     assert store.run(run_id).phase == "optimising poison points"
