@@ -17,7 +17,7 @@ from engine.rows import LogRow, RunRow
 from engine.runs import start as run
 from engine.runs.control import Control
 from engine.runs.milestones import StoredMilestones
-from engine.runs.work import SAID_AGAIN_S, Status, Work
+from engine.runs.work import DEFAULT_TERMS, SAID_AGAIN_S, Status, Work
 from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.store import Store

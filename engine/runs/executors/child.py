@@ -35,6 +35,10 @@ def main(words: list[str], make_pipeline: Callable[[], Pipeline] | None = None) 
     for number in DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
     device, conn = words[0], Connection(int(words[1]))
+    if device.startswith("cuda"):  # what names no device is on its own, not on the first of the machine
+        import torch
+
+        torch.cuda.set_device(device)
     pipeline, control, asked = (make_pipeline or _engine)(), Control(), queue.SimpleQueue[Any]()
     threading.Thread(target=_listen, args=(conn, control, asked), name="listener", daemon=True).start()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the worker is gone: so will this be, in a moment
