@@ -107,6 +107,7 @@ def work(
         if row.state == "done":
             cli_text.note(f"shard {which} is done already: {row.victims_done} victims in {store}")
             return
+        shards.wait_for_silence(part, row.id, control, cli_text.note)
         terms = Terms(device=loaded.device, committed=bring)
         with _log_said(part, row.id):
             state = work_on(part, row.id, data_dir=root, control=control, terms=terms, quiet=True)

@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING
 from engine.errors import RequestError, StoreError
 from engine.rows import RunRow, Shard
 from engine.runs import plans, start
+from engine.runs.control import Control
 from engine.runs.plans import Plan
 from engine.store import Store
 from engine.store.bundle import bundle, open_bundle
+from engine.store.run_row import worker_of, working
+from engine.system import processes
 from engine.system.filesystem import network_kind
 
 if TYPE_CHECKING:
@@ -74,6 +77,18 @@ def opened(path: Path) -> Iterator[tuple[Store, Callable[[], None]]]:
             store.copy_to(path)  # where that cannot be, it is said before there is work to lose
             yield store, lambda: store.copy_to(path)
             store.copy_to(path)
+
+
+def wait_for_silence(store: Store, run_id: str, control: Control, say: Callable[[str], None]) -> None:
+    """Wait until the engine that had a shard before counts as gone, where it cannot be looked at: it was killed on another machine, and the
+    shard was queued again. One that is at work on this machine is left to `claim`, which refuses. Raises Interrupted when stopped.
+    """
+    said = False
+    while (row := store.run(run_id)).may_live and processes.seen(worker_of(row)) is None:
+        if not said:
+            say(f"waiting: {working(row, store.now())}")
+            said = True
+        control.wait(1.0)
 
 
 def prepared(

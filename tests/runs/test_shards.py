@@ -31,6 +31,7 @@ from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.scenario.sections import Scenario
 from engine.store import Store
+from engine.system import processes
 from tests.runs.test_worker import tables
 from tests.worlds.fake_pipeline import SCENARIO, STACKS, VICTIMS, FakePipeline
 from tests.worlds.store import as_of
@@ -244,6 +245,47 @@ def test_a_shard_that_is_killed_or_stopped_goes_on_and_repeats_nothing(tmp_path:
         assert tables(out, run_id) == whole(tmp_path)
     with Store.open(path) as store, pytest.raises(RequestError, match="it is done"):
         work(store, store.runs()[0].id, pipeline=FakePipeline())
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from tests.runs.test_shards import FakePipeline, trained
+def kill(stack, step):
+    if (stack, step) == (4, 7):
+        os.kill(os.getpid(), signal.SIGKILL)
+trained(Path(sys.argv[1]), 1, 2, Path(sys.argv[2]), pipeline=FakePipeline(on_step=kill))
+"""
+
+
+def test_a_shard_whose_process_is_killed_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
+    file = planned(tmp_path)
+    words = [sys.executable, "-c", KILLED, str(tmp_path), str(file), str(Path(__file__).parents[2])]
+    assert subprocess.run(words, timeout=60).returncode == -signal.SIGKILL
+    again = FakePipeline()
+    path, state = trained(tmp_path, 1, 2, file, pipeline=again)
+    assert (state, again.trained) == ("done", [4])
+    run_id = merged(tmp_path, [path, trained(tmp_path, 2, 2, file)[0]])
+    with Store.open(tmp_path / "merged.db") as out:
+        assert tables(out, run_id) == whole(tmp_path)
+
+
+def test_where_another_machine_had_the_shard_its_silence_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, control, now_s, said = planned(tmp_path), Control(), [1000.0], list[str]()
+
+    def later(seconds: float) -> None:
+        now_s[0] += seconds
+
+    monkeypatch.setattr(control, "wait", later)
+    with Store.open(tmp_path / "part1.db", clock=lambda: now_s[0]) as store:
+        row = shards.prepared(store, GIVEN, plans.read(file), file, Shard(1, 2), name="a", data_dir=tmp_path, path=Path("part1.db"))
+        assert store.claim(row.id, replace(processes.identity(), boot="another", host="node7")) is not None
+        shards.wait_for_silence(store, row.id, control, said.append)
+        assert 1000 + processes.HEARTBEAT_DEAD_S <= now_s[0] <= 1002 + processes.HEARTBEAT_DEAD_S
+        [line] = said
+        assert "its engine is silent and cannot be looked at from here" in line or "it is queued (process" in line
+        assert work(store, row.id, pipeline=FakePipeline()) == "done"
 
 
 def test_on_a_network_file_system_a_shard_is_worked_on_elsewhere_and_written_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
