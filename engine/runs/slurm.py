@@ -22,10 +22,11 @@ SCRIPT = """#!/bin/bash
 #SBATCH --signal=B:USR1@120
 
 shard=$SLURM_ARRAY_TASK_ID
+asked=0
 stopped=0
 {command} --plan {plan} --shard "$shard/{shards}" --store "part$shard.db" &
 work=$!
-trap 'stopped=1; kill -TERM "$work" 2>/dev/null' USR1 TERM
+trap 'asked=1; stopped=1; kill -TERM "$work" 2>/dev/null' USR1 TERM
 wait "$work"
 status=$?
 while [ "$stopped" = 1 ]; do # a signal ends the wait, not yet the work
@@ -34,7 +35,7 @@ while [ "$stopped" = 1 ]; do # a signal ends the wait, not yet the work
     again=$?
     [ "$again" = 127 ] || status=$again
 done
-if [ "$status" = 130 ]; then scontrol requeue "$SLURM_JOB_ID"; fi
+if [ "$status" = 130 ] || {{ [ "$asked" = 1 ] && [ "$status" != 0 ]; }}; then scontrol requeue "$SLURM_JOB_ID"; fi
 exit "$status"
 """
 
