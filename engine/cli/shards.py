@@ -45,8 +45,8 @@ def plan(
     from engine.cli.scenarios import ready
     from engine.runs import shards
     from engine.runs import start as runs_
+    from engine.runs.at_work import Terms
     from engine.runs.control import Control
-    from engine.runs.work import Terms
     from engine.runs.worker import work as work_on
     from engine.store import Store
 
@@ -91,8 +91,8 @@ def work(
     from engine.cli.runs import default_name
     from engine.cli.scenarios import ready
     from engine.runs import plans, shards
+    from engine.runs.at_work import Terms
     from engine.runs.control import Control
-    from engine.runs.work import Terms
     from engine.runs.worker import work as work_on
 
     if plan is None or shard is None or store is None:

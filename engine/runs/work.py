@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,139 +12,21 @@ from engine.datasets import account_of
 from engine.errors import BadData, Interrupted, RunFailed
 from engine.pipeline.discovery import Discovery
 from engine.rows import Cores, Dataset, Planned, RunState, StackPlan
-from engine.runs import finding, plans, queue, reuse
-from engine.runs.control import PAUSING, STOPPING, Control
-from engine.runs.executors import Executor, Job
-from engine.runs.executors.devices import CHILD, Devices
-from engine.runs.executors.local import Local
+from engine.runs import finding, plans, queue, reuse, training
+from engine.runs.at_work import Status, Terms, Work
+from engine.runs.control import Control
 from engine.runs.milestones import StoredMilestones
-from engine.runs.progress import Progress
 from engine.runs.provenance import provenance
 from engine.scenario.parse import scenario_of
 from engine.scenario.sections import Scenario
 from engine.store import Store, StoredDiscovery
 from engine.system import devices, processes
-from engine.system.pace import Pace, in_words, step_of
 
 if TYPE_CHECKING:
     from engine.runs.pipeline import Pipeline
-    from engine.tables.world import World
 
 QUEUE_POLL_S = 0.5
 QUEUE_LOOK_S = 2.0  # how often it is looked up how far the runs before this one are
-SAID_AGAIN_S = 20.0  # a long step's share is logged at its quarters, where these lie so far apart
-
-
-class Status:
-    """What the run's row should say now; the work writes it, the heartbeat's thread reads it."""
-
-    def __init__(self) -> None:
-        self.phase = "starting its engine"
-        self.pace = Pace()  # of the step it is at, until victims are trained
-        self.progress: Progress | None = None
-        self.control: Control | None = None
-        self.paused_s = 0.0
-        self.steps_said: set[str] = set()  # by their lines in the log
-        self.said_at = 0.0
-
-    def fields(self) -> dict[str, object]:
-        phase = self.phase
-        if self.control is not None and (self.control.stopping or (self.control.pausing and phase != "paused")):
-            phase = f"{phase}, {STOPPING if self.control.stopping else PAUSING}"
-        return {"phase": phase, **(self.progress.fields() if self.progress else self._of_step())}
-
-    def _of_step(self) -> dict[str, object]:
-        return {"progress": self.pace.share, "eta_s": None if self.phase == "paused" else self.pace.eta_s}
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What a worker is told beside its run.
-
-    device      as `compute.device`, in its place: a shard is trained on what its own machine has; "" means the scenario's
-    child       what starts a process for one of several devices
-    only_plan   end, as if it were stopped, when the plan is stored
-    committed   called after each stack is committed
-    """
-
-    device: str = ""
-    child: Sequence[str] = CHILD
-    only_plan: bool = False
-    committed: Callable[[], None] = lambda: None
-
-
-DEFAULT_TERMS = Terms()
-
-
-@dataclass(frozen=True)
-class Work:
-    """One run in one worker: where it reads and writes, on what it trains, and how it hears of requests.
-
-    devices: several may train its stacks; the first does the rest. cores: how a stack uses a CPU; None: as an older version's plan did.
-    """
-
-    store: Store
-    run_id: str
-    scenario: Scenario
-    data_dir: Path
-    devices: tuple[str, ...]
-    cores: Cores | None
-    control: Control
-    status: Status
-    milestones: StoredMilestones
-    terms: Terms
-
-    @property
-    def device(self) -> str:
-        return self.devices[0]
-
-    @property
-    def where(self) -> str:
-        """All of its devices, as its row has them."""
-        return ",".join(self.devices)
-
-    def log(self, message: str, level: str = "info") -> None:
-        self.store.log(self.run_id, level, message)
-
-    def enter(self, phase: str, state: RunState | None = None, *, logged: bool = True, **fields: object) -> None:
-        """Say what is being done now, in the run's row at once; then a moment at which requests are met, in the state just entered.
-
-        logged: False where a fuller line of the log says it.
-        """
-        self.say(phase, **({"state": state} if state else {}), **fields)
-        if logged:
-            self._log_step(phase)
-        self.control.check()
-
-    def say(self, phase: str, **fields: object) -> None:
-        """What is being done now, in the run's row at once."""
-        self.status.pace.at(phase, 0.0)
-        self.status.phase = phase
-        known = {**self.status.fields(), "phase": phase}  # its share too: else the step before's stands until the next heartbeat
-        self.store.update_run(self.run_id, **known, **fields)
-
-    def at(self, what: str, share: float) -> None:
-        """The pipeline's progress within a phase: a step that begins is said at once, in the row and the log, what comes of it by the
-        heartbeat; a long one's quarters are logged.
-        """
-        self.control.check()
-        pace, before = self.status.pace, self.status.pace.share
-        begins = pace.at(what, share)
-        self.status.phase = str(pace)
-        if begins:
-            self.store.update_run(self.run_id, **self.status.fields())
-            self._log_step(what)
-        elif int(4 * share) > int(4 * before) and share < 1 and time.monotonic() - self.status.said_at >= SAID_AGAIN_S:
-            left = f", {in_words(pace.eta_s)} left of this step" if pace.eta_s is not None else ""
-            self.log(f"{pace}{left}")
-            self.status.said_at = time.monotonic()
-
-    def _log_step(self, what: str) -> None:
-        """Each step has its line once, however often the work comes back to it."""
-        self.status.said_at = time.monotonic()
-        if step_of(what) not in self.status.steps_said:
-            self.status.steps_said.add(step_of(what))
-            self.log(what)
 
 
 def carry_out(
@@ -198,32 +79,8 @@ def _carry_out(w: Work, pipeline: Pipeline | None) -> None:
         w.log(f"the predictions of stacks {', '.join(map(str, again))} are damaged in the store: they are trained again", "warning")
     if w.terms.only_plan:
         raise Interrupted("planned, as asked")
-    with closing(_executor(w, pipeline)) as executor:
-        _train_all(w, executor, discovery, stored, stacks, reusable)
-
-
-def _executor(w: Work, pipeline: Pipeline) -> Executor:
-    """This process where there is one device, else a child for each."""
-    return Local(pipeline, w.device) if len(w.devices) == 1 else Devices(w.devices, w.terms.child)
-
-
-def _train_all(
-    w: Work,
-    executor: Executor,
-    discovery: Discovery,
-    stored: StoredDiscovery,
-    stacks: tuple[StackPlan, ...],
-    reusable: reuse.Reusable,
-) -> None:
-    world = _train(w, executor, discovery, stored, stacks, reusable)
-    # a search goes on from what it saw: each further plan is a function of the victims committed so far, so a resume makes the same
-    while more := finding.further(w.scenario, stacks, world):
-        w.enter("planning further stacks")
-        more = reuse.split(more, reusable.victims)
-        w.store.extend_plan(w.run_id, more)
-        w.log(finding.in_words(w.scenario, more))
-        stacks = (*stacks, *more)
-        world = _train(w, executor, discovery, stored, stacks, reusable)
+    with closing(training.executor_of(w, pipeline)) as executor:
+        training.train_all(w, executor, discovery, stored, stacks, reusable)
 
 
 def _wait_for_device(w: Work) -> None:
@@ -390,97 +247,3 @@ def _plan(w: Work, pipeline: Pipeline, discovery: Discovery, reusable: reuse.Reu
     w.milestones.forget()
     w.log(f"{sum(len(s.victims) for s in stacks)} victims in {len(stacks)} stacks on {w.where}")
     return stacks
-
-
-def _take_over(w: Work, world: World, stacks: tuple[StackPlan, ...], reusable: reuse.Reusable) -> None:
-    """Commit the stacks that are to be trained here and were trained in the parent, as it trained them."""
-    from engine.tables import build
-
-    done = w.store.stacks_done(w.run_id)
-    uncommitted = [stack for stack in stacks if stack.index not in done]
-    taken_over = reuse.taken_over(uncommitted, reusable.victims)
-    left = sum(len(stack.victims) for stack in uncommitted if stack.index not in taken_over)
-    victims = [victim for of_stack in taken_over.values() for victim in of_stack]
-    if reusable.parent and uncommitted and not (taken_over or done):
-        w.log(f"none of the victims to train was trained in run {reusable.parent}")
-    if not taken_over:
-        return
-    world.add(victims)
-    if reusable.made:
-        deviation = f"reused victims of run {reusable.parent} were trained with {', '.join(reusable.made)}"
-        w.log(f"{deviation}; bits may differ", "warning")
-        w.store.update_run(w.run_id, deviations=tuple(dict.fromkeys((*w.store.run(w.run_id).deviations, deviation))))
-    w.store.commit_stacks(w.run_id, taken_over, 0.0, build.build(world))
-    clean = sum(victim.spec.arm == "clean" for victim in victims)
-    w.log(f"reused {len(victims)} victims of run {reusable.parent}, {clean} clean and {len(victims) - clean} others; {left} to train")
-
-
-def _train(
-    w: Work,
-    executor: Executor,
-    discovery: Discovery,
-    stored: StoredDiscovery,
-    stacks: tuple[StackPlan, ...],
-    reusable: reuse.Reusable,
-) -> World:
-    """Train what of the plan is not committed yet; the run's world with all of its victims."""
-    from engine.tables import build
-    from engine.tables import world as tables
-
-    planned = w.store.planned(w.run_id)
-    shard = planned.shard if planned else None
-    world = tables.World.start(w.scenario, stored, w.store.victims(w.run_id))
-    w.store.write_tables(w.run_id, build.build(world))
-    _take_over(w, world, stacks, reusable)
-    done = w.store.stacks_done(w.run_id)
-    ours = [stack for stack in stacks if shard is None or shard.has(stack)]
-    progress = w.status.progress = Progress(ours, w.store.stack_durations(w.run_id))
-    if done:
-        w.log(f"{len(done)} of {len(ours)} stacks are committed already")
-    job = Job(w.scenario, discovery, w.cores, w.store.too_many(w.run_id))
-    for trained in executor.train([stack for stack in ours if stack.index not in done], job, _Watch(w, progress, len(stacks))):
-        world.add(trained.victims)
-        w.store.commit_stack(w.run_id, trained.stack.index, trained.victims, trained.duration_s, build.build(world), trained.too_many)
-        w.terms.committed()
-        progress.finish(trained.stack.index)
-        number = f"{trained.stack.index + 1} of {len(stacks)}"
-        w.log(f"committed stack {number}: {len(trained.victims)} victims in {trained.duration_s:.1f} s")
-    return world
-
-
-class _Watch:
-    """What is told of a run while its stacks are trained; see `engine.runs.executors.Watch`."""
-
-    def __init__(self, w: Work, progress: Progress, stacks: int) -> None:
-        self._w, self._progress, self._stacks = w, progress, stacks
-
-    def begin(self, stack: StackPlan, where: str) -> None:
-        self._progress.start(stack)
-        self._say()
-        number, on = f"{stack.index + 1} of {self._stacks}", f", on {where}" if where else ""
-        self._w.log(f"training stack {number}: trial {stack.trial}, {len(stack.victims)} victims{on}")
-
-    def _say(self) -> None:
-        numbers = [str(index + 1) for index in self._progress.in_training]
-        which = f"stack {numbers[0]}" if len(numbers) == 1 else f"stacks {', '.join(numbers[:-1])} and {numbers[-1]}"
-        self._w.say(f"training {which} of {self._stacks}")
-
-    def step(self, stack: StackPlan, done: float, total: float) -> None:
-        self._progress.step(done, total, stack.index)
-
-    def lose(self, stack: StackPlan, why: str) -> None:
-        self._progress.lose(stack.index)
-        self._w.log(f"{why}: stack {stack.index + 1} is trained again, in the same company", "warning")
-
-    def check(self) -> None:
-        self._w.control.check()
-
-    @property
-    def pausing(self) -> bool:
-        return self._w.control.pausing and not self._w.control.stopping
-
-    def log(self, message: str) -> None:
-        self._w.log(message)
-
-    def at_work_s(self) -> float:
-        return time.monotonic() - self._w.status.paused_s

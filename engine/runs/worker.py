@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING
 from engine.errors import ClaimLost, Interrupted, RequestError, RunFailed, StoreError, SubpopError
 from engine.printable import clean_lines
 from engine.rows import RunState
+from engine.runs.at_work import DEFAULT_TERMS, Status, Terms
 from engine.runs.control import Control
 from engine.runs.executors.devices import CHILD
 from engine.runs.heartbeat import Heartbeat
 from engine.runs.resumable import refuse_other_versions
-from engine.runs.work import DEFAULT_TERMS, Status, Terms, carry_out
+from engine.runs.work import carry_out
 from engine.scenario.parse import stored
 from engine.store import Store
 from engine.store.run_row import working

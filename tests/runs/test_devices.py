@@ -14,8 +14,9 @@ import pytest
 
 from engine.errors import Interrupted, RequestError, RunFailed
 from engine.rows import Cores, StackPlan, Table
-from engine.runs import provenance, work
+from engine.runs import provenance, training
 from engine.runs import start as run
+from engine.runs.at_work import Work
 from engine.runs.control import Control
 from engine.runs.executors import Job, TrainedStack
 from engine.runs.executors.devices import Devices
@@ -152,10 +153,10 @@ def test_the_order_of_commits_decides_nothing(
     """Even where a trial's clean victim comes last."""
     fake = FakeExecutor(lambda each: [victim(0, spec, each.discovery.dataset.test.y) for spec in each.stack.victims], order)
 
-    def given(w: work.Work, pipeline: Pipeline) -> FakeExecutor:
+    def given(w: Work, pipeline: Pipeline) -> FakeExecutor:
         return fake
 
-    monkeypatch.setattr(work, "_executor", given)
+    monkeypatch.setattr(training, "executor_of", given)
     run_id = run.start(store, TWO, spawn=False).id
     assert work_on(store, run_id, pipeline=FakePipeline()) == "done"
     assert fake.asked[: len(order)] == list(order)

@@ -24,9 +24,9 @@ from engine.pipeline.discovery import Discovery
 from engine.rows import Cores, Shard, StackPlan, Table
 from engine.runs import merging, plans, shards, slurm
 from engine.runs import start as run
+from engine.runs.at_work import Terms
 from engine.runs.control import Control
 from engine.runs.plans import Plan
-from engine.runs.work import Terms
 from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.scenario.sections import Scenario

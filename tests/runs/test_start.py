@@ -15,7 +15,7 @@ import pytest
 from engine.errors import Interrupted, RequestError, RunFailed
 from engine.runs import provenance
 from engine.runs import start as run
-from engine.runs import work as carry_out
+from engine.runs.at_work import Status
 from engine.runs.control import Control
 from engine.scenario.parse import parse
 from engine.store import MEMORY, Store
@@ -135,7 +135,7 @@ def test_a_stop_cannot_be_taken_back_and_resume_says_so(store: Store) -> None:
     with pytest.raises(RequestError, match="it is stopping; resume it when it has stopped"):
         run.resume(store, row.id)
     assert store.take_requests(row.id) == ["pause", "resume", "stop"]
-    control, status = Control(), carry_out.Status()
+    control, status = Control(), Status()
     status.control = control
     control.obey("stop")
     store.update_run(row.id, phase=status.fields()["phase"])  # as the heart does at once
