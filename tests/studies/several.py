@@ -1,6 +1,6 @@
 """One plan on one device, on several and in shards: every table the same, byte for byte; and children killed with SIGKILL on the way.
 
-    python -m tests.studies.several adult|adult-smoke|conv|optimised|defended [--kills 20] [--shards 2,8] [--data DIR]
+    python -m tests.studies.several adult|adult-many|adult-smoke|conv|optimised|defended [--kills 20] [--shards 2,8] [--data DIR]
 
 By the product's own commands: `plan`, then `run --plan` on `cpu` and on `cpu,cpu`, `work` of each shard, `merge`. With --kills a further
 run on `cpu,cpu` whose children are killed one at a time, each while none of the stacks in training was lost before; of each kill one stack
@@ -33,6 +33,7 @@ from tests.studies.kill_storm import children, ended, exported, wait
 # a thread each, so that two devices have twice what one has; sizes small enough that there is a stack to lose
 WORLDS = {
     "adult": ("adult-clustermatch", ("compute.threads=1", "compute.victims_per_stack=40"), False),
+    "adult-many": ("adult-clustermatch", ("compute.threads=1", "compute.victims_per_stack=6", "evaluation.trials=2"), False),
     "adult-smoke": ("adult-clustermatch", ("compute.threads=1", "compute.victims_per_stack=3", "evaluation.trials=3"), True),
     "conv": ("cifar10-conv", ("compute.threads=1", "compute.victims_per_stack=2"), True),
     "optimised": ("utkface-vgg-ll-optimized", ("compute.threads=1", "compute.victims_per_stack=6", "attack.steps=4"), True),
