@@ -64,17 +64,16 @@ def run(
     """
     from engine.cli.scenarios import ready
     from engine.cli.watch import follow
-    from engine.runs import finding
+    from engine.runs import finding, shards
     from engine.runs import start as runs_
-    from engine.runs.plans import planned_for
     from engine.store import Store
 
     with Store.open(store) as opened:
         wanted = [*(set_ or []), *([] if find is None else [f"evaluation.find={find}"])]
         loaded, root = ready(scenario, wanted, smoke, device, data)
         finding.check(loaded)
-        given = planned_for(plan, loaded)
-        row = runs_.start(opened, loaded, name=name or default_name(scenario, loaded), data_dir=root, check=False, plan=given)
+        given = None if plan is None else shards.given(plan, loaded)
+        row = runs_.start(opened, loaded, name=name or default_name(scenario, loaded), data_dir=root, check=False, given=given)
         if detach:
             cli_text.line(row.id)
             cli_text.note(f"run {row.id} goes on by itself: subpop watch {row.id}")

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from engine import versions
 from engine.errors import RequestError, RunFailed
 from engine.rows import Cores, Planned, Shard, StackPlan, VictimSpec
-from engine.store import Store, checks
+from engine.store import Store, StoredDiscovery, checks
 from engine.store.checks import a_dict, a_list, anything, fields, matching, text, whole
 from engine.system import writing
 
 if TYPE_CHECKING:
+    from engine.account.data import DataAccount
     from engine.scenario.sections import Scenario
 
 FORMAT = 1
@@ -91,6 +92,23 @@ class Plan:
         return f'{{\n{head}  "stacks": [\n{stacks}\n  ],\n  "digest": "{self.digest}"\n}}\n'
 
 
+@dataclass(frozen=True)
+class Found:
+    """What was discovered where a plan was made, for runs of it. deviations: as in a run's row."""
+
+    discovery: StoredDiscovery
+    account: DataAccount | None
+    deviations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Given:
+    """A plan that a run is given, and what it was made over; None: that is discovered anew, and must come to the same."""
+
+    plan: Plan
+    found: Found | None = None
+
+
 def of_run(store: Store, run_id: str) -> Plan:
     """The plan of a run that has one. RequestError where it has none yet, or one that an older version made."""
     from engine.scenario.identity import digest_anywhere
@@ -144,15 +162,6 @@ def read(path: Path) -> Plan:
     return plan
 
 
-def planned_for(path: Path | None, scenario: Scenario) -> Plan | None:
-    """The plan in a file, held against a scenario; None where no file is given."""
-    if path is None:
-        return None
-    plan = read(path)
-    check(plan, scenario, str(path))
-    return plan
-
-
 def check(plan: Plan, scenario: Scenario, where: str) -> None:
     """RequestError where a plan is not of this scenario, or of another schedule of training."""
     from engine.scenario.identity import digest_anywhere
@@ -191,5 +200,5 @@ def check_discovery(store: Store, run_id: str) -> None:
         raise RunFailed(
             "what was discovered here is not what its plan was made over: other data, libraries, or another number of cores",
             where=f"run {run_id}",
-            next="give the run that lies beside the plan too (plan.subpop), or make the plan here: subpop plan",
+            next="put what was discovered beside the plan, as `subpop plan` left it (plan.subpop), or make the plan here",
         )

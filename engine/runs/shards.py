@@ -1,8 +1,8 @@
 """A shard of a plan: some of its stacks, trained by a worker of its own into a store of its own, on whatever machine.
 
-What was discovered lies beside the plan, as the run that made it (`plan.json`, `plan.subpop`): a shard takes it over, for discovering it
-anew would cost as much as that did, and another number of cores comes to other last bits. Without it a shard discovers for itself, and
-ends in words where that is not what the plan was made over.
+What was discovered lies beside the plan, as a bundle of the run that made it (`plan.json`, `plan.subpop`): whoever trains the plan takes it
+over, for to discover it anew would cost as much again, and another number of cores comes to other last bits. Without it a run discovers for
+itself, and ends in words where that is not what the plan was made over.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from engine.errors import RequestError, StoreError
 from engine.rows import RunRow, Shard
 from engine.runs import plans, start
 from engine.runs.control import Control
-from engine.runs.plans import Plan
-from engine.store import Store
+from engine.runs.plans import Found, Given, Plan
+from engine.store import MEMORY, Store
 from engine.store.bundle import bundle, open_bundle
 from engine.store.run_row import worker_of, working
 from engine.system import processes
@@ -53,6 +53,28 @@ def write(store: Store, run_id: str, path: Path) -> Plan:
     bundle(store, run_id, discovered(path))
     plans.write(plan, path)
     return plan
+
+
+def given(plan_file: Path, scenario: Scenario) -> Given:
+    """A plan for a run of this scenario. RequestError where it is of another, or what lies beside it is not of it."""
+    plan = plans.read(plan_file)
+    plans.check(plan, scenario, str(plan_file))
+    return Given(plan, found_beside(plan_file, plan))
+
+
+def found_beside(plan_file: Path, plan: Plan) -> Found | None:
+    """What was discovered where the plan was made; None where that does not lie beside it."""
+    beside = discovered(plan_file)
+    if not beside.exists():
+        return None
+    with Store.open(MEMORY) as store:
+        run_id = open_bundle(store, beside)
+        if plans.of_run(store, run_id).digest != plan.digest:
+            next = "take it away, or make both again: subpop plan"
+            raise RequestError(f"is not what {plan_file} was made over", where=str(beside), next=next)
+        stored = store.discovery(run_id, bulk=True)
+        assert stored is not None  # it has a plan
+        return Found(stored, store.account(run_id), store.run(run_id).deviations)
 
 
 @contextmanager
@@ -112,20 +134,14 @@ def prepared(
             raise RequestError(f"holds shard {planned.shard}", where=str(path), next=f"give that, or for {shard} another file")
         return row
     said = f"shard {shard} of its plan: some of its victims alone, until `subpop merge` puts the shards together"
-    beside = discovered(plan_file)
-    if not beside.exists():
-        return start.start(
-            store, scenario, name=name, data_dir=data_dir, spawn=False, deviations=(said,), check=False, plan=plan, shard=shard
-        )
-    run_id = open_bundle(store, beside)
-    try:
-        if plans.of_run(store, run_id).digest != plan.digest:
-            raise RequestError(
-                f"is not what {plan_file} was made over", where=str(beside), next="take it away, or make both again: subpop plan"
-            )
-    except RequestError:
-        store.delete_run(run_id)
-        raise
-    store.save_planned(run_id, plan.planned(shard))
-    store.update_run(run_id, deviations=(said, *store.run(run_id).deviations))
-    return store.run(run_id)
+    return start.start(
+        store,
+        scenario,
+        name=name,
+        data_dir=data_dir,
+        spawn=False,
+        deviations=(said,),
+        check=False,
+        given=Given(plan, found_beside(plan_file, plan)),
+        shard=shard,
+    )

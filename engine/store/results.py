@@ -179,12 +179,6 @@ class Results(Database):
         shard = None if row["shard"] is None else Shard(row["shard"], row["shards"])
         return Planned(Cores(row["parts"], row["threads"]), row["discovery"], shard)
 
-    def save_planned(self, run_id: str, planned: Planned) -> None:
-        """Change what the plan says beside its stacks, as which shard of it is trained here."""
-        with self.write() as db:
-            db.execute("DELETE FROM plans WHERE run_id = ?", (run_id,))
-            digests.insert(db, "plans", run_id, [_planned_values(planned)])
-
     def extend_plan(self, run_id: str, stacks: Sequence[StackPlan]) -> None:
         """Add stacks to a stored plan, numbered on from its last; what a run has trained decides what it trains next."""
         with self.write() as db:

@@ -22,11 +22,11 @@ from engine.cli import main as cli
 from engine.errors import RequestError
 from engine.pipeline.discovery import Discovery
 from engine.rows import Cores, Shard, StackPlan, Table
-from engine.runs import merging, plans, shards, slurm
+from engine.runs import merging, plans, provenance, shards, slurm
 from engine.runs import start as run
 from engine.runs.at_work import Terms
 from engine.runs.control import Control
-from engine.runs.plans import Plan
+from engine.runs.plans import Given, Plan
 from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.scenario.sections import Scenario
@@ -123,11 +123,28 @@ def test_a_run_that_is_given_a_plan_trains_it_as_it_stands(tmp_path: Path) -> No
             return super().train_stack(job, on_step, log)
 
     with Store.open(tmp_path / "runs.db") as store:
-        run_id = run.start(store, GIVEN, spawn=False, plan=turned).id
+        run_id = run.start(store, GIVEN, spawn=False, given=Given(turned)).id
         assert work(store, run_id, pipeline=Seen()) == "done"
         assert store.plan(run_id) == turned.stacks
         assert store.provenance(run_id)["device"] == "cpu, 3 threads"
         assert tables(store, run_id) == whole(tmp_path)
+
+
+def test_what_lies_beside_a_plan_is_taken_over_and_said_to_be_of_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, fake = planned(tmp_path), Elsewhere()
+    given = shards.given(file, GIVEN)
+    with Store.open(tmp_path / "runs.db") as store:
+        run_id = run.start(store, GIVEN, spawn=False, given=given).id
+        assert work(store, run_id, pipeline=fake) == "done"
+        assert fake.discovered == 0
+        assert tables(store, run_id) == whole(tmp_path)
+        assert store.run(run_id).deviations == ("a fake",)
+        two = parse(SCENARIO, overrides=['compute.device="cpu,cpu"'])
+        monkeypatch.setattr(provenance, "code_version", lambda: "another")
+        other = run.start(store, two, spawn=False, given=given).id
+        known = store.provenance(other)
+        assert (known["code"], known["device"]) == ("another", f"2 x cpu, {given.plan.cores.parts} threads")
+        assert store.run(other).deviations[1] == "its subpopulations were discovered with other code than it was trained with"
 
 
 class Elsewhere(FakePipeline):
@@ -144,7 +161,7 @@ def test_a_plan_over_another_discovery_ends_the_run_before_anything_is_trained(t
     file = planned(tmp_path, beside=False)
     fake = Elsewhere()
     with Store.open(tmp_path / "runs.db") as store:
-        run_id = run.start(store, GIVEN, spawn=False, plan=plans.read(file)).id
+        run_id = run.start(store, GIVEN, spawn=False, given=Given(plans.read(file))).id
         assert work(store, run_id, pipeline=fake, quiet=True) == "failed"
         assert "what was discovered here is not what its plan was made over" in store.run(run_id).error
     assert fake.trained == []

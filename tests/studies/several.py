@@ -24,8 +24,9 @@ from engine.cli import main as cli
 from engine.errors import SubpopError
 from engine.rows import RunRow
 from engine.runs import plans
+from engine.runs import shards as shards_
 from engine.runs import start as run
-from engine.runs.plans import Plan
+from engine.runs.plans import Given
 from engine.scenario.parse import load
 from engine.store import Store
 from tests.studies.kill_storm import children, ended, exported, wait
@@ -56,12 +57,13 @@ def main() -> int:
         file = Path(folder) / "plan.json"
         call("plan", *words, *data, "-o", str(file))
         plan = plans.read(file)
+        given = Given(plan, shards_.found_beside(file, plan))
         print(f"{args.world}: plan {plan.digest[:12]}, {sum(len(s.victims) for s in plan.stacks)} victims in {len(plan.stacks)} stacks, "
               f"{plan.cores.parts} part; load {os.getloadavg()[0]:.1f}")  # fmt: skip
         wrong, ids = 0, []
         for device in ("cpu", "cpu,cpu"):
             scenario = load(preset, [*overrides, f'compute.device="{device}"'], smoke)
-            row = wait(store, run.start(store, scenario, name=device, data_dir=args.data, plan=plan).id, ended, most_s=3000)
+            row = wait(store, run.start(store, scenario, name=device, data_dir=args.data, given=given).id, ended, most_s=3000)
             if row.state != "done":
                 sys.exit(f"the run on {device} {row.state}: {row.error}")
             ids.append(row.id)
@@ -70,7 +72,7 @@ def main() -> int:
         expected = plain(store, ids[0])
         wrong += compared("cpu,cpu", plain(store, ids[1]), expected)
         if args.kills:
-            wrong += killed(store, preset, overrides, smoke, plan, args, expected)
+            wrong += killed(store, preset, overrides, smoke, given, args, expected)
         for shards in [int(many) for many in args.shards.split(",") if many]:
             parts = [str(Path(folder) / f"part{i}of{shards}.db") for i in range(1, shards + 1)]
             for number, part in enumerate(parts, 1):
@@ -118,14 +120,15 @@ def training_s(store: Store, run_id: str) -> float:
 
 
 def killed(
-    store: Store, preset: str, overrides: tuple[str, ...], smoke: bool, plan: Plan, args: argparse.Namespace, expected: dict[str, bytes]
+    store: Store, preset: str, overrides: tuple[str, ...], smoke: bool, given: Given, args: argparse.Namespace, expected: dict[str, bytes]
 ) -> int:
     """Runs on cpu,cpu whose children are killed until there were enough; how much was wrong."""
+    plan = given.plan
     rng, kills, wrong = random.Random(args.seed), 0, 0
     mean_s = sum(store.stack_durations(store.runs()[0].id).values()) / len(plan.stacks)
     while kills < args.kills:
         scenario = load(preset, [*overrides, 'compute.device="cpu,cpu"'], smoke)
-        run_id = run.start(store, scenario, name="killed", data_dir=args.data, plan=plan).id
+        run_id = run.start(store, scenario, name="killed", data_dir=args.data, given=given).id
         mine = 0
         while kills < args.kills:
             row = wait(store, run_id, lambda row: ended(row) or fresh(store, row.id), most_s=600)
