@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engine.pipeline.discovery import Discovery
@@ -127,9 +128,8 @@ class _Watch:
     def check(self) -> None:
         self._w.control.check()
 
-    @property
-    def pausing(self) -> bool:
-        return self._w.control.pausing and not self._w.control.stopping
+    def tell_of_pauses(self, tell: Callable[[bool], None]) -> None:
+        self._w.control.on_pause = tell
 
     def log(self, message: str) -> None:
         self._w.log(message)

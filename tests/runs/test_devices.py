@@ -27,6 +27,7 @@ from engine.store import Store
 from engine.system import devices
 from engine.system.processes import process_start
 from tests.runs.test_worker import tables
+from tests.studies.kill_storm import trained_again
 from tests.worlds.executors import FakeExecutor, FakeWatch
 from tests.worlds.fake_pipeline import CHILD, SCENARIO, STACKS, VICTIMS, WORKER, FakePipeline, victim
 from tests.worlds.waiting import until
@@ -116,7 +117,9 @@ def test_what_is_killed_loses_its_own_stacks_alone_and_leaves_nobody(
     until(lambda: store.run(row.id).state == "done", 40)
     assert tables(store, row.id) == on_one
     begun = Counter(line.split(":")[0] for line in messages(store, row.id) if line.startswith("training stack"))
-    assert sum(begun.values()) == STACKS + (1 if whose == "child" else 2), begun
+    again = sum(begun.values()) - STACKS
+    assert again == 1 if whose == "child" else 0 <= again <= 2, begun  # one that was begun just before may not be in the log
+    assert trained_again(store, row.id) == 0, "nothing that was committed"
     lost = [line for line in messages(store, row.id) if "is trained again, in the same company" in line]
     assert len(lost) == (whose == "child")
     assert all("ended without a word (killed by signal 9)" in line for line in lost)

@@ -40,7 +40,6 @@ class FakeWatch:
         self.lost: list[tuple[int, str]] = []
         self.steps: list[tuple[int, float]] = []
         self.lines: list[str] = []
-        self.pausing = False
         self.now_s = 0.0
 
     def begin(self, stack: StackPlan, where: str) -> None:
@@ -54,6 +53,9 @@ class FakeWatch:
 
     def check(self) -> None:
         self.on_check()
+
+    def tell_of_pauses(self, tell: Callable[[bool], None]) -> None:
+        self.tell = tell
 
     def log(self, message: str) -> None:
         self.lines.append(message)

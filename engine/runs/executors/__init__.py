@@ -10,7 +10,7 @@ with `pipeline.train_stack` and a `StackJob`, which is plain data that can be pi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -57,9 +57,8 @@ class Watch(Protocol):
     def check(self) -> None:
         """Called often: holds while the run is paused, raises Interrupted where it is stopped."""
 
-    @property
-    def pausing(self) -> bool:
-        """Whether `check` would hold now."""
+    def tell_of_pauses(self, tell: Callable[[bool], None]) -> None:
+        """From now on `check` calls this, with True before it holds, with False when it goes on: for who has other processes at work."""
 
     def log(self, message: str) -> None: ...
 

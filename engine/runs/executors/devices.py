@@ -73,8 +73,9 @@ class Devices:
         told = pickle.dumps(job) if left else b""
         for child in self._children.values():  # of an earlier call
             self._tell(child, told)
+        watch.tell_of_pauses(self._hold)
         while left:
-            self._hold_or_stop(watch)
+            watch.check()
             self._hand_out(waiting, watch)
             for place, message in self._heard():
                 child = self._children[place]
@@ -194,14 +195,9 @@ class Devices:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
 
-    def _hold_or_stop(self, watch: Watch) -> None:
-        """A pause is passed on before it holds this process, and its end after."""
-        held = list(self._children.values()) if watch.pausing else []
-        for child in held:
-            self._send(child, Hold(True))
-        watch.check()
-        for child in held:
-            self._send(child, Hold(False))
+    def _hold(self, holds: bool) -> None:
+        for child in self._children.values():
+            self._send(child, Hold(holds))
 
     # ---- in words -------------------------------------------------------------------------------------------------------
 
