@@ -26,7 +26,8 @@ from engine.training.room import Room
 
 CHILD = children.command("engine.runs.executors.child")
 POLL_S = 0.1  # how often a stop is looked for
-TRIES = 2  # of a stack, and of starting a child
+TRIES = 2  # of a stack
+STARTS = 5  # of a device's child, in a row; whoever kills them may strike one that has only begun to load its libraries
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Devices:
                     self._end(place)
                     why = self._why(place, message)
                     if child.at is None or stack is None:
-                        if self._starts[place] >= TRIES:
+                        if self._starts[place] >= STARTS:
                             raise RunFailed(f"{why} before it had begun", next="the log file of the run may say why; then resume it")
                         continue
                     tries[stack.index] += 1
