@@ -213,6 +213,41 @@ class StackPlan:
 
 
 @dataclass(frozen=True)
+class Cores:
+    """How a stack uses a CPU: so many `parts` of it side by side, a process each, and so many `threads` where a trained victim is asked.
+
+    Who shares a part, and how many threads add up a sum, decides last bits; so it belongs to the plan, not to the machine.
+    """
+
+    parts: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One share of a plan's stacks, number 1 to `of`; together they are all of them, whole."""
+
+    number: int
+    of: int
+
+    def has(self, stack: StackPlan) -> bool:
+        """Whether the stack is trained here: they are dealt out in turn, so that each shard has some of every trial."""
+        return stack.index % self.of == self.number - 1
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a plan says beside its stacks. discovery: the digest of what it was made over; "" where that is not known. shard: None: all."""
+
+    cores: Cores
+    discovery: str = ""
+    shard: Shard | None = None
+
+
+@dataclass(frozen=True)
 class VictimResult:
     """What one victim did: its predicted class for every test row, uint8 [test rows], and how it was trained. judged: of `DEFENDED`."""
 

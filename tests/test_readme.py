@@ -78,7 +78,10 @@ class Shell:
             stands_for["latest"] = features
         if "--subpopulation" in words:
             stands_for["17"] = str(self.attacked(features)[0])
-        return [*(stands_for.get(word, word) for word in words), *(SHORT.get(of, []) if command in ("run", "discover") else [])]
+        return [
+            *(stands_for.get(word, word) for word in words),
+            *(SHORT.get(of, []) if command in ("run", "discover", "plan", "work", "slurm") else []),
+        ]
 
     def attacked(self, run_id: str) -> list[int]:
         with Store.open(self.folder / "runs.db") as store:
@@ -111,7 +114,7 @@ def test_every_command_is_true(shell: Shell, capsys: pytest.CaptureFixture[str])
         said = capsys.readouterr()
         assert status in STATUS.get(command, {0}), f"{line}\nexit status {status}\n{said.err[-2000:]}"
     made = {path.name for path in shell.folder.iterdir()}
-    assert {"damage.csv", "sheet.png", "report", "mine.toml", "run.subpop", "elsewhere.db"} <= made
+    assert {"damage.csv", "sheet.png", "report", "mine.toml", "run.subpop", "elsewhere.db", "job.sh", "merged.db"} <= made
     assert any(name.endswith("-plots") for name in made)
     assert (shell.folder / "report" / "report.md").stat().st_size > 1000
 

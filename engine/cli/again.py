@@ -52,7 +52,7 @@ def again(
         marked, overrides = again_.marked(opened, parent, only), set_ or []
         scenario = again_.scenario_of(opened, parent, marked, overrides, fresh=fresh, say=cli_text.note)
         if scenario.compute.device != "auto":
-            devices.resolve(scenario.compute.device)
+            devices.resolve_all(scenario.compute.device)
         place = data or opened.data_dir(parent)
         fetch_missing(scenario.dataset, datasets.data_dir(place))
         row = again_.start(opened, parent, marked, overrides, fresh=fresh, name=name, data_dir=place)

@@ -24,6 +24,7 @@ from engine.cli import plots as cli_plots
 from engine.cli import results as cli_results
 from engine.cli import runs as cli_runs
 from engine.cli import scenarios as cli_scenarios
+from engine.cli import shards as cli_shards
 from engine.cli import text as cli_text
 from engine.cli.text import DataOption, StoreOption
 from engine.errors import RequestError, SubpopError, nearest
@@ -102,6 +103,10 @@ for command in (
     cli_results.bundle,
     cli_results.rename,
     cli_results.note,
+    cli_shards.plan,
+    cli_shards.work,
+    cli_shards.slurm,
+    cli_shards.merge,
     cli_scenarios.bench,
 ):
     app.command()(command)

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.cli import text as cli_text
-from engine.cli.text import DataOption, JsonOption, RunArgument, RunsArgument, ScenarioArgument, SetOption, SmokeOption, StoreOption
+from engine.cli.text import (
+    DataOption,
+    DevicesOption,
+    JsonOption,
+    RunArgument,
+    RunsArgument,
+    ScenarioArgument,
+    SetOption,
+    SmokeOption,
+    StoreOption,
+)
 from engine.errors import RequestError
 from engine.export import FORMATS
 from engine.system.pace import in_words
@@ -27,7 +37,11 @@ def run(
     set_: SetOption = None,
     smoke: SmokeOption = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start it, print its id and return; it goes on without this terminal.")] = False,
-    device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda|cuda:N", help="Where to train.")] = None,
+    device: DevicesOption = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", metavar="FILE", help="Train this plan, as `subpop plan` wrote it, instead of making one: the same bits."),
+    ] = None,
     name: Annotated[str | None, typer.Option(metavar="TEXT", help="A name for the run. Default: the scenario's.")] = None,
     find: Annotated[
         float | None,
@@ -50,7 +64,7 @@ def run(
     """
     from engine.cli.scenarios import ready
     from engine.cli.watch import follow
-    from engine.runs import finding
+    from engine.runs import finding, shards
     from engine.runs import start as runs_
     from engine.store import Store
 
@@ -58,7 +72,8 @@ def run(
         wanted = [*(set_ or []), *([] if find is None else [f"evaluation.find={find}"])]
         loaded, root = ready(scenario, wanted, smoke, device, data)
         finding.check(loaded)
-        row = runs_.start(opened, loaded, name=name or default_name(scenario, loaded), data_dir=root, check=False)
+        given = None if plan is None else shards.given(plan, loaded)
+        row = runs_.start(opened, loaded, name=name or default_name(scenario, loaded), data_dir=root, check=False, given=given)
         if detach:
             cli_text.line(row.id)
             cli_text.note(f"run {row.id} goes on by itself: subpop watch {row.id}")

@@ -80,7 +80,9 @@ def discover(
     scenario: ScenarioArgument,
     set_: SetOption = None,
     smoke: SmokeOption = False,
-    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N, for the adversary's model.")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N, for the adversary's model; of a list the first.")
+    ] = None,
     data: DataOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -128,7 +130,7 @@ def bench(
     scenario: ScenarioArgument = "adult-clustermatch",
     set_: SetOption = None,
     smoke: SmokeOption = False,
-    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N; of a list the first.")] = None,
     data: DataOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -160,7 +162,7 @@ def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | Non
     settings = [*(overrides or ()), *([f"compute.device={device}"] if device is not None else [])]
     scenario = load(name, settings, smoke, cli_text.note)
     if scenario.compute.device != "auto":
-        devices.resolve(scenario.compute.device)  # a GPU that is not here is a wrong request, not a failed run
+        devices.resolve_all(scenario.compute.device)  # a GPU that is not here is a wrong request, not a failed run
     root = datasets.data_dir(data)
     precheck.check_here(scenario, root)
     fetch_missing(scenario.dataset, root)
@@ -181,5 +183,7 @@ def fetch_missing(section: DatasetSection, root: Path) -> None:
 
 
 def plain_device(scenario: Scenario) -> str:
-    """Where discovery and bench compute: `auto` means the CPU, on which small models are quick."""
-    return "cpu" if scenario.compute.device == "auto" else scenario.compute.device
+    """Where discovery and bench compute: `auto` means the CPU, on which small models are quick; of several, the first."""
+    from engine.system import devices
+
+    return "cpu" if scenario.compute.device == "auto" else devices.resolve_all(scenario.compute.device)[0]

@@ -33,6 +33,10 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a scenario key, as model.epochs=5. Repeatable; applied last."),
 ]
+DevicesOption = Annotated[
+    str | None,
+    typer.Option("--device", metavar="auto|cpu|cuda|cuda:N|LIST", help="Where to train. Several: cuda:all, or a list as cuda:0,cuda:1."),
+]
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="Apply the scenario's [smoke] section: the same path on a sliver of the data.")]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from engine.arrays import DiscoveryArrays
-from engine.rows import Dataset, Membership, StackPlan, Subpopulation
+from engine.rows import Cores, Dataset, Membership, StackPlan, Subpopulation
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
@@ -28,9 +28,13 @@ class Discovery:
 
 @dataclass(frozen=True)
 class StackJob:
-    """All that training one stack takes. It can be pickled, so that another process or machine can train it with the same result."""
+    """All that training one stack takes. It can be pickled, so that another process or machine can train it with the same result.
+
+    cores: the plan's; None: as this machine has them, as a plan of an older version meant.
+    """
 
     scenario: Scenario
     discovery: Discovery
     stack: StackPlan
     device: str
+    cores: Cores | None = None

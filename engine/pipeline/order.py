@@ -21,7 +21,7 @@ from engine.pipeline.discover import discover, load, rows
 from engine.pipeline.discovery import Discovery, Log, Progress, StackJob
 from engine.pipeline.plan import plan, victims_of_trial
 from engine.pipeline.train import moved_pictures, poison_of, train_stack
-from engine.rows import Dataset, PartResult, StackPlan, VictimResult
+from engine.rows import Cores, Dataset, PartResult, StackPlan, VictimResult
 from engine.scenario.sections import Scenario
 from engine.training.partition import Part
 from engine.training.room import Room
@@ -64,9 +64,16 @@ class RunPipeline:
         return deviations(scenario, dataset, self.opened)
 
     def plan(
-        self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log, milestones: Milestones = NOTHING_KEPT
+        self,
+        scenario: Scenario,
+        discovery: Discovery,
+        device: str,
+        *,
+        log: Log,
+        milestones: Milestones = NOTHING_KEPT,
+        cores: Cores | None = None,
     ) -> tuple[StackPlan, ...]:
-        return plan(scenario, discovery, device, log=log, opened=self.opened, milestones=milestones)
+        return plan(scenario, discovery, device, log=log, opened=self.opened, milestones=milestones, cores=cores)
 
     def room(self, device: str) -> Room:
         return self.rooms.setdefault(device, Room())

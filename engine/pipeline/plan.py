@@ -13,7 +13,7 @@ from engine.milestones import NOTHING_KEPT, Arrays, Milestones
 from engine.pipeline import defend
 from engine.pipeline.discovery import Discovery, Log
 from engine.pipeline.train import job_for, poison_of, training
-from engine.rows import Arm, StackPlan, Subpopulation, VictimSpec
+from engine.rows import Arm, Cores, StackPlan, Subpopulation, VictimSpec
 from engine.scenario.sections import Scenario
 from engine.training.sizing import timed
 from engine.training.trial import Trial
@@ -46,8 +46,12 @@ def plan(
     log: Log,
     opened: Opened | None = None,
     milestones: Milestones = NOTHING_KEPT,
+    cores: Cores | None = None,
 ) -> tuple[StackPlan, ...]:
-    """Which victims train together, for every trial, before any is trained. milestones: where the times of stacks are put away."""
+    """Which victims train together, for every trial, before any is trained.
+
+    milestones: where the times of stacks are put away. cores: how a stack uses a CPU; None: all of them.
+    """
     one_thread_each()
     defended = scenario.defense.kind != "none"
     if defended:
@@ -55,8 +59,8 @@ def plan(
     per_trial = len(victims_of_trial(scenario, discovery.subpopulations, 0, 0))
     size = scenario.compute.victims_per_stack
     if size == "auto":
-        size = _best_size(scenario, discovery, torch.device(device), per_trial, opened, milestones)
-        parts = workers(scenario, torch.device(device))
+        parts = workers(scenario, torch.device(device), cores)
+        size = _best_size(scenario, discovery, torch.device(device), per_trial, opened, milestones, parts)
         log(f"{size} victims a stack, by memory and measured speed on {device}, {parts} {'part' if parts == 1 else 'parts'} side by side")
     stacks: list[StackPlan] = []
     number = 0  # of the next victim
@@ -80,7 +84,13 @@ def with_defences(specs: Sequence[VictimSpec], first: int) -> list[VictimSpec]:
 
 
 def _best_size(
-    scenario: Scenario, discovery: Discovery, device: torch.device, most: int, opened: Opened | None, milestones: Milestones
+    scenario: Scenario,
+    discovery: Discovery,
+    device: torch.device,
+    most: int,
+    opened: Opened | None,
+    milestones: Milestones,
+    parts: int,
 ) -> int:
     """As the family has it, which may have a few steps timed on the scenario's own rows."""
     specs = victims_of_trial(scenario, discovery.subpopulations, scenario.evaluation.first_trial, 0)
@@ -101,4 +111,4 @@ def _best_size(
         few = [job_for(scenario, discovery, victims, poison_of(scenario, discovery, spec)) for spec in some]
         return timed(lambda: victims.fit(data, few, Trial(scenario.seed, 0, on, max_steps=steps)), device)
 
-    return victims.stack_size(seconds, most, on, workers(scenario, device))
+    return victims.stack_size(seconds, most, on, parts)

@@ -13,6 +13,7 @@ from engine.pipeline import defend
 from engine.pipeline.discovery import Discovery, Log, StackJob
 from engine.rows import Dataset, Poison, VictimResult, VictimSpec
 from engine.scenario.sections import GradientSection, Scenario
+from engine.system import threads
 from engine.training.recipe import Job, Training
 from engine.training.room import Room
 from engine.training.trial import OnStep, Trial
@@ -85,16 +86,17 @@ def train_stack(
         stack.trial,
         on,
         on_step,
-        workers(scenario, on.device),
+        workers(scenario, on.device, job.cores),
         on_halved=lambda victims: log(f"out of memory on {job.device}: {victims} victims at a time are too many, halves are trained"),
         room=room,
     )
     jobs = [job_for(scenario, discovery, victims, poison) for poison in poisons]
-    data = training(scenario, discovery, victims)
-    if scenario.defense.kind != "none":
-        done = defend.trained(scenario, discovery, victims, data, stack.victims, jobs, trial)
-    else:
-        done = [defend.Defended(outcome) for outcome in victims.outcomes(data, discovery.dataset.test.x, jobs, trial)]
+    with threads.counted(job.cores.threads if job.cores else None):
+        data = training(scenario, discovery, victims)
+        if scenario.defense.kind != "none":
+            done = defend.trained(scenario, discovery, victims, data, stack.victims, jobs, trial)
+        else:
+            done = [defend.Defended(outcome) for outcome in victims.outcomes(data, discovery.dataset.test.x, jobs, trial)]
     return [
         VictimResult(
             spec, one.outcome.predictions, len(poison), poison.already_target, one.outcome.epochs, one.outcome.train_loss, one.judged

@@ -15,11 +15,13 @@ PAUSING = "pausing at the next step"  # and a pause that is still to take effect
 class Control:
     """Set by another thread (`obey`) or a signal handler, read by the work (`check`).
 
-    on_hold and on_go_on are called by the work's own thread, when a pause takes effect and when it ends.
+    on_hold and on_go_on are called by the work's own thread, when a pause takes effect and when it ends; so is `on_pause`, with True and
+    False, which whoever has other processes at work passes on to them.
     """
 
     def __init__(self, on_hold: Callable[[], None] = lambda: None, on_go_on: Callable[[], None] = lambda: None) -> None:
         self.on_hold, self.on_go_on = on_hold, on_go_on
+        self.on_pause: Callable[[bool], None] = lambda holds: None
         self.stopping = False
         self.pausing = False
         self._wake = threading.Event()
@@ -50,9 +52,11 @@ class Control:
         self.check()
 
     def _hold(self) -> None:
+        self.on_pause(True)
         self.on_hold()
         while self.pausing and not self.stopping:
             self._wake.wait(0.5)  # wakes now and then so that signals are handled
             self._wake.clear()
         if not self.stopping:
             self.on_go_on()
+            self.on_pause(False)

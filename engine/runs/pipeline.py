@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from engine.milestones import Milestones
 from engine.pipeline.discovery import Discovery, Log, Progress, StackJob
-from engine.rows import Dataset, PartResult, StackPlan, VictimResult
+from engine.rows import Cores, Dataset, PartResult, StackPlan, VictimResult
 from engine.scenario.sections import Scenario
 from engine.training.room import Room
 
@@ -43,8 +43,10 @@ class Pipeline(Protocol):
         """What makes this run not the paper's."""
         ...
 
-    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log, milestones: Milestones) -> tuple[StackPlan, ...]:
-        """Which victims train together."""
+    def plan(
+        self, scenario: Scenario, discovery: Discovery, device: str, *, log: Log, milestones: Milestones, cores: Cores | None
+    ) -> tuple[StackPlan, ...]:
+        """Which victims train together. cores: how a stack uses a CPU."""
         ...
 
     def room(self, device: str) -> Room:

@@ -33,8 +33,7 @@ class Progress:
         self._victims = {stack.index: len(stack.victims) for stack in plan}
         self._total = sum(self._victims.values())  # victims
         self._finished = sum(n for index, n in self._victims.items() if index in earlier)  # victims of committed stacks
-        self._in_flight = 0.0  # victims' worth of the stack in training, a fraction of its size
-        self._stack: int | None = None
+        self._in_training: dict[int, float] = {}  # stack -> victims' worth of it that is done, a fraction of its size
         # Fading sums: victims' worth of work, and the seconds it took. What was taken over from another run took none: it is no work.
         self._work = float(sum(n for index, n in self._victims.items() if earlier.get(index, 0.0) > 0))
         self._time_s = sum(earlier.values())
@@ -44,24 +43,40 @@ class Progress:
         self._lately = 0.0  # victims' worth of work that the last report brought
 
     def start(self, stack: StackPlan) -> None:
-        """Training of this stack begins."""
+        """Training of this stack begins, beside those that are trained already on other devices."""
         with self._lock:
-            self._stack, self._in_flight = stack.index, 0.0
+            self._in_training[stack.index] = 0.0
             self._last = self._clock() if self._last is None else self._last
 
-    def step(self, done_steps: float, total_steps: float) -> None:
-        """The stack in training has done so many of its steps."""
+    def step(self, done_steps: float, total_steps: float, stack: int | None = None) -> None:
+        """The stack in training has done so many of its steps. stack: which, by its index; None: the only one."""
         with self._lock:
-            if self._stack is not None and total_steps > 0:
-                self._advance(self._victims[self._stack] * min(done_steps / total_steps, 1.0))
+            at = next(iter(self._in_training), None) if stack is None else stack
+            if at in self._in_training and total_steps > 0:
+                self._advance(at, self._victims[at] * min(done_steps / total_steps, 1.0))
 
-    def finish(self) -> None:
+    def finish(self, stack: int | None = None) -> None:
         """The stack in training is committed."""
         with self._lock:
-            if self._stack is not None:
-                self._advance(float(self._victims[self._stack]))
-                self._finished += self._victims[self._stack]
-                self._stack, self._in_flight = None, 0.0
+            at = next(iter(self._in_training), None) if stack is None else stack
+            if at in self._in_training:
+                self._advance(at, float(self._victims[at]))
+                self._finished += self._victims[at]
+                del self._in_training[at]
+
+    def lose(self, stack: int) -> None:
+        """What was done of it is lost: it is begun again."""
+        with self._lock:
+            self._in_training.pop(stack, None)
+
+    @property
+    def in_training(self) -> tuple[int, ...]:
+        """The stacks that are trained now, by their indices."""
+        return tuple(sorted(self._in_training))
+
+    @property
+    def _in_flight(self) -> float:
+        return sum(self._in_training.values())
 
     def hold(self) -> None:
         """The run is paused: the clock stands."""
@@ -74,13 +89,13 @@ class Progress:
         with self._lock:
             self._last = self._clock() - self._held_s
 
-    def _advance(self, in_flight: float) -> None:
-        if self._last is None or in_flight <= self._in_flight:
+    def _advance(self, at: int, in_flight: float) -> None:
+        if self._last is None or in_flight <= self._in_training[at]:
             return
         now = self._clock()
         passed_s, self._last = now - self._last, now
-        self._lately = done = in_flight - self._in_flight
-        self._in_flight = in_flight
+        self._lately = done = in_flight - self._in_training[at]
+        self._in_training[at] = in_flight
         self._trained_s += passed_s
         fade = math.exp(-passed_s / max(MEMORY_S, MEMORY_SHARE * self._trained_s))
         self._work, self._time_s = self._work * fade + done, self._time_s * fade + passed_s

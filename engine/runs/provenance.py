@@ -13,6 +13,7 @@ from engine.system.installed import DISTRIBUTION, library_version
 from engine.system.processes import cores
 
 if TYPE_CHECKING:
+    from engine.rows import Cores
     from engine.scenario.sections import Scenario
 
 LIBRARIES = ("torch", "numpy", "scikit-learn", "pandas")
@@ -31,7 +32,12 @@ def code_version() -> str:
 
 
 def device_name(device: str, threads: int | None) -> str:
-    """The device as a reader elsewhere understands it: the CPU's threads, for stacks are parted among them, or a GPU's make."""
+    """The device as a reader elsewhere understands it: the CPU's threads, for stacks are parted among them, or a GPU's make; of several
+    (as "cpu,cpu") each make once, and how many.
+    """
+    if "," in device:
+        names = [device_name(each, threads) for each in device.split(",")]
+        return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
     if device == "cpu":
         return f"cpu, {threads or cores()} threads"
     import torch
@@ -39,8 +45,9 @@ def device_name(device: str, threads: int | None) -> str:
     return f"{device.partition(':')[0]} ({torch.cuda.get_device_name(device)})"
 
 
-def provenance(scenario: Scenario, device: str, checksums: Mapping[str, str]) -> dict[str, object]:
-    """What is stored with a run's discovery and stands in every export."""
+def provenance(scenario: Scenario, device: str, checksums: Mapping[str, str], cores: Cores | None = None) -> dict[str, object]:
+    """What is stored with a run's discovery and stands in every export. cores: as planned; None: the scenario's, or all."""
+    parts = scenario.compute.threads if cores is None else cores.parts
     kind = scenario.dataset.kind
     rules = {"reading": versions.READING} if kind in versions.READ_BY_RULES else {}  # data read by other rules are other data
     return {
@@ -49,7 +56,7 @@ def provenance(scenario: Scenario, device: str, checksums: Mapping[str, str]) ->
         "reading": versions.reading_in_words(versions.READING),
         "libraries": {name: library_version(name) for name in LIBRARIES},
         "data": {"kind": kind, "checksums": dict(sorted(checksums.items())), **rules},
-        "device": device_name(device, scenario.compute.threads),
+        "device": device_name(device, parts),
         "precision": scenario.compute.precision,
         "seed": scenario.seed,
         "trials": scenario.evaluation.trials,

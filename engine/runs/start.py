@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import RequestError, RunFailed
 from engine.printable import NO_TEXT, is_bytes, name_of, require
-from engine.rows import RunRow
+from engine.rows import RunRow, Shard
 from engine.runs.control import PAUSING, STOPPING
 from engine.runs.resumable import refuse_other_versions
 from engine.store import Store
@@ -20,6 +20,7 @@ from engine.store.run_row import delete_it, worker_of, working
 from engine.system import children, processes
 
 if TYPE_CHECKING:
+    from engine.runs.plans import Given
     from engine.scenario.sections import Scenario
 
 WORKER = children.command("engine.runs.worker")
@@ -36,12 +37,15 @@ def start(
     parent: str = "",
     deviations: Sequence[str] = (),
     check: bool = True,
+    given: Given | None = None,
+    shard: Shard | None = None,
 ) -> RunRow:
     """A new run of a scenario, with a worker at work on it in a session of its own (or, without `spawn`, waiting to be resumed).
 
     data_dir: as given by --data; kept with the run for its resumes. Where None, $SUBPOP_DATA as it is now is kept.
     worker: the command that carries runs out; tests have their own.
     parent, deviations: of a run that attacks another's subpopulations again, see `engine.runs.again`.
+    given: a plan, instead of making its own; shard: which of its stacks are trained here, see `engine.runs.shards`.
     check: False where it was asked already whether it can be carried out (see `engine.precheck`).
     Raises RequestError for a name that could not be shown on a terminal, and for what a worker would refuse at its first look; no run
     is made then.
@@ -64,9 +68,36 @@ def start(
         parent=parent,
         deviations=deviations,
     )
+    if given is not None:
+        _take_over(store, row.id, scenario, given, shard)
     if spawn:
         _spawn(store, row.id, worker)
     return store.run(row.id)
+
+
+def _take_over(store: Store, run_id: str, scenario: Scenario, given: Given, shard: Shard | None) -> None:
+    """The plan, and what it was made over where that is there too: its numbers come from here, and say so."""
+    from engine.runs.provenance import provenance
+    from engine.system import devices
+
+    if given.found is not None:
+        found = given.found.discovery
+        where = ",".join(devices.resolve_all(scenario.device))
+        now = provenance(scenario, where, found.provenance["data"]["checksums"], given.plan.cores)
+        others = [what for what in ("code", "libraries") if found.provenance.get(what) != now[what]]
+        said = [f"its subpopulations were discovered with other {' and '.join(others)} than it was trained with"] if others else []
+        store.update_run(run_id, deviations=tuple(dict.fromkeys((*store.run(run_id).deviations, *given.found.deviations, *said))))
+        store.save_discovery(
+            run_id,
+            subpopulations=found.subpopulations,
+            membership=found.membership,
+            y_test=found.y_test,
+            classes=found.classes,
+            provenance=now,
+            arrays=found.arrays,
+            account=given.found.account,
+        )
+    store.save_plan(run_id, given.plan.stacks, given.plan.planned(shard))
 
 
 def pause(store: Store, run_id: str) -> None:

@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING
 from engine.errors import ClaimLost, Interrupted, RequestError, RunFailed, StoreError, SubpopError
 from engine.printable import clean_lines
 from engine.rows import RunState
+from engine.runs.at_work import DEFAULT_TERMS, Status, Terms
 from engine.runs.control import Control
+from engine.runs.executors.devices import CHILD
 from engine.runs.heartbeat import Heartbeat
 from engine.runs.resumable import refuse_other_versions
-from engine.runs.work import Status, carry_out
+from engine.runs.work import carry_out
 from engine.scenario.parse import stored
 from engine.store import Store
 from engine.store.run_row import working
@@ -34,11 +36,19 @@ if TYPE_CHECKING:
 
 
 def work(
-    store: Store, run_id: str, *, data_dir: Path | None = None, pipeline: Pipeline | None = None, control: Control | None = None
+    store: Store,
+    run_id: str,
+    *,
+    data_dir: Path | None = None,
+    pipeline: Pipeline | None = None,
+    control: Control | None = None,
+    terms: Terms = DEFAULT_TERMS,
+    quiet: bool = False,
 ) -> RunState:
     """Carry a run out in this process, and say how it ended: done, stopped or failed. What it committed stays in any case.
 
-    pipeline: None means the engine's own. Raises RequestError where another worker has the run or it is done already, RunFailed where
+    pipeline: None means the engine's own. quiet: how it failed is told by the caller, not on standard error.
+    Raises RequestError where another worker has the run or it is done already, RunFailed where
     not even the end could be written down, ClaimLost where the run was given to another worker or deleted under way.
     """
     refuse_other_versions(store.run(run_id))
@@ -54,14 +64,14 @@ def work(
     heartbeat.start()
     end: dict[str, object]
     try:
-        carry_out(store, run_id, data_dir, pipeline, control, status)
+        carry_out(store, run_id, data_dir, pipeline, control, status, terms)
         end = {"state": "done", "phase": "", "progress": 1.0}
     except (Interrupted, KeyboardInterrupt):
         end = {"state": "stopped", "phase": ""}
     except ClaimLost:  # the run is another's: how that one ends is not ours to say
         raise
     except Exception as error:
-        end = {"state": "failed", "phase": "", "error": _say(store, run_id, error)}
+        end = {"state": "failed", "phase": "", "error": _say(store, run_id, error, quiet=quiet)}
     finally:
         heartbeat.stop()
     end |= {"finished_at": store.now(), "eta_s": None, "victims_per_minute": None}
@@ -77,12 +87,13 @@ def work(
     return end["state"]  # type: ignore[return-value]
 
 
-def _say(store: Store, run_id: str, error: Exception) -> str:
+def _say(store: Store, run_id: str, error: Exception, *, quiet: bool) -> str:
     """The error in words, after it went to the log, and its traceback to standard error; to both where it is none of ours."""
     ours = isinstance(error, SubpopError)
     words = str(error) if ours else f"unexpected {type(error).__name__}: {error}; the log has the traceback"
     trace = "".join(traceback.format_exception(error))
-    _print(f"run {run_id} failed: {words}\n{trace}")
+    if not quiet:
+        _print(f"run {run_id} failed: {words}\n{trace}")
     try:
         store.log(run_id, "error", words if ours else f"{words}\n{trace}")
     except StoreError as full:
@@ -99,7 +110,7 @@ def _print(text: str) -> None:
 # ---- the process ----------------------------------------------------------------------------------------------------
 
 
-def main(argv: Sequence[str] | None = None, *, pipeline: Pipeline | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, pipeline: Pipeline | None = None, child: Sequence[str] = CHILD) -> int:
     """The worker's process. Exit status: 0 done, 1 failed, 2 the request was wrong, 130 stopped."""
     parser = argparse.ArgumentParser(prog="python -m engine.runs.worker", description="Carry out one run of a results store.")
     parser.add_argument("run", help="the run's id")
@@ -112,7 +123,7 @@ def main(argv: Sequence[str] | None = None, *, pipeline: Pipeline | None = None)
         with Store.open(args.store, create=False) as store:
             row = store.find(args.run)
             _be_nice(row.scenario_toml)
-            state = work(store, row.id, data_dir=args.data, pipeline=pipeline, control=control)
+            state = work(store, row.id, data_dir=args.data, pipeline=pipeline, control=control, terms=Terms(child=child))
     except SubpopError as error:
         _print(str(error))
         return error.exit_status

@@ -271,11 +271,12 @@ def _certificates(s: Scenario) -> Iterator[Problem]:
 
 
 def _compute(s: Scenario) -> Iterator[Problem]:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", s.compute.device):
-        yield (("compute", "device"),), f'is "{s.compute.device}"; expected "auto", "cpu", "cuda" or "cuda:0" and so on'
+    if not re.fullmatch(r"auto|cuda:all|(cpu|cuda(:\d{1,3})?)(,(cpu|cuda(:\d{1,3})?)){0,127}", s.compute.device):
+        expected = '"auto", "cpu", "cuda", "cuda:0" and so on; of several "cuda:all", or a list as "cuda:0,cuda:1"'
+        yield (("compute", "device"),), f'is "{s.compute.device}"; expected {expected}'
     yield from _repeats(("evaluation", "controls"), s.evaluation.controls)
     if isinstance(s.model, EstimatorKeys):
-        if s.compute.device.startswith("cuda"):
+        if "cuda" in s.compute.device:
             yield (
                 (("compute", "device"), ("model", "kind")),
                 f'is "{s.compute.device}"; "{s.model.kind}" is trained on the CPU: use "auto" or "cpu"',

@@ -15,7 +15,7 @@ from engine.scenario import kinds
 from engine.scenario import toml as toml_text
 from engine.scenario.parse import load
 from engine.scenario.presets import presets
-from engine.scenario.sections import Scenario
+from engine.scenario.sections import ComputeSection, Scenario
 
 # Scenarios were hashed with the keys of every kind before each kind had its own, a section's idle ones at these values. They are hashed so
 # still, and ever will be: a run's digest stands in its exports, and the same scenario must have the same one. Not for keys added since.
@@ -89,6 +89,11 @@ def digest(scenario: Scenario) -> str:
     if scenario.dataset.kind in versions.READ_BY_RULES:
         tree["reading"] = versions.READING
     return blake2b(json.dumps(tree, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def digest_anywhere(scenario: Scenario) -> str:
+    """The same whatever device trains it, in stacks of whatever size: what a plan is of."""
+    return digest(scenario.model_copy(update={"compute": ComputeSection(precision=scenario.compute.precision)}))
 
 
 MOVES_NO_TARGET = ("title", "reproduces", "smoke", "smoked", "seed", "compute", "evaluation")  # another run of the same thing

@@ -676,7 +676,9 @@ class EvaluationSection(Section):
 
 
 class ComputeSection(Section):
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1", examples=["auto", "cpu", "cuda"])
+    device: str = Field(
+        "auto", description="auto, cpu, cuda, cuda:1; of several cuda:all, or cuda:0,cuda:1", examples=["auto", "cpu", "cuda"]
+    )
     precision: Literal["float32", "float64", "bfloat16"] = Field(
         "float32",
         description="of the arithmetic",

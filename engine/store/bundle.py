@@ -31,6 +31,7 @@ TABLES = (
     "subpopulations",
     "arrays",
     "array_parts",
+    "plans",
     "stacks",
     "victims",
     "parts",

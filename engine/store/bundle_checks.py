@@ -30,6 +30,7 @@ KEYS = {  # what tells a table's rows of one run apart; a stranger's file need n
     "subpopulations": "number",
     "arrays": "name",
     "array_parts": "name, number",
+    "plans": "run_id",
     "stacks": "number",
     "victims": "number",
     "parts": "number",
@@ -169,6 +170,8 @@ def _account(contents: _Found, rows: dict[str, int], true: Counter[int]) -> None
 
 
 def _plan(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
+    for row in _rows(db, "plans", run_id):
+        _need((row["shard"] or 0) <= (row["shards"] or 0), "table plans: there is no such shard of so many")
     for row in _rows(db, "stacks", run_id):
         where = f"table stacks, number {row['number']}"
         for spec in json.loads(row["victims"]):

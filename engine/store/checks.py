@@ -289,6 +289,14 @@ COLUMNS: dict[str, dict[str, Rule]] = {
         "too_many": optional(whole(2)),
         "digest": digest,
     },
+    "plans": {
+        "parts": whole(1, 1 << 15),
+        "threads": whole(1, 1 << 15),
+        "discovery": matching("[0-9a-f]{0,64}", "a digest in hexadecimal"),
+        "shard": optional(whole(1, 1 << 20)),
+        "shards": optional(whole(1, 1 << 20)),
+        "digest": digest,
+    },
     "victims": {
         "number": whole(),
         "stack": SIZE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import secrets
 import sqlite3
 import threading
 import time
@@ -200,6 +201,23 @@ class Database:
             self._stamp = None if opened[1] else stamp
             opened[0].row_factory, opened[0].text_factory = sqlite3.Row, text_or_bytes
             self._exchange(opened[0])
+
+    def copy_to(self, path: Path) -> None:
+        """The store as it is now as another file, which is replaced whole or not at all. It needs no locks there, so any disk will do."""
+        part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+        self._still_here()
+        try:
+            with self._lock:
+                self._db.execute("VACUUM INTO ?", (str(part),))
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
+        except sqlite3.Error as error:
+            raise in_words(error, path) from error
+        except OSError as error:
+            raise StoreError(f"cannot be written: {error.strerror}", where=str(path), next=OTHER_FILE) from error
+        finally:
+            part.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the connection; closing twice is harmless."""

@@ -154,6 +154,14 @@ def _011_judged(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE victims ADD COLUMN judged BLOB")
 
 
+def _012_plans(db: sqlite3.Connection) -> None:
+    """How a plan's stacks use a CPU, over which discovery it was made, and which shard of it this is; none for what was planned before."""
+    db.execute(
+        """CREATE TABLE plans (run_id TEXT PRIMARY KEY REFERENCES runs(id) ON DELETE CASCADE, parts INTEGER NOT NULL,
+            threads INTEGER NOT NULL, discovery TEXT NOT NULL, shard INTEGER, shards INTEGER, digest BLOB)"""
+    )
+
+
 def _013_parts(db: sqlite3.Connection) -> None:
     """What the models of a run's ensemble predict, one for each part of train."""
     db.execute(
@@ -175,6 +183,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     _009_changes_of_runs,
     _010_what_memory_did_not_hold,
     _011_judged,
+    _012_plans,
     _013_parts,
 )
 

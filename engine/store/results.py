@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from engine.account.data import DataAccount, of_json
 from engine.arrays import BULK, DiscoveryArrays
 from engine.errors import StoreError
-from engine.rows import Membership, StackPlan, Subpopulation, Table, VictimResult, VictimSpec
+from engine.rows import Cores, Membership, Planned, Shard, StackPlan, Subpopulation, Table, VictimResult, VictimSpec
 from engine.store import digests
 from engine.store.checks import DTYPES
 from engine.store.database import Database, damage_in_words
@@ -156,15 +156,28 @@ class Results(Database):
 
     # ---- the plan ---------------------------------------------------------------------------------------------------
 
-    def save_plan(self, run_id: str, stacks: Sequence[StackPlan]) -> None:
+    def save_plan(self, run_id: str, stacks: Sequence[StackPlan], planned: Planned | None = None) -> None:
         """Store which victims train together, once, before any is trained; sets how many victims the run has."""
         with self.write() as db:
             db.execute(DROP_MILESTONES, (run_id,))
             if db.execute("SELECT 1 FROM stacks WHERE run_id = ?", (run_id,)).fetchone():
                 raise StoreError("its plan is already stored", where=f"run {run_id}", next="start a new run")
             digests.insert(db, "stacks", run_id, map(_stack_values, stacks))
+            if planned is not None:
+                digests.insert(db, "plans", run_id, [_planned_values(planned)])
             total = sum(len(stack.victims) for stack in stacks)
             digests.update_run(db, run_id, {"victims_total": total, "victims_done": 0})
+
+    def planned(self, run_id: str) -> Planned | None:
+        """What the plan says beside its stacks; None before there is one, and of one that an older version made."""
+        query = f"SELECT {digests.columns('plans')}, {digests.SEALED} FROM plans WHERE run_id = ?1"
+        with self.snapshot() as db:
+            row: sqlite3.Row | None = db.execute(query, (run_id,)).fetchone()
+            if row is None:
+                return None
+            self._check_row(db, "plans", run_id, row, "its plan")
+        shard = None if row["shard"] is None else Shard(row["shard"], row["shards"])
+        return Planned(Cores(row["parts"], row["threads"]), row["discovery"], shard)
 
     def extend_plan(self, run_id: str, stacks: Sequence[StackPlan]) -> None:
         """Add stacks to a stored plan, numbered on from its last; what a run has trained decides what it trains next."""
@@ -361,6 +374,12 @@ def _spec_list(spec: VictimSpec) -> list[object]:
 def _stack_values(stack: StackPlan) -> dict[str, object]:
     victims = _json([_spec_list(spec) for spec in stack.victims])
     return {"number": stack.index, "trial": stack.trial, "victims": victims, "done_at": None, "duration_s": None, "too_many": None}
+
+
+def _planned_values(planned: Planned) -> dict[str, object]:
+    shard = (None, None) if planned.shard is None else (planned.shard.number, planned.shard.of)
+    values = {"parts": planned.cores.parts, "threads": planned.cores.threads, "discovery": planned.discovery}
+    return {**values, "shard": shard[0], "shards": shard[1]}
 
 
 def _victim_values(stack_index: int, result: VictimResult) -> dict[str, object]:

@@ -14,6 +14,12 @@ def command(module: str, *words: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", module, *words)  # -P: a file of the working directory is never imported in the place of ours
 
 
+def program() -> str:
+    """The command `subpop` as another shell of this machine finds it: by its path where it is installed beside this Python."""
+    beside = Path(sys.executable).with_name("subpop")
+    return str(beside) if beside.exists() else "subpop"
+
+
 def environment() -> dict[str, str]:
     """This process's, with our packages found before a person's own of the same names."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}

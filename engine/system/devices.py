@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import RequestError
+from engine.rows import Cores
+from engine.system.processes import cores
 
 GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, Windows' for its Linux: none of them, no GPU
 
@@ -33,6 +36,38 @@ def resolve(device: str) -> str:
         why = "" if torch.version.cuda or torch.version.hip else " (this torch was built for the CPU)"
         raise RequestError(f"this machine has no {device}{why}", where="compute.device", next=f"it has {devices_of_host}; or use auto")
     return f"cuda:{int(number or 0)}"
+
+
+def resolve_all(device: str) -> tuple[str, ...]:
+    """The same of a list of devices, as "cuda:0,cuda:1"; "cuda:all" is every GPU of this machine. A CPU may be named several times."""
+    if device == "cuda:all":
+        resolve("cuda")  # which says why where there is none
+
+        import torch
+
+        return tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    if "," not in device:
+        return (resolve(device),)
+    names = [each.strip() for each in device.split(",")]
+    if "auto" in names:
+        raise RequestError(f"{device!r} is no list of devices", where="compute.device", next="name each, as cuda:0,cuda:1, or use cuda:all")
+    found = tuple(resolve(name) for name in names)
+    if "cpu" in found and any(name != "cpu" for name in found):
+        what = f"{device!r} names the CPU and a GPU, where the same stack comes to other last bits"
+        raise RequestError(what, where="compute.device", next="name devices of one sort")
+    if twice := next((name for name in found if name != "cpu" and found.count(name) > 1), ""):
+        raise RequestError(f"{device!r} names {twice} twice", where="compute.device", next="name each GPU once")
+    return found
+
+
+def cores_of(found: Sequence[str], threads: int | None) -> Cores:
+    """How stacks use the CPU where nothing else is planned: all cores, shared among the CPUs that are named.
+
+    threads: as the scenario sets it, of each.
+    """
+    each = max(1, cores() // max(1, found.count("cpu")))
+    parts = (threads or each) if "cpu" in found else 1
+    return Cores(parts, each)
 
 
 def lease_name(device: str) -> str:

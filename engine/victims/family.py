@@ -16,7 +16,7 @@ from engine.errors import RequestError
 from engine.features.opened import Opened, Report
 from engine.features.pixels import Pictures
 from engine.milestones import NOTHING_KEPT, Arrays, Milestones
-from engine.rows import Dataset, Poison, Rows
+from engine.rows import Cores, Dataset, Poison, Rows
 from engine.scenario.sections import ComputeSection, ModelKeys, Scenario
 from engine.system.processes import cores
 from engine.training.partition import Part
@@ -249,9 +249,11 @@ def how(compute: ComputeSection, device: str) -> How:
     return How(torch.device(device), DTYPES[compute.precision], compute.precision == "bfloat16")
 
 
-def workers(scenario: Scenario, device: torch.device) -> int:
-    """How many parts of a stack train side by side: a CPU's cores, or one on a GPU."""
-    return (scenario.compute.threads or cores()) if device.type == "cpu" else 1
+def workers(scenario: Scenario, device: torch.device, planned: Cores | None = None) -> int:
+    """How many parts of a stack train side by side: as planned, else a CPU's cores; one on a GPU."""
+    if device.type != "cpu":
+        return 1
+    return planned.parts if planned is not None else scenario.compute.threads or cores()
 
 
 def one_thread_each() -> None:

@@ -15,9 +15,9 @@ from engine.cli.bar import BarView
 from engine.cli.runs import state_and_step
 from engine.rows import LogRow, RunRow
 from engine.runs import start as run
+from engine.runs.at_work import DEFAULT_TERMS, SAID_AGAIN_S, Status, Work
 from engine.runs.control import Control
 from engine.runs.milestones import StoredMilestones
-from engine.runs.work import SAID_AGAIN_S, Status, Work
 from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.store import Store
@@ -56,10 +56,21 @@ def test_the_log_names_each_step_of_a_run_once(store: Store) -> None:
 def test_a_step_says_its_share_its_rest_and_what_it_is_at(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the run's row as soon as it begins, from the heartbeat's fields as it goes, in the log at its quarters where it takes long."""
     run_id, clock = run.start(store, SCENARIO_PARSED, spawn=False).id, Clock(100.0)
-    monkeypatch.setattr("engine.runs.work.time.monotonic", clock)
+    monkeypatch.setattr("engine.runs.at_work.time.monotonic", clock)
     status = Status()
     status.pace._clock = clock
-    w = Work(store, run_id, SCENARIO_PARSED, Path(), "cpu", Control(), status, StoredMilestones(store, run_id, lambda checksums: {}))
+    w = Work(
+        store,
+        run_id,
+        SCENARIO_PARSED,
+        Path(),
+        ("cpu",),
+        None,
+        Control(),
+        status,
+        StoredMilestones(store, run_id, lambda checksums: {}),
+        DEFAULT_TERMS,
+    )
     w.enter("discovering subpopulations", "running", logged=False)
     w.at("optimising poison points", 0.0)
     assert store.run(run_id).phase == "optimising poison points"

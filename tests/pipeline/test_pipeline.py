@@ -15,13 +15,16 @@ from engine.pipeline import adversary as adversaries
 from engine.pipeline import order as pipeline
 from engine.pipeline.adversary import Adversary
 from engine.pipeline.discovery import Discovery
-from engine.rows import VictimResult, VictimSpec
+from engine.rows import Cores, VictimResult, VictimSpec
 from engine.scenario import kinds
 from engine.scenario.parse import load, parse
 from engine.scenario.sections import ComputeSection, Scenario
+from engine.system import threads
+from engine.training import sharing
 from engine.training.recipe import Job
 from engine.training.reference.sequential import train_sequential
 from engine.training.trial import How, Trial
+from engine.victims import family
 from engine.victims.choose import victims_of
 from engine.victims.dense import predict
 from engine.victims.family import DTYPES, job_of, training_of
@@ -160,9 +163,9 @@ def of_a_part_alone(fit: Any) -> Any:
 def test_what_is_wrong_with_the_clusters_is_refused_as_ever_where_they_are_formed_beside_the_models():
     few = ("subpopulations.layer=input", "subpopulations.pca=50")
     told = []
-    for threads in (1, 2):
+    for cores in (1, 2):
         with pytest.raises(RequestError, match="principal components") as refused:
-            discover(scenario(f"compute.threads={threads}", *few))
+            discover(scenario(f"compute.threads={cores}", *few))
         told.append(str(refused.value))
     assert told[0] == told[1]
 
@@ -176,6 +179,41 @@ def test_the_plan_names_every_victim_once_and_keeps_trials_apart(found: Discover
     assert len(set(specs)) == len(specs)
     assert all(len(stack.victims) <= 4 and {s.trial for s in stack.victims} == {stack.trial} for stack in stacks)
     assert [s.arm for s in specs].count("clean") == 2
+
+
+def test_how_a_stack_uses_the_cpu_is_the_plans_word_not_the_machines(found: Discovery, monkeypatch: pytest.MonkeyPatch):
+    """A trained loss, in its last bits, tells who shared a part."""
+    given = scenario("compute.victims_per_stack=20")
+    [stack, *_] = pipeline.plan(given, found, "cpu", log=lambda line: None)
+    seen: list[int] = []
+    real = sharing.train_in_parts
+
+    def counted(train: Any, parts: Any, *rest: Any) -> Any:
+        seen.append(len(parts))
+        return real(train, parts, *rest)
+
+    def losses(cores: Cores | None) -> list[float]:
+        return [r.train_loss for r in pipeline.train_stack(pipeline.StackJob(given, found, stack, "cpu", cores))]
+
+    monkeypatch.setattr(sharing, "train_in_parts", counted)
+    monkeypatch.setattr(family, "cores", lambda: 2)
+    on_two = losses(None)
+    monkeypatch.setattr(family, "cores", lambda: 3)
+    assert losses(Cores(2, 2)) == on_two
+    on_three = losses(None)
+    assert seen == [2, 2, 3]
+    assert on_three == pytest.approx(on_two, rel=1e-3)
+    assert losses(Cores(3, 3)) == on_three
+
+
+def test_threads_where_victims_are_asked_are_the_plans(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(threads, "cores", lambda: 3)
+    before = torch.get_num_threads()
+    with threads.counted(2), threads.all_cores():
+        assert torch.get_num_threads() == 2
+    with threads.counted(None), threads.all_cores():
+        assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == before
 
 
 def test_the_same_plan_gives_the_same_bits_and_poison_does_damage(found: Discovery):

@@ -47,7 +47,7 @@ class Fake(FakePipeline):
         found: Any = super().discover(scenario, *args, **options)
         return replace(found, subpopulations=reuse.attacked_of(scenario, found.subpopulations))
 
-    def plan(self, scenario: Scenario, discovery: Any, device: str, *, log: Any, milestones: Any) -> tuple[StackPlan, ...]:
+    def plan(self, scenario: Scenario, discovery: Any, device: str, *, log: Any, milestones: Any, cores: Any) -> tuple[StackPlan, ...]:
         stacks: list[StackPlan] = []
         aims = [(s.index, a) for s in discovery.subpopulations if s.attacked for a in scenario.attack.alphas]
         for at, trial in enumerate(scenario.evaluation.trial_numbers):

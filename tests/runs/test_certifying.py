@@ -219,12 +219,12 @@ def test_a_store_from_before_is_opened_and_has_none(tmp_path: Path) -> None:
     with Store.open(tmp_path / "runs.db") as store:
         run_id = run.start(store, parse(SCENARIO), spawn=False).id
         assert work(store, run_id, pipeline=FakePipeline()) == "done"
-    as_of(tmp_path / "runs.db", 11)
+    as_of(tmp_path / "runs.db", 12)
     with Store.open(tmp_path / "runs.db") as store:
         assert store.parts(run_id) == []
         assert len(store.victims(run_id)) > 0
         bundle(store, run_id, tmp_path / "run.subpop")
-    as_of(tmp_path / "run.subpop", 11)
+    as_of(tmp_path / "run.subpop", 12)
     with Store.open(tmp_path / "other.db") as other:
         assert open_bundle(other, tmp_path / "run.subpop") == run_id
         assert other.parts(run_id) == []

@@ -9,16 +9,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from engine.errors import Interrupted, RequestError, RunFailed
-from engine.rows import StackPlan
-from engine.runs import executor, provenance
+from engine.runs import provenance
 from engine.runs import start as run
-from engine.runs import work as carry_out
+from engine.runs.at_work import Status
 from engine.runs.control import Control
 from engine.scenario.parse import parse
 from engine.store import MEMORY, Store
@@ -138,7 +135,7 @@ def test_a_stop_cannot_be_taken_back_and_resume_says_so(store: Store) -> None:
     with pytest.raises(RequestError, match="it is stopping; resume it when it has stopped"):
         run.resume(store, row.id)
     assert store.take_requests(row.id) == ["pause", "resume", "stop"]
-    control, status = Control(), carry_out.Status()
+    control, status = Control(), Status()
     status.control = control
     control.obey("stop")
     store.update_run(row.id, phase=status.fields()["phase"])  # as the heart does at once
@@ -178,15 +175,6 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are() -> None:
         devices.resolve("cuda:99")
     assert devices.resolve("cpu") == devices.lease_name("cpu") == "cpu"
     assert devices.resolve("auto") in ("cpu", "cuda:0")
-
-
-def test_stacks_are_handed_over_one_by_one() -> None:
-    trained: list[int] = []
-    jobs: list[Any] = [SimpleNamespace(stack=StackPlan(i, 0, ())) for i in (2, 0)]
-    handed = executor.train(jobs, lambda job: trained.append(job.stack.index) or [])  # type: ignore[func-returns-value]
-    assert next(handed).stack.index == 2
-    assert trained == [2], "the next is not begun before this one is taken"
-    assert [done.stack.index for done in handed] == [0]
 
 
 def test_the_code_version_changes_with_the_sources() -> None:

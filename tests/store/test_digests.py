@@ -78,6 +78,7 @@ def readers(store: Store, run_id: str) -> dict[str, Callable[[], object]]:
         "subpopulations": lambda: store.subpopulations(run_id),
         "arrays": lambda: store.discovery(run_id),
         "stacks": lambda: store.plan(run_id),
+        "plans": lambda: store.planned(run_id),
         "victims": lambda: store.victims(run_id),
         "parts": lambda: store.parts(run_id),
         "result_tables": lambda: [store.table(run_id, name) for name in store.tables(run_id)],

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import RequestError, StoreError, UnknownName
-from engine.rows import PartResult, Table
+from engine.rows import Cores, PartResult, Planned, Table
 from engine.store import MEMORY, Store, results
 from engine.system.processes import Process, identity
 from tests.worlds.older import without_digests
@@ -273,7 +273,7 @@ def test_deleting_a_run_removes_every_row_of_it_and_of_no_other(store: Store, mo
     keep, gone = new_run(store), new_run(store)
     for run_id in (keep, gone):
         discovered(store, run_id)
-        store.save_plan(run_id, plan())
+        store.save_plan(run_id, plan(), Planned(Cores(2, 2)))
         store.commit_stack(run_id, 0, stack_victims(0), 1.0, {"damage": table((0, "a", 0.1))})
         store.commit_parts(run_id, [PartResult(0, 3, np.zeros(3, np.uint8), 1, 0.5)], 1.0, {})
         store.put_milestones(run_id, "of it", {"a step": {"x": np.zeros(3)}})

@@ -1,7 +1,7 @@
 """A pipeline that trains nothing: four subpopulations, three trials, six stacks, predictions that are a function of the victim alone.
 
-As a program it is a worker over this pipeline: `python tests/worlds/fake_pipeline.py RUN --store FILE`; $FAKE_STEP_S is how long a step
-takes, $FAKE_FAIL_AT the stack that raises.
+As a program it is a worker over this pipeline: `python tests/worlds/fake_pipeline.py RUN --store FILE`, or with --child first the process
+of one of several devices; $FAKE_STEP_S is how long a step takes, $FAKE_FAIL_AT the stack that raises.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from engine.training.partition import Part
 from engine.training.room import Room
 
 WORKER = (sys.executable, str(Path(__file__).resolve()))
+CHILD = (*WORKER, "--child")
 SCENARIO = """
 title = "A fake"
 [dataset]
@@ -84,7 +85,9 @@ class FakePipeline:
     def deviations(self, scenario: Scenario, dataset: Dataset) -> tuple[str, ...]:
         return dataset.deviations
 
-    def plan(self, scenario: Scenario, discovery: Discovery, device: str, *, log: Any, milestones: Any) -> tuple[StackPlan, ...]:
+    def plan(
+        self, scenario: Scenario, discovery: Discovery, device: str, *, log: Any, milestones: Any, cores: Any
+    ) -> tuple[StackPlan, ...]:
         stacks: list[StackPlan] = []
         for trial in range(scenario.evaluation.trials):
             first = trial * 9
@@ -132,8 +135,9 @@ def victim(seed: int, spec: VictimSpec, y_test: np.ndarray) -> VictimResult:
 
 
 if __name__ == "__main__":
+    from engine.runs.executors import child
     from engine.runs.worker import main
 
     fail_at = os.environ.get("FAKE_FAIL_AT")
     fake = FakePipeline(float(os.environ.get("FAKE_STEP_S", "0")), int(fail_at) if fail_at else None)
-    sys.exit(main(pipeline=fake))
+    sys.exit(child.main(sys.argv[2:], lambda: fake) if sys.argv[1:2] == ["--child"] else main(pipeline=fake, child=CHILD))

@@ -58,7 +58,8 @@ def discovered(store: Store, run_id: str) -> tuple[Sequence[Subpopulation], Memb
 
 # what each migration brought, as it is taken out again
 BROUGHT = {
-    12: ("DROP TABLE parts",),
+    13: ("DROP TABLE parts",),
+    12: ("DROP TABLE plans",),
     11: ("ALTER TABLE victims DROP COLUMN judged",),
     10: ("ALTER TABLE stacks DROP COLUMN too_many",),
     9: (
@@ -70,7 +71,7 @@ BROUGHT = {
     7: tuple(
         f"DROP TABLE {table}" if table == "array_parts" else f"ALTER TABLE {table} DROP COLUMN digest"
         for table in COVERED
-        if table != "parts"
+        if table not in ("plans", "parts")
     ),
     6: ("ALTER TABLE discoveries DROP COLUMN account",),
     5: ("ALTER TABLE runs DROP COLUMN reading",),

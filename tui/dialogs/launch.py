@@ -49,7 +49,7 @@ class LaunchDialog(StartDialog):
     def fields(self) -> ComposeResult:
         if not self.only:
             yield row("Run", Choice((WHOLE, SMOKE), WHOLE, id="extent"))
-        offered = ("auto", "cpu", "cuda") if devices.has_gpu() else ("auto", "cpu")
+        offered = ("auto", "cpu", "cuda", "cuda:all") if devices.has_gpu() else ("auto", "cpu")
         last = self.host.settings.get("device", "auto")
         yield row("Device", Choice(offered, last if last in offered else "auto", id="device"))
 

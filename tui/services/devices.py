@@ -73,18 +73,19 @@ def has_gpu() -> bool:
 
 
 def gpu_words(device: str) -> str:
-    """Use and memory of the GPU that a run says it is on, or "" where that cannot be asked."""
+    """Use and memory of the GPUs that a run says it is on, of several the mean and the sum, or "" where that cannot be asked."""
     program = shutil.which("nvidia-smi")
     if program is None or "cuda" not in device:
         return ""
-    number = device.split("cuda")[1].lstrip(":").split()[0] if device.split("cuda")[1].startswith(":") else "0"
-    query = [program, "--query-gpu=utilization.gpu,memory.used,memory.total", "--format=csv,noheader,nounits", "-i", number]
+    numbers = [each.partition(":")[2] or "0" for each in device.split(",") if "cuda" in each]
+    query = [program, "--query-gpu=utilization.gpu,memory.used,memory.total", "--format=csv,noheader,nounits", "-i", ",".join(numbers)]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=5, check=True)
-        busy, used, total = (int(part) for part in done.stdout.strip().splitlines()[0].split(","))
-    except (OSError, ValueError, IndexError, subprocess.SubprocessError):
+        gpus = [[int(part) for part in line.split(",")] for line in done.stdout.strip().splitlines()]
+        busy, used, total = sum(gpu[0] for gpu in gpus) // len(gpus), sum(gpu[1] for gpu in gpus), sum(gpu[2] for gpu in gpus)
+    except (OSError, ValueError, IndexError, ZeroDivisionError, subprocess.SubprocessError):
         return ""
-    return f"GPU {busy} % · {fmt.size(used * 2**20)} of {fmt.size(total * 2**20)}"
+    return f"{'GPU' if len(gpus) == 1 else f'{len(gpus)} GPUs'} {busy} % · {fmt.size(used * 2**20)} of {fmt.size(total * 2**20)}"
 
 
 def machine() -> str:
