@@ -49,6 +49,7 @@ def check(scenario: Scenario) -> Iterator[Problem]:
     yield from _subpopulations(scenario)
     yield from _attack(scenario)
     yield from _defense(scenario)
+    yield from _triage(scenario)
     yield from _compute(scenario)
 
 
@@ -249,6 +250,17 @@ def _defense(s: Scenario) -> Iterator[Problem]:
         yield (
             (("evaluation", "find"), kind),
             f'searches for an alpha, which is not done under defense.kind = "{d.kind}": take one of them out',
+        )
+
+
+def _triage(s: Scenario) -> Iterator[Problem]:
+    if s.predicts and isinstance(s.model, EstimatorKeys):
+        chosen = s.subpopulations.select == "predicted"
+        at: Path = ("subpopulations", "select") if chosen else ("triage", "predict")
+        yield (
+            (at, ("model", "kind")),
+            f'{"is " + chr(34) + "predicted" + chr(34) if chosen else "is true"}; damage is foretold from a model\'s last layer, and '
+            f'"{s.model.kind}" has none: use a model that has, or {"another selection" if chosen else "take it out"}',
         )
 
 

@@ -45,7 +45,7 @@ class Fake(FakePipeline):
 
     def discover(self, scenario: Scenario, *args: Any, **options: Any) -> Any:
         found: Any = super().discover(scenario, *args, **options)
-        return replace(found, subpopulations=reuse.attacked_of(scenario, found.subpopulations))
+        return replace(found, subpopulations=reselected(scenario, found.subpopulations))
 
     def plan(self, scenario: Scenario, discovery: Any, device: str, *, log: Any, milestones: Any) -> tuple[StackPlan, ...]:
         stacks: list[StackPlan] = []
