@@ -49,7 +49,7 @@ class Local:
 
 
 def kept(own: np.ndarray, aux: np.ndarray, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows count exactly, where there are more than `rows`: each side half, or what the other leaves; spread evenly over its order."""
+    """Which rows count exactly, where there are more than `rows`: of each side half, or what the other leaves, evenly over its order."""
     half = rows // 2
     of_own = min(len(own), max(half, rows - len(aux)))
     return _spread(own, of_own), _spread(aux, min(len(aux), rows - of_own))
@@ -74,7 +74,7 @@ def factor(phi_NW: np.ndarray, f_N: np.ndarray, damping: float) -> np.ndarray:
 
 
 def shifts(lower: np.ndarray, subpopulations: Sequence[Local], points_SA: np.ndarray) -> list[np.ndarray]:
-    """phi d of each subpopulation's asked rows, float64 [rates, rows]. lower: of `factor`; points_SA: poison points, [subpopulations, rates]."""
+    """phi d of each subpopulation's asked rows, float64 [rates, rows]. lower: of `factor`; points_SA: how many poison points."""
     done: list[np.ndarray] = []
     for first, batch in _batches(subpopulations, points_SA.shape[1]):
         done += _solved(lower, batch, points_SA[first : first + len(batch)])
@@ -183,7 +183,7 @@ def _curvature(f: np.ndarray) -> np.ndarray:
 
 
 def log_odds(logits_RO: np.ndarray, y_R: np.ndarray, target: int) -> np.ndarray:
-    """f of each row, float64 [rows]: how far the target class is ahead. logits: [rows, 1], of the second of two classes, or [rows, classes].
+    """f of each row, float64 [rows]: how far the target class is ahead. logits_RO: of each class, or of the second of two.
 
     Of more than two classes it is ahead of the row's true class; of a row of the target class itself, ahead of all others together (the
     log of its odds). Two classes make both the same.
@@ -201,8 +201,8 @@ def log_odds(logits_RO: np.ndarray, y_R: np.ndarray, target: int) -> np.ndarray:
 def damage_of_rows(margin_MR: np.ndarray, shifted_MAR: np.ndarray, link: str, temperature: float) -> np.ndarray:
     """Predicted damage of each row, float64 [rates, rows]: the chance that it is right, as it was minus as it is left.
 
-    margin: of the true class, [clean models, rows]; shifted: [clean models, rates, rows]. link "sigmoid": of margin / temperature, mean over
-    clean models; "normal": normal cdf of the mean margin over its s.d. across clean models.
+    Margins are of the true class, M clean models. link "sigmoid": of margin / temperature, mean over clean models; "normal": normal cdf of
+    the mean margin over its s.d. across clean models.
     """
     if link == "sigmoid":
         damage: np.ndarray = (expit(margin_MR / temperature)[:, None] - expit(shifted_MAR / temperature)).mean(axis=0)

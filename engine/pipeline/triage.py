@@ -223,8 +223,7 @@ def _model(
         if not some:
             continue
         f_N, f_A, f_J = (
-            lerq.log_odds(logits, y, target)
-            for logits, y in ((logits_N, dataset.train.y), (logits_A, dataset.aux.y), (logits_J, rows.y_J))
+            lerq.log_odds(logits, y, target) for logits, y in ((logits_N, dataset.train.y), (logits_A, dataset.aux.y), (logits_J, rows.y_J))
         )
         lower = lerq.factor(phi_N, f_N, settings.damping)
         locals_ = [

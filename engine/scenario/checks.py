@@ -259,7 +259,7 @@ def _triage(s: Scenario) -> Iterator[Problem]:
         at: Path = ("subpopulations", "select") if chosen else ("triage", "predict")
         yield (
             (at, ("model", "kind")),
-            f'{"is " + chr(34) + "predicted" + chr(34) if chosen else "is true"}; damage is foretold from a model\'s last layer, and '
+            f"{'is ' + chr(34) + 'predicted' + chr(34) if chosen else 'is true'}; damage is foretold from a model's last layer, and "
             f'"{s.model.kind}" has none: use a model that has, or {"another selection" if chosen else "take it out"}',
         )
 

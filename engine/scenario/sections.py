@@ -676,7 +676,11 @@ class TriageSection(Section):
         ),
     )
     temperature: float = Field(
-        0.4, gt=0, le=1000, description="margin, in logits, that the sigmoid is a curve of", json_schema_extra=_when("link", "auto", "sigmoid")
+        0.4,
+        gt=0,
+        le=1000,
+        description="margin, in logits, that the sigmoid is a curve of",
+        json_schema_extra=_when("link", "auto", "sigmoid"),
     )
 
 

@@ -16,7 +16,7 @@ from engine.errors import RequestError
 from engine.pipeline import order as pipeline
 from engine.pipeline.discovery import StackJob
 from engine.rows import Dataset, StackPlan, VictimResult, VictimSpec
-from engine.runs import again, reuse
+from engine.runs import again
 from engine.runs import start as run
 from engine.runs.control import Control
 from engine.runs.progress import Progress
