@@ -679,7 +679,7 @@ class TriageSection(Section):
         0.4,
         gt=0,
         le=1000,
-        description="margin, in logits, that the sigmoid is a curve of",
+        description="logits, that margins are divided by in the sigmoid",
         json_schema_extra=_when("link", "auto", "sigmoid"),
     )
 

@@ -27,6 +27,7 @@ from engine.scenario.sections import Scenario
 from engine.seeds import generator
 from engine.store import Store
 from engine.store import bundle as store_bundle
+from engine.subpopulations import reselected
 from tests.pipeline.test_pipeline import QUICK
 from tests.worlds.fake_pipeline import SCENARIO, FakePipeline
 from tests.worlds.store import as_of

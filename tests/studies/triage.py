@@ -67,10 +67,8 @@ class System:
 
 
 def _table(dataset: str, model: str, clusters: int, target: str) -> System:
-    text = CLUSTERED % (
-        f'kind = "table"\npath = "{{features}}"\nlabel = "label"\nscale = "standard"\n{SPLIT}', model, f"clusters = {clusters}\npca = 40", target
-    )  # fmt: skip
-    return System(text, features=dataset)
+    data = f'kind = "table"\npath = "{{features}}"\nlabel = "label"\nscale = "standard"\n{SPLIT}'
+    return System(CLUSTERED % (data, model, f"clusters = {clusters}\npca = 40", target), features=dataset)
 
 
 SYSTEMS = {
@@ -97,7 +95,7 @@ SYSTEMS = {
     ),
     "cifar10-conv": System(
         "cifar10-conv",
-        ("dataset.rows=1200", "model.epochs=6", "model.batch=16", "subpopulations.clusters=30", "subpopulations.pca=20", "attack.alphas=[1,2]"),
+        ("dataset.rows=1200", "model.epochs=6", "model.batch=16", "subpopulations.clusters=30", "attack.alphas=[1,2]"),
         most=20,
         stack="auto",
     ),
@@ -245,8 +243,8 @@ def figures(name: str, folder: Path) -> list[dict[str, object]]:
         rows.append({
             "system": name, "alpha": float(alpha), "n": n, "trials": len(d_TS), "aux": rank(aux, truth), "low": low, "high": high,
             "test": rank(test, truth), "ceiling": float(np.nanmean(halves)), "-confidence": rank(-confidence, truth),
-            "size": rank(head["size"], truth), "one victim": float(np.nanmean(victim)), "MAE": float(np.abs(aux - truth).mean()),
-            "MAE const": float(np.abs(np.median(truth) - truth).mean()), "mean damage": float(truth.mean()), "mean predicted": float(aux.mean()),
+            "size": rank(head["size"], truth), "one victim": float(np.nanmean(victim)), "MAE": float(np.abs(aux - truth).mean()), "MAE const": float(np.abs(np.median(truth) - truth).mean()),
+            "mean damage": float(truth.mean()), "mean predicted": float(aux.mean()),
             "k": k, "recall 20": recall[0], "30": recall[1], "50": recall[2], "share of a 3-trial sweep": share,
         })  # fmt: skip
     return rows
