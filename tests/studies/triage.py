@@ -243,7 +243,8 @@ def figures(name: str, folder: Path) -> list[dict[str, object]]:
         rows.append({
             "system": name, "alpha": float(alpha), "n": n, "trials": len(d_TS), "aux": rank(aux, truth), "low": low, "high": high,
             "test": rank(test, truth), "ceiling": float(np.nanmean(halves)), "-confidence": rank(-confidence, truth),
-            "size": rank(head["size"], truth), "one victim": float(np.nanmean(victim)), "MAE": float(np.abs(aux - truth).mean()), "MAE const": float(np.abs(np.median(truth) - truth).mean()),
+            "size": rank(head["size"], truth), "one victim": float(np.nanmean(victim)), "MAE": float(np.abs(aux - truth).mean()),
+            "MAE const": float(np.abs(np.median(truth) - truth).mean()),
             "mean damage": float(truth.mean()), "mean predicted": float(aux.mean()),
             "k": k, "recall 20": recall[0], "30": recall[1], "50": recall[2], "share of a 3-trial sweep": share,
         })  # fmt: skip
