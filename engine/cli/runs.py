@@ -214,6 +214,7 @@ def export(
             "--table",
             metavar="TABLE",
             help="damage, worst, collateral, confidence, distribution, dose, attributes, groups, matchers, optimization, defenses, "
+            "susceptibility, "
             "subpopulations, victims, predictions; or all: every table, the scenario, the provenance and a report, into the folder -o.",
             autocompletion=lambda incomplete: [name for name in (*_tables(), "all") if name.startswith(incomplete)],
         ),

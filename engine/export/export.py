@@ -189,6 +189,10 @@ _ABSENT = {
         "is of runs with a defence",
         "run it with --set defense.kind=trim, or another kind",
     ),
+    "susceptibility": (
+        "is of runs that foretell damage by clean models",
+        "run it with --set triage.predict=true",
+    ),
     "attributes": (
         "needs annotations of the test rows, which were not stored with it",
         "run data that has them (columns of few levels) with this version",

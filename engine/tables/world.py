@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from engine import paper
+from engine.errors import BadData
 from engine.rows import Membership, Subpopulation, VictimResult
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.arrays import Annotations, DiscoveryArrays
+    from engine.arrays import Annotations, DiscoveryArrays, Foretold
     from engine.evaluation.counts import Counts
     from engine.evaluation.optimised import Optimised
     from engine.evaluation.removals import Removals
@@ -102,6 +103,7 @@ class World:
     removals: Removals
     optimised: Optimised
     annotations: Annotations
+    foretold: Foretold | None = None
 
     @classmethod
     def start(cls, scenario: Scenario | Facts, discovered: Discovered, victims: Iterable[VictimResult] = ()) -> World:
@@ -122,7 +124,8 @@ class World:
         optimised = Optimised.of(discovered.arrays, discovered.membership.aux)
         classes, train_rows = tuple(discovered.classes), len(discovered.membership.train)
         removals = Removals.start(discovered.membership.train, counts.subpopulations)
-        world = cls(facts, subpopulations, classes, train_rows, counts, removals, optimised, discovered.arrays.annotations)
+        foretold = _checked(discovered.arrays.foretold, counts.subpopulations)
+        world = cls(facts, subpopulations, classes, train_rows, counts, removals, optimised, discovered.arrays.annotations, foretold)
         world.add(victims)
         return world
 
@@ -131,3 +134,16 @@ class World:
         victims = list(victims)
         self.counts.add(victims)
         self.removals.add(victims)
+
+
+def _checked(foretold: Foretold | None, subpopulations: int) -> Foretold | None:
+    """BadData where what is foretold is not of these subpopulations."""
+    if foretold is not None:
+        shape = (len(foretold.alphas), subpopulations)
+        if foretold.alphas.ndim != 1 or foretold.aux_AS.shape != shape or foretold.test_AS.shape != shape:
+            raise BadData(
+                f"what is foretold of damage is not of {subpopulations} subpopulations",
+                where="arrays",
+                next="delete the run and start it again",
+            )
+    return foretold

@@ -56,6 +56,7 @@ def victims(scenario: Scenario, count: int | None) -> tuple[int | None, str]:
         return None, f"{each * trials} for each subpopulation ({kinds}) + {clean * trials} clean"
     total = trials * (clean + each * count)
     more = ", and those of the search" if scenario.evaluation.find is not None else ""
+    more += f", and before them {scenario.triage.models} clean models that foretell damage" if scenario.predicts else ""
     return total, f"up to {total:,}: {fmt.plural(count, 'subpopulation')} × {kinds} + {clean * trials} clean{more}"
 
 
