@@ -13,7 +13,7 @@ WORST = 10  # of which a sweep shall find as many as it can; of fewer than thirt
 
 
 def predicted_measured(tables: Mapping[str, Table]) -> Plot | None:
-    """Measured damage against the foretold, a point for each subpopulation of enough test rows, per alpha; as many as foretold on the line."""
+    """Measured damage against the foretold, a point for each subpopulation of enough test rows, per alpha; and the line of equality."""
     rows = _measured(tables)
     alphas, notes = largest(rows, MOST_ALPHAS)
     series = []
