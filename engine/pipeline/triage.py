@@ -27,7 +27,7 @@ from engine.pipeline.discovery import Log
 from engine.pipeline.plan import victims_of_trial
 from engine.rates import count
 from engine.rows import Dataset, Membership, Subpopulation
-from engine.scenario.sections import Scenario, TriageSection, head_alone
+from engine.scenario.sections import DenseKeys, Scenario, TriageSection, head_alone, last_layer_alone
 from engine.seeds import seed_for
 from engine.training.recipe import Job
 from engine.training.trial import OnStep, Stands, Trial
@@ -59,11 +59,12 @@ class Settings:
 
 def cost_in_words(scenario: Scenario, subpopulations: Sequence[Subpopulation]) -> str:
     """What foretelling costs beside the run itself; subpopulations: with which of them the scenario would attack without it."""
-    models = scenario.triage.models
+    models, stacks = scenario.triage.models, isinstance(scenario.model, DenseKeys) or last_layer_alone(scenario.model)
     victims = len(victims_of_trial(scenario, subpopulations, 0, 0)) * scenario.evaluation.trials
     return (
         f"foretelling damage takes {models} clean models, trained now one after the other; "
         f"attacking {sum(s.attacked for s in subpopulations)} subpopulations takes {victims:,} victims ({models / victims:.1%} of them)"
+        + (", each far cheaper in its stack" if stacks else "")
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import expit, softmax
 
 from engine.arrays import DiscoveryArrays
 from engine.errors import RequestError, ScenarioError
@@ -26,6 +26,8 @@ from engine.training.recipe import Job
 from engine.training.trial import How, Trial
 from engine.victims.choose import victims_of
 from engine.victims.family import training_of
+from tests.models.test_encoders import pieces, reviews, saved, scenario_of
+from tests.pipeline.test_opened_once import PICTURES, pictures
 from tests.pipeline.test_pipeline import QUICK
 
 FEW = ("triage.predict=true", "triage.models=2")
@@ -203,3 +205,48 @@ def test_a_model_that_was_put_away_is_not_trained_again(found: Discovery) -> Non
         names.append(list(kept.made))
         np.testing.assert_array_equal(told.aux_AS, found.arrays.foretold.aux_AS)  # type: ignore[union-attr]
     assert names == [["clean model 1 of 2, to foretell damage", "clean model 2 of 2, to foretell damage"], []]
+
+
+FAMILIES = [
+    ("conv", "all"),
+    ("conv", "last_layer"),
+    ("vgg", "last_layer"),
+    ("bert", "all"),
+    ("bert", "last_layer"),
+    ("distilbert", "last_layer"),
+]
+
+
+@pytest.mark.parametrize(("kind", "tune"), FAMILIES)
+def test_every_family_with_a_last_layer(kind: str, tune: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something is foretold of each subpopulation, and what is asked of its clean models is what they answer: hidden states times the last
+    layer are their logits.
+    """
+    monkeypatch.setenv("SUBPOP_CACHE", str(tmp_path / "cache"))
+    few = [*FEW, "evaluation.confidence_folds=1", f'model.tune="{tune}"']
+    if "bert" in kind:
+        saved(kind, tmp_path / "model")
+        pieces(tmp_path / "model")
+        given = scenario_of(reviews(tmp_path / "reviews.csv", 60), tmp_path / "model", *few)
+    else:
+        text = PICTURES.format(attack="label_flip", folder=pictures(tmp_path / "pictures"))
+        text = (
+            text
+            if kind == "conv"
+            else text.replace('kind = "conv"', 'kind = "vgg"\ndepth = 11').replace("image_size = 8", "image_size = 32")
+        )
+        given = parse(text, overrides=few)
+    found = pipeline.discover(given, tmp_path, log=lambda line: None, progress=lambda what, share: None, with_poison=False)
+    told = found.arrays.foretold
+    assert told is not None
+    rows = [(s.aux_rows > 0, s.test_rows > 0) for s in found.subpopulations]
+    assert [tuple(each) for each in np.isfinite([told.aux_AS[0], told.test_AS[0]]).T.tolist()] == rows
+    assert np.abs(told.aux_AS[np.isfinite(told.aux_AS)]).max() > 1e-6
+    victims = victims_of(given.model, found.dataset, given.seed)
+    (fitted,) = victims.fit(training_of(found.dataset), [Job(np.empty(0, np.int64), np.empty(0, np.int64))], Trial(3, 0, How()))
+    kernel, bias = victims.head(fitted)
+    x = found.dataset.test.x[:9]
+    logits = victims.hidden(fitted, x, How(), lambda what, share: None) @ kernel.detach().numpy() + bias.detach().numpy()
+    if logits.shape[1] == 1:
+        logits = np.hstack([np.zeros_like(logits), logits])
+    np.testing.assert_allclose(softmax(logits, axis=1), victims.probabilities(fitted, x, How()), atol=1e-5)
