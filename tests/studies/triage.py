@@ -72,6 +72,9 @@ def _table(dataset: str, model: str, clusters: int, target: str) -> System:
 
 
 SYSTEMS = {
+    # the defaults were chosen on systems like these two, under an earlier schedule: what comes of them shows that the method is the same
+    "chosen-on-adult": System("adult-clustermatch"),
+    "chosen-on-digits": System("quickstart"),
     "breast_cancer": System(
         CLUSTERED
         % (
