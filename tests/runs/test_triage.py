@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -13,10 +14,12 @@ import pytest
 
 from engine.cli import main as cli
 from engine.errors import RequestError
+from engine.preview.process import Answers, Preview
 from engine.runs import again
 from engine.runs import start as run
 from engine.runs.rebuild import rebuild
 from engine.runs.worker import work
+from engine.scenario.identity import dump
 from engine.scenario.parse import parse
 from engine.store import Store
 from engine.store.bundle import bundle, open_bundle
@@ -111,6 +114,14 @@ def test_a_run_that_foretold_nothing_says_how(store: Store) -> None:
     assert "susceptibility" not in store.tables(plain)
     with pytest.raises(RequestError, match=r"foretold no damage.*triage\.predict=true"):
         again.marked(store, plain, "predicted:3")
+
+
+def test_a_preview_foretells_where_it_is_asked() -> None:
+    out = io.StringIO()
+    text = dump(parse(QUICK, overrides=[*FEW, "evaluation.confidence_folds=1"]))
+    Preview(Answers(out)).answer({"discover": text, "data": ".", "predict": True})
+    (found,) = [answer["found"] for line in out.getvalue().splitlines() if "found" in (answer := json.loads(line))]
+    assert all(isinstance(each["predicted"], float) for each in found)
 
 
 def test_the_commands(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
