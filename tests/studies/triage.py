@@ -32,7 +32,7 @@ LEAST_TEST_ROWS = 8
 MOST = 60  # subpopulations of a system
 TRIALS = 8
 WORST = 10
-PICTURES, SIDE = 4000, 128  # of which features are made
+PICTURES, SIDE = 3000, 128  # of which features are made
 
 CLUSTERED = """
 title = "triage"
@@ -91,7 +91,7 @@ SYSTEMS = {
     "cifar10-features": _table("cifar10", HEAD, 50, "least_likely"),
     "imdb-minilm-ll": System(
         "imdb-minilm-ll",
-        ("dataset.rows=800", "subpopulations.clusters=24", 'subpopulations.select="all"', "attack.alphas=[1,2]", "model.length=96"),
+        ("dataset.rows=600", "subpopulations.clusters=20", 'subpopulations.select="all"', "attack.alphas=[1,2]", "model.length=64"),
         minilm=True,
         most=20,
         stack="auto",
