@@ -89,17 +89,19 @@ SYSTEMS = {
     "utkface-features": _table("utkface", HEAD, 50, "rarest"),
     "utkface-features-mlp": _table("utkface", MLP_HEAD, 50, "rarest"),
     "cifar10-features": _table("cifar10", HEAD, 50, "least_likely"),
-    "imdb-minilm-ll": System(
+    "imdb-minilm-ll": System(  # on a sliver: fewer rows and tokens, and a step as much larger
         "imdb-minilm-ll",
-        ("dataset.rows=600", "subpopulations.clusters=20", 'subpopulations.select="all"', "attack.alphas=[1,2]", "model.length=64"),
+        (
+            "dataset.rows=400", "model.length=48", "model.epochs=6", "model.lr=5e-4", "subpopulations.clusters=12",
+            'subpopulations.select="all"', "attack.alphas=[1,2]",
+        ),
         minilm=True,
-        most=20,
         stack="auto",
     ),
-    "cifar10-conv": System(
+    "cifar10-conv": System(  # trained whole, on a sliver: does the last layer's view still rank?
         "cifar10-conv",
-        ("dataset.rows=1200", "model.epochs=6", "model.batch=16", "subpopulations.clusters=30", "attack.alphas=[1,2]"),
-        most=20,
+        ("dataset.rows=800", "model.epochs=6", "model.batch=16", "subpopulations.clusters=16", "attack.alphas=[2]"),
+        trials=6,
         stack="auto",
     ),
 }  # fmt: skip
