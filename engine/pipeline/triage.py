@@ -106,7 +106,8 @@ def foretell(
 
 def selected(scenario: Scenario, subpopulations: Sequence[Subpopulation], foretold: Foretold) -> tuple[Subpopulation, ...]:
     """The subpopulations with what is foretold of each at the largest alpha, and by it which are attacked where the scenario asks so."""
-    at_largest = [None if np.isnan(value) else float(value) for value in foretold.aux_AS[-1]]
+    ranked_AS = foretold.aux_AS if scenario.triage.rows == "aux" else foretold.test_AS
+    at_largest = [None if np.isnan(value) else float(value) for value in ranked_AS[-1]]
     marked = tuple(replace(s, predicted=at_largest[s.index]) for s in subpopulations)
     return matching.reselected(scenario, marked) if scenario.subpopulations.select == "predicted" else marked
 

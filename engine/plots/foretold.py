@@ -44,13 +44,16 @@ def recall(tables: Mapping[str, Table]) -> Plot | None:
         if k < 1:
             continue
         worst = {row["subpopulation"] for row in sorted(of_alpha, key=lambda row: (-row["damage"], row["subpopulation"]))[:k]}
-        order = [row["subpopulation"] for row in sorted(of_alpha, key=lambda row: (-row["predicted"], row["subpopulation"]))]
-        found = [0.0]
-        for each in order:
-            found.append(found[-1] + (each in worst))
-        series.append(Series(f"alpha {alpha:g}", tuple(i / n for i in range(n + 1)), tuple(each / k for each in found), style="line"))
-        at_half = found[ceil(n / 2)] / k
-        notes.append(f"alpha {alpha:g}: of the worst {k} of {n}, {at_half:.0%} are among the half foretold to be worst")
+        name = f"alpha {alpha:g}"
+        at_half = []
+        for view, called in (("predicted", name), ("predicted_on_test", f"{name}, on test rows")):
+            found = [0.0]
+            for each in sorted(of_alpha, key=lambda row: (-(row[view] or 0.0), row["subpopulation"])):
+                found.append(found[-1] + (each["subpopulation"] in worst))
+            shares = tuple(i / n for i in range(n + 1))
+            series.append(Series(called, shares, tuple(each / k for each in found), style="line", of="" if called == name else name))
+            at_half.append(f"{found[ceil(n / 2)] / k:.0%}")
+        notes.append(f"{name}: of the worst {k} of {n}, {at_half[0]} are in the half foretold to be worst, {at_half[1]} by test rows")
     if not series:
         return None
     series.append(Series("in any order", (0.0, 1.0), (0.0, 1.0), style="line"))

@@ -662,6 +662,15 @@ class TriageSection(Section):
     """
 
     predict: bool = Field(False, description="predict each subpopulation's damage before any is attacked; select = predicted does too")
+    rows: Literal["aux", "test"] = Field(
+        "aux",
+        title="Ranked on",
+        description="by which rows' foretold damage subpopulations are ranked and chosen",
+        json_schema_extra=_each(
+            aux="auxiliary rows, which an adversary holds: the test rows have no part in the choice",
+            test="the test rows that damage is measured on, as the owner can: nearer to what this run will show",
+        ),
+    )
     models: int = Field(4, ge=2, le=100, title="Clean models", description="trained for it, of seeds of their own")
     damping: float | None = Field(
         None, gt=0, le=1e9, description="of the other rows' curvature; blank: 30, or 300 where the last layer is all that is trained"

@@ -22,6 +22,7 @@ ONE = (
     "predicted",
     "predicted_on_test",
     "rank",
+    "rank_on_test",
     "attacked",
     "damage",
     "low",
@@ -67,6 +68,7 @@ def ranks(predicted_S: np.ndarray) -> dict[int, int]:
 
 def _each(figures: Figures, foretold: Foretold, a: int, at: int) -> Iterator[Row]:
     d, rank, among_S = figures.damages, ranks(foretold.aux_AS[at]), _among(figures, foretold, a, at)
+    on_test = ranks(foretold.test_AS[at])
     for s in figures.world.subpopulations:
         if s.index not in rank:
             continue
@@ -80,6 +82,7 @@ def _each(figures: Figures, foretold: Foretold, a: int, at: int) -> Iterator[Row
             predicted=cell(foretold.aux_AS[at, s.index]),
             predicted_on_test=cell(foretold.test_AS[at, s.index]),
             rank=rank[s.index],
+            rank_on_test=on_test.get(s.index),
             attacked=s.attacked,
             damage=cell(d.damage_AS[a, s.index]) if known else None,
             low=cell(d.low_AS[a, s.index]) if known else None,

@@ -121,6 +121,15 @@ def test_the_predicted_worst_are_attacked_and_the_run_says_so(found: Discovery) 
     assert line.startswith("chosen by prediction: the 2 subpopulations that 2 clean models foretell to be worst on aux rows")
 
 
+def test_the_owner_may_rank_by_test_rows_and_it_is_said(found: Discovery) -> None:
+    given = scenario(*FEW, 'triage.rows="test"', 'subpopulations.select="predicted"', "subpopulations.select_count=2")
+    chosen, told = discover(given), found.arrays.foretold
+    assert told is not None
+    able = [s.index for s in found.subpopulations if s.attacked]
+    assert {s.index for s in chosen.subpopulations if s.attacked} == set(sorted(able, key=lambda s: -told.test_AS[-1, s])[:2])
+    assert any("worst on test rows" in each and "(but the test rows" in each for each in pipeline.deviations(given, chosen.dataset))
+
+
 def test_its_clean_models_are_none_of_the_runs_own() -> None:
     """So that no trial which judges the choice had a part in it."""
     given = scenario()

@@ -225,6 +225,8 @@ def test_predicted_against_measured_and_how_soon_the_worst_are_found(tables: Tab
     place = 1 + sorted(rows, key=lambda r: -r["predicted"]).index(next(r for r in rows if r["subpopulation"] == worst))
     assert curve.x == tuple(i / n for i in range(n + 1))
     assert curve.y == tuple(float(i >= place) for i in range(n + 1))
+    by_test = named(plots["predicted_recall"], "alpha 1, on test rows")
+    assert (by_test.of, by_test.x, by_test.y[-1]) == ("alpha 1", curve.x, 1.0)
 
 
 # ---- half filled ----------------------------------------------------------------------------------------------------

@@ -234,7 +234,6 @@ def figures(name: str, folder: Path) -> list[dict[str, object]]:
         truth, aux, test, confidence = d_TS.mean(axis=0), head["aux"][a], head["test"][a], head["confidence"]
         n = len(truth)
         draws = [random.integers(0, n, n) for _ in range(2000)]
-        low, high = np.nanpercentile([rank(aux[i], truth[i]) for i in draws], [2.5, 97.5])
         halves = []
         for _ in range(50):
             order = random.permutation(len(d_TS))
@@ -243,15 +242,19 @@ def figures(name: str, folder: Path) -> list[dict[str, object]]:
         victim = [rank(d_TS[t], np.delete(d_TS, t, axis=0).mean(axis=0)) for t in range(len(d_TS))]
         k = min(WORST, n // 3)
         worst = set(np.argsort(-truth, kind="stable")[:k].tolist())
-        order = np.argsort(-aux, kind="stable").tolist()
-        recall = [len(worst & set(order[: int(np.ceil(q * n))])) / k for q in (0.2, 0.3, 0.5)]
-        rows.append({
-            "system": name, "alpha": float(alpha), "n": n, "trials": len(d_TS), "aux": rank(aux, truth), "low": low, "high": high,
-            "test": rank(test, truth), "ceiling": float(np.nanmean(halves)), "-confidence": rank(-confidence, truth),
-            "size": rank(head["size"], truth), "one victim": float(np.nanmean(victim)), "MAE": float(np.abs(aux - truth).mean()),
-            "MAE const": float(np.abs(np.median(truth) - truth).mean()),
-            "mean damage": float(truth.mean()), "mean predicted": float(aux.mean()),
-            "k": k, "recall 20": recall[0], "30": recall[1], "50": recall[2], "share of a 3-trial sweep": share,
+        row: dict[str, object] = {"system": name, "alpha": float(alpha), "n": n, "trials": len(d_TS)}
+        for view, told in (("aux", aux), ("test", test)):
+            low, high = np.nanpercentile([rank(told[i], truth[i]) for i in draws], [2.5, 97.5])
+            order = np.argsort(-told, kind="stable").tolist()
+            row |= (
+                {view: rank(told, truth), "low": low, "high": high} if view == "aux" else {view: rank(told, truth), "lo": low, "hi": high}
+            )
+            row |= {f"{view} MAE": float(np.abs(told - truth).mean()), f"{view} mean": float(told.mean())}
+            row |= {f"{view} recall {100 * q:.0f}": len(worst & set(order[: int(np.ceil(q * n))])) / k for q in (0.2, 0.3, 0.5)}
+        rows.append(row | {
+            "ceiling": float(np.nanmean(halves)), "one victim": float(np.nanmean(victim)), "-confidence": rank(-confidence, truth),
+            "size": rank(head["size"], truth), "MAE const": float(np.abs(np.median(truth) - truth).mean()),
+            "mean damage": float(truth.mean()), "k": k, "share of a 3-trial sweep": share,
         })  # fmt: skip
     return rows
 

@@ -53,6 +53,9 @@ def test_a_row_for_each_subpopulation(world: Discovered, rows: list[dict]) -> No
         order = sorted(ones, key=lambda row: row["rank"])
         assert [row["predicted"] for row in order] == sorted(told.aux_AS[a, :6], reverse=True)
         assert [row["rank"] for row in order] == [1, 2, 3, 4, 5, 6]
+        there = sorted(ones[:5], key=lambda row: row["rank_on_test"])
+        assert [row["predicted_on_test"] for row in there] == sorted(told.test_AS[a, :5], reverse=True)
+        assert ones[5]["rank_on_test"] is None
         damage = by_hand(world, alpha).mean(axis=0)
         np.testing.assert_allclose([row["damage"] for row in ones[:5]], damage, atol=1e-12)
         assert [row["ranked"] for row in ones] == [True] * 5 + [False]  # the last has five test rows

@@ -88,6 +88,7 @@ ANALYSES: dict[str, TableSpec] = {
             Column("predicted", "fraction", "damage that clean models alone foretell, on its aux rows, as an adversary would see it"),
             Column("predicted_on_test", "fraction", "the same on its test rows, as the owner would"),
             Column("rank", "int", "by predicted: 1 is the worst"),
+            Column("rank_on_test", "int", "by predicted_on_test"),
             Column("attacked", "bool"),
             Column("damage", "fraction", "as measured, where there are victims"),
             *INTERVAL,

@@ -204,6 +204,7 @@ LOOKS: dict[str, tuple[Look, ...]] = {
         Look("mae", "error"),
         Look("mae_constant", "of constant"),
         Look("predicted_on_test", "on test rows"),
+        Look("rank_on_test", "rank there"),
         Look("attacked", "attacked"),
         Look("spearman_low", "corr. low"),
         Look("spearman_high", "high"),
