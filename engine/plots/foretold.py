@@ -51,7 +51,8 @@ def recall(tables: Mapping[str, Table]) -> Plot | None:
             for each in sorted(of_alpha, key=lambda row: (-(row[view] or 0.0), row["subpopulation"])):
                 found.append(found[-1] + (each["subpopulation"] in worst))
             shares = tuple(i / n for i in range(n + 1))
-            series.append(Series(called, shares, tuple(each / k for each in found), style="line", of="" if called == name else name))
+            if called == name or alpha == alphas[-1]:  # by test rows at the largest alone: more lines hide each other
+                series.append(Series(called, shares, tuple(each / k for each in found), style="line"))
             at_half.append(f"{found[ceil(n / 2)] / k:.0%}")
         notes.append(f"{name}: of the worst {k} of {n}, {at_half[0]} are in the half foretold to be worst, {at_half[1]} by test rows")
     if not series:

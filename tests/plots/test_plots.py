@@ -226,7 +226,8 @@ def test_predicted_against_measured_and_how_soon_the_worst_are_found(tables: Tab
     assert curve.x == tuple(i / n for i in range(n + 1))
     assert curve.y == tuple(float(i >= place) for i in range(n + 1))
     by_test = named(plots["predicted_recall"], "alpha 1, on test rows")
-    assert (by_test.of, by_test.x, by_test.y[-1]) == ("alpha 1", curve.x, 1.0)
+    assert (by_test.x, by_test.y[0], by_test.y[-1]) == (curve.x, 0.0, 1.0)
+    assert not any(each.name == "alpha 0.5, on test rows" for each in plots["predicted_recall"].series)
 
 
 # ---- half filled ----------------------------------------------------------------------------------------------------
