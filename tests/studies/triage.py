@@ -100,7 +100,10 @@ SYSTEMS = {
     ),
     "cifar10-conv": System(  # trained whole, on a sliver: does the last layer's view still rank?
         "cifar10-conv",
-        ("dataset.rows=800", "model.epochs=6", "model.batch=16", "subpopulations.clusters=16", "attack.alphas=[2]", "evaluation.confidence_folds=2"),
+        (
+            "dataset.rows=800", "model.epochs=6", "model.batch=16", "subpopulations.clusters=16", "attack.alphas=[2]",
+            "evaluation.confidence_folds=2",
+        ),
         trials=6,
         stack="auto",
     ),
