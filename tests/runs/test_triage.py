@@ -139,6 +139,9 @@ def test_the_commands(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert cli.main(["export", run_id, "--table", "susceptibility", "--format", form]) == 0
         told = capsys.readouterr().out
         assert says in told, told
+    assert cli.main(["export", run_id, "--table", "all", "-o", str(tmp_path / "all")]) == 0
+    assert "**Clean models alone** ranked these 3 beforehand" in (tmp_path / "all" / "report.md").read_text()
+    assert (tmp_path / "all" / "predicted_recall.png").exists()
     out = tmp_path / "s.parquet"
     assert cli.main(["export", run_id, "--table", "susceptibility", "-o", str(out)]) == 0
     assert cli.main(["plot", run_id, "predicted_measured", "-o", str(tmp_path / "p.svg")]) == 0
