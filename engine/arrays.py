@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 PROBABILITIES, DISTANCES = "proba_aux_AC", "distance_A"
-MOVED, INFLUENCE, LEVELS, CODES = "moved.", "influence.", "groups", "group."
+MOVED, INFLUENCE, LEVELS, CODES, FORETOLD = "moved.", "influence.", "groups", "group.", "foretold."
 BULK = ("moved.delta", "moved.features")  # hundreds of megabytes perhaps, and no table asks for them
 
 
@@ -50,6 +50,19 @@ Prepared = MovedPoints | Influence  # what an attack works out once, before any 
 
 
 @dataclass(frozen=True)
+class Foretold:
+    """Damages as clean models alone foretell them. alphas: float64 [alphas], ascending; aux_AS, test_AS: float64 [alphas, subpopulations].
+
+    aux_AS    on each subpopulation's auxiliary rows, as who holds those would see it;  test_AS: on its test rows, as the owner would
+    nan where a subpopulation has no such rows.
+    """
+
+    alphas: np.ndarray
+    aux_AS: np.ndarray
+    test_AS: np.ndarray
+
+
+@dataclass(frozen=True)
 class Annotations:
     """The test rows' annotations. levels: column -> its level names, in reading order; codes: column -> int32 [test rows] into them."""
 
@@ -83,12 +96,14 @@ class DiscoveryArrays:
     distance_A    float32 [aux rows], to the centre of its own cluster; ClusterMatch only
     annotations   of the test rows, of which tables of groups are made
     prepared      what the attack worked out; None for label flipping
+    foretold      by clean models alone; None without triage
     """
 
     proba_aux_AC: np.ndarray | None = None
     distance_A: np.ndarray | None = None
     annotations: Annotations = field(default_factory=Annotations)
     prepared: Prepared | None = None
+    foretold: Foretold | None = None
 
     @property
     def moved(self) -> MovedPoints | None:
@@ -107,7 +122,10 @@ class DiscoveryArrays:
             prepared = MovedPoints(**needed, delta=arrays.get("moved.delta"), features=arrays.get("moved.features"))
         elif f"{INFLUENCE}score" in arrays:
             prepared = Influence(**{each.name: arrays[INFLUENCE + each.name] for each in fields(Influence)})
-        return cls(arrays.get(PROBABILITIES), arrays.get(DISTANCES), Annotations.from_names(arrays), prepared)
+        foretold: Foretold | None = None
+        if f"{FORETOLD}alphas" in arrays:
+            foretold = Foretold(**{each.name: arrays[FORETOLD + each.name] for each in fields(Foretold)})
+        return cls(arrays.get(PROBABILITIES), arrays.get(DISTANCES), Annotations.from_names(arrays), prepared, foretold)
 
     def by_name(self) -> dict[str, np.ndarray]:
         """Every array that there is, under the name that a store keeps it by."""
@@ -115,4 +133,6 @@ class DiscoveryArrays:
         prefix = MOVED if isinstance(self.prepared, MovedPoints) else INFLUENCE
         if self.prepared is not None:
             named |= {prefix + each.name: getattr(self.prepared, each.name) for each in fields(self.prepared)}
+        if self.foretold is not None:
+            named |= {FORETOLD + each.name: getattr(self.foretold, each.name) for each in fields(self.foretold)}
         return {name: array for name, array in named.items() if array is not None}

@@ -114,6 +114,7 @@ class Subpopulation:
     clean_accuracy          of the adversary's model (trained on aux) on the subpopulation's test rows
     target_label            the class its poison is given; None where each point gets its own ("flip")
     attacked                chosen by the scenario's selection; `reason` says why not
+    predicted               its damage at the largest alpha, as clean models alone foretell it on the rows that `triage.rows` says; or None
     """
 
     index: int
@@ -128,6 +129,7 @@ class Subpopulation:
     target_label: str | None
     attacked: bool
     reason: str = ""
+    predicted: float | None = None
 
 
 def class_mix_words(mix: Mapping[str, float]) -> str:

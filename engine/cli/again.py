@@ -17,7 +17,8 @@ def again(
         typer.Option(
             "--only",
             metavar="3,17,42",
-            help="Subpopulations by their numbers in the tables; or worst:3, the three worst with enough test rows.",
+            help="Subpopulations by their numbers in the tables; or worst:3, the three worst with enough test rows; or "
+            "predicted:3, those that clean models foretell to be worst.",
         ),
     ],
     fresh: Annotated[

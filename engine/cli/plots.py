@@ -27,7 +27,8 @@ def plot(
         str | None,
         typer.Argument(
             metavar="[PLOT]",
-            help="dose_response, damage_confidence, damage_size, distribution, published_corrected (default: these) or worst_trials.",
+            help="dose_response, damage_confidence, damage_size, distribution, published_corrected, and of a run that foretold damage "
+            "predicted_measured and predicted_recall (default: these); or worst_trials.",
             autocompletion=plot_names,
             show_default=False,
         ),
@@ -51,8 +52,9 @@ def plot(
 
     dose_response: damage over the poison rate, the fitted curve and the damage to be reached. damage_confidence and damage_size: what
     foretells damage. distribution: the share of subpopulations with more damage than x. published_corrected: the worst k as published,
-    corrected, and the paper's. worst_trials: the worst k after the first 2, 3, ... trials, whether more would help; drawn where
-    it is asked for, since it reads every victim. What makes them not the paper's is said below each.
+    corrected, and the paper's. predicted_measured, predicted_recall: damage against what clean models foretold, and how soon a sweep that
+    begins with those foretold finds the worst. worst_trials: the worst k after the first 2, 3, ... trials, whether more would help; drawn
+    where it is asked for, since it reads every victim. What makes them not the paper's is said below each.
 
     Needs matplotlib: in a checkout `uv sync --extra plots`; from a wheel, that wheel's path with [plots].
     """

@@ -229,8 +229,8 @@ def export(
             "--table",
             metavar="TABLE",
             help="damage, worst, collateral, confidence, distribution, dose, attributes, groups, matchers, optimization, defenses, "
-            "certificates, subpopulations, victims, predictions; or all: every table, the scenario, the provenance and a report, into the "
-            "folder -o.",
+            "certificates, susceptibility, subpopulations, victims, predictions; or all: every table, the scenario, the provenance and a "
+            "report, into the folder -o.",
             autocompletion=lambda incomplete: [name for name in (*_tables(), "all") if name.startswith(incomplete)],
         ),
     ] = None,

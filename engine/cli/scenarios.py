@@ -84,6 +84,9 @@ def discover(
         str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N, for the adversary's model; of a list the first.")
     ] = None,
     data: DataOption = None,
+    predict: Annotated[
+        bool, typer.Option("--predict", help="Also foretell each one's damage, by clean models alone: says what that costs, and does it.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Find the subpopulations, without attacking any.
@@ -91,12 +94,16 @@ def discover(
     Sizes are rows in train, aux and test. Confidence is the mean probability that the adversary's model gives the true class over
     the subpopulation's auxiliary rows, cross-fitted; accuracy is that model's on the subpopulation's test rows. All are fractions.
 
+    With --predict a column more: the damage that poison at the largest alpha is foretold to do, on the auxiliary rows, by the last layers
+    of a few clean models. It ranks, and is rough as a number: no poisoned victim is trained.
+
     What there is to know about the data goes to standard error: rows and classes of each split, every column and what became of it,
     what is odd.
     """
     from engine.scenario.claim import claimed, lead
 
-    loaded, root = ready(scenario, set_, smoke, device, data)
+    overrides = [*(set_ or ()), *(["triage.predict=true"] if predict else [])]
+    loaded, root = ready(scenario, overrides, smoke, device, data)
     with cli_text.progress() as report:
         report("loading torch", 0.0)
         from engine.pipeline import order as pipeline
@@ -108,7 +115,8 @@ def discover(
     if json:
         cli_text.data(discovery.subpopulations)
         return
-    columns = ("subpopulation", "train", "aux", "test", "confidence", "accuracy", "target", "attacked", "description")
+    foretold = ("predicted",) if loaded.predicts else ()
+    columns = ("subpopulation", "train", "aux", "test", "confidence", "accuracy", *foretold, "target", "attacked", "description")
     rows = [
         (
             s.index,
@@ -117,13 +125,14 @@ def discover(
             s.test_rows,
             s.confidence,
             s.clean_accuracy,
+            *((s.predicted,) if foretold else ()),
             s.target_label or ("each its own" if s.attacked else None),
             "yes" if s.attacked else f"no: {s.reason}",
             s.description,
         )
         for s in discovery.subpopulations
     ]
-    cli_text.table(columns, rows, right=columns[:6])
+    cli_text.table(columns, rows, right=columns[: 6 + len(foretold)])
 
 
 def bench(

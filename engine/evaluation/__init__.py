@@ -11,4 +11,5 @@ interval.py    the interval of the corrected worst k
 paired.py      one attack against another
 optimised.py   what optimising the poison gained by its own measure
 confidence.py  groups by the adversary's confidence, rank correlation
+lerq.py        what poison does to a last layer, from a clean model alone;  susceptibility.py: how well such a ranking orders what happened
 """

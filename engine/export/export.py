@@ -193,6 +193,10 @@ _ABSENT = {
         "is of runs with an ensemble over parts of train",
         "run it with --set evaluation.certificates=50, or another number of parts",
     ),
+    "susceptibility": (
+        "is of runs that foretell damage by clean models",
+        "run it with --set triage.predict=true",
+    ),
     "attributes": (
         "needs annotations of the test rows, which were not stored with it",
         "run data that has them (columns of few levels) with this version",

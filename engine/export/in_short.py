@@ -63,6 +63,9 @@ def in_short(run: RunRow, tables: Mapping[str, Records], groups: Records, accoun
     at_risk, cheapest = _at_risk([row for row in damage if row["alpha"] == alpha], worst_row), _cheapest(tables.get("dose", []))
     yield ""
     yield from _who(run, [row for row in damage if row["alpha"] == alpha], at_risk, worst_row, alpha)
+    if foretold := _foretold([row for row in tables.get("susceptibility", []) if row["alpha"] == alpha]):
+        yield ""
+        yield foretold
     yield ""
     yield from _price(tables.get("dose", []), cheapest, at_risk, tables.get("subpopulations", []), account)
     yield ""
@@ -182,6 +185,22 @@ def _who(run: RunRow, damage: Records, at_risk: Records, worst_row: Mapping[str,
     else:
         counts.append("which are vulnerable cannot be said: that needs three trials")
     yield "; ".join(counts) + "."
+
+
+def _foretold(rows: Records) -> str:
+    """How well clean models foretold it; rows: of `susceptibility` at one alpha. "" where they foretold nothing, or too few to say."""
+    by_group = {row["group"]: row for row in rows if row["group"] != "one"}
+    told, halves = by_group.get("predicted"), by_group.get("trial_halves")
+    if told is None or told["spearman"] is None:
+        return ""
+    agree = f" (two halves of the trials agree to {halves['spearman']:.2f})" if halves and halves["spearman"] is not None else ""
+    on_test = (by_group.get("predicted_on_test") or {}).get("spearman")
+    owner = f", on the test rows {on_test:.2f}" if on_test is not None else ""
+    return (
+        f"**Clean models alone** ranked these {told['subpopulations']} beforehand: on auxiliary rows their ranking goes with the damage by "
+        f"{told['spearman']:.2f} (rank correlation){owner}{agree}. The half they foretold to be worst held {share(told['recall_50'])} of "
+        f"the worst {told['worst']}."
+    )
 
 
 def _curves(dose: Records) -> list[tuple[Mapping[str, Any], list[tuple[float, float]]]]:

@@ -22,6 +22,12 @@ def deviations(scenario: Scenario, dataset: Dataset, opened: Opened | None = Non
         lines.insert(0, f"{ours}: the paper starts from {published}")
     if changed := changed_keys(scenario):
         lines.insert(0, f"not as published: {', '.join(changed)}")
+    if scenario.subpopulations.select == "predicted":
+        many, models = scenario.subpopulations.select_count, scenario.triage.models
+        on = scenario.triage.rows
+        chosen = f"chosen by prediction: the {many} subpopulations that {models} clean models foretell to be worst on {on} rows"
+        judged = " (but the test rows, on which damage is measured, had)" if on == "test" else ""
+        lines.append(f"{chosen}; no trial here had a part in it{judged}, and of the others nothing was measured")
     if scenario.smoked:
         lines.insert(0, "smoke: a sliver of the scenario, for testing the way, not for its numbers")
     return tuple(lines)

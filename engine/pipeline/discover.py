@@ -12,11 +12,12 @@ import torch
 
 from engine import datasets, subpopulations
 from engine.account import words
-from engine.arrays import DiscoveryArrays, MovedPoints
+from engine.arrays import DiscoveryArrays, Foretold, MovedPoints
 from engine.attacks import poison as attacks
 from engine.features.opened import Opened
 from engine.features.pixels import flat_pixels
 from engine.milestones import NOTHING_KEPT, Arrays, Milestones, of_texts, texts_of
+from engine.pipeline import triage
 from engine.pipeline.adversary import Adversary
 from engine.pipeline.discovery import Discovery, Log, Progress
 from engine.pipeline.train import moved_pictures
@@ -56,7 +57,8 @@ def discover(
     opened: Opened | None = None,
     milestones: Milestones = NOTHING_KEPT,
 ) -> Discovery:
-    """Load the data, train the adversary's model on aux, form the subpopulations, choose the targets and work on their poison.
+    """Load the data, train the adversary's model on aux, form the subpopulations, choose the targets and work on their poison; where the
+    scenario asks for it, foretell damage before the choice.
 
     with_poison: the last of these too, which may take longest; a look at the subpopulations does without.
     milestones: where what is done of it is put away, so that a discovery that was stopped goes on from there.
@@ -112,8 +114,15 @@ def discover(
         proba_test,
     )
     progress("forming subpopulations", 1.0)
+    foretold: Foretold | None = None
+    if scenario.predicts:
+        foretold = triage.foretell(
+            scenario, dataset, membership, summary, proba_aux,
+            device=device, log=log, progress=progress, on_step=on_step, opened=opened, milestones=milestones,
+        )  # fmt: skip
+        summary = triage.selected(scenario, summary, foretold)
     if not with_poison:
-        return Discovery(dataset, membership, summary, DiscoveryArrays(proba_aux, distance_A))
+        return Discovery(dataset, membership, summary, DiscoveryArrays(proba_aux, distance_A, foretold=foretold))
     annotations = subpopulations.annotated(scenario.subpopulations, dataset)
     # whatever the victims read, the attack is the adversary's: it works on what its own model reads
     prepared = attacks.attack_of(scenario.attack).prepare(
@@ -124,7 +133,7 @@ def discover(
     if isinstance(prepared, MovedPoints) and victims.KEEPS_MOVED:
         features = victims.moved_rows(moved_pictures(scenario, dataset, prepared), device=device, report=progress)
         prepared = replace(prepared, features=features)
-    return Discovery(dataset, membership, summary, DiscoveryArrays(proba_aux, distance_A, annotations, prepared))
+    return Discovery(dataset, membership, summary, DiscoveryArrays(proba_aux, distance_A, annotations, prepared, foretold))
 
 
 Formed = tuple[Membership, tuple[str, ...], np.ndarray | None]  # as `subpopulations.assign` has it

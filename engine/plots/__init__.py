@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from engine.plots.data import DAMAGE, Plot, Records, Series, grouped, largest, points, records, valued
 from engine.plots.dose import dose_response
+from engine.plots.foretold import predicted_measured, recall
 from engine.plots.removals import curve_rows, removals
 from engine.plots.trials import worst_trials
 from engine.rows import RunRow, Table
@@ -21,7 +22,7 @@ from engine.tables.source import Source
 MOST_ALPHAS = 3  # of a cloud of points: more hide each other; the largest are kept
 MOST_CURVES = 4  # alphas of the distribution and of the worst k
 
-NEEDED = ("damage", "dose", "subpopulations", "confidence", "distribution", "worst", "defenses")  # tables
+NEEDED = ("damage", "dose", "subpopulations", "confidence", "distribution", "worst", "defenses", "susceptibility")  # tables
 
 
 def plots_of_run(
@@ -187,6 +188,8 @@ _MADE: dict[str, Callable[[Mapping[str, Table]], Plot | None]] = {
     "distribution": distribution,
     "published_corrected": published_corrected,
     "removals": removals,
+    "predicted_measured": predicted_measured,
+    "predicted_recall": recall,
 }
 _OF_ALPHA: dict[str, Callable[[Mapping[str, Table], float | None], Plot | None]] = {
     "distribution": distribution,

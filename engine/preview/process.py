@@ -1,7 +1,8 @@
 """`python -m engine.preview.process` answers a screen's questions about data, so that the screen loads none: JSON lines in, JSON lines out.
 
     {"fetch": "adult", "data": "/where"}                              the official files, downloaded
-    {"discover": "<scenario TOML>", "data": "/where"}                 its subpopulations, nothing stored
+    {"discover": "<scenario TOML>", "data": "/where"}                 its subpopulations, nothing stored; with "predict": true also
+                                                                      the damage that clean models foretell
     {"run": "5b1e0c", "store": "/runs.db", "data": "/where"}          the data of a run that has its subpopulations
     {"sheet": "/x.png", "run": "5b1e0c", "store": "/runs.db", "data": "/where"}          its contact sheet, written
     {"members": 17, "split": "aux", "first": 0, "limit": 200, "pixels": 24}      after either of the two: rows of one subpopulation
@@ -84,7 +85,7 @@ class Preview:
             if "fetch" in question:
                 self._fetch(str(question["fetch"]), Path(question["data"]))
             elif "discover" in question:
-                self._discover(str(question["discover"]), Path(question["data"]), question.get("folder"))
+                self._discover(str(question["discover"]), Path(question["data"]), question.get("folder"), bool(question.get("predict")))
             elif "sheet" in question:
                 self._sheet(Path(question["sheet"]), str(question["run"]), Path(question["store"]), Path(question["data"]))
             elif "run" in question:
@@ -104,10 +105,10 @@ class Preview:
 
         self.answers.say(fetched=[str(path) for path in datasets.fetch(kind, data, self.answers.progress)])
 
-    def _discover(self, text: str, data: Path, folder: str | None) -> None:
+    def _discover(self, text: str, data: Path, folder: str | None, predict: bool = False) -> None:
         from engine.scenario.parse import parse
 
-        scenario = parse(text, folder=Path(folder) if folder else None)
+        scenario = parse(text, folder=Path(folder) if folder else None, overrides=["triage.predict=true"] if predict else [])
         self.answers.progress("loading torch", 0.0)
         from engine.datasets import account_of
         from engine.pipeline import order as pipeline

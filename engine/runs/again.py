@@ -19,7 +19,7 @@ from engine.store import Store
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
 
-WORST = "worst:"
+WORST, PREDICTED = "worst:", "predicted:"
 
 
 def scenario_of(
@@ -109,16 +109,24 @@ def start(
 
 
 def marked(store: Store, run_id: str, text: str) -> list[int]:
-    """The subpopulations of `--only`: "3,17,42"; or "worst:3", the three of largest damage at the largest alpha (see `_worst`)."""
+    """The subpopulations of `--only`: "3,17,42"; or "worst:3", the three of largest damage at the largest alpha (see
+    `_worst`); or "predicted:3", the three of largest damage foretold."""
     if text.strip().startswith(WORST):
         many = text.strip().removeprefix(WORST)
         if not many.isdecimal() or int(many) == 0:
             raise RequestError(f"{text!r} is not a number of subpopulations", where="--only", next="as worst:3")
         return _worst(store, run_id, int(many))
+    if text.strip().startswith(PREDICTED):
+        many = text.strip().removeprefix(PREDICTED)
+        if not many.isdecimal() or int(many) == 0:
+            raise RequestError(f"{text!r} is not a number of subpopulations", where="--only", next="as predicted:3")
+        return _foretold(store, run_id, int(many))
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() for part in parts):
         raise RequestError(
-            f"{text!r} does not name subpopulations", where="--only", next="give their numbers as in the tables, as 3,17,42, or worst:3"
+            f"{text!r} does not name subpopulations",
+            where="--only",
+            next="give their numbers as in the tables, as 3,17,42, or worst:3, or predicted:3",
         )
     return [int(part) for part in parts]
 
@@ -137,6 +145,17 @@ def _worst(store: Store, run_id: str, many: int) -> list[int]:
     largest = max(alpha for alpha, _, _ in damages)
     order = sorted((-damage, s) for alpha, damage, s in damages if alpha == largest)
     return [int(s) for _, s in order[:many]]
+
+
+def _foretold(store: Store, run_id: str, many: int) -> list[int]:
+    """Of those that can be attacked."""
+    from engine.scenario.parse import scenario_of
+
+    section = scenario_of(store.run(run_id)).subpopulations
+    able = [s for s in store.subpopulations(run_id) if s.predicted is not None and not _kept_out(s, section.min_size, section.max_size)]
+    if not able:
+        raise RequestError("foretold no damage", where=f"run {run_id}", next="run it with --set triage.predict=true")
+    return [s.index for s in sorted(able, key=lambda s: (-(s.predicted or 0.0), s.index))[:many]]
 
 
 def _kept_out(s: Subpopulation, least: int, most: int | None) -> str:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from engine import versions
 from engine.errors import SubpopError
 from engine.rates import count
-from engine.rows import Dataset, Membership, PartResult, StackPlan, Subpopulation, VictimResult, VictimSpec
+from engine.rows import Dataset, Membership, PartResult, StackPlan, VictimResult, VictimSpec
 from engine.scenario.parse import scenario_of
-from engine.scenario.sections import AttackSection, Scenario, SubpopulationsSection
+from engine.scenario.sections import AttackSection, Scenario, SubpopulationsSection, TriageSection
 from engine.store import Store, StoredDiscovery
 
 if TYPE_CHECKING:
@@ -77,13 +77,15 @@ def same_subpopulations(one: SubpopulationsSection, other: SubpopulationsSection
 def same_discovery(scenario: Scenario, parent: Scenario) -> bool:
     """Whether the parent's discovery over the same data is what this scenario's would be, but for which subpopulations are attacked.
 
-    An optimised attack's points are its run's own: for the alphas, the trials and the targets of that run.
+    An optimised attack's points are its run's own: for the alphas, the trials and the targets of that run. What clean models foretell is
+    taken over with the alphas it was foretold at.
     """
     return (
         _same(scenario, parent, "dataset", "model", "adversary", "seed")
         and scenario.evaluation.confidence_folds == parent.evaluation.confidence_folds
         and _same_poison(scenario.attack, parent.attack)
         and same_subpopulations(scenario.subpopulations, parent.subpopulations)
+        and (not scenario.predicts or (parent.predicts and _same_keys(scenario.triage, parent.triage)))
     )
 
 
@@ -91,17 +93,6 @@ def same_data(stored: StoredDiscovery, data: object, dataset: Dataset) -> bool:
     """data: as provenance has it."""
     same_rows = len(stored.y_test) == len(dataset.test.y) and bool((stored.y_test == dataset.test.y).all())
     return stored.provenance.get("data") == data and same_rows and stored.classes == tuple(dataset.classes)
-
-
-def attacked_of(scenario: Scenario, subpopulations: Sequence[Subpopulation]) -> tuple[Subpopulation, ...]:
-    """The subpopulations with which of them are attacked, and why not, by this scenario. RequestError where none is."""
-    from engine.subpopulations.selection import select
-
-    in_sample = scenario.evaluation.confidence_folds == 1
-    ranked = [s.confidence_in_sample if in_sample else s.confidence for s in subpopulations]
-    sizes = [s.aux_rows for s in subpopulations], [s.test_rows for s in subpopulations]
-    reasons = select(scenario.subpopulations, *sizes, ranked)
-    return tuple(replace(s, attacked=not reason, reason=reason) for s, reason in zip(subpopulations, reasons, strict=True))
 
 
 def same_members(one: Membership, other: Membership) -> bool:
@@ -203,6 +194,10 @@ def _same(one: Scenario, other: Scenario, *sections: str) -> bool:
 
 def _same_poison(one: AttackSection, other: AttackSection) -> bool:
     return one.kind == "label_flip" and one.model_copy(update={"alphas": other.alphas}) == other
+
+
+def _same_keys(one: TriageSection, other: TriageSection) -> bool:
+    return one.model_copy(update={"predict": other.predict}) == other
 
 
 def _equal(one: np.ndarray | None, other: np.ndarray | None) -> bool:

@@ -205,7 +205,9 @@ def _of_parent(w: Work, pipeline: Pipeline, parent: reuse.Parent) -> Discovery |
         w.log(f"the data is not what it was in run {parent.id}: everything is made anew", "warning")
         return None
     w.log(f"the subpopulations are those discovered in run {parent.id}")
-    attacked = reuse.attacked_of(w.scenario, parent.discovery.subpopulations)
+    from engine.subpopulations import reselected
+
+    attacked = reselected(w.scenario, parent.discovery.subpopulations)
     return Discovery(dataset, parent.discovery.membership, attacked, parent.discovery.arrays)
 
 

@@ -50,6 +50,7 @@ def check(scenario: Scenario) -> Iterator[Problem]:
     yield from _attack(scenario)
     yield from _defense(scenario)
     yield from _certificates(scenario)
+    yield from _triage(scenario)
     yield from _compute(scenario)
 
 
@@ -267,6 +268,17 @@ def _certificates(s: Scenario) -> Iterator[Problem]:
             (("dataset", "fitted_on"), key),
             f'is "train": {of} learnt from train are moved by one inserted row, and every row with them, so nothing could be certified; '
             'use fitted_on = "aux"' + ("" if isinstance(d, TableSection) else ', or scale = "none"'),
+        )
+
+
+def _triage(s: Scenario) -> Iterator[Problem]:
+    if s.predicts and isinstance(s.model, EstimatorKeys):
+        chosen = s.subpopulations.select == "predicted"
+        at: Path = ("subpopulations", "select") if chosen else ("triage", "predict")
+        yield (
+            (at, ("model", "kind")),
+            f"{'is ' + chr(34) + 'predicted' + chr(34) if chosen else 'is true'}; damage is foretold from a model's last layer, and "
+            f'"{s.model.kind}" has none: use a model that has, or {"another selection" if chosen else "take it out"}',
         )
 
 

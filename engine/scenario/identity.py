@@ -61,6 +61,7 @@ LATER: Mapping[tuple[str, str], Any] = {
     ("dataset", "fitted_on"): "train",
     ("evaluation", "certificates"): None,
 }
+LATER_SECTIONS = ("triage",)  # the same of whole sections, at their defaults
 
 DECIDES_NOTHING = (("title",), ("reproduces",), ("smoke",), ("smoked",), ("compute", "nice"), ("compute", "threads"))
 
@@ -80,6 +81,9 @@ def digest(scenario: Scenario) -> str:
         for part in (tree[section], tree["adversary"]["model"] if section == "model" else None):
             if part is not None and key in part and part[key] == plain:
                 del part[key]
+    for section in LATER_SECTIONS:
+        if getattr(scenario, section) == Scenario.model_fields[section].default:
+            del tree[section]
     for path in DECIDES_NOTHING:
         inner = tree
         for part in path[:-1]:
@@ -96,7 +100,7 @@ def digest_anywhere(scenario: Scenario) -> str:
     return digest(scenario.model_copy(update={"compute": ComputeSection(precision=scenario.compute.precision)}))
 
 
-MOVES_NO_TARGET = ("title", "reproduces", "smoke", "smoked", "seed", "compute", "evaluation")  # another run of the same thing
+MOVES_NO_TARGET = ("title", "reproduces", "smoke", "smoked", "seed", "compute", "evaluation", "triage")  # another run of the same thing
 
 
 def changed_keys(scenario: Scenario) -> tuple[str, ...]:

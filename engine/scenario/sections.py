@@ -444,7 +444,7 @@ class SubpopulationsKeys(Section):
     """What every kind of subpopulation has: which are attacked. Sizes are aux rows, inclusive."""
 
     kind: str
-    select: Literal["all", "low_confidence", "mid_confidence", "high_confidence", "confidence"] = Field(
+    select: Literal["all", "low_confidence", "mid_confidence", "high_confidence", "confidence", "predicted"] = Field(
         "all",
         title="Attacked",
         description="which of them",
@@ -454,6 +454,7 @@ class SubpopulationsKeys(Section):
             mid_confidence="those in the middle",
             high_confidence="those that it is surest of",
             confidence="the three groups, one after the other",
+            predicted="those that clean models alone rank worst, by their damage at the largest alpha: see [triage]",
         ),
     )
     select_count: int = Field(
@@ -461,8 +462,8 @@ class SubpopulationsKeys(Section):
         ge=1,
         le=100_000,
         title="How many",
-        description="of each confidence group",
-        json_schema_extra=_when("select", "low_confidence", "mid_confidence", "high_confidence", "confidence"),
+        description="of each confidence group, or of those predicted worst",
+        json_schema_extra=_when("select", "low_confidence", "mid_confidence", "high_confidence", "confidence", "predicted"),
     )
     only: tuple[Index, ...] = Field((), title="Only these", description="indices; blank: all")
     min_size: int = Field(1, ge=1, le=1_000_000_000, title="At least", description="aux rows")
@@ -675,6 +676,44 @@ class EvaluationSection(Section):
         return range(self.first_trial, self.first_trial + self.trials)
 
 
+class TriageSection(Section):
+    """Which subpopulations are at risk, from clean models alone (LERQ: `engine/evaluation/lerq.py`).
+
+    The defaults were chosen on Adult, COMPAS and digits, before it was judged on anything else.
+    """
+
+    predict: bool = Field(False, description="predict each subpopulation's damage before any is attacked; select = predicted does too")
+    rows: Literal["aux", "test"] = Field(
+        "aux",
+        title="Ranked on",
+        description="by which rows' foretold damage subpopulations are ranked and chosen",
+        json_schema_extra=_each(
+            aux="auxiliary rows, which an adversary holds: the test rows have no part in the choice",
+            test="the test rows that damage is measured on, as the owner can: nearer to what this run will show",
+        ),
+    )
+    models: int = Field(4, ge=2, le=100, title="Clean models", description="trained for it, of seeds of their own")
+    damping: float | None = Field(
+        None, gt=0, le=1e9, description="of the other rows' curvature; blank: 30, or 300 where the last layer is all that is trained"
+    )
+    link: Literal["auto", "sigmoid", "normal"] = Field(
+        "auto",
+        description="from a row's margin to its chance of being right",
+        json_schema_extra=_each(
+            auto="normal where the last layer is all that is trained, else sigmoid",
+            sigmoid="of the margin over a temperature, mean over clean models",
+            normal="normal cdf of the mean margin over its spread across clean models",
+        ),
+    )
+    temperature: float = Field(
+        0.4,
+        gt=0,
+        le=1000,
+        description="logits, that margins are divided by in the sigmoid",
+        json_schema_extra=_when("link", "auto", "sigmoid"),
+    )
+
+
 class ComputeSection(Section):
     device: str = Field(
         "auto", description="auto, cpu, cuda, cuda:1; of several cuda:all, or cuda:0,cuda:1", examples=["auto", "cpu", "cuda"]
@@ -710,8 +749,14 @@ class Scenario(Section):
     adversary: AdversarySection = AdversarySection()
     evaluation: EvaluationSection = EvaluationSection()
     defense: DefenseSection = NoDefenseSection()
+    triage: TriageSection = TriageSection()
     compute: ComputeSection = ComputeSection()
     smoke: dict[str, Any] = {}
+
+    @property
+    def predicts(self) -> bool:
+        """Whether damages are predicted before any subpopulation is attacked."""
+        return self.triage.predict or self.subpopulations.select == "predicted"
 
     @property
     def device(self) -> str:
@@ -722,3 +767,8 @@ class Scenario(Section):
 def last_layer_alone(section: ModelSection) -> bool:
     """Whether only the model's last layer is trained, over outputs of frozen layers that are computed once."""
     return isinstance(section, PretrainedKeys) and section.tune == "last_layer"
+
+
+def head_alone(section: ModelSection) -> bool:
+    """Whether what is trained is one linear layer over rows that stay as they are: a convex problem."""
+    return isinstance(section, LogisticSection) or (isinstance(section, NetworkKeys) and last_layer_alone(section))

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.arrays import FORETOLD
 from engine.errors import StoreError
 from engine.printable import name_of
 from engine.rows import DEFENDED
@@ -143,6 +144,12 @@ def _arrays(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
     for name, rows in (("proba_aux_AC", "membership.aux"),):
         if name in shapes:
             _need(shapes[name][1] == [shapes[rows][1][0], len(contents.classes)], f"table arrays, {name} is not [aux rows, classes]")
+    if told := [name for name in shapes if name.startswith(FORETOLD)]:
+        names = [f"{FORETOLD}{name}" for name in ("alphas", "aux_AS", "test_AS")]
+        size = [*shapes.get(names[0], ("", []))[1], len(contents.subpopulations)]
+        good = sorted(told) == names and len(size) == 2 and all(shapes[name][1] == size for name in names[1:])
+        good = good and all(shapes[name][0] == "float64" for name in names)
+        _need(good, f"table arrays, {FORETOLD}* is not float64 [alphas, subpopulations]")
 
 
 def _parts(db: sqlite3.Connection, run_id: str, row: sqlite3.Row) -> Iterator[bytes]:

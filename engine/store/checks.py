@@ -185,8 +185,9 @@ SUBPOPULATION = fields(
         "target_label": optional(WORD),
         "attacked": boolean,
         "reason": text(WORDS),
+        "predicted": optional(number(-1.001, 1.001, "a damage")),
     },
-    may_lack=frozenset(["reason"]),
+    may_lack=frozenset(["reason", "predicted"]),
 )
 TABLE_SPEC = fields(
     {

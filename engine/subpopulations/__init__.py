@@ -11,7 +11,7 @@ from engine.scenario.modules import module
 from engine.scenario.sections import SubpopulationsSection
 from engine.subpopulations.annotated import annotated
 from engine.subpopulations.share import adversary_rows, adversary_view
-from engine.subpopulations.summary import summarise
+from engine.subpopulations.summary import reselected, summarise
 from engine.subpopulations.target_label import check_target, few_rows_note, known_classes
 
 
@@ -38,5 +38,6 @@ __all__ = [
     "check_target",
     "few_rows_note",
     "known_classes",
+    "reselected",
     "summarise",
 ]

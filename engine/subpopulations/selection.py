@@ -18,11 +18,16 @@ _GROUPS = {
 
 
 def select(
-    section: SubpopulationsSection, aux_rows: Sequence[int], test_rows: Sequence[int], confidence: Sequence[float | None]
+    section: SubpopulationsSection,
+    aux_rows: Sequence[int],
+    test_rows: Sequence[int],
+    confidence: Sequence[float | None],
+    predicted: Sequence[float | None] | None = None,
 ) -> tuple[str, ...]:
     """For every subpopulation the reason why it is not attacked, "" where it is.
 
-    In this order: `only`, the sizes (aux rows), having test rows to measure damage on, then the confidence groups among what is left.
+    In this order: `only`, the sizes (aux rows), having test rows to measure damage on, then the confidence groups, or those of largest
+    predicted damage, among what is left. predicted: None while it is not known yet: then it chooses nothing.
     A RequestError, which says how many each of these removed, where nothing is left.
     """
     count = len(aux_rows)
@@ -37,10 +42,13 @@ def select(
     left = [index for index, (_, reason) in enumerate(reasons) if not reason]
     if not left:
         raise RequestError(*_nothing_left(section, reasons, aux_rows))
-    chosen = by_confidence(section.select, section.select_count, left, confidence)
+    if section.select == "predicted":
+        chosen = frozenset(left) if predicted is None else by_prediction(section.select_count, left, predicted)
+    else:
+        chosen = by_confidence(section.select, section.select_count, left, confidence)
     for index in left:
         if index not in chosen:
-            reasons[index] = ("select", _not_chosen(section, confidence[index]))
+            reasons[index] = ("select", _not_chosen(section, confidence[index], None if predicted is None else predicted[index]))
     return tuple(reason for _, reason in reasons)
 
 
@@ -57,6 +65,16 @@ def by_confidence(rule: str, each: int, candidates: Sequence[int], confidence: S
     return frozenset(index for group in _GROUPS[rule] for index in groups[group])
 
 
+def by_prediction(count: int, candidates: Sequence[int], predicted: Sequence[float | None]) -> frozenset[int]:
+    """The `count` candidates of largest predicted damage; ties by index, those of which nothing is foretold last."""
+
+    def rank(index: int) -> tuple[float, int]:
+        value = predicted[index]
+        return (np.inf if value is None else -value, index)
+
+    return frozenset(sorted(candidates, key=rank)[:count])
+
+
 def _filtered(section: SubpopulationsSection, index: int, aux: int, test: int) -> tuple[str, str]:
     """(the key that removes it, the reason), or ("", "")."""
     if section.only and index not in section.only:
@@ -70,7 +88,10 @@ def _filtered(section: SubpopulationsSection, index: int, aux: int, test: int) -
     return "", ""
 
 
-def _not_chosen(section: SubpopulationsSection, confidence: float | None) -> str:
+def _not_chosen(section: SubpopulationsSection, confidence: float | None, predicted: float | None) -> str:
+    if section.select == "predicted":
+        level = "no prediction" if predicted is None else f"predicted damage {predicted:.3f}"
+        return f"{level}, not among the {section.select_count} predicted worst"
     level = "no confidence" if confidence is None else f"confidence {confidence:.3f}"
     groups = [f"{section.select_count} {group}" for group in _GROUPS[section.select]]
     among = groups[0] if len(groups) == 1 else f"{', '.join(groups[:-1])} or {groups[-1]}"

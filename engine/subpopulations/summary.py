@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from engine.rows import Dataset, Membership, Subpopulation
-from engine.scenario.sections import AttackSection, EvaluationSection, SubpopulationsSection
+from engine.scenario.sections import AttackSection, EvaluationSection, Scenario, SubpopulationsSection
 from engine.subpopulations.selection import select
 from engine.subpopulations.target_label import known_classes, target_label
 
@@ -65,6 +66,15 @@ def summarise(
             )
         )
     return tuple(summaries)
+
+
+def reselected(scenario: Scenario, subpopulations: Sequence[Subpopulation]) -> tuple[Subpopulation, ...]:
+    """The same with which of them are attacked, and why not, by this scenario. RequestError where none is."""
+    in_sample = scenario.evaluation.confidence_folds == 1
+    ranked = [s.confidence_in_sample if in_sample else s.confidence for s in subpopulations]
+    sizes = [s.aux_rows for s in subpopulations], [s.test_rows for s in subpopulations]
+    reasons = select(scenario.subpopulations, *sizes, ranked, [s.predicted for s in subpopulations])
+    return tuple(replace(s, attacked=not reason, reason=reason) for s, reason in zip(subpopulations, reasons, strict=True))
 
 
 def group_means(values: np.ndarray, of_row: np.ndarray, count: int) -> list[float | None]:

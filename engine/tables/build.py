@@ -20,6 +20,7 @@ from engine.tables import (
     dose,
     optimization,
     subpopulations,
+    susceptibility,
     victims,
     worst,
 )
@@ -43,13 +44,18 @@ BUILDERS: dict[str, Callable[[Figures], list[Row]]] = {
     "optimization": optimization.rows,
     "defenses": defenses.rows,
     "certificates": certificates.rows,
+    "susceptibility": susceptibility.rows,
 }
 
 
 def build(world: World, names: Sequence[str] | None = None) -> Mapping[str, Table]:
     """The named tables of a run (None: all that it has), finished or not, in stable order."""
     figures = Figures(world)
-    available = (*materialised(world.facts), *(("attributes",) if world.annotations.levels else ()))
+    available = (
+        *materialised(world.facts),
+        *(("susceptibility",) if world.foretold is not None else ()),
+        *(("attributes",) if world.annotations.levels else ()),
+    )
     return {name: Table(SPECS[name], tuple(BUILDERS[name](figures))) for name in (available if names is None else names)}
 
 

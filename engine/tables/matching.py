@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Compared = tuple[TableSpec, tuple[Row, ...], tuple[str, ...]]
 DECIDES_NOTHING = ("title", "reproduces", "smoke", "compute.nice", "compute.threads")
-MOVES_NO_VICTIM = ("evaluation.", "attack.alphas", "subpopulations.only", "subpopulations.select")
+MOVES_NO_VICTIM = ("evaluation.", "attack.alphas", "subpopulations.only", "subpopulations.select", "triage.")
 LONGEST = 40  # characters of a value in words
 OTHER_SEED = "not paired: another seed, so other trials"
 OTHER_SCHEDULE = "not paired: trained under another schedule"

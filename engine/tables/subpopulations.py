@@ -27,6 +27,7 @@ def rows(figures: Figures) -> list[Row]:
             target_label=s.target_label,
             attacked=s.attacked,
             reason=s.reason,
+            predicted=s.predicted,
         )
         for s in figures.world.subpopulations
     ]

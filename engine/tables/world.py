@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from engine import paper
+from engine.errors import BadData
 from engine.rows import Membership, PartResult, Subpopulation, VictimResult
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from engine.arrays import Annotations, DiscoveryArrays
+    from engine.arrays import Annotations, DiscoveryArrays, Foretold
     from engine.evaluation.certificates import Ensemble
     from engine.evaluation.counts import Counts
     from engine.evaluation.optimised import Optimised
@@ -107,6 +108,7 @@ class World:
     optimised: Optimised
     annotations: Annotations
     ensemble: Ensemble
+    foretold: Foretold | None = None
 
     @classmethod
     def start(
@@ -137,7 +139,10 @@ class World:
         classes, train_rows = tuple(discovered.classes), len(discovered.membership.train)
         removals = Removals.start(discovered.membership.train, counts.subpopulations)
         ensemble = Ensemble(facts.certificates or 0, len(classes), discovered.y_test)
-        world = cls(facts, subpopulations, classes, train_rows, counts, removals, optimised, discovered.arrays.annotations, ensemble)
+        foretold = _checked(discovered.arrays.foretold, counts.subpopulations)
+        world = cls(
+            facts, subpopulations, classes, train_rows, counts, removals, optimised, discovered.arrays.annotations, ensemble, foretold
+        )
         world.add(victims)
         world.ensemble.add(parts)
         return world
@@ -147,3 +152,16 @@ class World:
         victims = list(victims)
         self.counts.add(victims)
         self.removals.add(victims)
+
+
+def _checked(foretold: Foretold | None, subpopulations: int) -> Foretold | None:
+    """BadData where what is foretold is not of these subpopulations."""
+    if foretold is not None:
+        shape = (len(foretold.alphas), subpopulations)
+        if foretold.alphas.ndim != 1 or foretold.aux_AS.shape != shape or foretold.test_AS.shape != shape:
+            raise BadData(
+                f"what is foretold of damage is not of {subpopulations} subpopulations",
+                where="arrays",
+                next="delete the run and start it again",
+            )
+    return foretold

@@ -29,7 +29,7 @@ from engine.tables.build import build
 from engine.tables.columns import SPECS
 from engine.tables.figures import Figures
 from engine.tables.world import World
-from tests.worlds.evaluation import CLASSES, FACTS, discovered, victims
+from tests.worlds.evaluation import CLASSES, FACTS, discovered, foretold, victims
 
 Tables = dict[str, Table]
 OF_EVERY_RUN = tuple(name for name in PLOTS if name not in OF_DEFENCES)
@@ -38,7 +38,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 @pytest.fixture(scope="module")
 def tables() -> Tables:
-    found = discovered()
+    found = foretold(discovered())
     return dict(build(World.start(FACTS, found, victims(found))))
 
 
@@ -235,12 +235,29 @@ def test_as_published_against_corrected_and_the_paper(tables: Tables, plots: dic
     assert sum("the paper's value lies" in note for note in plot.notes) == len({r["outside"] for r in above})
 
 
+def test_predicted_against_measured_and_how_soon_the_worst_are_found(tables: Tables, plots: dict[str, Plot]) -> None:
+    rows = [r for r in records(tables["susceptibility"]) if r["group"] == "one" and r["ranked"] and r["alpha"] == 1.0]
+    cloud = named(plots["predicted_measured"], "alpha 1")
+    assert {(x, y, key) for x, y, key in zip(cloud.x, cloud.y, cloud.keys, strict=True)} == {
+        (r["predicted"], r["damage"], r["subpopulation"]) for r in rows
+    }
+    assert any("rank correlation" in note for note in plots["predicted_measured"].notes)
+    curve = named(plots["predicted_recall"], "alpha 1")
+    n, worst = len(rows), max(rows, key=lambda r: r["damage"])["subpopulation"]  # five: the worst third is one
+    place = 1 + sorted(rows, key=lambda r: -r["predicted"]).index(next(r for r in rows if r["subpopulation"] == worst))
+    assert curve.x == tuple(i / n for i in range(n + 1))
+    assert curve.y == tuple(float(i >= place) for i in range(n + 1))
+    by_test = named(plots["predicted_recall"], "alpha 1, on test rows")
+    assert (by_test.x, by_test.y[0], by_test.y[-1]) == (curve.x, 0.0, 1.0)
+    assert not any(each.name == "alpha 0.5, on test rows" for each in plots["predicted_recall"].series)
+
+
 # ---- half filled ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.2, 0.5])
 def test_a_run_at_work_has_the_plots_that_it_can(share: float) -> None:
-    found = discovered()
+    found = foretold(discovered())
     everything = victims(found)
     half = dict(build(World.start(FACTS, found, everything[: int(share * len(everything))])))
     made = plots_of(half)

@@ -16,7 +16,7 @@ from engine.errors import RequestError
 from engine.pipeline import order as pipeline
 from engine.pipeline.discovery import StackJob
 from engine.rows import Dataset, StackPlan, VictimResult, VictimSpec
-from engine.runs import again, reuse
+from engine.runs import again
 from engine.runs import start as run
 from engine.runs.control import Control
 from engine.runs.progress import Progress
@@ -27,6 +27,7 @@ from engine.scenario.sections import Scenario
 from engine.seeds import generator
 from engine.store import Store
 from engine.store import bundle as store_bundle
+from engine.subpopulations import reselected
 from tests.pipeline.test_pipeline import QUICK
 from tests.worlds.fake_pipeline import SCENARIO, FakePipeline
 from tests.worlds.store import as_of
@@ -45,7 +46,7 @@ class Fake(FakePipeline):
 
     def discover(self, scenario: Scenario, *args: Any, **options: Any) -> Any:
         found: Any = super().discover(scenario, *args, **options)
-        return replace(found, subpopulations=reuse.attacked_of(scenario, found.subpopulations))
+        return replace(found, subpopulations=reselected(scenario, found.subpopulations))
 
     def plan(self, scenario: Scenario, discovery: Any, device: str, *, log: Any, milestones: Any, cores: Any) -> tuple[StackPlan, ...]:
         stacks: list[StackPlan] = []

@@ -38,7 +38,7 @@ def trained(given: Scenario, found: Discovery) -> list[VictimResult]:
 
 
 def world_of(given: Scenario, found: Discovery, results: Sequence[VictimResult]) -> tables.World:
-    stored = StoredDiscovery(found.subpopulations, found.membership, found.dataset.test.y, found.dataset.classes, {})
+    stored = StoredDiscovery(found.subpopulations, found.membership, found.dataset.test.y, found.dataset.classes, {}, found.arrays)
     return tables.World.start(given, stored, results)
 
 

@@ -354,6 +354,39 @@ async def test_discovery_is_shown_as_it_comes_and_a_failure_in_words(app: Subpop
         assert "killed" in screen.query_one("#subject", Lines).lines[-1].plain
 
 
+async def test_damage_is_foretold_once_its_price_was_said_and_the_worst_are_marked(app: SubpopApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tui.dialogs import confirm
+    from tui.dialogs.launch import LaunchDialog
+    from tui.screens.subpopulations import SubpopulationsScreen
+
+    monkeypatch.setattr(SubpopulationsScreen, "_discover", lambda self: None)
+    monkeypatch.setattr(confirm, "READING_S", 0.0)
+    found = [{**vars(s), "class_mix": dict(s.class_mix)} for s in worlds.subpopulations(30)]
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "p")
+        screen: Any = app.screen
+        assert isinstance(screen, SubpopulationsScreen)
+        screen._answered({"found": found, "deviations": [], "about": worlds.ABOUT})
+        await settled(pilot, "p")
+        assert isinstance(app.screen, confirm.Confirm)
+        assert "4 clean models are trained" in app.screen.question
+        assert "Attacking all 30 subpopulations takes" in app.screen.question
+        await settled(pilot, "escape")
+        assert not screen.subject.predict
+        await settled(pilot, "p", "enter")
+        assert (screen.subject.predict, screen.subject.stage, len(screen.pane.table.model.rows)) == (True, "loading", 0)
+        foretold = [{**each, "predicted": (7 * each["index"]) % 30 / 40} for each in found]
+        screen._answered({"found": foretold, "deviations": [], "about": worlds.ABOUT})
+        await settled(pilot, "p")
+        able = [each for each in foretold if each["test_rows"]]
+        worst = sorted(able, key=lambda each: -each["predicted"])[:10]
+        assert screen.pane.table.model.marks == {(each["index"],) for each in worst}
+        await settled(pilot, "a")
+        dialog: Any = app.screen
+        assert isinstance(dialog, LaunchDialog)
+        assert (set(dialog.only), dialog.predict) == ({each["index"] for each in worst}, True)
+
+
 async def test_help_names_the_keys_and_columns_of_where_one_is(app: SubpopApp, store: Store) -> None:
     from tui.dialogs.help import HelpScreen, keys_of
 

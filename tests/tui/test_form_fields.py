@@ -11,7 +11,7 @@ from textual.widgets import Input
 from engine.scenario import kinds
 from engine.scenario.parse import parse, schema
 from engine.scenario.presets import describe, presets
-from engine.scenario.sections import BertSection, ComputeSection, EvaluationSection, Scenario
+from engine.scenario.sections import BertSection, ComputeSection, EvaluationSection, Scenario, TriageSection
 from tests.worlds.hands import field_of, opened_form, settled, until
 from tui.app import SubpopApp
 from tui.presenters import fields, form, tree
@@ -61,7 +61,7 @@ def test_every_key_of_every_kind_has_a_field() -> None:
         for kind, own in some.items():
             for key in own.model_fields:
                 wanted.setdefault(f"{section}.{key}", set()).add("" if key == "kind" else kind)
-    for name, section_of in (("evaluation", EvaluationSection), ("compute", ComputeSection)):
+    for name, section_of in (("evaluation", EvaluationSection), ("triage", TriageSection), ("compute", ComputeSection)):
         wanted |= {f"{name}.{key}": {""} for key in section_of.model_fields}
     wanted["adversary.rows"] = {""}
     assert {key: set(one.fields) for key, one in ASKED.items()} == wanted

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from engine import paper
-from engine.arrays import DiscoveryArrays
+from engine.arrays import DiscoveryArrays, Foretold
 from engine.rows import Membership, Subpopulation, VictimResult, VictimSpec
 from engine.tables.world import Facts
 
@@ -60,6 +60,18 @@ def discovered(seed: int = 0) -> Discovered:
         for s in range(SUBPOPULATIONS)
     )
     return Discovered(found, Membership(test, test, test), y_test, CLASSES)
+
+
+def foretold(found: Discovered, seed: int = 7) -> Discovered:
+    """The same with what clean models might have foretold: subpopulation 3 the worst, of 5 nothing on test rows, of the last nothing."""
+    random = np.random.default_rng(seed)
+    aux = np.round(random.uniform(-0.05, 0.4, (2, SUBPOPULATIONS)), 3)
+    aux[:, 3], aux[:, 6] = 0.7, np.nan
+    test = aux + 0.05
+    test[:, 5] = np.nan
+    marked = tuple(replace(s, predicted=None if np.isnan(aux[1, s.index]) else float(aux[1, s.index])) for s in found.subpopulations)
+    arrays = replace(found.arrays, foretold=Foretold(np.array(FACTS.alphas), aux, test))
+    return replace(found, subpopulations=marked, arrays=arrays)
 
 
 def victims(found: Discovered, trials: int = 3, seed: int = 1) -> list[VictimResult]:

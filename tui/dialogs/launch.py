@@ -37,14 +37,16 @@ class LaunchDialog(StartDialog):
         folder: Path | None = None,
         stored: bool = False,
         groups: int | None = None,
+        predict: bool = False,
     ) -> None:
         """cost: what a preset says of itself. stored: the text is a run's, which may be of an older version's writing.
+        predict: damage is foretold as well, whatever the text says.
 
         groups: how many subpopulations FeatureMatch may form at most, where that is known.
         """
         super().__init__(f"Launch {name_of(name)}", name_of(name))
         self.text, self.cost, self.only, self.folder = text, cost, tuple(only), folder
-        self.stored, self.groups = stored, groups
+        self.stored, self.groups, self.predict = stored, groups, predict
 
     def fields(self) -> ComposeResult:
         if not self.only:
@@ -62,6 +64,8 @@ class LaunchDialog(StartDialog):
         overrides = [f"compute.device={self.device}"]
         if self.only:
             overrides.append(f"subpopulations.only={list(self.only)}")
+        if self.predict:
+            overrides.append("triage.predict=true")
         return lambda: self._judge(overrides, smoke)
 
     def _judge(self, overrides: Sequence[str], smoke: bool) -> StartVerdict:

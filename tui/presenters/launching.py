@@ -58,6 +58,7 @@ def victims(scenario: Scenario, count: int | None) -> tuple[int | None, str]:
     more = ", and those of the search" if scenario.evaluation.find is not None else ""
     parts = scenario.evaluation.certificates
     more += f", beside them {parts:,} small ones for certificates" if parts else ""
+    more += f", and before them {scenario.triage.models} clean models that foretell damage" if scenario.predicts else ""
     return total, f"up to {total:,}: {fmt.plural(count, 'subpopulation')} × {kinds} + {clean * trials} clean{more}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -136,6 +137,33 @@ def discovered_cells(one: dict[str, Any]) -> tuple[object, ...]:
     mix = class_mix_words(one["class_mix"])
     cells = {**one, "subpopulation": one["index"], "class_mix": mix, "adversary_accuracy": one["clean_accuracy"], "clean_accuracy": None}
     return tuple(cells.get(column.name) if cells.get(column.name) != "" else None for column in SPECS["subpopulations"].columns)
+
+
+def price_of_prediction(text: str, subpopulations: int) -> str:
+    """What foretelling damage costs, before it is done. text: the scenario's."""
+    tree = _tree(text)
+    models, trials, alphas = (
+        tree.get(section, {}).get(key, default)
+        for section, key, default in (("triage", "models", 4), ("evaluation", "trials", 3), ("attack", "alphas", (0.5, 1, 2)))
+    )
+    victims = trials * (1 + subpopulations * len(alphas))
+    return (
+        f"{models} clean models are trained, one after the other, on this machine's CPU.\n"
+        f"Attacking all {subpopulations} subpopulations takes {victims:,} such models.\n"
+        "What comes of it is a ranking: as numbers the damages are rough."
+    )
+
+
+def how_many_predicted(text: str) -> int:
+    """How many a scenario would attack by prediction."""
+    return int(_tree(text).get("subpopulations", {}).get("select_count", 10))
+
+
+def _tree(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except ValueError:
+        return {}
 
 
 def columns_of(names: list[str], rows: list[list[object]]) -> list[Column]:

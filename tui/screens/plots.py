@@ -34,6 +34,8 @@ SHORT = {  # for the line of tabs; a plot that is not here stands under its own 
     "published_corrected": "worst",
     "removals": "removals",
     "worst_trials": "trials",
+    "predicted_measured": "predicted",
+    "predicted_recall": "recall",
 }
 REDRAW_S = 0.5  # a live plot moves at most this often
 TWO_FROM = 120  # columns that two plots side by side need

@@ -29,6 +29,7 @@ from tui.widgets.members_pane import MembersPane
 from tui.widgets.pictures.grid import PictureGrid
 from tui.widgets.pictures.pane import PicturePane
 from tui.widgets.table.live import LiveTable
+from tui.widgets.table.model import Key
 from tui.widgets.table.pane import TablePane
 
 
@@ -40,6 +41,7 @@ class Subject:
     run_id: str | None = None
     text: str = ""
     folder: Path | None = None
+    predict: bool = False  # its damage is foretold as well
     stage: str = ""
     status: str = ""
     pace: Pace = field(default_factory=Pace)  # of the step that loading is at
@@ -56,6 +58,8 @@ class SubpopulationsScreen(Looking):
         Binding("a,enter", "attack", "Attack", id="subpopulations.attack"),
         Binding("d", "about", "Data", tooltip="About the data", id="subpopulations.about"),
         Binding("m", "members", "Members", id="subpopulations.members"),
+        Binding("p", "predict", "Predict", tooltip="Foretell the damage by clean models", id="subpopulations.predict"),
+        Binding("p", "mark_predicted", "Mark worst", tooltip="Mark the predicted worst", id="subpopulations.mark-predicted"),
         Binding("v", "split", "Which rows", id="subpopulations.split"),
         Binding("n", "rate('alpha')", "Alpha", id="subpopulations.alpha"),
         Binding("N", "rate('trial')", "Trial", id="subpopulations.trial"),
@@ -170,7 +174,8 @@ class SubpopulationsScreen(Looking):
     async def _discover(self) -> None:
         subject = self.subject
         folder = str(subject.folder) if subject.folder else None
-        await self.process.ask({"discover": subject.text, "data": str(self.host.data_dir), "folder": folder})
+        asked = {"discover": subject.text, "data": str(self.host.data_dir), "folder": folder}
+        await self.process.ask({**asked, "predict": True} if subject.predict else asked)
         await self.process.listen()
 
     def _answered(self, answer: dict[str, Any]) -> None:
@@ -223,7 +228,48 @@ class SubpopulationsScreen(Looking):
             return bool(self.subject.run_id) and has_rows and self.subject.stage in ("", "failed")
         if action in ("split", "rate", "size", "wide"):
             return self.can_look(action, parameters, ready=self.subject.stage == "ready")
+        if action == "predict":
+            return has_rows and bool(self.subject.text) and self.subject.stage == "ready" and not self._foretold
+        if action == "mark_predicted":
+            return bool(self._foretold)
         return has_rows if action == "attack" else True
+
+    @property
+    def _foretold(self) -> dict[Key, float]:
+        """What is foretold of those that can be attacked, by the rows' keys."""
+        at = {column.name: place for place, column in enumerate(SPECS["subpopulations"].columns)}
+        rows = self.pane.table.model.rows
+        known = {key: row for key, row in rows.items() if isinstance(row[at["predicted"]], float) and row[at["test_rows"]]}
+        return {key: float(str(row[at["predicted"]])) for key, row in known.items()}
+
+    def action_predict(self) -> None:
+        """Foretell the damage of what is looked at, once its price was said."""
+        from tui.dialogs.confirm import Confirm
+
+        subject = self.subject
+        price = members.price_of_prediction(subject.text, len(self.pane.table.model.rows))
+
+        def answered(yes: bool | None) -> None:
+            if yes and subject is self.subject:
+                self.process.close()
+                subject.predict, subject.stage, subject.status = True, "loading", "starting the engine"
+                subject.pace, subject.since = Pace(), monotonic()
+                self.pane.table.load(())
+                self._discover()
+                self._update()
+
+        self.host.push_screen(Confirm("Foretell damage", price, "Train them"), answered)
+
+    def action_mark_predicted(self) -> None:
+        """Mark as many of the predicted worst as the scenario would attack by prediction, nothing else."""
+        subject, run = self.subject, self.host.run_row(self.subject.run_id)
+        many = members.how_many_predicted(subject.text or (run.scenario_toml if run else ""))
+        foretold, table = self._foretold, self.pane.table
+        worst = sorted(foretold, key=lambda key: (-foretold[key], int(str(key[0]))))[:many]
+        table.model.mark_only(set(worst))
+        table.refresh()
+        self.pane.caption()
+        self.notify(f"the {len(worst)} of largest predicted damage are marked; a attacks them", timeout=4)
 
     def action_members(self) -> None:
         subject = self.subject
@@ -271,4 +317,5 @@ class SubpopulationsScreen(Looking):
         text = (run.scenario_toml if run else "") if stored else subject.text
         marked = tuple(sorted(int(str(key[0])) for key in self.pane.table.model.marks))
         name = f"{subject.name} {'marked' if marked else 'again'}"[:60] if subject.run_id else subject.name
-        self.host.push_screen(LaunchDialog(text, name, only=marked, folder=subject.folder, stored=stored), self.host.show_run)
+        dialog = LaunchDialog(text, name, only=marked, folder=subject.folder, stored=stored, predict=subject.predict)
+        self.host.push_screen(dialog, self.host.show_run)

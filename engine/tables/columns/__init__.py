@@ -41,6 +41,7 @@ SPECS: dict[str, TableSpec] = {
             Column("target_label", "text", "the label its poison is given; empty where every point gets its own"),
             Column("attacked", "bool"),
             Column("reason", "text", "why it is not attacked"),
+            Column("predicted", "fraction", "damage at the largest alpha that clean models alone foretell; empty without triage"),
         ),
         ("subpopulation",),
         "the subpopulations that were discovered",
@@ -267,5 +268,11 @@ SPECS: dict[str, TableSpec] = {
 }
 
 MADE_AT_EXPORT = ("predictions", "groups", "matchers")
-OPTIONAL = ("optimization", "defenses", "certificates", "attributes")  # of some runs only: see `build.materialised` and `world.World`
+OPTIONAL = (
+    "optimization",
+    "defenses",
+    "certificates",
+    "susceptibility",
+    "attributes",
+)  # of some runs only: see `build.materialised` and `world.World`
 MATERIALISED = tuple(name for name in SPECS if name not in (*MADE_AT_EXPORT, *OPTIONAL))  # of every run

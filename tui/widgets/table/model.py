@@ -149,6 +149,11 @@ class TableModel:
         if self._predicate.marked is not None:
             self.refresh()
 
+    def mark_only(self, keys: set[Key]) -> None:
+        """Mark these rows and no others, where rows are marked by themselves."""
+        self.marks = keys & self.rows.keys()
+        self.refresh()
+
     def toggle_shown(self) -> None:
         """Mark all that is shown, or none of it where all of it is marked."""
         shown = {key for key in self.shown if self.value_of(key) is not None}
