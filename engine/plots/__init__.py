@@ -197,9 +197,16 @@ _OF_ALPHA: dict[str, Callable[[Mapping[str, Table], float | None], Plot | None]]
     "worst_trials": worst_trials,
 }
 PLOTS: tuple[str, ...] = tuple(_MADE)  # those of stored tables
-OF_DEFENCES = ("removals",)  # those of runs with a defence
 EVERY: tuple[str, ...] = (*PLOTS, "worst_trials")
 ONE_ALPHA: tuple[str, ...] = tuple(_OF_ALPHA)  # those that can show one alpha alone
+
+
+def possible(tables: Mapping[str, Table]) -> tuple[str, ...]:
+    """The plots that such a run comes to have: not those of a defence's order, or of predictions, where it has none."""
+    lacking = {*(() if curve_rows(tables) else ("removals",))}
+    if "susceptibility" not in tables:
+        lacking |= {"predicted_measured", "predicted_recall"}
+    return tuple(name for name in EVERY if name not in lacking)
 
 
 def alphas_of(tables: Mapping[str, Table], name: str) -> tuple[float, ...]:
@@ -212,7 +219,6 @@ def alphas_of(tables: Mapping[str, Table], name: str) -> tuple[float, ...]:
 
 __all__ = [
     "EVERY",
-    "OF_DEFENCES",
     "ONE_ALPHA",
     "PLOTS",
     "Plot",
@@ -224,6 +230,7 @@ __all__ = [
     "dose_response",
     "plots_of",
     "plots_of_run",
+    "possible",
     "published_corrected",
     "worst_trials",
 ]

@@ -17,7 +17,7 @@ from engine.cli import main as cli
 from engine.errors import RequestError, UnknownName
 from engine.evaluation.dose import isotonic
 from engine.export.everything import export_all
-from engine.plots import OF_DEFENCES, PLOTS, Plot, Series, alphas_of, dose_response, plots_of, plots_of_run
+from engine.plots import PLOTS, Plot, Series, alphas_of, dose_response, plots_of, plots_of_run
 from engine.plots import files as plots_files
 from engine.plots.data import alt
 from engine.plots.dose import at, quantile
@@ -32,7 +32,7 @@ from engine.tables.world import World
 from tests.worlds.evaluation import CLASSES, FACTS, discovered, foretold, victims
 
 Tables = dict[str, Table]
-OF_EVERY_RUN = tuple(name for name in PLOTS if name not in OF_DEFENCES)
+OF_THE_RUN = tuple(name for name in PLOTS if name != "removals")  # which has predictions, and no defence
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -86,7 +86,7 @@ def test_what_a_defence_takes_is_drawn_from_the_rows_of_its_curve_alone(tables: 
 
 
 def test_all_are_there_and_say_what_the_run_is_not(plots: dict[str, Plot]) -> None:
-    assert tuple(plots) == OF_EVERY_RUN
+    assert tuple(plots) == OF_THE_RUN
     for name, plot in plots.items():
         assert plot.name == name
         assert plot.title.endswith(": tiny")
@@ -261,7 +261,7 @@ def test_a_run_at_work_has_the_plots_that_it_can(share: float) -> None:
     everything = victims(found)
     half = dict(build(World.start(FACTS, found, everything[: int(share * len(everything))])))
     made = plots_of(half)
-    assert set(made) == (set() if share <= 0.02 else set(OF_EVERY_RUN))
+    assert set(made) == (set() if share <= 0.02 else set(OF_THE_RUN))
     for plot in (*made.values(), *filter(None, [dose_response(half, [0, 3, 5])])):
         assert all(None not in (*each.x, *each.y) for each in plot.series)
         assert plot.name != "published_corrected" or png(plot)
@@ -400,7 +400,7 @@ def test_the_command(path: Path, run: str, tmp_path: Path, monkeypatch: pytest.M
 
 def test_from_python(path: Path, run: str, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = notebook.Run(run, path)
-    assert tuple(mine.plots()) == OF_EVERY_RUN
+    assert tuple(mine.plots()) == OF_THE_RUN
     plot = plots_of(tables, run="tiny")["damage_size"]
     assert mine.plots()["damage_size"] == replace(plot, notes=(*mine.plots()["damage_size"].notes[:2], *plot.notes))
     head = mine.plots()["damage_size"].notes[:2]
@@ -417,9 +417,9 @@ def test_from_python(path: Path, run: str, tables: Tables, monkeypatch: pytest.M
 
 def test_an_export_of_all_has_the_plots_and_its_report_shows_them(store: Store, run: str, tmp_path: Path) -> None:
     written = export_all(store, [run], tmp_path)
-    assert {tmp_path / f"{name}{suffix}" for name in OF_EVERY_RUN for suffix in (".png", ".svg")} <= set(written)
+    assert {tmp_path / f"{name}{suffix}" for name in OF_THE_RUN for suffix in (".png", ".svg")} <= set(written)
     said = (tmp_path / "report.md").read_text()
-    for name in OF_EVERY_RUN:
+    for name in OF_THE_RUN:
         assert f"]({name}.png)" in said
     assert "![How damage is spread: tiny. share of subpopulations" in said
 
@@ -459,5 +459,5 @@ def test_a_column_that_an_older_run_lacks_is_empty(tables: Tables) -> None:
         fewer = replace(spec, columns=tuple(spec.columns[place] for place in kept))
         old[name] = Table(fewer, tuple(tuple(row[place] for place in kept) for row in tables[name].rows))
     made = plots_of(old)
-    assert set(OF_EVERY_RUN) - set(made) == {"damage_size"}
+    assert set(OF_THE_RUN) - set(made) == {"damage_size"}
     assert [each.name for each in made["dose_response"].series] == ["each subpopulation"]

@@ -61,9 +61,9 @@ class PlotFeed:
 
     def plots_offered(self) -> tuple[str, ...]:
         """The plots that have data, or that can be worked out, in their order. Looked for until all have: what is there stays."""
-        from engine.plots import EVERY, OF_DEFENCES, PLOTS
+        from engine.plots import PLOTS, possible
 
-        if len(self._there) < len(EVERY) - sum(not self.alphas(name) for name in OF_DEFENCES):
+        if len(self._there) < len(possible(self._tables)):
             self._there = (*self.plots(PLOTS), *((CURVE,) if self.alphas(CURVE) else ()))
         return self._there
 
