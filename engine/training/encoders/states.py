@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.rows import States
+from engine.training import host
+from engine.training.sizing import free_of_gpu
 
 ON_DEVICE = 0.5  # of a GPU's free memory, at most, for states that lie there for good
+ROWS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where some rows lie and how long they are, sent ahead of the steps that read them."""
+
+    at_N: Tensor  # int64, where `rows_NTW` is
+    length_N: Tensor  # int64, tokens of each, on the device
+    rows_NTW: Tensor
+
+    def __getitem__(self, index: slice) -> Places:
+        return Places(self.at_N[index], self.length_N[index], self.rows_NTW)
 
 
 class StateRows:
@@ -19,29 +36,59 @@ class StateRows:
         self.lengths_N = np.asarray(states.lengths, np.int64)
         self.tokens = states.shape[1]
         self.rows_NTW = mapped(states)
-        self.place_N: np.ndarray | None = None  # where a row lies in rows_NTW, when not at its own number
+        self.settled_NTW: Tensor | None = None  # some of them on the GPU
+        self.place_N = np.full(len(self.lengths_N), -1, np.int64)  # where each of these lies
 
-    def settle(self, numbers: np.ndarray) -> None:
-        """Bring these rows to a GPU at once where they take at most half of what is free; others cannot be asked for afterwards."""
+    def settle(self, numbers: np.ndarray) -> str:
+        """Bring these rows to a GPU at once, to stay, where they take at most half of what is free. Says why it did not; else ""."""
+        if self.device.type != "cuda" or (self.place_N[numbers] >= 0).all():
+            return ""
+        self.settled_NTW, self.place_N[:] = None, -1  # of other rows: their memory first
         numbers = np.unique(numbers)
-        size = len(numbers) * self.rows_NTW[0].numel() * self.rows_NTW.element_size() if len(numbers) else 0
-        if self.device.type != "cuda" or not size or size > ON_DEVICE * torch.cuda.mem_get_info(self.device)[0]:
-            return
-        self.place_N = np.full(len(self.lengths_N), -1, np.int64)
+        size, free = len(numbers) * self.rows_NTW[0].numel() * self.rows_NTW.element_size(), free_of_gpu(self.device)
+        if size > ON_DEVICE * free:
+            return (
+                f"hidden states of {size / 2**30:.1f} GiB are more than half of the {free / 2**30:.1f} GiB that {self.device} has free: "
+                "each step reads its own from the file, slower"
+            )
+        settled_NTW = torch.empty((len(numbers), *self.rows_NTW.shape[1:]), dtype=self.rows_NTW.dtype, device=self.device)
+        for lo in range(0, len(numbers), ROWS_AT_ONCE):
+            some = numbers[lo : lo + ROWS_AT_ONCE]
+            settled_NTW[lo : lo + len(some)] = host.upload(self.rows_NTW[torch.from_numpy(some)], self.device)
+        self.settled_NTW = settled_NTW
         self.place_N[numbers] = np.arange(len(numbers))
-        on_device = torch.empty((len(numbers), *self.rows_NTW.shape[1:]), dtype=self.rows_NTW.dtype, device=self.device)
-        for lo in range(0, len(numbers), 256):
-            on_device[lo : lo + 256] = self.rows_NTW[torch.from_numpy(numbers[lo : lo + 256])].to(self.device)
-        self.rows_NTW = on_device
+        return ""
+
+    def places(self, numbers: np.ndarray) -> Places:
+        """Of the rows of these numbers, int64 [rows]."""
+        at_N, rows_NTW = self.place_N[numbers], self.settled_NTW
+        if rows_NTW is None or (at_N < 0).any():
+            at_N, rows_NTW = numbers, self.rows_NTW
+        return Places(host.upload(at_N, rows_NTW.device), host.upload(self.lengths_N[numbers], self.device), rows_NTW)
+
+    def sent(self, places: Places, tokens: int) -> Tensor | None:
+        """The first `tokens` states of rows of which the device has none, on their way there; None where they lie there already."""
+        if places.at_N.device == self.device:
+            return None
+        return host.upload(places.rows_NTW[:, :tokens].index_select(0, places.at_N), self.device)
+
+    def read(self, places: Places, tokens: int, sent_BTW: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The first `tokens` states of rows [rows, tokens, width], and which are of real tokens, bool [rows, tokens].
+
+        A plain function of what lies on the device. sent_BTW: what `sent` gave for them.
+        """
+        x_BTW = places.rows_NTW[:, :tokens].index_select(0, places.at_N) if sent_BTW is None else sent_BTW
+        real_BT = torch.arange(tokens, device=self.device) < places.length_N[:, None]
+        return x_BTW.to(self.dtype), real_BT
+
+    def longest(self, numbers: np.ndarray) -> int:
+        """Tokens of the longest of the rows of these numbers, one at least."""
+        return int(self.lengths_N[numbers].max(initial=1))
 
     def take(self, numbers: np.ndarray) -> tuple[Tensor, Tensor]:
         """States [rows, tokens, width] of the rows of these numbers, int64 [rows], and which are of real tokens, bool [rows, tokens]."""
-        lengths_B = self.lengths_N[numbers]
-        tokens = int(lengths_B.max(initial=1))
-        at_B = torch.from_numpy(numbers if self.place_N is None else self.place_N[numbers]).to(self.rows_NTW.device)
-        x_BTW = self.rows_NTW[:, :tokens].index_select(0, at_B).to(self.device, self.dtype)
-        real_BT = torch.from_numpy(np.arange(tokens) < lengths_B[:, None]).to(self.device)
-        return x_BTW, real_BT
+        places, tokens = self.places(numbers), self.longest(numbers)
+        return self.read(places, tokens, self.sent(places, tokens))
 
 
 def mapped(states: States) -> Tensor:
