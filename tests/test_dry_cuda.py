@@ -54,7 +54,7 @@ def clear(watch: Watch, steps: int) -> None:
 @pytest.mark.parametrize("defended", [False, True], ids=["plain", "defended"])
 @pytest.mark.parametrize("model", DENSE.values(), ids=DENSE)
 def test_dense_stacks(model: Mlp, defended: bool) -> None:
-    jobs = worlds.jobs([0, 3, 11, 60], model.classes)
+    jobs = worlds.jobs([0, 3, 20], model.classes)
     if defended:
         jobs = worlds.judged(jobs, worlds.training(36, classes=model.classes).y_N.numpy(), model.classes)
     init = worlds.init(model, F32)
@@ -126,9 +126,9 @@ def test_whole_encoders(model: Any, defended: bool) -> None:
     init = model.init(torch.Generator().manual_seed(2), F32)
     with dry() as watch:
         data = Training(*(watch.fake(t) for t in (real.x_NF, real.y_N, real.x_AF)))
-        recipe = replace(bert.RECIPE, batch=8)
+        recipe = replace(bert.RECIPE, batch=12)
         train_networks(model, [watch.fake(p) for p in init], data, jobs, recipe, Trial(1, 2, How(META)), way="one_by_one")
-    clear(watch, 2 * 2 * 3)
+    clear(watch, 2 * 2 * 2)
 
 
 # ---- that it finds what it is for -----------------------------------------------------------------------------------------

@@ -146,8 +146,8 @@ class EpochRows:
     def prepare(self, step: int) -> None:
         """Before a step: send the states that the device does not have, and what dropout leaves of the clean rows, on a GPU of many steps."""
         states, poison = self.stack.states, self.poison
-        self._sent_BTW = states.sent(self.clean[slice(*self.stack.schedule.bounds(step))], self.tokens_S[step])
-        self._sent_QTW = states.sent(poison.rows[slice(*poison.bounds[step])], poison.tokens_S[step]) if poison else None
+        self._sent_BTW = states.sent(self.clean, slice(*self.stack.schedule.bounds(step)), self.tokens_S[step])
+        self._sent_QTW = states.sent(poison.rows, slice(*poison.bounds[step]), poison.tokens_S[step]) if poison else None
         if self.stack.layer.has_dropout and step >= self._end:
             self._draw(step)
 
@@ -164,7 +164,7 @@ class EpochRows:
         """The rows of a step that was prepared: a plain function of what lies on the device."""
         lo, hi = self.stack.schedule.bounds(step)
         tokens = self.tokens_S[step]
-        x_BTW, real_BT = self.stack.states.read(self.clean[lo:hi], tokens, self._sent_BTW)
+        x_BTW, real_BT = self.stack.states.read(self.clean, slice(lo, hi), tokens, self._sent_BTW)
         kept: Kept | None = None
         if self._drawn_BK is not None:
             first = self.stack.schedule.bounds(self._first)[0]
@@ -177,7 +177,7 @@ class EpochRows:
         if poison is None or poison.bounds[step][0] == poison.bounds[step][1]:
             return None
         at, tokens = slice(*poison.bounds[step]), poison.tokens_S[step]
-        x_QTW, real_QT = self.stack.states.read(poison.rows[at], tokens, self._sent_QTW)
+        x_QTW, real_QT = self.stack.states.read(poison.rows, at, tokens, self._sent_QTW)
         return EncoderPoison(
             x_QTW,
             real_QT,

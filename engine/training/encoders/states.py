@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +25,6 @@ class Places:
     length_N: Tensor  # int64, tokens of each, on the device
     rows_NTW: Tensor
 
-    def __getitem__(self, index: slice) -> Places:
-        return Places(self.at_N[index], self.length_N[index], self.rows_NTW)
-
 
 class StateRows:
     """Rows of `states`, on a device, in a precision. A row's padding is left out as far as all rows of a call have it."""
@@ -38,26 +36,35 @@ class StateRows:
         self.rows_NTW = mapped(states)
         self.settled_NTW: Tensor | None = None  # some of them on the GPU
         self.place_N = np.full(len(self.lengths_N), -1, np.int64)  # where each of these lies
+        self._said = False
 
-    def settle(self, numbers: np.ndarray) -> str:
-        """Bring these rows to a GPU at once, to stay, where they take at most half of what is free. Says why it did not; else ""."""
+    def settle(self, numbers: np.ndarray, say: Callable[[str], None] | None = None) -> None:
+        """Bring these rows to a GPU, to stay, where they take at most half of what is free; say is told once where they do not.
+
+        Rows that are there stay beside them as far as all fit.
+        """
         if self.device.type != "cuda" or (self.place_N[numbers] >= 0).all():
-            return ""
-        self.settled_NTW, self.place_N[:] = None, -1  # of other rows: their memory first
-        numbers = np.unique(numbers)
-        size, free = len(numbers) * self.rows_NTW[0].numel() * self.rows_NTW.element_size(), free_of_gpu(self.device)
-        if size > ON_DEVICE * free:
-            return (
-                f"hidden states of {size / 2**30:.1f} GiB are more than half of the {free / 2**30:.1f} GiB that {self.device} has free: "
-                "each step reads its own from the file, slower"
-            )
+            return
+        before, numbers = np.flatnonzero(self.place_N >= 0), np.unique(numbers)
+        self.settled_NTW, self.place_N[:] = None, -1
+        room = ON_DEVICE * free_of_gpu(self.device)
+        row_bytes = self.rows_NTW[0].numel() * self.rows_NTW.element_size()
+        if len(together := np.union1d(before, numbers)) * row_bytes <= room:
+            numbers = together
+        if (size := len(numbers) * row_bytes) > room:
+            if say and not self._said:
+                say(
+                    f"hidden states of {size / 2**30:.1f} GiB are more than half of what {self.device} has free, "
+                    f"{room / ON_DEVICE / 2**30:.1f} GiB: each step's are read from their file, which is slower"
+                )
+            self._said = self._said or say is not None
+            return
         settled_NTW = torch.empty((len(numbers), *self.rows_NTW.shape[1:]), dtype=self.rows_NTW.dtype, device=self.device)
         for lo in range(0, len(numbers), ROWS_AT_ONCE):
             some = numbers[lo : lo + ROWS_AT_ONCE]
             settled_NTW[lo : lo + len(some)] = host.upload(self.rows_NTW[torch.from_numpy(some)], self.device)
         self.settled_NTW = settled_NTW
         self.place_N[numbers] = np.arange(len(numbers))
-        return ""
 
     def places(self, numbers: np.ndarray) -> Places:
         """Of the rows of these numbers, int64 [rows]."""
@@ -66,19 +73,19 @@ class StateRows:
             at_N, rows_NTW = numbers, self.rows_NTW
         return Places(host.upload(at_N, rows_NTW.device), host.upload(self.lengths_N[numbers], self.device), rows_NTW)
 
-    def sent(self, places: Places, tokens: int) -> Tensor | None:
-        """The first `tokens` states of rows of which the device has none, on their way there; None where they lie there already."""
+    def sent(self, places: Places, at: slice, tokens: int) -> Tensor | None:
+        """The first `tokens` states of the rows `at`, on their way to the device; None where it has them."""
         if places.at_N.device == self.device:
             return None
-        return host.upload(places.rows_NTW[:, :tokens].index_select(0, places.at_N), self.device)
+        return host.upload(places.rows_NTW[:, :tokens].index_select(0, places.at_N[at]), self.device)
 
-    def read(self, places: Places, tokens: int, sent_BTW: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The first `tokens` states of rows [rows, tokens, width], and which are of real tokens, bool [rows, tokens].
+    def read(self, places: Places, at: slice, tokens: int, sent_BTW: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The first `tokens` states of the rows `at` [rows, tokens, width], and which are of real tokens, bool [rows, tokens].
 
         A plain function of what lies on the device. sent_BTW: what `sent` gave for them.
         """
-        x_BTW = places.rows_NTW[:, :tokens].index_select(0, places.at_N) if sent_BTW is None else sent_BTW
-        real_BT = torch.arange(tokens, device=self.device) < places.length_N[:, None]
+        x_BTW = places.rows_NTW[:, :tokens].index_select(0, places.at_N[at]) if sent_BTW is None else sent_BTW
+        real_BT = torch.arange(tokens, device=self.device) < places.length_N[at, None]
         return x_BTW.to(self.dtype), real_BT
 
     def longest(self, numbers: np.ndarray) -> int:
@@ -88,7 +95,8 @@ class StateRows:
     def take(self, numbers: np.ndarray) -> tuple[Tensor, Tensor]:
         """States [rows, tokens, width] of the rows of these numbers, int64 [rows], and which are of real tokens, bool [rows, tokens]."""
         places, tokens = self.places(numbers), self.longest(numbers)
-        return self.read(places, tokens, self.sent(places, tokens))
+        every = slice(None)
+        return self.read(places, every, tokens, self.sent(places, every, tokens))
 
 
 def mapped(states: States) -> Tensor:
