@@ -56,14 +56,14 @@ def clear(watch: Watch, steps: int) -> None:
 def test_dense_stacks(model: Mlp, defended: bool) -> None:
     jobs = worlds.jobs([0, 3, 20], model.classes)
     if defended:
-        jobs = worlds.judged(jobs, worlds.training(36, classes=model.classes).y_N.numpy(), model.classes)
+        jobs = worlds.judged(jobs, worlds.training(24, classes=model.classes).y_N.numpy(), model.classes)
     init = worlds.init(model, F32)
     recipe = Recipe(epochs=3, batch=12, lr=1e-2, weight_decay=1e-2, per_rows=True, stop="plateau", patience=1)
     with dry() as watch:
-        data = worlds.training(36, classes=model.classes, dtype=F32, device=CUDA)
+        data = worlds.training(24, classes=model.classes, dtype=F32, device=CUDA)
         inits = [[watch.fake(p) for p in init]] * len(jobs)
         trained = train_stacked(lambda params: model.stack(params, CUDA, F32), inits, data, jobs, recipe, Trial(1, 2))
-    clear(watch, 9)
+    clear(watch, 6)
     assert {p.device for t in trained for p in t.params} == {CUDA}
     assert watch.reads == 3 + defended  # each epoch's losses; the labels, to see whether a defence changed some
 
@@ -77,7 +77,7 @@ def test_last_layers_of_encoders(tmp_path: Path, layer: LastLayer, defended: boo
     if defended:
         jobs = worlds.judged(jobs, data.y_N.numpy(), layer.classes)
     init, numbers = params_of(layer, 5, F32), torch.cat([data.x_NF, data.x_AF]).numpy()[:, 0]
-    recipe = Recipe(epochs=2, batch=8, lr=1e-3, weight_decay=0.1, optimizer="adamw")
+    recipe = Recipe(epochs=2, batch=16, lr=1e-3, weight_decay=0.1, optimizer="adamw")
     with dry(free=2**40 if room == "on the device" else 1) as watch:
         rows = StateRows(states, CUDA, F32)
         rows.settle(numbers)
@@ -89,7 +89,7 @@ def test_last_layers_of_encoders(tmp_path: Path, layer: LastLayer, defended: boo
 
         fakes = Training(*(watch.fake(t) for t in (data.x_NF, data.y_N, data.x_AF)))
         train_encoder_stack(layer, [watch.fake(p) for p in init], fakes, rows, jobs, recipe, Trial(1, 2), ask)
-    clear(watch, 8)
+    clear(watch, 4)
     assert asked[0].device == CUDA
 
 
@@ -110,11 +110,11 @@ def test_networks_of_pictures(kind: str, way: Way, defended: bool) -> None:
     if defended:
         jobs = worlds.judged(jobs, pictures.training(12, side).y_N.numpy(), 3)
     init = model.init(torch.Generator().manual_seed(3), F32)
-    recipe = Recipe(epochs=2, batch=6, lr=1e-3, weight_decay=1e-2, augment=True)
+    recipe = Recipe(epochs=1 if kind == "vgg" else 2, batch=6, lr=1e-3, weight_decay=1e-2, augment=True)
     with dry() as watch:
         data = pictures.training(12, side, device=META)
         train_networks(model, [watch.fake(p) for p in init], data, jobs, recipe, Trial(1, 2, How(META)), way=way)
-    clear(watch, 4 * (2 if way == "one_by_one" else 1))
+    clear(watch, 2 * recipe.epochs * (2 if way == "one_by_one" else 1))
 
 
 @pytest.mark.parametrize("defended", [False, True], ids=["plain", "defended"])
@@ -126,9 +126,9 @@ def test_whole_encoders(model: Any, defended: bool) -> None:
     init = model.init(torch.Generator().manual_seed(2), F32)
     with dry() as watch:
         data = Training(*(watch.fake(t) for t in (real.x_NF, real.y_N, real.x_AF)))
-        recipe = replace(bert.RECIPE, batch=12)
+        recipe = replace(bert.RECIPE, epochs=1, batch=12)
         train_networks(model, [watch.fake(p) for p in init], data, jobs, recipe, Trial(1, 2, How(META)), way="one_by_one")
-    clear(watch, 2 * 2 * 2)
+    clear(watch, 2 * 2)
 
 
 # ---- that it finds what it is for -----------------------------------------------------------------------------------------

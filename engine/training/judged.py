@@ -59,4 +59,3 @@ def kept_points(jobs: Sequence[Job]) -> np.ndarray | None:
         if job.judged is not None:
             kept_VM[v, : len(job.rows)] = job.judged.kept_M
     return kept_VM
-

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.models.networks import network
@@ -38,9 +38,9 @@ CLOSES: list[tuple[type, str]] = [(StackAdam, "step"), (DecayedAdam, "step")]
 ENDS: list[tuple[type, str]] = [(Schedule, "order")]
 ENGINE = str(Path(host.__file__).parents[1])
 CUDA, META = torch.device("cuda:0"), torch.device("meta")
-# what has to know numbers to know its own shape or answer: on a GPU the program waits for all that was asked before
-WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique_dim", "_unique2", "unique_consecutive", "bincount",
-         "repeat_interleave", "histc", "allclose")  # fmt: skip
+# what needs numbers to know its own shape or answer: on a GPU the program waits for all that was asked before
+WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "allclose", "unique_dim", "_unique2",
+         "unique_consecutive", "bincount", "repeat_interleave", "histc")  # fmt: skip
 MASKS = (torch.bool, torch.uint8)
 
 
@@ -196,4 +196,3 @@ def _upload(watch: Watch) -> Callable[[np.ndarray | Tensor, torch.device], Tenso
         return torch.empty(on_host.shape, dtype=on_host.dtype, device=device)  # a copy that the watch does not see
 
     return upload
-

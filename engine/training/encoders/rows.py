@@ -144,7 +144,7 @@ class EpochRows:
         self._sent_QTW: Tensor | None = None
 
     def prepare(self, step: int) -> None:
-        """Before a step: send the states that the device does not have, and what dropout leaves of the clean rows, on a GPU of many steps."""
+        """Before a step: send the states that the device has not, and what dropout leaves of the clean rows, on a GPU of many steps."""
         states, poison = self.stack.states, self.poison
         self._sent_BTW = states.sent(self.clean, slice(*self.stack.schedule.bounds(step)), self.tokens_S[step])
         self._sent_QTW = states.sent(poison.rows, slice(*poison.bounds[step]), poison.tokens_S[step]) if poison else None
