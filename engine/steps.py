@@ -46,6 +46,7 @@ class EncoderPoison:
     place_Q: Tensor  # int64, under `places`
     places: int  # the most that any victim has
     kept: Kept | None = None
+    own_Q: Tensor | None = None  # 0 or 1: which of them take part; None: all
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What models are made of, opened once and held: files of weights, frozen networks, text encoders, tokenizers.
+"""What models are made of, opened once and held: files of weights, frozen networks, text encoders, tokenizers, hidden states.
 
 One holder serves a run from its data to its last stack, so that no file of weights is read again for a stack, a trial or the adversary.
 Libraries are imported when first needed: tables and trees need none of them.
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from engine.features.tokenizer import TextTokenizer
     from engine.models.networks.encoder import Encoder
     from engine.models.networks.network import Network
+    from engine.rows import States
+    from engine.training.encoders.states import StateRows
 
 Report = Callable[[str, float], None]  # what is being done, share done; may raise Interrupted
 Image = tuple[int, int]  # height, width
@@ -36,6 +38,7 @@ class Opened:
         self._sources: dict[Hashable, TextSource] = {}
         self._text_networks: dict[Hashable, TextNetwork] = {}
         self._tokenizers: dict[Hashable, TextTokenizer] = {}
+        self._state_rows: dict[Hashable, StateRows] = {}
 
     # ---- pictures -------------------------------------------------------------------------------------------------------
 
@@ -76,6 +79,13 @@ class Opened:
 
         source = self.source(section)
         return _kept(self._tokenizers, (id(source), data_dir), lambda: tokenizer_for(source, data_dir, report))
+
+    def state_rows(self, states: States, device: torch.device, dtype: torch.dtype) -> StateRows:
+        """The hidden states for a device; those that lie on a GPU stay there from stack to stack."""
+        from engine.training.encoders.states import StateRows
+
+        key = (states.path, states.shape, states.dtype, str(device), dtype)
+        return _kept(self._state_rows, key, lambda: StateRows(states, device, dtype))
 
 
 def _kept(items: dict[Hashable, Item], key: Hashable, make: Callable[[], Item]) -> Item:

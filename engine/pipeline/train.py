@@ -88,6 +88,7 @@ def train_stack(
         on_step,
         workers(scenario, on.device, job.cores),
         on_halved=lambda victims: log(f"out of memory on {job.device}: {victims} victims at a time are too many, halves are trained"),
+        say=log,
         room=room,
     )
     jobs = [job_for(scenario, discovery, victims, poison) for poison in poisons]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
-from engine.errors import RequestError
+from engine.errors import RequestError, RunFailed
 from engine.rows import Cores
 from engine.system.processes import cores
 
 GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, Windows' for its Linux: none of them, no GPU
+ASK_UUID = "import sys, torch; print(getattr(torch.cuda.get_device_properties(sys.argv[1]), 'uuid', sys.argv[1]))"
 
 
 def resolve(device: str) -> str:
@@ -72,8 +75,14 @@ def cores_of(found: Sequence[str], threads: int | None) -> Cores:
 
 def lease_name(device: str) -> str:
     """What a device is called in the store's queue: the same for every process, however CUDA_VISIBLE_DEVICES renumbers GPUs."""
-    if device == "cpu":
-        return "cpu"
-    import torch
+    return "cpu" if device == "cpu" else f"cuda {_uuid(device)}"
 
-    return f"cuda {getattr(torch.cuda.get_device_properties(device), 'uuid', device)}"
+
+@cache
+def _uuid(device: str) -> str:
+    """Asked by a child: who asks CUDA itself may hold a context on the GPU from then on, memory that the run whose turn it is could use."""
+    done = subprocess.run([sys.executable, "-P", "-c", ASK_UUID, device], capture_output=True, text=True)
+    if done.returncode or not done.stdout.strip():
+        why = (done.stderr.strip().splitlines() or ["no word"])[-1]
+        raise RunFailed(f"{device} does not answer: {why}", where="compute.device", next="look at it with nvidia-smi, then resume")
+    return done.stdout.strip()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.seeds import generator
+from engine.training import host
 
 MOST = 1 / 8  # of the side
 
@@ -39,9 +40,9 @@ def draws(
 
     def shift(u_R: np.ndarray, side: int) -> Tensor:
         most = int(side * MOST)
-        return torch.from_numpy(np.floor(u_R * (2 * most + 1)).astype(np.int64) - most).to(device)
+        return host.upload(np.floor(u_R * (2 * most + 1)).astype(np.int64) - most, device)
 
-    return Draws(shift(u_R3[:, 0], image[0]), shift(u_R3[:, 1], image[1]), torch.from_numpy(u_R3[:, 2] < 0.5).to(device))
+    return Draws(shift(u_R3[:, 0], image[0]), shift(u_R3[:, 1], image[1]), host.upload(u_R3[:, 2] < 0.5, device))
 
 
 def apply(pictures_BHWC: Tensor, how: Draws) -> Tensor:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from engine.steps import StepRows
+from engine.training import host
 from engine.training.adam import StackAdam
-from engine.training.judged import CleanRows, counts, kept_points
+from engine.training.judged import CleanRows, kept_points
 from engine.training.recipe import Job, Plateau, Recipe, Trained, Training
 from engine.training.schedule import Schedule
 from engine.training.sharing import train_shared_out
@@ -100,10 +101,11 @@ def _train_group(shared: _Shared, inits: Sequence[Sequence[Tensor]], jobs: Seque
     x_NF = torch.empty_like(data.x_NF)
     steps, epoch = 0, 0
     while len(still):
-        order = torch.from_numpy(schedule.order(epoch)).to(device)
+        order_N = schedule.order(epoch)
+        order = host.upload(order_N, device)
         torch.index_select(data.x_NF, 0, order, out=x_NF)
         y_N, kept_VN = clean.epoch(order, dtype)
-        plan = poison.epoch(schedule, epoch, dtype, kept_VN, stack.coded)
+        plan = poison.epoch(schedule, epoch, dtype, clean.counts(schedule.all_bounds, order_N), stack.coded)
         y_N = stack.coded(y_N, kept_VN)
         # only the plateau rule asks for every epoch's loss; the last epoch's is reported
         want_loss = recipe.stop == "plateau" or epoch + 1 == recipe.epochs or trial.max_steps is not None
@@ -120,14 +122,14 @@ def _train_group(shared: _Shared, inits: Sequence[Sequence[Tensor]], jobs: Seque
                 break
             if step % STEPS_BETWEEN_REPORTS == STEPS_BETWEEN_REPORTS - 1:
                 report(len(trained) + len(still) * (epoch + step / schedule.steps) / recipe.epochs)
-        mean_V = (loss_V / plan.rows_SV[: step + 1].sum(0)).double().cpu().numpy() if want_loss else np.zeros(len(still))
+        mean_V = host.to_host((loss_V / plan.rows_SV[: step + 1].sum(0)).double()) if want_loss else np.zeros(len(still))
         stop_V = np.ones(len(still), bool) if steps == trial.max_steps else rule.stopped(epoch, mean_V)
         epoch += 1
         for v in np.flatnonzero(stop_V):
             trained[int(still[v])] = Trained(stack.params_of(int(v)), epoch, float(mean_V[v]))
         if stop_V.any():
             keep = np.flatnonzero(~stop_V)
-            index = torch.from_numpy(keep).to(device)
+            index = host.upload(keep, device)
             stack.keep(index)
             optimizer.keep(index, stack.victim_dim)
             rule.keep(keep)
@@ -155,13 +157,11 @@ class _PoisonRows:
         self.points_V, self.row_VM, self.label_VM = self.points_V[index_V], self.row_VM[index_V], self.label_VM[index_V]
         self.kept_VM = None if self.kept_VM is None else self.kept_VM[index_V]
 
-    def epoch(self, schedule: Schedule, epoch: int, dtype: torch.dtype, kept_VN: Tensor | None, coded: Coded) -> _EpochPoison:
-        """What the epoch's steps need, worked out and sent to the device at once. kept_VN: of the clean rows, see `CleanRows`."""
+    def epoch(self, schedule: Schedule, epoch: int, dtype: torch.dtype, clean_SV: np.ndarray, coded: Coded) -> _EpochPoison:
+        """What the epoch's steps need, worked out and sent to the device at once. clean_SV: how many clean rows there are."""
         point_SVP, count_SV = schedule.places(epoch, self.points_V)
         victims, most = len(self.points_V), point_SVP.shape[2]
-        places_S = count_SV.max(1, initial=0)
-        bounds = [schedule.bounds(step) for step in range(schedule.steps)]
-        clean_SV = counts(bounds, kept_VN)
+        places_S = host.places_on(self.device, count_SV.max(1, initial=0))
         # the places that a step has, step after step: each step's lie together, [victims, places]
         step_Q, victim_Q, place_Q = np.nonzero(np.broadcast_to(np.arange(most) < places_S[:, None, None], point_SVP.shape))
         point_Q = point_SVP[step_Q, victim_Q, place_Q]
@@ -170,10 +170,10 @@ class _PoisonRows:
             own_Q &= self.kept_VM[victim_Q, at_Q]
             count_SV = np.bincount(step_Q[own_Q] * victims + victim_Q[own_Q], minlength=schedule.steps * victims).reshape(-1, victims)
         row_Q, label_Q = (of[victim_Q, at_Q] if len(point_Q) else np.empty(0, np.int64) for of in (self.row_VM, self.label_VM))
-        rows_SV, all_S = clean_SV + count_SV, np.array([hi - lo for lo, hi in bounds]) + places_S
+        rows_SV, all_S = clean_SV + count_SV, np.array([hi - lo for lo, hi in schedule.all_bounds]) + places_S
 
         def send(a: np.ndarray) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(a)).to(self.device)
+            return host.upload(a, self.device)
 
         own = send(own_Q).to(dtype)
         return _EpochPoison(

@@ -19,7 +19,7 @@ class VictimModel(Protocol):
 class NetworkModel(Protocol):
     """What a trainer of single victims needs of a network that reads pictures; params[:trainable] are trained, the others are buffers.
 
-    kernels: those that AdamW shrinks. cuts_batches: a batch is cut to its longest row, which no program of many victims can ask for.
+    kernels: those that AdamW shrinks. cuts_batches: it is a `CuttingModel`.
     """
 
     @property
@@ -34,3 +34,9 @@ class NetworkModel(Protocol):
     def logits(self, params: Sequence[Tensor], pixels_BCHW: Tensor, *, training: bool = False) -> Tensor: ...
     def losses(self, logits_BO: Tensor, y_B: Tensor) -> Tensor: ...
     def penalty(self, params: Sequence[Tensor]) -> Tensor: ...
+
+
+class CuttingModel(NetworkModel, Protocol):
+    """A network of which a batch is cut to its longest row; no program of many victims could ask for that."""
+
+    def cut(self, x: Tensor, longest: int) -> Tensor: ...

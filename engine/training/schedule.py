@@ -45,6 +45,11 @@ class Schedule:
         """Where the step's clean rows lie in the epoch's order."""
         return step * self.batch, self.rows if step == self.steps - 1 else (step + 1) * self.batch
 
+    @property
+    def all_bounds(self) -> list[tuple[int, int]]:
+        """The bounds of each step."""
+        return [self.bounds(step) for step in range(self.steps)]
+
     def places(self, epoch: int, points_V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where each victim's poison points go in this epoch.
 

@@ -16,12 +16,17 @@ SIZES = (16, 32, 64, 128, 256, 512, 1024, 2048)
 def free_bytes(device: torch.device) -> int:
     """Memory that a stack may use: four fifths of what a GPU has free, half of what the machine has, for others run there too."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0] * 0.8)
+        return int(free_of_gpu(device) * 0.8)
     try:
         [available] = [line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable:")]
         return int(available.split()[1]) * 1024 // 2
     except (OSError, ValueError):  # not on every system
         return 2**30
+
+
+def free_of_gpu(device: torch.device) -> int:
+    """Bytes that this process may still have of a GPU: what is free, and what PyTorch's allocator holds back without using it."""
+    return int(torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
 def measured_size(

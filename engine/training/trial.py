@@ -38,6 +38,7 @@ class Trial:
     workers     how many parts of a stack train side by side on a CPU
     max_steps   for timing and tests, fewer steps than the recipe asks for
     on_halved   told how many victims at a time were too many, whenever memory ran out
+    say         told in words what makes training slower than it could be
     room        what is known of that from the run's other stacks on the device, and learns of it
     alone       each victim by itself, in arithmetic that no company changes: victims of the same shapes and rows are equal to the bit
     stands      of a single victim that is no part of a stack, where its training can be gone on with; trainers may pass it over
@@ -51,6 +52,7 @@ class Trial:
     workers: int = 1
     max_steps: int | None = None
     on_halved: Callable[[int], None] | None = None
+    say: Callable[[str], None] | None = None
     room: Room | None = None
     asked: float = 0.0
     alone: bool = False

@@ -122,7 +122,7 @@ class TextHeads(ByGradient[BertSection, TextHead]):
         return replace(super().recipe, optimizer=self.section.optimizer)
 
     def _rows(self, how: How) -> StateRows:
-        return StateRows(self.model.states, how.device, how.dtype)
+        return self.opened.state_rows(self.model.states, how.device, how.dtype)
 
     def fit(
         self,
@@ -136,7 +136,7 @@ class TextHeads(ByGradient[BertSection, TextHead]):
         """
         init = self.initial(trial.seed, trial.number, trial.how.dtype)
         states = self._rows(trial.how)
-        states.settle(torch.cat([data.x_NF, data.x_AF]).cpu().numpy()[:, 0])
+        states.settle(torch.cat([data.x_NF, data.x_AF]).cpu().numpy()[:, 0], trial.say)
         return train_encoder_stack(self.model.layer, init, data, states, jobs, self.recipe, trial, finish)
 
     def outcomes(self, data: Training, x_test: np.ndarray, jobs: Sequence[Job], trial: Trial) -> list[Outcome]:
@@ -156,6 +156,7 @@ class TextHeads(ByGradient[BertSection, TextHead]):
         return [Outcome(p, t.epochs, t.train_loss) for p, t in zip(predicted, fits, strict=True)]
 
     def stack_size(self, seconds: Seconds, most: int, how: How, side_by_side: int) -> int:
+        self._rows(how).settle(np.concatenate([self.dataset.train.x, self.dataset.aux.x])[:, 0])  # before it is asked what is free
         init = self.model.init(torch.Generator(), torch.float32)
         each = bytes_a_victim(self.model.layer, init, self.section.batch, torch.float32) * side_by_side
         parts, sizes = -(-most // side_by_side), (4, 8, 16, 32, 64, 128)

@@ -182,3 +182,17 @@ def test_the_code_version_changes_with_the_sources() -> None:
     assert "+src." in version
     assert version == provenance.code_version()
     assert installed.library_version("no such thing") == "unknown"
+
+
+def test_a_gpu_is_asked_for_its_name_by_a_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run in the queue must not hold a context on the GPU: this process never asks CUDA."""
+    (tmp_path / "torch.py").write_text(
+        "import types\nclass cuda:\n    @staticmethod\n    def get_device_properties(device):\n"
+        "        assert device != 'cuda:1', 'fell off the bus'\n        return types.SimpleNamespace(uuid='GPU-5e1f')\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    devices._uuid.cache_clear()
+    assert devices.lease_name("cuda:0") == "cuda GPU-5e1f"
+    with pytest.raises(RunFailed, match="cuda:1 does not answer: AssertionError: fell off the bus"):
+        devices.lease_name("cuda:1")
+    devices._uuid.cache_clear()

@@ -72,7 +72,10 @@ class Bert(SoftmaxModel):
 
     def pixels(self, x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Tokens [B, length], -1 for padding -> int64 [B, the longest of them, rounded up]. dtype is pictures' and means nothing here."""
-        longest = int((x >= 0).sum(1).max()) if len(x) else 1
+        return self.cut(x, int((x >= 0).sum(1).max()) if len(x) else 1)
+
+    def cut(self, x: Tensor, longest: int) -> Tensor:
+        """`pixels` where it is known how many tokens the longest has: to look it up a GPU is waited for."""
         return x[:, : min(x.shape[1], -(-max(longest, 1) // TRIM) * TRIM)].long()
 
     def logits(self, params: Sequence[Tensor], tokens_BT: Tensor, *, training: bool = False) -> Tensor:

@@ -216,7 +216,7 @@ class LastLayerStack:
         y_VR[:, :shared], share_VR[:, :shared] = rows.y_B, 1.0 if rows.kept_VB is None else rows.kept_VB
         if poison is not None:
             at = (poison.victim_Q, poison.place_Q + shared)
-            y_VR[at], share_VR[at] = poison.y_Q, 1.0
+            y_VR[at], share_VR[at] = poison.y_Q, 1.0 if poison.own_Q is None else poison.own_Q
         return y_VR, share_VR / rows.rows_V[:, None]
 
     def _backward(self, done: _Pass, d_VRO: Tensor, rows: EncoderRows) -> None:

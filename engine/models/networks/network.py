@@ -256,5 +256,6 @@ def _drawing_from(seed: int) -> Iterator[None]:
 @lru_cache(maxsize=32)
 def _channels(scaling: Scaling, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation [3, 1, 1]."""
-    mean, std = (torch.tensor(numbers, dtype=dtype, device=device).view(3, 1, 1) for numbers in scaling)
+    # filled in there: a copy from the host would be waited for
+    mean, std = (torch.cat([torch.full((1, 1, 1), n, dtype=dtype, device=device) for n in numbers]) for numbers in scaling)
     return mean, std

@@ -1,7 +1,8 @@
 """What dropout leaves in the last layer of an encoder, drawn so that arms share everything but the poison.
 
 Clean rows: from (seed, trial, epoch, step), the same for every victim. Poison: from (seed, trial, epoch) and the number of the point,
-the same for every victim; a smaller alpha's points are the first of a larger's.
+the same for every victim; a smaller alpha's points are the first of a larger's. Numbers are drawn on the host, the same for every device;
+what is left of them travels as bytes, many steps' at a time on a GPU.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from engine.seeds import generator
 from engine.steps import Kept
+from engine.training import host
 
 
 class Rates(Protocol):
@@ -45,9 +47,11 @@ class DropoutDraws:
 
     def clean(self, epoch: int, step: int, rows: int, tokens: int) -> Kept | None:
         """Of a step's clean rows, the first `tokens` tokens of each."""
-        if not self.layer.has_dropout:
-            return None
-        return self._kept(self._drawn(rows, "dropout of clean rows", epoch, step), tokens)
+        return self.kept(host.upload(self.of_step(epoch, step, rows), self.device), tokens) if self.layer.has_dropout else None
+
+    def of_step(self, epoch: int, step: int, rows: int) -> np.ndarray:
+        """Of a step's clean rows: bool [rows, numbers of a row], for `kept`."""
+        return self._drawn(rows, "dropout of clean rows", epoch, step)
 
     def poison(self, epoch: int, points: int) -> np.ndarray:
         """Of an epoch's poison points 0 to `points`: bool [points, numbers of a row], for `of_points`."""
@@ -55,19 +59,20 @@ class DropoutDraws:
 
     def of_points(self, drawn: np.ndarray, numbers: np.ndarray, tokens: int) -> Kept | None:
         """Of the points of these numbers, the first `tokens` tokens of each."""
-        return self._kept(drawn[numbers], tokens) if self.layer.has_dropout else None
+        return self.kept(host.upload(drawn[numbers], self.device), tokens) if self.layer.has_dropout else None
+
+    def kept(self, drawn_RK: Tensor, tokens: int) -> Kept:
+        """What is left, of what was drawn for some rows and lies on the device: a plain function of it."""
+        layer, split = self.layer, self.layer.heads * self.tokens
+        attention_RHT = self._scaled(drawn_RK[:, :split].unflatten(1, (layer.heads, self.tokens))[:, :, :tokens], layer.attention_dropout)
+        hidden_R3W = self._scaled(drawn_RK[:, split:].unflatten(1, (3, layer.width)), layer.hidden_dropout)
+        if layer.classifier_dropout != layer.hidden_dropout:
+            hidden_R3W[:, 2] *= (1 - layer.hidden_dropout) / (1 - layer.classifier_dropout)
+        return Kept(attention_RHT, hidden_R3W)
 
     def _drawn(self, rows: int, purpose: str, *keys: int) -> np.ndarray:
         numbers = generator(self.seed, purpose, self.trial, *keys).random((rows, len(self.rate_K)), np.float32)
         return numbers >= self.rate_K
 
-    def _kept(self, drawn_RK: np.ndarray, tokens: int) -> Kept:
-        layer, split = self.layer, self.layer.heads * self.tokens
-        attention_RHT = self._scaled(drawn_RK[:, :split].reshape(-1, layer.heads, self.tokens)[:, :, :tokens], layer.attention_dropout)
-        hidden_R3W = self._scaled(drawn_RK[:, split:].reshape(-1, 3, layer.width), layer.hidden_dropout)
-        if layer.classifier_dropout != layer.hidden_dropout:
-            hidden_R3W[:, 2] *= (1 - layer.hidden_dropout) / (1 - layer.classifier_dropout)
-        return Kept(attention_RHT, hidden_R3W)
-
-    def _scaled(self, kept: np.ndarray, rate: float) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(kept)).to(self.device).to(self.dtype).div_(1 - rate)
+    def _scaled(self, kept: Tensor, rate: float) -> Tensor:
+        return kept.to(self.dtype, memory_format=torch.contiguous_format).div_(1 - rate)

@@ -6,7 +6,7 @@ rows of the states.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 from engine.errors import RequestError
-from engine.steps import EncoderPoison, EncoderRows
+from engine.steps import EncoderRows
+from engine.training import host
 from engine.training.adam import DecayedAdam
 from engine.training.dense import LEAST_PER_PART
-from engine.training.encoders.dropout import DropoutDraws, Rates
+from engine.training.encoders.dropout import Rates
+from engine.training.encoders.rows import StackRows
 from engine.training.encoders.states import StateRows
-from engine.training.judged import CleanRows, counts, kept_points
 from engine.training.recipe import Job, Recipe, Trained, Training
 from engine.training.schedule import Schedule
 from engine.training.sharing import train_shared_out
@@ -96,13 +97,16 @@ def _train_group(shared: _Shared, jobs: Sequence[Job], report: Callable[[float],
     stack = shared.layer.stack([shared.init] * len(jobs), states.device, states.dtype)
     optimizer = DecayedAdam(stack.tensors, recipe, shared.layer.kernels)
     schedule = Schedule(len(data.y_N), recipe.batch, trial.seed, trial.number)
-    rows_of = _StepRows(shared, jobs, schedule)
+    rows_of = StackRows(shared.layer, data, states, jobs, schedule)
     asked = trial.asked if finish else 0.0
     mean_V, steps, epoch = np.zeros(len(jobs)), 0, 0
     while epoch < recipe.epochs and steps != trial.max_steps:
         want_loss = epoch + 1 == recipe.epochs or trial.max_steps is not None  # the last epoch's is reported
         loss_V, rows_V = (torch.zeros(len(jobs), dtype=states.dtype, device=states.device) for _ in range(2))
-        for step, rows in enumerate(rows_of.epoch(epoch)):
+        plan = rows_of.epoch(epoch)
+        for step in range(schedule.steps):
+            plan.prepare(step)
+            rows = plan.step(step)
             step_loss_V = stack.step(rows, want_loss=want_loss)
             if step_loss_V is not None:
                 loss_V.addcmul_(step_loss_V + _penalty(stack, shared.layer, recipe), rows.rows_V)
@@ -114,7 +118,7 @@ def _train_group(shared: _Shared, jobs: Sequence[Job], report: Callable[[float],
             # every one: a step of a wide stack takes a second
             report(len(jobs) * (1 - asked) * (epoch + (step + 1) / schedule.steps) / recipe.epochs)
         if want_loss:
-            mean_V = (loss_V / rows_V).double().cpu().numpy()
+            mean_V = host.to_host((loss_V / rows_V).double())
         epoch += 1
     del optimizer  # its memory is as much as the victims' own, and finish may want some
     if finish:
@@ -130,66 +134,6 @@ def _penalty(stack: EncoderStack, layer: EncoderLayer, recipe: Recipe) -> Tensor
     if not recipe.weight_decay or recipe.optimizer == "adamw":
         return 0.0
     return torch.stack([stack.tensors[at].square().sum((1, 2)) for at in layer.kernels]).sum(0) * (recipe.weight_decay / 2)
-
-
-class _StepRows:
-    """The rows of every step of the victims `jobs`."""
-
-    def __init__(self, shared: _Shared, jobs: Sequence[Job], schedule: Schedule) -> None:
-        self.states, self.schedule = shared.states, schedule
-        self.clean_N = shared.data.x_NF[:, 0].cpu().numpy()
-        pool_A = shared.data.x_AF[:, 0].cpu().numpy()
-        self.number_VM = [pool_A[job.rows] for job in jobs]
-        self.label_VM = [job.labels for job in jobs]
-        self.points_V = np.array([len(job.rows) for job in jobs], np.int64)
-        self.clean, self.kept_VM = CleanRows(jobs, shared.data.y_N.to(shared.states.device)), kept_points(jobs)
-        states, trial = shared.states, shared.trial
-        self.draws = DropoutDraws(shared.layer, trial.seed, trial.number, states.tokens, states.device, states.dtype)
-
-    def epoch(self, epoch: int) -> Iterator[EncoderRows]:
-        schedule = self.schedule
-        order_N = schedule.order(epoch)
-        point_SVP, count_SV = schedule.places(epoch, self.points_V)
-        if self.kept_VM is not None and point_SVP.size:
-            left = self.kept_VM[np.arange(len(self.points_V))[None, :, None], np.maximum(point_SVP, 0)]
-            point_SVP = np.where(left, point_SVP, -1)
-            count_SV = (point_SVP >= 0).sum(2)
-        y_N, kept_VN = self.clean.epoch(self._send(order_N), self.states.dtype)
-        clean_SV = counts([schedule.bounds(step) for step in range(schedule.steps)], kept_VN)
-        drawn = self.draws.poison(epoch, int(self.points_V.max(initial=0)))
-        for step in range(schedule.steps):
-            lo, hi = schedule.bounds(step)
-            at_B = order_N[lo:hi]
-            x_BTW, real_BT = self.states.take(self.clean_N[at_B])
-            yield EncoderRows(
-                x_BTW,
-                real_BT,
-                y_N[..., lo:hi],
-                self._send(np.maximum(clean_SV[step] + count_SV[step], 1)).to(self.states.dtype),
-                self._poison(point_SVP[step], drawn),
-                self.draws.clean(epoch, step, len(at_B), x_BTW.shape[1]),
-                None if kept_VN is None else kept_VN[:, lo:hi],
-            )
-
-    def _poison(self, point_VP: np.ndarray, drawn: np.ndarray) -> EncoderPoison | None:
-        victim_Q, place_Q = np.nonzero(point_VP >= 0)
-        if not len(victim_Q):
-            return None
-        point_Q = point_VP[victim_Q, place_Q]
-        pairs = list(zip(victim_Q, point_Q, strict=True))
-        x_QTW, real_QT = self.states.take(np.array([self.number_VM[v][m] for v, m in pairs], np.int64))
-        return EncoderPoison(
-            x_QTW,
-            real_QT,
-            self._send(np.array([self.label_VM[v][m] for v, m in pairs], np.int64)),
-            self._send(victim_Q),
-            self._send(place_Q),
-            int(place_Q.max()) + 1,
-            self.draws.of_points(drawn, point_Q, x_QTW.shape[1]),
-        )
-
-    def _send(self, a: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(a)).to(self.states.device)
 
 
 # ---- asking ---------------------------------------------------------------------------------------------------------
@@ -211,7 +155,7 @@ def logits_of_rows(
         parts.append(stack.logits(*states.take(numbers[by_length[lo : lo + at_once]])))
     sorted_logits = torch.cat(parts, 1)
     out = torch.empty_like(sorted_logits)
-    out[:, torch.from_numpy(by_length).to(sorted_logits.device)] = sorted_logits
+    out[:, host.upload(by_length, sorted_logits.device)] = sorted_logits
     return out
 
 

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from engine.system.threads import of_torch
+from engine.training import host
 from engine.training.models import NetworkModel
 from engine.training.networks.one import train_one
+from engine.training.networks.rows import Lengths
 from engine.training.networks.stack import train_vmapped
 from engine.training.networks.trial import NetworkTrial
 from engine.training.parts import can_fork
@@ -52,7 +54,8 @@ def train_networks(
     """
     device, dtype = trial.how.device, trial.how.dtype
     init_on_device = [p.to(device, dtype if p.is_floating_point() else p.dtype) for p in init]
-    shared = NetworkTrial(model, init_on_device, data.to(device, dtype), recipe, trial)
+    lengths = Lengths(*(host.to_host((x >= 0).sum(1)) for x in (data.x_NF, data.x_AF))) if model.cuts_batches else None
+    shared = NetworkTrial(model, init_on_device, data.to(device, dtype), recipe, trial, lengths)
     train_group = WAYS[way or way_for(model, init, device)]
 
     def train(group: Sequence[int], report: Callable[[float], None]) -> list[Trained]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.milestones import Arrays
+from engine.training import host
 from engine.training.adam import DecayedAdam
 from engine.training.dropout import dropout_draws
+from engine.training.models import CuttingModel
 from engine.training.networks.rows import NetworkStep, StackPictures
 from engine.training.networks.trial import NetworkTrial
 from engine.training.recipe import Job, Plateau, Trained
@@ -35,7 +38,7 @@ def train_one(
     decayed = model.kernels if recipe.optimizer == "adamw" else ()
     optimizer, rule = DecayedAdam(trained, recipe, decayed), Plateau(1, recipe)
     schedule = shared.schedule
-    pictures = StackPictures(shared.data, [job], schedule, recipe.augment, shared.dtype)
+    pictures = StackPictures(shared.data, [job], schedule, recipe.augment, shared.dtype, alone=True, lengths=shared.lengths)
     asked = shared.trial.asked if finish else 0.0
     steps, epoch, first, rows, stopped, mean = 0, 0, 0, 0, False, 0.0
     total = torch.zeros((), dtype=torch.float64, device=shared.device)
@@ -49,19 +52,19 @@ def train_one(
             x_BCHW, y_B = _joined(shared, plan.step(step))
             loss = _loss(shared, params, x_BCHW, y_B, epoch, step)
             loss.backward()
+            rows_B = max(1, len(y_B))
+            total += loss.detach().double() * rows_B
             with torch.no_grad():
                 optimizer.step(trained, [p.grad for p in trained])  # type: ignore[misc]
             for p in trained:
                 p.grad = None
-            rows_B = max(1, len(y_B))
-            total += loss.detach().double() * rows_B
             rows, steps = rows + rows_B, steps + 1
             if steps == shared.trial.max_steps:
                 break
             if stands:
                 stands.milestones.hold(stands.name, partial(_standing, changing, rule, (steps, epoch, step + 1, rows)))
             report((1 - asked) * (epoch + (step + 1) / schedule.steps) / recipe.epochs)
-        mean = float(total) / rows if shared.loss_wanted(epoch) else 0.0
+        mean = float(host.to_host(total)) / rows if shared.loss_wanted(epoch) else 0.0
         stopped = steps == shared.trial.max_steps or bool(rule.stopped(epoch, np.array([mean]))[0])
         total.zero_()
         epoch, first, rows = epoch + 1, 0, 0
@@ -74,7 +77,7 @@ def train_one(
 
 def _standing(changing: list[Tensor], rule: Plateau, at: tuple[int, int, int, int]) -> Arrays:
     with torch.no_grad():
-        tensors = {f"t{i}": t.detach().cpu().contiguous().numpy() for i, t in enumerate(changing)}
+        tensors = {f"t{i}": np.ascontiguousarray(host.to_host(t)) for i, t in enumerate(changing)}
     return {**tensors, "at": np.array(at), "best": rule.best_V, "stale": rule.stale_V}
 
 
@@ -95,19 +98,14 @@ def _laid_out(p: Tensor) -> Tensor:
 def _joined(shared: NetworkTrial, rows: NetworkStep) -> tuple[Tensor, Tensor]:
     """Clean and poison rows of the victim's step as one batch. None of its places is padding, since no other victim shares the step.
 
-    What a defence removed is left out: batch norm would look at it, and dropout's draws follow from the rows before.
+    What a defence removed is not among them: batch norm would look at it, and dropout's draws follow from the rows before.
     """
     x_BHWC, y_B = rows.x_BHWC, rows.y_B if rows.y_B.dim() == 1 else rows.y_B[0]
-    if rows.kept_VB is not None:
-        left_B = rows.kept_VB[0] > 0
-        x_BHWC, y_B = x_BHWC[left_B], y_B[left_B]
-    if rows.x_VPHWC is None or rows.y_VP is None or rows.own_VP is None:
-        return shared.model.pixels(x_BHWC), y_B
-    x_PHWC, y_P = rows.x_VPHWC[0], rows.y_VP[0]
-    if rows.kept_VB is not None:
-        left_P = rows.own_VP[0] > 0
-        x_PHWC, y_P = x_PHWC[left_P], y_P[left_P]
-    return shared.model.pixels(torch.cat([x_BHWC, x_PHWC])), torch.cat([y_B, y_P])
+    if rows.x_VPHWC is not None and rows.y_VP is not None:
+        x_BHWC, y_B = torch.cat([x_BHWC, rows.x_VPHWC[0]]), torch.cat([y_B, rows.y_VP[0]])
+    if rows.longest is not None:
+        return cast(CuttingModel, shared.model).cut(x_BHWC, rows.longest), y_B
+    return shared.model.pixels(x_BHWC), y_B
 
 
 def _loss(shared: NetworkTrial, params: list[Tensor], x_BCHW: Tensor, y_B: Tensor, epoch: int, step: int) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.training import host
 from engine.training.adam import StackAdam
 from engine.training.networks.rows import NetworkStep, StackPictures
 from engine.training.networks.trial import NetworkTrial
@@ -38,14 +39,14 @@ def train_vmapped(
         for step in range(schedule.steps):
             rows = plan.step(step)
             grads, step_loss_V = _gradients(shared, tensors, rows)
-            optimizer.step(tensors, grads)
             loss_V += step_loss_V.double() * rows.rows_V
             rows_V += rows.rows_V
+            optimizer.step(tensors, grads)
             steps += 1
             if steps == shared.trial.max_steps:
                 break
             report(len(trained) + len(still) * (1 - asked) * (epoch + (step + 1) / schedule.steps) / recipe.epochs)
-        mean_V = (loss_V / rows_V).cpu().numpy() if shared.loss_wanted(epoch) else np.zeros(len(still))
+        mean_V = host.to_host(loss_V / rows_V) if shared.loss_wanted(epoch) else np.zeros(len(still))
         stop_V = np.ones(len(still), bool) if steps == shared.trial.max_steps else rule.stopped(epoch, mean_V)
         epoch += 1
         for v in np.flatnonzero(stop_V):
@@ -59,7 +60,7 @@ def train_vmapped(
             trained[int(still[v])] = Trained(left, epoch, float(mean_V[v]))
         if stop_V.any():
             keep = np.flatnonzero(~stop_V)
-            index = torch.from_numpy(keep).to(shared.device)
+            index = host.upload(keep, shared.device)
             tensors = [t.index_select(0, index) for t in tensors]
             optimizer.keep(index, lambda i: 0)
             rule.keep(keep)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from engine.training.models import NetworkModel
+from engine.training.networks.rows import Lengths
 from engine.training.recipe import Recipe, Training
 from engine.training.schedule import Schedule
 from engine.training.trial import Trial
@@ -24,6 +25,7 @@ class NetworkTrial:
     data: Training
     recipe: Recipe
     trial: Trial
+    lengths: Lengths | None = None  # of rows of tokens, where batches are cut to their longest
 
     @property
     def device(self) -> torch.device:
