@@ -37,7 +37,7 @@ WORLDS = {
     "adult": ("adult-clustermatch", ("compute.threads=1", "compute.victims_per_stack=40"), False),
     "adult-many": ("adult-clustermatch", ("compute.threads=1", "compute.victims_per_stack=3", "evaluation.trials=1"), False),
     "adult-smoke": ("adult-clustermatch", ("compute.threads=1", "compute.victims_per_stack=3", "evaluation.trials=3"), True),
-    "conv": ("cifar10-conv", ("compute.threads=1", "compute.victims_per_stack=2"), True),
+    "conv": ("cifar10-conv", ("compute.threads=1", "compute.victims_per_stack=2", "model.epochs=1", "evaluation.confidence_folds=1"), True),
     "optimised": ("utkface-vgg-ll-optimized", ("compute.threads=1", "compute.victims_per_stack=6", "attack.steps=4"), True),
     "defended": ("adult-trim", ("compute.threads=1", "compute.victims_per_stack=3"), True),
 }
