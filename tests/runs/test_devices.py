@@ -8,11 +8,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engine.errors import Interrupted, RequestError, RunFailed
+from engine.pipeline import order as pipeline
 from engine.rows import Cores, StackPlan, Table
 from engine.runs import provenance, training
 from engine.runs import start as run
@@ -20,14 +23,17 @@ from engine.runs.at_work import Work
 from engine.runs.control import Control
 from engine.runs.executors import Job, TrainedStack
 from engine.runs.executors.devices import Devices
+from engine.runs.executors.local import Local
 from engine.runs.pipeline import Pipeline
 from engine.runs.worker import work as work_on
 from engine.scenario.parse import parse
 from engine.store import Store
 from engine.system import devices
 from engine.system.processes import process_start
+from tests.defenses import test_defended
 from tests.runs.test_worker import tables
 from tests.studies.kill_storm import trained_again
+from tests.training import test_moved_points
 from tests.worlds.executors import FakeExecutor, FakeWatch
 from tests.worlds.fake_pipeline import CHILD, SCENARIO, STACKS, VICTIMS, WORKER, FakePipeline, victim
 from tests.worlds.waiting import until
@@ -230,6 +236,33 @@ def test_a_stop_leaves_the_generator_and_close_leaves_no_process(executor: Devic
         [time.sleep(0.1) for done in handed]  # type: ignore[func-returns-value]
     executor.close()
     assert all(process_start(pid) is None for pid in pids)
+
+
+def test_the_engines_own_processes_come_to_the_bits_of_this_one() -> None:
+    """What a defence asks of its stack, and points whose pixels were moved, travel with the job; the same processes take both."""
+    more = ["evaluation.trials=1", "model.epochs=1", "compute.victims_per_stack=3"]
+    defended = test_defended.scenario("trim", *more)
+    moved = parse(test_moved_points.TEXT.format(kind="conv"), overrides=more)
+    quiet = test_defended.quiet
+    worlds = (
+        (defended, pipeline.discover(defended, Path("."), device="cpu", log=quiet, progress=quiet)),
+        (moved, test_moved_points.discovered(moved)),
+    )
+    with closing(Devices(("cpu", "cpu"))) as several:
+        for scenario, found in worlds:
+            stacks = pipeline.plan(scenario, found, "cpu", log=quiet)[:2]
+            what, watch = Job(scenario, found, Cores(1, 1)), FakeWatch()
+            away = {done.stack.index: done.victims for done in several.train(stacks, what, watch)}
+            here = {done.stack.index: done.victims for done in Local(pipeline.RunPipeline(), "cpu").train(stacks, what, FakeWatch())}
+            assert watch.lost == []
+            assert here.keys() == away.keys() == {stack.index for stack in stacks}
+            for one, other in [pair for index in here for pair in zip(here[index], away[index], strict=True)]:
+                assert (one.spec, one.train_loss, one.poison_points) == (other.spec, other.train_loss, other.poison_points)
+                assert np.array_equal(one.predictions, other.predictions)
+                assert (one.judged is None) == (other.judged is None)
+                if one.judged is not None and other.judged is not None:
+                    assert np.array_equal(one.judged.kept_R, other.judged.kept_R)
+            assert any(victim.judged is not None for victims in here.values() for victim in victims) == (scenario is defended)
 
 
 # ---- which devices --------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from engine.runs import start as run
 from engine.runs.plans import Given
 from engine.scenario.parse import load
 from engine.store import Store
+from engine.tables.columns import SPECS
 from tests.studies.kill_storm import children, ended, exported, wait
 
 # a thread each, so that two devices have twice what one has; sizes small enough that there is a stack to lose
@@ -36,7 +37,7 @@ WORLDS = {
     "adult": ("adult-clustermatch", ("compute.threads=1", "compute.victims_per_stack=40"), False),
     "adult-many": ("adult-clustermatch", ("compute.threads=1", "compute.victims_per_stack=3", "evaluation.trials=1"), False),
     "adult-smoke": ("adult-clustermatch", ("compute.threads=1", "compute.victims_per_stack=3", "evaluation.trials=3"), True),
-    "conv": ("cifar10-conv", ("compute.threads=1", "compute.victims_per_stack=2"), True),
+    "conv": ("cifar10-conv", ("compute.threads=1", "compute.victims_per_stack=2", "model.epochs=1", "evaluation.confidence_folds=1"), True),
     "optimised": ("utkface-vgg-ll-optimized", ("compute.threads=1", "compute.victims_per_stack=6", "attack.steps=4"), True),
     "defended": ("adult-trim", ("compute.threads=1", "compute.victims_per_stack=3"), True),
 }
@@ -93,10 +94,13 @@ def call(*words: str) -> None:
 
 
 def plain(store: Store, run_id: str) -> dict[str, bytes]:
-    """Every table in two formats, without what tells where it was trained: the run's id, its scenario's hash (of the device) and device."""
-    files = {}
+    """Every table in two formats, without what tells where it was trained: the run's id, its scenario's hash (of the device) and device.
+
+    Predictions as they are stored, for as a table they are a hundred megabytes.
+    """
+    files = {"predictions": b"".join(victim.predictions.tobytes() for victim in store.victims(run_id))}
     row = store.run(run_id)
-    for name, data in exported(store, run_id).items():
+    for name, data in exported(store, run_id, [table for table in SPECS if table != "predictions"]).items():
         device = str(store.provenance(run_id)["device"])
         files[name] = data.replace(row.scenario_hash.encode(), b"HASH").replace(device.encode(), b"DEVICE")
     return files
