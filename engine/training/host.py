@@ -14,7 +14,7 @@ from torch import Tensor
 def upload(rows: np.ndarray | Tensor, device: torch.device) -> Tensor:
     """The rows on the device; to a GPU from pinned memory, which is not waited for."""
     tensor = rows if isinstance(rows, Tensor) else torch.from_numpy(np.ascontiguousarray(rows))
-    if device.type == "cuda":
+    if device.type == "cuda" and tensor.numel():
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
