@@ -22,7 +22,7 @@ from engine.rows import DEFENDED
 from engine.store import checks
 from engine.store.checks import DTYPES
 from engine.store.judged import unpack
-from engine.store.parts import parts_asked
+from engine.store.parts import parts_asked, parts_due
 
 CHUNK = 1 << 20  # bytes unpacked at once
 BYTES = {name: int("".join(filter(str.isdigit, name))) // 8 for name in DTYPES}
@@ -216,9 +216,9 @@ def _victims(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
 
 def _parts_of_train(db: sqlite3.Connection, run_id: str, contents: _Found) -> None:
     """The models of the ensemble: no more than the scenario has parts, and where all are there, each row of train in one."""
-    k, state, numbers, rows = 0, "", [], 0
+    k, due, state, numbers, rows = 0, 0, "", [], 0
     for run in _rows(db, "runs", run_id):
-        k, state = parts_asked(run["scenario_toml"]), run["state"]
+        k, due, state = parts_asked(run["scenario_toml"]), parts_due(db, run_id, run["scenario_toml"]), run["state"]
     for row in _rows(db, "parts", run_id):
         where = f"table parts, number {row['number']}"
         _need(row["number"] < k, f"{where}: its scenario has {k} parts")
@@ -227,7 +227,7 @@ def _parts_of_train(db: sqlite3.Connection, run_id: str, contents: _Found) -> No
         _unpacked(iter([row["predictions"]]), row["test_rows"], where, "uint8", (0, len(contents.classes) - 1))
         numbers.append(row["number"])
         rows += row["rows"]
-    _need(state != "done" or len(numbers) == k, f"table parts: there are {len(numbers)} where a run that is done has {k}")
+    _need(state != "done" or len(numbers) == due, f"table parts: there are {len(numbers)} where a run that is done has {due}")
     whole = rows == contents.train_rows if len(numbers) == k else rows <= (contents.train_rows or 0)
     _need(not numbers or whole, f"table parts: they have {rows} rows where train has {contents.train_rows}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tomllib
 from collections.abc import Mapping, Sequence
 
@@ -29,7 +30,7 @@ class PartRows(Results):
             for row in rows:
                 self._check_row(db, "parts", run_id, row, f"the model of part {row['number']}")
             run = db.execute("SELECT state, scenario_toml, digest FROM runs WHERE id = ?", (run_id,)).fetchone()
-            asked = parts_asked(run["scenario_toml"]) if run is not None else 0
+            asked = parts_due(db, run_id, run["scenario_toml"]) if run is not None else 0
             if run is not None and run["digest"] is not None and run["state"] == "done" and len(rows) != asked:
                 where, why = f"{self.path}, run {run_id}, its ensemble", f"{len(rows)} models are there where {asked} were committed"
                 raise digests.damaged(why, where=where, next=way_out(db, "parts", run_id))
@@ -49,6 +50,12 @@ class PartRows(Results):
             damaged = [row for row in rows if digests.wrong("parts", run_id, row, sealed=bool(row["sealed"]))]
             db.executemany("DELETE FROM parts WHERE rowid = ?", [(row["place"],) for row in damaged])
         return [row["number"] for row in damaged]
+
+
+def parts_due(db: sqlite3.Connection, run_id: str, scenario_toml: str) -> int:
+    """How many models a run that is done has: what its scenario asks for, of a plan's shards the first alone."""
+    shard = db.execute("SELECT shard FROM plans WHERE run_id = ?", (run_id,)).fetchone()
+    return 0 if shard is not None and shard["shard"] not in (None, 1) else parts_asked(scenario_toml)
 
 
 def parts_asked(scenario_toml: str) -> int:

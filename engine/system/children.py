@@ -9,9 +9,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]  # the folder that holds our packages, installed or not
 
 
+def python(*words: str) -> tuple[str, ...]:
+    """This Python. -P: a file of the working directory is never imported in the place of ours."""
+    return (sys.executable, "-P", *words)
+
+
 def command(module: str, *words: str) -> tuple[str, ...]:
     """The command that runs a module of ours. Needs `environment`."""
-    return (sys.executable, "-P", "-m", module, *words)  # -P: a file of the working directory is never imported in the place of ours
+    return python("-m", module, *words)
 
 
 def program() -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine.errors import RequestError, RunFailed
 from engine.rows import Cores
+from engine.system import children
 from engine.system.processes import cores
 
 GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, Windows' for its Linux: none of them, no GPU
@@ -81,7 +82,7 @@ def lease_name(device: str) -> str:
 @cache
 def _uuid(device: str) -> str:
     """Asked by a child: who asks CUDA itself may hold a context on the GPU from then on, memory that the run whose turn it is could use."""
-    done = subprocess.run([sys.executable, "-P", "-c", ASK_UUID, device], capture_output=True, text=True)
+    done = subprocess.run(children.python("-c", ASK_UUID, device), capture_output=True, text=True)
     if done.returncode or not done.stdout.strip():
         why = (done.stderr.strip().splitlines() or ["no word"])[-1]
         raise RunFailed(f"{device} does not answer: {why}", where="compute.device", next="look at it with nvidia-smi, then resume")

@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from engine.scenario.sections import Scenario
 from engine.store import Store
 from engine.system import processes
 from tests.runs.test_worker import tables
-from tests.worlds.fake_pipeline import SCENARIO, STACKS, VICTIMS, FakePipeline
+from tests.worlds.fake_pipeline import SCENARIO, STACKS, VICTIMS, WITH_PARTS, FakePipeline
 from tests.worlds.store import as_of
 
 GIVEN: Scenario = parse(SCENARIO)
@@ -236,6 +238,27 @@ def test_shards_merged_are_one_run(tmp_path: Path, of: int, beside: bool) -> Non
         assert tables(out, run_id) == whole(tmp_path)
         assert out.plan(run_id) == plans.read(file).stacks
         assert out.planned(run_id) == plans.read(file).planned()
+
+
+def test_the_first_shard_trains_the_ensemble_and_the_merged_run_has_it(tmp_path: Path) -> None:
+    scenario = parse(WITH_PARTS)
+    file = planned(tmp_path, scenario)
+    paths = [trained(tmp_path, number, 2, file, scenario=scenario)[0] for number in (1, 2)]
+    run_id = merged(tmp_path, paths)
+    with Store.open(tmp_path / "one.db") as store, Store.open(tmp_path / "merged.db") as out:
+        one = run.start(store, scenario, spawn=False).id
+        assert work(store, one, pipeline=FakePipeline()) == "done"
+        assert tables(out, run_id) == tables(store, one)
+        assert tables(out, run_id)["certificates"].rows
+        votes = [[(part.number, part.predictions.tolist()) for part in of.parts(each)] for of, each in ((store, one), (out, run_id))]
+        assert votes[0] == votes[1]
+    with Store.open(paths[1]) as second:
+        assert second.parts(second.runs()[0].id) == []
+    with closing(sqlite3.connect(paths[0], isolation_level=None)) as db:
+        db.execute("DELETE FROM parts WHERE number = 1")
+        db.execute("UPDATE runs SET state = 'stopped', digest = NULL")
+    with pytest.raises(RequestError, match="2 of the 3 models of its ensemble"), merging.opened(paths) as parts:
+        merging.first_parts(parts)
 
 
 def test_a_shard_takes_over_what_was_discovered_and_says_that_it_is_one(tmp_path: Path) -> None:

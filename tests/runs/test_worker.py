@@ -19,8 +19,8 @@ import pytest
 
 from engine.errors import BadData, RequestError
 from engine.rows import RunRow, Table
+from engine.runs import at_work
 from engine.runs import start as run
-from engine.runs import training
 from engine.runs import work as carry_out
 from engine.runs.control import Control
 from engine.runs.worker import work
@@ -187,7 +187,7 @@ def test_a_run_paused_while_it_starts_goes_on_with_the_device(store: Store) -> N
 
 def test_the_seconds_of_a_stack_are_those_it_was_at_work(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id, control, now_s = new(store), Control(), [0.0]
-    for module in (carry_out, training):
+    for module in (carry_out, at_work):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
     fake = FakePipeline(on_step=lambda stack, step: control.obey("pause") if (stack, step) == (1, 5) else None)
     working = threading.Thread(target=work, args=(store, run_id), kwargs={"pipeline": fake, "control": control})

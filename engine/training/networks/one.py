@@ -77,7 +77,7 @@ def train_one(
 
 def _standing(changing: list[Tensor], rule: Plateau, at: tuple[int, int, int, int]) -> Arrays:
     with torch.no_grad():
-        tensors = {f"t{i}": np.ascontiguousarray(host.to_host(t)) for i, t in enumerate(changing)}
+        tensors = {f"t{i}": host.to_host(t.contiguous()) for i, t in enumerate(changing)}
     return {**tensors, "at": np.array(at), "best": rule.best_V, "stale": rule.stale_V}
 
 
