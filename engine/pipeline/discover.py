@@ -17,7 +17,6 @@ from engine.attacks import poison as attacks
 from engine.features.opened import Opened
 from engine.features.pixels import flat_pixels
 from engine.milestones import NOTHING_KEPT, Arrays, Milestones, of_texts, texts_of
-from engine.pipeline import triage
 from engine.pipeline.adversary import Adversary
 from engine.pipeline.discovery import Discovery, Log, Progress
 from engine.pipeline.train import moved_pictures
@@ -116,6 +115,8 @@ def discover(
     progress("forming subpopulations", 1.0)
     foretold: Foretold | None = None
     if scenario.predicts:
+        from engine.pipeline import triage  # here: few runs foretell, and SciPy is slow to open
+
         foretold = triage.foretell(
             scenario, dataset, membership, summary, proba_aux,
             device=device, log=log, progress=progress, on_step=on_step, opened=opened, milestones=milestones,
