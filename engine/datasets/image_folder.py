@@ -105,6 +105,15 @@ def split_folders(path: Path) -> tuple[dict[str, str], list[str]]:
     return {_inner(path, name): split for name, split in homes.items()}, notes
 
 
+def most_train_rows(section: ImageFolderSection, files: Mapping[str, int]) -> int:
+    """How many rows train has at most. files: by the split whose folder they lie in, or all under "" where folders are classes."""
+    if "train" not in files:
+        return round(section.split[0] * files[""])
+    if "aux" in files:
+        return files["train"]
+    return round(section.split[0] / (section.split[0] + section.split[1]) * files["train"])
+
+
 def _folders(path: Path) -> list[str]:
     """Names of the folders in it that are not hidden, sorted."""
     try:

@@ -113,6 +113,11 @@ def state(section: UtkfaceSection | None, data_dir: Path) -> DataState:
     return DataState(True, f"in {path}", (path,))
 
 
+def train_rows(section: UtkfaceSection) -> int:
+    """How many rows train has at most, without reading any."""
+    return SHARES["train"]
+
+
 def fetch(data_dir: Path, progress: Progress, base_url: str | None = None) -> tuple[Path, ...]:
     """What is here. MissingData where nothing is: its authors hand it out through a page, not under a stable link."""
     path = place_of(data_dir)

@@ -17,7 +17,6 @@ from engine.evaluation.certificates import most_points
 from engine.features.opened import Opened
 from engine.pipeline.discovery import Log
 from engine.rows import Dataset, PartResult
-from engine.scenario.partition import check_parts
 from engine.scenario.sections import Scenario
 from engine.training.partition import Part, partition
 from engine.training.trial import OnStep, Trial
@@ -29,13 +28,9 @@ LOT_S = 30.0  # parts that are trained in about so long are stored together: wha
 
 
 def parts_of(scenario: Scenario, dataset: Dataset, log: Log) -> list[Part]:
-    """The parts of train. Says what is known before anything is trained: what so many can give at most, and whether they are too small.
-
-    RequestError where train has fewer rows than there are to be parts.
-    """
+    """The parts of train. Says what is known before anything is trained: what so many can give at most, and whether they are too small."""
     k = scenario.evaluation.certificates
     assert k is not None
-    check_parts(k, len(dataset.train))
     parts = partition(dataset.train, k, scenario.seed)
     sizes = sorted(len(part.rows) for part in parts)
     most = counted(most_points(k), "point")

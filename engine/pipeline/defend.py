@@ -19,10 +19,9 @@ import numpy as np
 from engine import rates
 from engine.defenses import random
 from engine.defenses.seen import Asked, Judgement, Seen, Shared, defence_of
-from engine.errors import RequestError
 from engine.pipeline.discovery import Discovery
 from engine.rows import DEFENDED, Arm, Judged, Subpopulation, Suspected, VictimSpec
-from engine.scenario.sections import BudgetKeys, DefenseSection, KnnSection, OracleSection, Scenario, TrimSection
+from engine.scenario.sections import BudgetKeys, DefenseSection, OracleSection, Scenario, TrimSection
 from engine.seeds import generator
 from engine.training import recipe
 from engine.training.recipe import Job, Training
@@ -65,14 +64,6 @@ def most_points(scenario: Scenario, subpopulations: Sequence[Subpopulation]) -> 
     attack = scenario.attack
     sizes = [s.train_rows if attack.per == "train" else s.aux_rows for s in subpopulations if s.attacked]
     return max((rates.count(alpha, size) for alpha in attack.alphas for size in sizes), default=0)
-
-
-def check(scenario: Scenario, victims: AnyFamily) -> None:
-    """RequestError where the defence asks for what these models or so few rows cannot give."""
-    section, rows = scenario.defense, len(victims.dataset.train)
-    if isinstance(section, KnnSection) and section.neighbors >= rows:
-        what = f"asks {section.neighbors:,} neighbours of a row; train has {rows:,} rows"
-        raise RequestError(what, where="defense.neighbors", next=f"use fewer than {rows:,}")
 
 
 def trained(

@@ -22,14 +22,16 @@ from engine.pipeline.discovery import Discovery, Log, Progress
 from engine.pipeline.train import moved_pictures
 from engine.rows import Dataset, Membership
 from engine.scenario.sections import ClusterMatchSection, PretrainedKeys, Scenario
+from engine.scenario.train_rows import check_train_rows
 from engine.training.trial import OnStep
 from engine.victims.choose import family_of, see, victims_of
 from engine.victims.family import one_thread_each
 
 
 def rows(scenario: Scenario, data_dir: Path, *, log: Log, progress: Progress) -> Dataset:
-    """The scenario's rows as the adversary and the defender hold them."""
+    """The scenario's rows as the adversary and the defender hold them. RequestError where train has too few of them."""
     dataset = datasets.load(scenario.dataset, scenario.seed, data_dir, progress)
+    check_train_rows(scenario, len(dataset.train))  # before features are computed, which may take long
     if scenario.adversary.rows < 1:
         dataset = datasets.recounted(subpopulations.adversary_view(dataset, scenario.adversary, scenario.seed))
     log(f"{words.TITLE}:")

@@ -53,9 +53,6 @@ def plan(
     milestones: where the times of stacks are put away. cores: how a stack uses a CPU; None: all of them.
     """
     one_thread_each()
-    defended = scenario.defense.kind != "none"
-    if defended:
-        defend.check(scenario, victims_of(scenario.model, discovery.dataset, scenario.seed, opened))
     per_trial = len(victims_of_trial(scenario, discovery.subpopulations, 0, 0))
     size = scenario.compute.victims_per_stack
     if size == "auto":
@@ -68,7 +65,7 @@ def plan(
         specs = victims_of_trial(scenario, discovery.subpopulations, trial, number)
         number += per_trial
         for lo in range(0, len(specs), size):
-            some = with_defences(specs[lo : lo + size], number) if defended else specs[lo : lo + size]
+            some = with_defences(specs[lo : lo + size], number) if scenario.defense.kind != "none" else specs[lo : lo + size]
             number += len(some) - len(specs[lo : lo + size])
             stacks.append(StackPlan(len(stacks), trial, tuple(some)))
     return tuple(stacks)

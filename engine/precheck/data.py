@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING
 from engine import datasets
 from engine.errors import BadData, MissingData, UnknownName, nearest
 from engine.scenario.modules import module
-from engine.scenario.partition import check_parts
 from engine.scenario.sections import (
     ColumnKeys,
     DatasetSection,
@@ -21,6 +21,7 @@ from engine.scenario.sections import (
     TextTableSection,
 )
 from engine.scenario.targets import RULES, check_target, least_rows
+from engine.scenario.train_rows import check_train_rows
 
 if TYPE_CHECKING:
     from engine.datasets.tables.file import RawTable
@@ -48,8 +49,7 @@ def check(scenario: Scenario, data_dir: Path) -> None:
         kind = module("datasets", section.kind)
         check_target(scenario.attack.target_label, kind.CLASSES)
         _features(scenario, kind.MATCHED)
-        if hasattr(kind, "train_rows"):
-            _parts(scenario, kind.train_rows(section))
+        check_train_rows(scenario, kind.train_rows(section))
 
 
 def _is_there(section: ColumnKeys | ImageFolderSection, data_dir: Path) -> None:
@@ -102,20 +102,11 @@ def _table(scenario: Scenario, section: ColumnKeys) -> None:
         return
     y, classes, _ = labels_of(section, raw)
     check_target(scenario.attack.target_label, classes)
-    by_rule = scenario.attack.target_label in RULES
-    if by_rule and scenario.evaluation.certificates is None:
-        return
     splits, _ = split_rows(section, raw, np.flatnonzero(y >= 0), y, scenario.seed)
-    _parts(scenario, len(splits[0]))
-    if len(splits[0]) and not by_rule:
+    check_train_rows(scenario, len(splits[0]))
+    if len(splits[0]) and scenario.attack.target_label not in RULES:
         count = np.bincount(y[splits[0]], minlength=len(classes))
         _target_in_train(scenario, classes, count.tolist())
-
-
-def _parts(scenario: Scenario, train_rows: int) -> None:
-    """train_rows: at most, before they are capped."""
-    k, rows = scenario.evaluation.certificates, scenario.dataset.rows
-    check_parts(k, train_rows if rows is None else min(train_rows, rows))
 
 
 def _target_in_train(scenario: Scenario, classes: Sequence[str], count: Sequence[int]) -> None:
@@ -166,7 +157,7 @@ def _matched(section: ColumnKeys, raw: RawTable) -> list[str]:
 
 
 def _folder(scenario: Scenario, section: ImageFolderSection) -> None:
-    from engine.datasets.image_folder import split_folders
+    from engine.datasets.image_folder import most_train_rows, split_folders
     from engine.datasets.pictures.traits import WORDS
 
     path = section.path.expanduser()
@@ -184,6 +175,10 @@ def _folder(scenario: Scenario, section: ImageFolderSection) -> None:
     if homes and scenario.attack.target_label not in RULES:
         train = [within[home] for home, split in homes.items() if split == "train"]
         _target_in_train(scenario, classes, [sum(names.get(name, 0) for names in train) for name in classes])
+    files = Counter[str]()
+    for home, names in within.items():
+        files[homes.get(home, "")] += sum(names.values())
+    check_train_rows(scenario, most_train_rows(section, files))
     annotations: Iterable[str] = ()
     if section.annotations_file is not None:
         annotations = _annotated(section.annotations_file.expanduser())

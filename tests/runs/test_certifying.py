@@ -17,6 +17,7 @@ import pytest
 
 from engine.cli import main as cli
 from engine.errors import Interrupted, RequestError, StoreError
+from engine.pipeline import order as pipeline
 from engine.pipeline.order import RunPipeline
 from engine.rows import PartResult
 from engine.runs import again
@@ -261,6 +262,61 @@ def test_ones_own_table_needs_its_preparation_fixed(tmp_path: Path, capsys: pyte
     assert "levels and medians learnt from train are moved by one inserted row" in capsys.readouterr().err
     (tmp_path / "mine.toml").write_text(own.replace('label = "y"', 'label = "y"\nfitted_on = "aux"'), encoding="utf-8")
     assert cli.main(["show", str(tmp_path / "mine.toml")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("folders", "train"),
+    [
+        (("", ""), 4),  # 0.4 of 10 and of 10, of which one is no picture
+        (("train/", "test/"), 5),
+        (("train/", "aux/", "test/"), 10),
+    ],
+)
+def test_more_parts_than_a_folder_has_pictures_is_refused_before_any_is_read(
+    folders: tuple[str, ...], train: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for home in folders:
+        for name in ("cats", "dogs"):
+            place = tmp_path / "pictures" / home / name
+            place.mkdir(parents=True, exist_ok=True)
+            for n in range(5):
+                (place / f"{n}.png").write_bytes(b"not opened")
+    own = TEXT.replace('kind = "digits"\nrows = 240', f'kind = "image_folder"\npath = "{tmp_path}/pictures"')
+    own = own.replace('kind = "mlp"\nhidden = [12]', 'kind = "conv"').replace("certificates = 6", f"certificates = {train + 1}")
+    (tmp_path / "mine.toml").write_text(own, encoding="utf-8")
+    for command in (["run", "--store", str(tmp_path / "none.db")], ["plan", "-o", str(tmp_path / "plan.json")]):
+        assert cli.main([*command, str(tmp_path / "mine.toml")]) == 2
+        assert f"is {train + 1}, more parts than train has rows ({train})" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("preset", "train"), [("utkface-vgg-ll", 7_000), ("cifar10-conv", 25_000), ("imdb-minilm-ll", 12_500)])
+def test_more_parts_than_a_published_split_has_rows_is_refused(
+    preset: str, train: int, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store = ["--store", str(tmp_path / "none.db")]
+    assert cli.main(["run", preset, "--set", f"evaluation.certificates={train + 1}", *store]) == 2
+    assert f"more parts than train has rows ({train:,})" in capsys.readouterr().err
+    knn = [
+        "--set",
+        "defense.kind=knn",
+        "--set",
+        "defense.layer=hidden",
+        "--set",
+        f"defense.neighbors={min(train, 10_000)}",
+        "--set",
+        f"dataset.rows={min(train, 10_000)}",
+    ]
+    assert cli.main(["run", preset, *knn, *store]) == 2
+    assert f"asks {min(train, 10_000):,} neighbours of a row; train has" in capsys.readouterr().err
+
+
+def test_fewer_rows_than_parts_are_refused_before_features_are_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where only reading them tells how many there are: pictures that cannot be decoded, an archive of fewer than were published."""
+    dataset = pipeline.rows(parse(TEXT), tmp_path, log=lambda _: None, progress=lambda *_: None)
+    monkeypatch.setattr("engine.datasets.load", lambda *_: replace(dataset, train=dataset.train.take(np.arange(5))))
+    monkeypatch.setattr("engine.pipeline.discover.see", lambda *_, **__: pytest.fail("features were computed"))
+    with pytest.raises(RequestError, match="is 6, more parts than train has rows \\(5\\)"):
+        pipeline.load(parse(TEXT), tmp_path, log=lambda _: None, progress=lambda *_: None)
 
 
 def test_every_format_and_the_report_have_it_and_others_say_how(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
