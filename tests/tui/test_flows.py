@@ -377,6 +377,14 @@ async def test_damage_is_foretold_once_its_price_was_said_and_the_worst_are_mark
         assert (screen.subject.predict, screen.subject.stage, len(screen.pane.table.model.rows)) == (True, "loading", 0)
         foretold = [{**each, "predicted": (7 * each["index"]) % 30 / 40} for each in found]
         screen._answered({"found": foretold, "deviations": [], "about": worlds.ABOUT})
+        await settled(pilot)
+        table = screen.pane.table
+        ranked = sorted(foretold, key=lambda each: -each["predicted"])
+        assert [key[0] for key in table.model.shown][:3] == [each["index"] for each in ranked][:3]
+        assert table.cursor == 0
+        place = next(slot for slot in table.painter.layout.slots if slot.look.column == "predicted")
+        assert table.painter.layout.pinned_width <= place.x - table.x_offset <= table.size.width - place.width
+        assert app.settings.view("subpopulations").sort is None
         await settled(pilot, "p")
         able = [each for each in foretold if each["test_rows"]]
         worst = sorted(able, key=lambda each: -each["predicted"])[:10]

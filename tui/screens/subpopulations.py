@@ -187,6 +187,8 @@ class SubpopulationsScreen(Looking):
             subject.stage, subject.deviations = "ready", tuple(answer["deviations"])
             subject.account = of_json(answer["about"])
             self.pane.table.load([members.discovered_cells(one) for one in answer["found"]])
+            if subject.predict:
+                self.pane.table.rank_by("predicted")
             self.pane.caption()
             self.ask_members()
         elif "ready" in answer:

@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual import events
 from textual.binding import Binding, BindingType
 
+from tui.widgets.table.layout import Slot
 from tui.widgets.table.view import TableView
 
 
@@ -44,6 +45,11 @@ class LiveTable(TableView):
         at = names.index(self.model.view.column) if self.model.view.column in names else (-1 if by > 0 else len(names))
         slot = slots[max(0, min(at + by, len(slots) - 1))]
         self.model.view = replace(self.model.view, column=slot.look.column)
+        self._bring(slot)
+        self.post_message(self.Looked(self))
+
+    def _bring(self, slot: Slot) -> None:
+        """Scroll sideways until the column is in sight."""
         if not slot.look.pinned:
             left, right = self.painter.layout.pinned_width, self._wide - 1
             if slot.x - self.x_offset + slot.width > right:
@@ -51,7 +57,15 @@ class LiveTable(TableView):
             if slot.x - self.x_offset < left:
                 self.x_offset = max(0, slot.x - left)
         self._repaint()
-        self.post_message(self.Looked(self))
+
+    def rank_by(self, name: str) -> None:
+        """Sort by a column, the largest first, and bring it into sight: not as a choice of the person's, so nothing remembers it."""
+        self.model.look(sort=name, descending=True, column=name)
+        self._moved = False
+        self._set_cursor(self.model.shown[0] if self.model.shown else None)
+        self._settle(whole=True)
+        self._keep_cursor_visible()
+        self._bring(next(slot for slot in self.painter.layout.slots if slot.look.column == name))
 
     # ---- sorting and marking ----
 
