@@ -16,6 +16,7 @@ import typer
 from engine.cli import text as cli_text
 from engine.cli.text import DataOption, DevicesOption, ScenarioArgument, SetOption, SmokeOption
 from engine.errors import Interrupted, RequestError, RunFailed
+from engine.printable import require
 
 if TYPE_CHECKING:
     from engine.runs.control import Control
@@ -134,11 +135,17 @@ def slurm(
     before its time is over is queued again and goes on from what it has trained.
     """
     from engine.runs import plans
+    from engine.runs import shards as shards_
     from engine.runs import slurm as slurm_
     from engine.scenario.parse import load
 
+    # a line break would end the script's line, and what follows it be a command
+    for where, words in (("SCENARIO", [scenario]), ("--plan", [str(plan)]), ("--set", set_ or ()), ("--data", [str(data or "")])):
+        for word in words:
+            require(word, where)
     settings = [*(set_ or ()), *([f"compute.device={device}"] if device is not None else [])]
     loaded = load(scenario, settings, smoke, cli_text.note)
+    shards_.refuse_search(loaded)
     words = [scenario, *(word for each in set_ or () for word in ("--set", each)), *(["--smoke"] if smoke else [])]
     words += ["--device", device] if device is not None else []
     words += ["--data", str(data.expanduser().absolute())] if data is not None else []

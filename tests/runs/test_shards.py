@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -287,6 +288,58 @@ def test_a_shard_that_is_killed_or_stopped_goes_on_and_repeats_nothing(tmp_path:
         work(store, store.runs()[0].id, pipeline=FakePipeline())
 
 
+def prepared(store: Store, file: Path, shard: Shard) -> str:
+    return shards.prepared(store, GIVEN, plans.read(file), file, shard, name="a", data_dir=file.parent, path=Path("part1.db")).id
+
+
+@pytest.mark.parametrize("at", ["update_run", "save_discovery", "save_plan"])
+def test_a_shard_that_was_killed_while_its_run_was_made_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    """SLURM queues it again, and it would be refused for ever as a store of other runs."""
+    file = planned(tmp_path)
+
+    def killed(*args: object, **fields: object) -> None:
+        raise KeyboardInterrupt
+
+    with Store.open(tmp_path / "part1.db") as store:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(store, at, killed)
+            prepared(store, file, Shard(1, 2))
+        assert len(store.runs()) == 1
+        assert prepared(store, file, Shard(1, 2)) == store.runs()[0].id
+        assert len(store.runs()) == 1
+    assert trained(tmp_path, 1, 2, file)[1] == "done"
+
+
+def test_two_that_prepare_one_shard_at_once_have_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, path, found, many = planned(tmp_path), tmp_path / "part1.db", shards.found_beside, threading.Barrier(2)
+    Store.open(path).close()
+
+    def slowly(plan_file: Path, plan: Plan) -> Any:
+        many.wait(10)  # both have seen a store without runs
+        return found(plan_file, plan)
+
+    monkeypatch.setattr(shards, "found_beside", slowly)
+    ids: list[str] = []
+
+    def one() -> None:
+        with Store.open(path) as store:
+            ids.append(prepared(store, file, Shard(1, 2)))
+
+    both = [threading.Thread(target=one) for _ in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    with Store.open(path) as store:
+        assert ids == [store.runs()[0].id] * 2
+        assert len(store.runs()) == 1
+
+
+def test_a_search_is_refused_where_its_shards_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["slurm", "quickstart", "--set", "evaluation.find=0.2"]) == 2
+    assert "evaluation.find: a search plans on from all victims so far, which no shard has" in capsys.readouterr().err
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -529,6 +582,41 @@ def test_the_job_stops_its_shard_queues_it_again_and_ends_as_it_ends(
     assert (tmp_path / "words").read_text().splitlines() == [asked, asked]
     assert "#SBATCH --array=1-8" in text
     assert "# A title" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["slurm", "{preset}", "--plan", "a\ntouch broken\n.json"],
+        ["slurm", "{preset}", "--plan", "a\x1b[2J.json"],
+        ["slurm", "{preset}", "--set", 'title="a\nb"'],
+        ["slurm", "{preset}", "--data", "a\u2028b"],
+    ],
+)
+def test_a_script_takes_no_word_that_a_line_cannot_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """A line break in the path of a plan ended the comment that names it: what followed was a command."""
+    assert cli.main([word.format(preset="quickstart") for word in words]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "which is a command to a terminal and not text" in said.err
+    assert words[-2] in said.err
+
+
+def test_any_path_that_a_line_can_hold_reaches_the_task(tmp_path: Path) -> None:
+    folder = tmp_path / "it's \"a\" $HOME `touch broken` ;touch broken #{x}"
+    folder.mkdir()
+    preset, plan = folder / "my scenario.toml", folder / "plan file.json"
+    text = slurm.script([str(preset), "--set", "dataset.label='a b'"], title="$(touch broken)", shards=2, plan=plan)
+    program = slurm.children.program()
+    job = tmp_path / "job.sh"
+    job.write_text(text.replace(f"{program} work", "./subpop work"))
+    (tmp_path / "subpop").write_text('#!/bin/sh\nfor each; do echo "$each" >> words; done\n')
+    (tmp_path / "subpop").chmod(stat.S_IRWXU)
+    around = {**os.environ, "SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "77"}
+    assert subprocess.run(["bash", str(job)], cwd=tmp_path, env=around, timeout=20).returncode == 0
+    shard = ["--plan", str(plan), "--shard", "2/2", "--store", "part2.db"]
+    assert (tmp_path / "words").read_text().splitlines() == ["work", str(preset), "--set", "dataset.label='a b'", *shard]
+    assert not (tmp_path / "broken").exists()
 
 
 def test_plan_digests_differ_where_results_may(tmp_path: Path) -> None:
