@@ -170,7 +170,7 @@ def merge(
     from engine.runs import merging
     from engine.store import Store
 
-    if any(part.expanduser().absolute() == out.expanduser().absolute() for part in parts):
+    if any(_same_file(part.expanduser(), out.expanduser()) for part in parts):
         raise RequestError("is one of the shards", where=str(out), next="give another file first, as merged.db")
     with merging.opened([part.expanduser() for part in parts]) as found:
         merging.check(found)
@@ -178,6 +178,11 @@ def merge(
             row = merging.merge(store, found)
     cli_text.line(row.id)
     cli_text.note(f"run {row.id} has all {row.victims_done} victims: subpop export {row.id} --store {out} --table worst --format md")
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """By whatever name or link."""
+    return one.absolute() == other.absolute() or (one.exists() and other.exists() and one.samefile(other))
 
 
 # ---- shared ---------------------------------------------------------------------------------------------------------

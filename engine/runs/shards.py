@@ -7,7 +7,6 @@ itself, and ends in words where that is not what the plan was made over.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -27,6 +26,11 @@ from engine.store.bundle import bundle, open_bundle
 from engine.store.run_row import worker_of, working
 from engine.system import processes
 from engine.system.filesystem import network_kind
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
@@ -162,7 +166,8 @@ def _alone(folder: Path) -> Iterator[None]:
     lock = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         os.close(lock)

@@ -538,6 +538,18 @@ def test_wrong_requests_are_one_message(
     assert not (tmp_path / "out.db").exists()
 
 
+def test_a_shard_is_not_merged_into_by_another_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would be a store of two runs, and no shard any more."""
+    path, _ = trained(tmp_path, 1, 1, planned(tmp_path))
+    (tmp_path / "soft.db").symlink_to(path)
+    (tmp_path / "hard.db").hardlink_to(path)
+    for name in ("soft.db", "hard.db", f"../{tmp_path.name}/part1.db"):
+        assert cli.main(["merge", str(tmp_path / name), str(path)]) == 2
+        assert "is one of the shards" in capsys.readouterr().err
+    with Store.open(path) as store:
+        assert len(store.runs()) == 1
+
+
 FAKE_SUBPOP = """#!{python}
 import os, signal, sys, time
 open("words", "a").write(" ".join(sys.argv[1:]) + "\\n")
