@@ -166,7 +166,9 @@ def test_what_it_can_be_fitted_to_is_what_scikit_learn_takes(early_stopping: boo
     draws, taken = np.random.default_rng(0), set()
     for rows_C in [(1, 1), (1, 9), (2, 2), (2, 9), (2, 20), (3, 3, 3), (2, 2, 7), (2, 8, 11), (1, 40), (5, 1, 40), (2, 3), (30, 2, 2)]:
         for share in (0.1, 0.5, 0.9):
-            section = GradientBoostingSection(kind="gradient_boosting", max_iter=1, early_stopping=early_stopping, validation_fraction=share)
+            section = GradientBoostingSection(
+                kind="gradient_boosting", max_iter=1, early_stopping=early_stopping, validation_fraction=share
+            )
             y = np.repeat(np.arange(len(rows_C)), rows_C)
             try:
                 gradient_boosting.estimator(section, 0).fit(draws.normal(size=(len(y), 2)), y)

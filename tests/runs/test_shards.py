@@ -615,7 +615,7 @@ def test_a_script_takes_no_word_that_a_line_cannot_hold(tmp_path: Path, capsys: 
 
 
 def test_any_path_that_a_line_can_hold_reaches_the_task(tmp_path: Path) -> None:
-    folder = tmp_path / "it's \"a\" $HOME `touch broken` ;touch broken #{x}"
+    folder = tmp_path / 'it\'s "a" $HOME `touch broken` ;touch broken #{x}'
     folder.mkdir()
     preset, plan = folder / "my scenario.toml", folder / "plan file.json"
     text = slurm.script([str(preset), "--set", "dataset.label='a b'"], title="$(touch broken)", shards=2, plan=plan)
