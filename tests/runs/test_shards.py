@@ -301,9 +301,10 @@ def test_a_shard_that_was_killed_while_its_run_was_made_is_made_anew(tmp_path: P
         raise KeyboardInterrupt
 
     with Store.open(tmp_path / "part1.db") as store:
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch:
             patch.setattr(store, at, killed)
-            prepared(store, file, Shard(1, 2))
+            with pytest.raises(KeyboardInterrupt):
+                prepared(store, file, Shard(1, 2))
         assert len(store.runs()) == 1
         assert prepared(store, file, Shard(1, 2)) == store.runs()[0].id
         assert len(store.runs()) == 1

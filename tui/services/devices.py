@@ -12,13 +12,12 @@ from pathlib import Path
 
 from tui.presenters import format as fmt
 
-
 LOOKS = 8  # processes whose memory is added up at a look: a gigabyte takes ten milliseconds or so
 
 
 @dataclass(frozen=True)
 class Use:
-    """cores: busy cores of the engine since the last look; memory: its resident bytes, all of its processes. None where it cannot be known."""
+    """cores: busy ones, of all of an engine's processes, since the last look; memory: their resident bytes. None where it cannot be known."""
 
     cores: float | None = None
     memory: int | None = None
@@ -63,7 +62,7 @@ class Meter:
         return Use(cores, memory, *machine_memory(), gpu)
 
     def _shared_out(self, pids: list[int]) -> int:
-        """Bytes of them all, of which what forks share counts once: a few are looked at each time, since each look walks through its memory."""
+        """Bytes of them all, of which what forks share counts once. A few are looked at each time: a look walks through their memory."""
         known = {pid: bytes_ for pid, bytes_ in self._memory.items() if pid in pids}
         waiting = [*(pid for pid in pids if pid not in known), *known]
         self._memory = known
