@@ -17,7 +17,7 @@ LOOKS = 8  # processes whose memory is added up at a look: a gigabyte takes ten 
 
 @dataclass(frozen=True)
 class Use:
-    """cores: busy ones, of all of an engine's processes, since the last look; memory: their resident bytes. None where it cannot be known."""
+    """cores: busy ones, of all of an engine's processes, since the last look; memory: their resident bytes. None where it is not known."""
 
     cores: float | None = None
     memory: int | None = None
