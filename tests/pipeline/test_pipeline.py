@@ -192,9 +192,7 @@ def test_a_part_of_a_stack_that_memory_does_not_hold_ends_it_in_words():
     def train(part: Any, report: Any, on_halved: Any) -> Any:
         raise MemoryError("Unable to allocate 7.00 GiB")
 
-    with pytest.raises(
-        RunFailed, match=r"not fit in memory beside the others: Unable to allocate 7\.00 GiB; resume with fewer"
-    ):
+    with pytest.raises(RunFailed, match=r"not fit in memory beside the others: Unable to allocate 7\.00 GiB; resume with fewer"):
         train_in_parts(train, [[0], [1]], lambda done: None, lambda victims: None)
 
 
