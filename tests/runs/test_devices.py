@@ -18,7 +18,7 @@ from engine.errors import Interrupted, RequestError, RunFailed
 from engine.pipeline import order as pipeline
 from engine.pipeline.discovery import StackJob
 from engine.rows import Cores, StackPlan, Table, VictimResult
-from engine.runs import provenance, training
+from engine.runs import plans, provenance, training
 from engine.runs import start as run
 from engine.runs.at_work import Work
 from engine.runs.control import Control
@@ -280,7 +280,9 @@ def test_the_engines_own_processes_come_to_the_bits_of_this_one() -> None:
     )
     with closing(Devices(("cpu", "cpu"))) as several:
         for scenario, found in worlds:
-            stacks = pipeline.plan(scenario, found, "cpu", log=quiet)[:2]
+            planned = pipeline.plan(scenario, found, "cpu", log=quiet)
+            plans.check_victims(plans.Plan("", Cores(1, 1), {}, "", planned), scenario, found.subpopulations)
+            stacks = planned[:2]
             what, watch = Job(scenario, found, Cores(1, 1)), FakeWatch()
             away = {done.stack.index: done.victims for done in several.train(stacks, what, watch)}
             here = {done.stack.index: done.victims for done in Local(pipeline.RunPipeline(), "cpu").train(stacks, what, FakeWatch())}

@@ -24,7 +24,7 @@ import pytest
 from engine.cli import main as cli
 from engine.errors import RequestError
 from engine.pipeline.discovery import Discovery
-from engine.rows import Cores, Shard, StackPlan, Table
+from engine.rows import Cores, Shard, StackPlan, Table, VictimSpec
 from engine.runs import merging, plans, provenance, shards, slurm
 from engine.runs import start as run
 from engine.runs.at_work import Terms
@@ -196,6 +196,47 @@ def test_a_plan_of_another_scenario_or_schedule_is_refused(tmp_path: Path) -> No
         plans.check(plan, parse(SCENARIO, overrides=["seed=1"]), "plan.json")
     with pytest.raises(RequestError, match="is of schedule 1; this version trains under"):
         plans.check(replace(plan, schedule=1), GIVEN, "plan.json")
+
+
+def forged(plan: Plan, **spec: Any) -> Plan:
+    """With another victim in the place of the fourth, and a digest to it."""
+    first = plan.stacks[0]
+    victims = tuple(replace(victim, **spec) if victim.index == 3 else victim for victim in first.victims)
+    return replace(plan, stacks=(replace(first, victims=victims), *plan.stacks[1:]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda plan: forged(plan, alpha=7.0), "trial 0 has poisoned, subpopulation 1, alpha 7, once instead of never"),
+        (lambda plan: forged(plan, arm="true_label"), "trial 0 has true_label, subpopulation 1, alpha 1, once instead of never"),
+        (lambda plan: forged(plan, alpha=None), "trial 0 has poisoned, subpopulation 1, once instead of never"),
+        (lambda plan: forged(plan, arm="clean"), "trial 0 has clean, subpopulation 1, alpha 1, once instead of never"),
+        (lambda plan: forged(plan, subpopulation=9), "trial 0 has poisoned, subpopulation 9, alpha 1, once instead of never"),
+        (lambda plan: forged(plan, subpopulation=0), "trial 0 has poisoned, subpopulation 0, alpha 1, 2 times instead of once"),
+        (lambda plan: replace(plan, stacks=plan.stacks[:4]), "trial 2 has clean, never instead of once"),
+        (lambda plan: replace(plan, stacks=(*plan.stacks, StackPlan(6, 7, (VictimSpec(27, 7, "clean"),)))), "trial 7 has clean, once inst"),
+    ],
+)
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_plan_of_other_victims_than_its_scenarios_is_refused(
+    tmp_path: Path, change: Callable[[Plan], Plan], message: str, beside: bool
+) -> None:
+    """Written by hand, its digest too: what it asked for ended the run in a traceback, or in tables of some victims alone."""
+    file = planned(tmp_path)
+    found, plan, fake = shards.given(file, GIVEN).found, change(plans.read(file)), FakePipeline()
+    plans.write(plan, file)
+    given = Given(plans.read(file), found if beside else None)
+    with Store.open(tmp_path / "runs.db") as store:
+        if beside:
+            with pytest.raises(RequestError, match=message):
+                run.start(store, GIVEN, spawn=False, given=given)
+            assert store.runs() == []
+        else:
+            run_id = run.start(store, GIVEN, spawn=False, given=given).id
+            assert work(store, run_id, pipeline=fake, quiet=True) == "failed"
+            assert message in store.run(run_id).error
+            assert fake.trained == []
 
 
 def test_a_run_that_an_older_version_planned_goes_on_as_it_began(tmp_path: Path) -> None:
