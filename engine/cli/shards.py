@@ -131,8 +131,8 @@ def slurm(
 ) -> None:
     """Print an array job for SLURM that trains a plan in N shards: `subpop slurm PRESET --shards 8 > job.sh`, then `sbatch job.sh`.
 
-    No server is needed: each task reads the plan and writes a store of its own beside it (part1.db and so on). A task that is told to stop
-    before its time is over is queued again and goes on from what it has trained.
+    No server is needed: each task reads the plan and writes a store of its own (part1.db and so on) into the folder that the job is
+    submitted from. A task that is told to stop before its time is over is queued again and goes on from what it has trained.
     """
     from engine.runs import plans
     from engine.runs import shards as shards_
