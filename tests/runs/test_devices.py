@@ -103,7 +103,7 @@ def test_on_two_devices_it_comes_to_the_tables_of_one_and_says_so_throughout(
     for where in ("cpu (1)", "cpu (2)"):
         assert any(line.startswith("training stack") and line.endswith(f", on {where}") for line in said)
     assert sum(line.startswith("committed stack") for line in said) == STACKS
-    assert store.read("SELECT * FROM leases") == []
+    until(lambda: store.read("SELECT * FROM leases") == [])  # given back a moment after it is done
 
 
 @pytest.mark.parametrize("whose", ["child", "worker"])
