@@ -18,6 +18,9 @@ from torch import Tensor
 
 from engine.models.bert.last_layer import LastLayer
 from engine.models.dense.mlp import Mlp
+from engine.models.encoders.encoder import AutoEncoder
+from engine.models.encoders.files import EncoderSource
+from engine.models.encoders.files import of_folder as read_folder
 from engine.training import host
 from engine.training.dense import train_stacked
 from engine.training.encoders.stack import logits_of_rows, train_encoder_stack
@@ -25,7 +28,9 @@ from engine.training.encoders.states import StateRows
 from engine.training.networks.choose import Way, train_networks
 from engine.training.recipe import Job, Recipe, Training
 from engine.training.trial import How, Trial
+from engine.victims import networks
 from tests.models import test_bert_network as bert
+from tests.models import test_encoders as others
 from tests.training import test_encoders as encoders
 from tests.training.test_networks import conv, vgg
 from tests.worlds import networks as pictures
@@ -129,6 +134,39 @@ def test_whole_encoders(model: Any, defended: bool) -> None:
         recipe = replace(bert.RECIPE, epochs=1, batch=12)
         train_networks(model, [watch.fake(p) for p in init], data, jobs, recipe, Trial(1, 2, How(META)), way="one_by_one")
     clear(watch, 2 * 2)
+
+
+@pytest.mark.parametrize("reads", ["texts", "pictures"])
+def test_a_network_is_asked_about_rows_without_waiting_between_them(reads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slice after slice: how many tokens the longest of a slice has is looked up where the tokens lie, on the host."""
+    monkeypatch.setattr(networks, "TEXTS_AT_ONCE", 4)
+    monkeypatch.setattr(networks, "ROWS_AT_ONCE", 4 * 8 * 8)
+    model: Any = bert.BERT if reads == "texts" else conv()
+    x = bert.world().x_NF.numpy() if reads == "texts" else np.zeros((12, 8, 8, 3), np.uint8)
+    init = model.init(torch.Generator().manual_seed(2), F32)
+    with dry() as watch:
+        params = [watch.fake(p, CUDA) for p in init]
+        watch.opened()
+        slices = networks.logits_of(model, params, x, How(CUDA))
+    assert len(slices) > 2
+    assert watch.uploads == len(slices)
+    assert not [found for found in watch.found if "waits" in found[0] or "blocking" in found[0]]
+
+
+@pytest.mark.parametrize(("kind", "tune"), [("roberta", "all"), ("deberta-v2", "last_layer")])
+def test_encoders_of_other_architectures(tmp_path: Path, kind: str, tune: Any) -> None:
+    others.saved(kind, tmp_path)
+    source = read_folder(tmp_path)
+    assert isinstance(source, EncoderSource)
+    model = AutoEncoder(source, others.CLASSES, others.LENGTH, tune)
+    init, real, jobs = model.init(torch.Generator().manual_seed(2), F32), others.training(), others.jobs()
+    with dry() as watch:
+        data = Training(*(watch.fake(t) for t in (real.x_NF, real.y_N, real.x_AF)))
+        model._frozen = {where: {name: watch.fake(t) for name, t in those.items()} for where, those in model._frozen.items()}
+        model._fixed(watch.fake(init[0], META))  # what is not trained goes to the device once a run, in its first step
+        recipe = replace(others.RECIPE, epochs=1)
+        train_networks(model, [watch.fake(p) for p in init], data, jobs, recipe, Trial(1, 2, How(META)), way="one_by_one")
+    clear(watch, 2 * 6)
 
 
 # ---- that it finds what it is for -----------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ def plant(copy: Path, file: str, planted: str) -> None:
 
 HEAVIER = [
     ("engine/errors.py", "import numpy.linalg", "engine.errors imports numpy.linalg: engine.errors must stay light"),
-    ("engine/system/filesystem.py", "import pandas", "engine.store.database imports engine.system.filesystem imports pandas"),
+    ("engine/system/filesystem.py", "import pandas", "engine.store.opening imports engine.system.filesystem imports pandas"),
     ("engine/scenario/presets.py", "import pandas", "engine.scenario.presets imports pandas: engine.scenario.presets must stay light"),
     (
         "engine/scenario/__init__.py",

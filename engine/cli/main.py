@@ -20,6 +20,7 @@ import typer.core
 from engine.cli import again as cli_again
 from engine.cli import data as cli_data
 from engine.cli import drafts as cli_drafts
+from engine.cli import export as cli_export
 from engine.cli import plots as cli_plots
 from engine.cli import results as cli_results
 from engine.cli import runs as cli_runs
@@ -96,7 +97,7 @@ for command in (
     cli_runs.resume,
     cli_runs.stop,
     cli_runs.delete,
-    cli_runs.export,
+    cli_export.export,
     cli_plots.plot,
     cli_results.compare,
     cli_results.check,

@@ -16,6 +16,7 @@ import typer
 from engine.cli import text as cli_text
 from engine.cli.text import DataOption, DevicesOption, ScenarioArgument, SetOption, SmokeOption
 from engine.errors import Interrupted, RequestError, RunFailed
+from engine.printable import require
 
 if TYPE_CHECKING:
     from engine.runs.control import Control
@@ -130,15 +131,21 @@ def slurm(
 ) -> None:
     """Print an array job for SLURM that trains a plan in N shards: `subpop slurm PRESET --shards 8 > job.sh`, then `sbatch job.sh`.
 
-    No server is needed: each task reads the plan and writes a store of its own beside it (part1.db and so on). A task that is told to stop
-    before its time is over is queued again and goes on from what it has trained.
+    No server is needed: each task reads the plan and writes a store of its own (part1.db and so on) into the folder that the job is
+    submitted from. A task that is told to stop before its time is over is queued again and goes on from what it has trained.
     """
     from engine.runs import plans
+    from engine.runs import shards as shards_
     from engine.runs import slurm as slurm_
     from engine.scenario.parse import load
 
+    # a line break would end the script's line, and what follows it be a command
+    for where, words in (("SCENARIO", [scenario]), ("--plan", [str(plan)]), ("--set", set_ or ()), ("--data", [str(data or "")])):
+        for word in words:
+            require(word, where)
     settings = [*(set_ or ()), *([f"compute.device={device}"] if device is not None else [])]
     loaded = load(scenario, settings, smoke, cli_text.note)
+    shards_.refuse_search(loaded)
     words = [scenario, *(word for each in set_ or () for word in ("--set", each)), *(["--smoke"] if smoke else [])]
     words += ["--device", device] if device is not None else []
     words += ["--data", str(data.expanduser().absolute())] if data is not None else []
@@ -163,7 +170,7 @@ def merge(
     from engine.runs import merging
     from engine.store import Store
 
-    if any(part.expanduser().absolute() == out.expanduser().absolute() for part in parts):
+    if any(_same_file(part.expanduser(), out.expanduser()) for part in parts):
         raise RequestError("is one of the shards", where=str(out), next="give another file first, as merged.db")
     with merging.opened([part.expanduser() for part in parts]) as found:
         merging.check(found)
@@ -171,6 +178,11 @@ def merge(
             row = merging.merge(store, found)
     cli_text.line(row.id)
     cli_text.note(f"run {row.id} has all {row.victims_done} victims: subpop export {row.id} --store {out} --table worst --format md")
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """By whatever name or link."""
+    return one.absolute() == other.absolute() or (one.exists() and other.exists() and one.samefile(other))
 
 
 # ---- shared ---------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from engine.milestones import Arrays, of_texts, texts_of
 from engine.rows import Rows
 from engine.scenario.sections import Scenario
 from engine.seeds import generator, seed_for
-from engine.training.parts import can_fork, train_in_parts
+from engine.training.parts import NoMemory, can_fork, train_in_parts
 from engine.training.recipe import Job, Trained, Training
 from engine.training.trial import How, OnStep, Stands, Trial
 from engine.victims.family import Family, Fitted, Keys, tensor, workers
@@ -41,6 +41,7 @@ class Adversary(Generic[Keys, Fitted]):
         self.scenario, self.victims, self.dataset = scenario, victims, victims.dataset
         self.how, self.milestones = How(device, torch.float32), victims.milestones
         self.progress, self.on_step = progress, on_step
+        self._in_turn = False  # memory did not hold them side by side
         self._ahead: dict[int, Fitted] = {}  # trained before they were asked for, by the number that `_fit` knows them by
 
     def beside(self, work: Callable[[], Arrays]) -> Arrays:
@@ -70,13 +71,17 @@ class Adversary(Generic[Keys, Fitted]):
             self.progress(BESIDE, done / (first + 1))
 
         tasks = [[first], *([task] for task in range(first))]
-        done = train_in_parts(carry_out, tasks, control, lambda victims: None, at_once=cores)
+        try:
+            done = train_in_parts(carry_out, tasks, control, lambda victims: None, at_once=cores)
+        except NoMemory:  # which may hold them in turn
+            self._in_turn = True
+            return work()
         self._ahead = {models[task]: cast(Fitted, done[task]) for task in range(first)}
         return _as_arrays(done[first])
 
     def _cores(self) -> int:
         """How many models are trained side by side."""
-        alike = self.how.device.type == "cpu" and self.victims.ONE_CORE and can_fork()
+        alike = self.how.device.type == "cpu" and self.victims.ONE_CORE and can_fork() and not self._in_turn
         return workers(self.scenario, self.how.device) if alike else 1
 
     @cached_property
@@ -174,7 +179,11 @@ class Adversary(Generic[Keys, Fitted]):
                 self.on_step(done, len(some))
             report(done)
 
-        return cast(dict[int, Fitted], train_in_parts(train, [[fold] for fold in some], control, lambda victims: None))
+        try:
+            return cast(dict[int, Fitted], train_in_parts(train, [[fold] for fold in some], control, lambda victims: None))
+        except NoMemory:
+            self._in_turn = True
+            return self._of_folds(fold_A, first, name, report)
 
     def representation(self, layer: str) -> Callable[[Rows], np.ndarray]:
         """What subpopulations are formed in; see `Family.representation`."""

@@ -37,8 +37,12 @@ def parts_of(scenario: Scenario, dataset: Dataset, log: Log) -> list[Part]:
     log(f"certificates: train in {k} parts of {sizes[0]} to {sizes[-1]} rows, a model each; no row can withstand more than {most}")
     if few := sum(size < FEW * len(dataset.classes) for size in sizes):
         log(f"{few} of {k} parts have fewer than {FEW} rows for each class, so their models know little: fewer parts would know more")
-    if same := sum(_only_class(dataset, part) is not None for part in parts):
+    victims = victims_of(scenario.model, dataset, scenario.seed)
+    labels = [dataset.train.y[part.rows] for part in parts]
+    if same := sum(len(np.unique(y_N)) < 2 for y_N in labels):
         log(f"{same} of {k} parts are of one class, or empty: they vote for it ({dataset.classes[0]} where empty) and train nothing")
+    if small := sum(not victims.can_fit(y_N) for y_N in labels) - same:
+        log(f"{small} of {k} parts are too small to fit this model to: they vote for the class that most of their rows have")
     return parts
 
 
@@ -64,7 +68,7 @@ def train_parts(
 
 
 def _trained(victims: AnyFamily, dataset: Dataset, parts: Sequence[Part], trial: Trial) -> list[PartResult]:
-    untrained = {part.number: only for part in parts if (only := _only_class(dataset, part)) is not None}
+    untrained = {part.number: most for part in parts if (most := _untrained(victims, dataset.train.y[part.rows])) is not None}
     to_train = [part for part in parts if part.number not in untrained]
     outcomes = iter(victims.apart(to_train, trial) if to_train else ())
     results = []
@@ -77,8 +81,7 @@ def _trained(victims: AnyFamily, dataset: Dataset, parts: Sequence[Part], trial:
     return results
 
 
-def _only_class(dataset: Dataset, part: Part) -> int | None:
-    """The class that all rows of a part have, 0 of an empty one; None where there are several. Some models cannot be fitted to one class,
-    so none is, whatever the model."""
-    classes = np.unique(dataset.train.y[part.rows])
-    return None if len(classes) > 1 else int(classes[0]) if len(classes) else 0
+def _untrained(victims: AnyFamily, y_N: np.ndarray) -> int | None:
+    """What a part to which no model can be fitted votes for: the class of most of its rows, the lower of equals, 0 of an empty one. None
+    where one can."""
+    return None if victims.can_fit(y_N) else int(np.bincount(y_N, minlength=1).argmax())

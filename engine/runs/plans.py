@@ -7,6 +7,8 @@ devices, shards and machines: the same plan comes to the same bits wherever it i
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from engine import versions
 from engine.errors import RequestError, RunFailed
-from engine.rows import Cores, Planned, Shard, StackPlan, VictimSpec
+from engine.rows import DEFENDED, Cores, Planned, Shard, StackPlan, Subpopulation, VictimSpec
 from engine.store import Store, StoredDiscovery, checks
 from engine.store.checks import a_dict, a_list, anything, fields, matching, text, whole
 from engine.system import writing
@@ -176,6 +178,31 @@ def check(plan: Plan, scenario: Scenario, where: str) -> None:
         )
 
 
+def check_victims(plan: Plan, scenario: Scenario, subpopulations: Sequence[Subpopulation]) -> None:
+    """RequestError where a plan's victims are not those of its scenario: each arm of each target at each alpha once a trial."""
+    controls = [arm for arm in ("true_label", "label_flip") if arm in scenario.evaluation.controls]
+    targets = [(s.index, alpha) for s in subpopulations if s.attacked for alpha in scenario.attack.alphas]
+    defended = () if scenario.defense.kind == "none" else DEFENDED
+    of_trial: list[tuple[str, int | None, float | None]] = [(arm, None, None) for arm in ("clean", *defended)]
+    of_trial += [(arm, *target) for target in targets for arm in ("poisoned", *controls, *defended)]
+    due: Counter[tuple[int, str, int | None, float | None]] = Counter(
+        (trial, *key) for trial in scenario.evaluation.trial_numbers for key in of_trial
+    )
+    there: Counter[tuple[int, str, int | None, float | None]] = Counter(
+        (v.trial, v.arm, v.subpopulation, v.alpha) for stack in plan.stacks for v in stack.victims
+    )
+    for key in sorted(there.keys() | due.keys(), key=lambda key: (there[key] <= due[key], str(key))):
+        if there[key] != due[key]:
+            trial, arm, subpopulation, alpha = key
+            which = f"{'' if subpopulation is None else f', subpopulation {subpopulation}'}{'' if alpha is None else f', alpha {alpha:g}'}"
+            what = f"its victims are not its scenario's: trial {trial} has {arm}{which}, {_times(there[key])} instead of {_times(due[key])}"
+            raise RequestError(what, where="the plan", next="make it again: subpop plan")
+
+
+def _times(n: int) -> str:
+    return ("never", "once")[n] if n < 2 else f"{n} times"
+
+
 # ---- over which discovery -------------------------------------------------------------------------------------------
 
 
@@ -194,7 +221,10 @@ def discovery_digest(store: Store, run_id: str) -> str:
 
 
 def check_discovery(store: Store, run_id: str) -> None:
-    """RunFailed where a run was given a plan, and what was discovered here is not what that was made over."""
+    """RunFailed where a run was given a plan, and what was discovered here is not what that was made over; RequestError where its victims
+    are not those of its scenario."""
+    from engine.scenario.parse import scenario_of
+
     planned = store.planned(run_id)
     if planned is not None and planned.discovery and planned.discovery != discovery_digest(store, run_id):
         raise RunFailed(
@@ -202,3 +232,7 @@ def check_discovery(store: Store, run_id: str) -> None:
             where=f"run {run_id}",
             next="put what was discovered beside the plan, as `subpop plan` left it (plan.subpop), or make the plan here",
         )
+    if planned is not None and planned.discovery:
+        found = store.discovery(run_id)
+        assert found is not None
+        check_victims(of_run(store, run_id), scenario_of(store.run(run_id)), found.subpopulations)

@@ -7,10 +7,11 @@ itself, and ends in words where that is not what the plan was made over.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -25,6 +26,11 @@ from engine.store.bundle import bundle, open_bundle
 from engine.store.run_row import worker_of, working
 from engine.system import processes
 from engine.system.filesystem import network_kind
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
@@ -120,10 +126,19 @@ def prepared(
 
     path: the store's, as it was named. RequestError where the store holds anything else, or what lies beside the plan is not of it.
     """
-    if scenario.evaluation.find is not None:
-        what = "a search plans on from all victims so far, which no shard has"
-        raise RequestError(what, where="evaluation.find", next="take it out, or run it whole: subpop run")
-    there = store.runs()
+    refuse_search(scenario)
+    said = f"shard {shard} of its plan: some of its victims alone, until `subpop merge` puts the shards together"
+    given = None if store.runs() else Given(plan, found_beside(plan_file, plan))  # before the others are held up: it takes seconds
+    with _alone(store.path.parent):
+        there = store.runs()
+        if len(there) == 1 and there[0].deviations[:1] == (said,) and store.plan(there[0].id) is None:
+            store.delete_run(there[0].id)  # whoever made it was killed before it had its plan
+            there = []
+        if not there:
+            given = given or Given(plan, found_beside(plan_file, plan))
+            return start.start(
+                store, scenario, name=name, data_dir=data_dir, spawn=False, deviations=(said,), check=False, given=given, shard=shard
+            )
     for row in there:
         planned = store.planned(row.id)
         if len(there) > 1 or planned is None or planned.shard is None:
@@ -132,16 +147,27 @@ def prepared(
             raise RequestError("holds a shard of another plan", where=str(path), next="give another file, or that plan")
         if planned.shard != shard:
             raise RequestError(f"holds shard {planned.shard}", where=str(path), next=f"give that, or for {shard} another file")
-        return row
-    said = f"shard {shard} of its plan: some of its victims alone, until `subpop merge` puts the shards together"
-    return start.start(
-        store,
-        scenario,
-        name=name,
-        data_dir=data_dir,
-        spawn=False,
-        deviations=(said,),
-        check=False,
-        given=Given(plan, found_beside(plan_file, plan)),
-        shard=shard,
-    )
+    return there[0]
+
+
+def refuse_search(scenario: Scenario) -> None:
+    """RequestError where a scenario goes on from what it saw: no shard sees all of it."""
+    if scenario.evaluation.find is not None:
+        what = "a search plans on from all victims so far, which no shard has"
+        raise RequestError(what, where="evaluation.find", next="take it out, or run it whole: subpop run")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time, of those that make a shard's run in this folder of this machine: two would leave a store of two runs.
+
+    The folder itself is locked: a file beside the store would be litter, and closing the store's own file would drop SQLite's locks.
+    """
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -54,6 +54,10 @@ def start(
     from engine.scenario import identity
 
     store.check_writable()
+    if given is not None and given.found is not None:
+        from engine.runs import plans
+
+        plans.check_victims(given.plan, scenario, given.found.discovery.subpopulations)
     if check:
         precheck.check(scenario, datasets.data_dir(Path(data_dir) if data_dir else None))
     chosen_dir = data_dir or os.environ.get("SUBPOP_DATA")

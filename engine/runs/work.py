@@ -89,10 +89,15 @@ def _carry_out(w: Work, pipeline: Pipeline | None) -> None:
 def _wait_for_device(w: Work) -> None:
     """Stay in the devices' queues until it is this run's turn: several runs never share a device by accident.
 
-    Of several devices one is taken after the other, always in the same order, so that no two runs wait for each other.
+    Of several devices one is taken after the other, always in the same order, so that no two runs wait for each other. A run that is
+    paused meanwhile leaves every queue, and gives back what it has: so all are asked for again at the end.
     """
-    for name, device in sorted({devices.lease_name(each): each for each in w.devices}.items()):
-        _wait_for(w, name, device)
+    wanted = sorted({devices.lease_name(each): each for each in w.devices}.items())
+    held = False
+    while not held:
+        for name, device in wanted:
+            _wait_for(w, name, device)
+        held = all(w.store.lease(name, w.run_id, processes.identity()) is None for name, _ in wanted)
 
 
 def _wait_for(w: Work, name: str, device: str) -> None:

@@ -5,8 +5,9 @@ A run's rows are written by its own worker alone; screens write only requests, n
 
 from __future__ import annotations
 
-from engine.store.database import MEMORY, default_path
+from engine.store.database import default_path
 from engine.store.milestones import MilestoneRows
+from engine.store.opening import MEMORY
 from engine.store.parts import PartRows
 from engine.store.results import StoredDiscovery
 from engine.store.runs import RunRows

@@ -21,7 +21,8 @@ from pathlib import Path
 from engine.errors import DiskFull, RequestError, StoreError
 from engine.store import bundle_checks, checks, digests, migrations
 from engine.store.bundle_checks import Damaged
-from engine.store.database import Database, text_or_bytes
+from engine.store.database import Database
+from engine.store.opening import text_or_bytes
 
 MARK = 0x73_75_62_62  # "subb": no store, so that it is not opened as one and written to
 # Whatever belongs to a run, but for who is at work on it. Columns that tell of a machine are emptied.

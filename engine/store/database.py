@@ -1,4 +1,4 @@
-"""The database file under the store: opening it or refusing in words, reading, and writing in short transactions."""
+"""The database under the store: a connection to its file, reading, and writing in short transactions."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from engine.errors import ClaimLost, StoreError, StoreGone
-from engine.store import migrations, reading, wal
-from engine.system.filesystem import network_kind
+from engine.store import reading, wal
+from engine.store.opening import MEMORY, check_kind, check_place, prepare, text_or_bytes
+from engine.store.words import OTHER_FILE, in_words, is_full, name_of, not_writable
 
 if TYPE_CHECKING:
     from tempfile import TemporaryDirectory
 
 BUSY_TIMEOUT_S = 10.0
-OTHER_FILE = "name another file with --store FILE or $SUBPOP_STORE"
-WRITABLE = f"make the file and its folder writable, or {OTHER_FILE}"
 NO_WRITING = (
     "SQLITE_READONLY",
     "SQLITE_CANTOPEN",
@@ -32,7 +31,6 @@ NO_WRITING = (
     "SQLITE_IOERR",
 )  # what SQLite says where it may still be read
 CONNECTION: dict[str, Any] = {"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False}
-MEMORY = Path(":memory:")  # a store that lives and dies with its connection, for tests
 
 
 def default_path() -> Path:
@@ -84,23 +82,23 @@ class Database:
         path = default_path() if path is None else Path(path).expanduser()
         if path != MEMORY:
             path = path.absolute()
-            _check_place(path, create, mounts)
+            check_place(path, create, mounts)
             if to_read and path.exists() and not reading.may_write(path):
-                return cls._reading(path, clock, _read_only(path))
+                return cls._reading(path, clock, not_writable(path))
         left = path != MEMORY and wal.is_left(path)
         try:
             db = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise in_words(error, path) from error
         try:
-            _prepare(db, path, busy_timeout_s, left, to_read=to_read)
+            prepare(db, path, busy_timeout_s, left, to_read=to_read)
             db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         except sqlite3.Error as error:
             db.close()
-            if to_read and path != MEMORY and path.exists() and _name(error).startswith(NO_WRITING):
+            if to_read and path != MEMORY and path.exists() and name_of(error).startswith(NO_WRITING):
                 return cls._reading(path, clock, in_words(error, path))
             if path != MEMORY and path.exists() and not reading.may_write(path):
-                raise _read_only(path) from error
+                raise not_writable(path) from error
             raise in_words(error, path) from error
         except BaseException:
             db.close()
@@ -120,7 +118,7 @@ class Database:
             if opened is None:
                 store.work_on_copy()
             else:
-                _check_kind(opened[0], path)
+                check_kind(opened[0], path)
                 store._stamp = None if opened[1] else reading.stamp(path)
         except sqlite3.Error as error:
             store.close()
@@ -158,7 +156,7 @@ class Database:
         try:
             db = sqlite3.connect(Path(folder.name) / self.path.name, **CONNECTION)
             try:
-                _prepare(db, self.path, BUSY_TIMEOUT_S, False, to_read=False)
+                prepare(db, self.path, BUSY_TIMEOUT_S, False, to_read=False)
             except BaseException:
                 db.close()
                 raise
@@ -244,7 +242,7 @@ class Database:
 
     def disk_is_full(self) -> bool:
         """Whether the disk under the store has next to no room left: the one failure that an engine cannot have recorded."""
-        return self.path != MEMORY and _is_full(self.path)
+        return self.path != MEMORY and is_full(self.path)
 
     def read(self, sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """All rows of one query."""
@@ -300,24 +298,6 @@ class Database:
                 raise
 
 
-def text_or_bytes(raw: bytes) -> str | bytes:
-    """A stored text; as it is where it is no UTF-8, so that one damaged value does not fail the whole query."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw
-
-
-@contextmanager
-def damage_in_words(where: str) -> Iterator[None]:
-    """Whatever a stored value that is not as it was written does to the lines that unpack it, in words."""
-    try:
-        yield
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-        message = f"a stored value is damaged ({type(error).__name__}: {error})"
-        raise StoreError(message, where=where, next="restore the store from a copy, or delete the run") from error
-
-
 def _check_claim(db: sqlite3.Connection, run_id: str, claim: str) -> None:
     row = db.execute("SELECT claim, host, pid FROM runs WHERE id = ?", (run_id,)).fetchone()
     where, kept = f"run {run_id}", "what was committed before stays; this engine ends"
@@ -327,126 +307,6 @@ def _check_claim(db: sqlite3.Connection, run_id: str, claim: str) -> None:
         raise ClaimLost(f"it was taken from this engine (it has process {row['pid']} on {row['host']} now)", where=where, next=kept)
 
 
-def _check_place(path: Path, create: bool, mounts: str | None) -> None:
-    if path.is_dir():
-        raise StoreError("this is a folder, not a results store", where=str(path), next=f"{OTHER_FILE}, such as {path / 'runs.db'}")
-    if kind := network_kind(path, mounts):
-        raise StoreError(
-            f"this is on a network file system ({kind}), where a store several processes use can be corrupted",
-            where=str(path),
-            next="name a file on a local disk with --store FILE or $SUBPOP_STORE (runs on this machine all find it there)",
-        )
-    if path.exists():
-        if not path.is_file():
-            raise StoreError("this is a device or a pipe, not a results store", where=str(path), next=OTHER_FILE)
-        return
-    if not create:
-        raise StoreError("there is no results store here", where=str(path), next="start a run first, or " + OTHER_FILE)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"its folder cannot be made ({error.strerror})", where=str(path), next=OTHER_FILE) from error
-
-
-def _check_kind(db: sqlite3.Connection, path: Path) -> None:
-    """That it is a store of ours, of a schema that we know; its rows come as rows."""
-    db.row_factory, db.text_factory = sqlite3.Row, text_or_bytes
-    if migrations.foreign(db):
-        raise StoreError("this is another program's database", where=str(path), next="name another file with --store or $SUBPOP_STORE")
-    if (version := migrations.version(db)) > len(migrations.MIGRATIONS):
-        raise StoreError(
-            f"this store was written by a newer subpop (schema {version}, this one knows {len(migrations.MIGRATIONS)})",
-            where=str(path),
-            next=f"upgrade subpop, or {OTHER_FILE}",
-        )
-
-
-def _prepare(db: sqlite3.Connection, path: Path, busy_timeout_s: float, left: bool, *, to_read: bool) -> None:
-    """left: the log was left behind by a process that died."""
-    give_up_at = time.monotonic() + busy_timeout_s
-    while True:
-        try:
-            with migrations.corrupt_in_words():  # the first look at the schema
-                _check_kind(db, path)
-            mode = db.execute("PRAGMA journal_mode").fetchone()[0]
-            if mode != "wal" and path != MEMORY:
-                mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-                if mode != "wal":
-                    raise StoreError(
-                        f"its file system does not support SQLite's write-ahead log (got {mode!r})",
-                        where=str(path),
-                        next="name a file on a local disk with --store FILE or $SUBPOP_STORE",
-                    )
-            db.execute("PRAGMA foreign_keys = ON")
-            # takes the write lock and gives it back: a read-only file is told now, not in the middle of a run
-            if path != MEMORY and (left or not to_read):
-                frames = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1] if left else 0
-                db.execute("BEGIN IMMEDIATE")
-                lost = left and wal.lost_commits(path, frames)  # before anything is written over them
-                db.execute("ROLLBACK")
-                if lost:
-                    raise _log_damaged(db, path)
-            migrations.migrate(db)
-            db.execute("SELECT count(*) FROM runs").fetchone()
-            return
-        except sqlite3.OperationalError as error:
-            # Two processes that open a fresh file at once: turning on WAL is refused without waiting, so wait here.
-            if _name(error).startswith("SQLITE_BUSY") and time.monotonic() < give_up_at:
-                time.sleep(0.02)
-                continue
-            raise
-
-
-def _log_damaged(db: sqlite3.Connection, path: Path) -> StoreError:
-    """Said once: the log is set aside, and what of it is whole goes into the store."""
-    copy = wal.set_aside(path)
-    if copy is not None:
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    return StoreError(
-        "its write-ahead log is damaged: what was committed last is lost, what was committed before is whole",
-        where=str(path),
-        next=f"the log was set aside as {copy}; do this again to go on with what there is, and resume runs that are not done"
-        if copy
-        else "make room beside it, then try again",
-    )
-
-
-def _read_only(path: Path) -> StoreError:
-    return StoreError("the store is read-only", where=str(path), next=WRITABLE)
-
-
-def _name(error: sqlite3.Error) -> str:
-    return str(getattr(error, "sqlite_errorname", ""))
-
-
-def in_words(error: sqlite3.Error, path: Path) -> StoreError:
-    """What SQLite says, as what is wrong, where and what to do next."""
-    name, other = _name(error), OTHER_FILE
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        what, then = (
-            "the store is locked: another process has held it for too long",
-            "try again, or find who holds the file open",
-        )
-    elif name.startswith("SQLITE_READONLY"):
-        what, then = "the store is read-only", WRITABLE
-    elif name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(path)):
-        what, then = "the disk is full; what was committed is safe", "free some space, then resume the run"
-    elif name.startswith("SQLITE_IOERR"):
-        what, then = (
-            f"the disk refused to read or write ({name}: {error}); what was committed is safe",
-            "check its space, quota and health, then resume the run",
-        )
-    elif name.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
-        what, then = "the store cannot be opened: its folder is missing or not writable", f"make the folder writable, or {other}"
-    elif name.startswith("SQLITE_NOTADB"):
-        what, then = "this file is not a results store", other
-    elif name.startswith("SQLITE_CORRUPT"):
-        what, then = f"the store is damaged ({error})", f"restore it from a copy, or {other}"
-    else:
-        what, then = f"the store could not be used ({name or type(error).__name__}: {error})", other
-    return StoreError(what, where=str(path), next=then)
-
-
 def _identity(path: Path) -> tuple[int, int] | None:
     """Which file bears this name now, whatever is in it; None where there is none."""
     try:
@@ -454,11 +314,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return file.st_dev, file.st_ino
-
-
-def _is_full(path: Path) -> bool:
-    try:
-        space = os.statvfs(path.parent)
-    except OSError:
-        return False
-    return space.f_bavail * space.f_frsize < 1 << 20

@@ -15,9 +15,10 @@ from engine.errors import StoreError
 from engine.rows import Cores, Membership, Planned, Shard, StackPlan, Subpopulation, Table, VictimResult, VictimSpec
 from engine.store import digests
 from engine.store.checks import DTYPES
-from engine.store.database import Database, damage_in_words
+from engine.store.database import Database
 from engine.store.judged import pack, unpack
 from engine.store.tables import put_tables
+from engine.store.words import damage_in_words
 
 if TYPE_CHECKING:
     import numpy as np

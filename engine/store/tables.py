@@ -13,7 +13,8 @@ from engine.errors import UnknownName
 from engine.rows import Column, Table, TableSpec
 from engine.scenario import claim
 from engine.store import digests
-from engine.store.database import Database, damage_in_words
+from engine.store.database import Database
+from engine.store.words import damage_in_words
 
 LAST = 1 << 40  # no revision is later
 Key = tuple[object, ...]

@@ -35,7 +35,7 @@ def in_halves(
             try:
                 trained = train(group, lambda n, before=before: report(before + n))  # type: ignore[misc]
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if len(group) == 1:
                     raise RunFailed("one victim alone does not fit in this device's memory", next="use a smaller model.batch") from error
@@ -52,6 +52,7 @@ def in_halves(
     return [done[v] for v in victims]
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it is for lack of memory, the device's or this machine's."""
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text or "can't allocate memory" in text

@@ -28,12 +28,17 @@ import torch
 from torch import Tensor
 
 from engine.errors import RequestError, RunFailed, SubpopError
+from engine.training.halving import is_out_of_memory
 from engine.training.recipe import Trained
 
 POLL_S = 0.1  # how often the control is called
 
 TrainPart = Callable[[Sequence[int], Callable[[float], None], Callable[[int], None]], list[Trained]]
 """(victims, report, on_halved) -> what became of them: called in the part's own process."""
+
+
+class NoMemory(RunFailed):
+    """A part ended for lack of memory, or without a word, as what the system kills for it does."""
 
 
 def can_fork() -> bool:
@@ -134,8 +139,11 @@ def _start(number: int, part: Sequence[int], train: TrainPart, shared: _Shared) 
         status = 0
     except SubpopError as error:
         _say(write, what=error.what, where=error.where, next=error.next, refused=isinstance(error, RequestError))
-    except BaseException:
-        _say(write, crash=traceback.format_exc()[-3000:])
+    except BaseException as error:
+        if is_out_of_memory(error):
+            _say(write, no_memory=str(error)[:1000] or type(error).__name__)
+        else:
+            _say(write, crash=traceback.format_exc()[-3000:])
     finally:
         os._exit(status)  # not sys.exit: what the parent registered for its own end is not the part's to do
 
@@ -223,7 +231,7 @@ def _watch(
                 running.remove(part)
                 _close(part)
                 if part.pid not in through:
-                    raise RunFailed("a part of the stack ended without a word, perhaps killed for memory", next="resume with fewer threads")
+                    raise NoMemory("a part of the stack ended without a word, perhaps killed for memory", next="resume with fewer threads")
         begin()
         shared.hold[0] = 1
         control(float(shared.done_W.sum()))
@@ -236,6 +244,9 @@ def _obey(message: Mapping[str, Any], on_halved: Callable[[int], None]) -> bool:
     """Act on what a part says; True where it says that it is through."""
     if "halved" in message:
         on_halved(int(message["halved"]))
+    elif "no_memory" in message:
+        what = f"a part of the stack does not fit in memory beside the others: {message['no_memory']}"
+        raise NoMemory(what, next="resume with fewer threads")
     elif "crash" in message:
         raise RuntimeError(f"in a part of the stack:\n{message['crash']}")
     elif "what" in message:

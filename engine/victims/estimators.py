@@ -42,6 +42,7 @@ class EstimatorKind(Protocol):
     """What the module of a kind of estimator has. Each kind takes its own section, and what it made of it."""
 
     def estimator(self, section: Any, random_state: int, /) -> Classifier: ...
+    def can_fit(self, section: Any, rows_C: np.ndarray, /) -> bool: ...
     def passes(self, fitted: Any, /) -> int: ...
     def deviations(self, section: Any, /) -> tuple[str, ...]: ...
     def notes(self, section: Any, /) -> tuple[str, ...]: ...
@@ -63,6 +64,9 @@ class Estimators(Family[EstimatorKeys, Classifier]):
     @property
     def _kind(self) -> EstimatorKind:
         return kind_of(self.section)
+
+    def can_fit(self, y_N: np.ndarray) -> bool:
+        return super().can_fit(y_N) and self._kind.can_fit(self.section, np.unique(y_N, return_counts=True)[1])
 
     def fit(self, data: Training, jobs: Sequence[Job], trial: Trial) -> list[Classifier]:
         """One after the other, in this process: for the few that are kept whole."""

@@ -79,6 +79,10 @@ class Family(ABC, Generic[Keys, Fitted]):
 
     # ---- training -------------------------------------------------------------------------------------------------------
 
+    def can_fit(self, y_N: np.ndarray) -> bool:
+        """Whether a model can be fitted to rows of these labels at all; some cannot to one class alone, so none is."""
+        return len(np.unique(y_N)) > 1
+
     @abstractmethod
     def fit(self, data: Training, jobs: Sequence[Job], trial: Trial) -> list[Fitted]:
         """Train one victim for each job, all of them from what the trial draws; results in the order of `jobs`."""

@@ -22,6 +22,7 @@ from engine.rows import Dataset, Rows
 from engine.scenario.sections import BertSection, NetworkKeys
 from engine.subpopulations.blocks import InBlocks
 from engine.system import threads
+from engine.training import host
 from engine.training.models import NetworkModel
 from engine.training.networks.choose import Finish, train_networks, way_for
 from engine.training.recipe import Job, Recipe, Trained, Training
@@ -220,7 +221,7 @@ class TextNetworks(Networks[BertSection, text_models.TextNetwork]):
     ) -> np.ndarray:
         def one(lo: int) -> np.ndarray:
             report("representing the texts", lo / len(tokens))
-            return numbers(ask(self.model.pixels(tensor(tokens[lo : lo + TEXTS_AT_ONCE]).to(how.device))))
+            return numbers(ask(host.upload(self.model.pixels(tensor(tokens[lo : lo + TEXTS_AT_ONCE])), how.device)))
 
         with threads.all_cores():
             return _one_by_one(one, range(0, len(tokens), TEXTS_AT_ONCE), milestones, name)
@@ -235,7 +236,9 @@ def logits_of(
     slices = []
     for lo in range(0, len(x), step):
         report(lo / len(x))
-        read = model.pixels(tensor(x[lo : lo + step]).to(how.device))
+        rows = tensor(x[lo : lo + step])
+        # pictures are small as bytes; how many tokens the longest text has is looked up here, where no device is waited for
+        read = model.pixels(host.upload(rows, how.device)) if x.ndim == 4 else host.upload(model.pixels(rows), how.device)
         with torch.autocast(how.device.type, torch.bfloat16, enabled=how.autocast):
             slices.append(model.logits(params, read.to(how.dtype) if read.is_floating_point() else read).to(how.dtype))
     return slices

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.cli import export as cli_export
 from engine.cli import main as cli
-from engine.cli import runs as cli_runs
 from engine.cli import text as cli_text
 from engine.cli import watch as cli_watch
 from engine.rows import RunRow
@@ -642,10 +642,10 @@ def test_progress_in_a_pipe_is_a_line_a_step(capsys: pytest.CaptureFixture[str])
 
 
 def test_formats_follow_the_ending_of_the_file() -> None:
-    assert cli_runs._format_of(Path("x.parquet")) == "parquet"
-    assert cli_runs._format_of(Path("x.MD")) == "md"
-    assert cli_runs._format_of(Path("x.txt")) == "csv"
-    assert cli_runs._format_of(None) == "csv"
+    assert cli_export._format_of(Path("x.parquet")) == "parquet"
+    assert cli_export._format_of(Path("x.MD")) == "md"
+    assert cli_export._format_of(Path("x.txt")) == "csv"
+    assert cli_export._format_of(None) == "csv"
 
 
 # ---- the whole way --------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from engine.errors import ScenarioError
+from engine.models.estimators import gradient_boosting
 from engine.pipeline import order as pipeline
 from engine.rows import Dataset
 from engine.runs import start as run
@@ -157,3 +158,23 @@ def test_it_never_takes_a_gpu_by_itself_and_its_form_hides_what_means_nothing() 
     assert not {"model.epochs", "model.lr", "model.validation_fraction", "model.n_iter_no_change"} & plain
     stopping = shown(model__kind="gradient_boosting", model__early_stopping=True)  # type: ignore[arg-type]
     assert {"model.validation_fraction", "model.n_iter_no_change"} <= stopping
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_what_it_can_be_fitted_to_is_what_scikit_learn_takes(early_stopping: bool) -> None:
+    """The smallest parts of train that an ensemble has, however their classes are mixed."""
+    draws, taken = np.random.default_rng(0), set()
+    for rows_C in [(1, 1), (1, 9), (2, 2), (2, 9), (2, 20), (3, 3, 3), (2, 2, 7), (2, 8, 11), (1, 40), (5, 1, 40), (2, 3), (30, 2, 2)]:
+        for share in (0.1, 0.5, 0.9):
+            section = GradientBoostingSection(
+                kind="gradient_boosting", max_iter=1, early_stopping=early_stopping, validation_fraction=share
+            )
+            y = np.repeat(np.arange(len(rows_C)), rows_C)
+            try:
+                gradient_boosting.estimator(section, 0).fit(draws.normal(size=(len(y), 2)), y)
+                fits = True
+            except ValueError:
+                fits = False
+            assert gradient_boosting.can_fit(section, np.array(rows_C)) == fits, (rows_C, share)
+            taken.add(fits)
+    assert taken == ({True, False} if early_stopping else {True})

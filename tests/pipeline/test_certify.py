@@ -51,6 +51,7 @@ MODELS = {
     "logistic": 'kind = "logistic"\nepochs = 15\nbatch = 200\nlr = 0.1',
     "random_forest": 'kind = "random_forest"\nn_estimators = 2',
     "gradient_boosting": 'kind = "gradient_boosting"\nmax_iter = 3\nmin_samples_leaf = 2',
+    "early_stopping": 'kind = "gradient_boosting"\nmax_iter = 3\nmin_samples_leaf = 2\nearly_stopping = true',  # some parts are too small
 }
 Line = tuple[str, str, str, str, str]  # a, b, c, label, split
 

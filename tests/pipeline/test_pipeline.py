@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from engine import datasets
-from engine.errors import Interrupted, RequestError
+from engine.errors import Interrupted, RequestError, RunFailed
 from engine.pipeline import adversary as adversaries
 from engine.pipeline import order as pipeline
 from engine.pipeline.adversary import Adversary
@@ -21,6 +23,7 @@ from engine.scenario.parse import load, parse
 from engine.scenario.sections import ComputeSection, Scenario
 from engine.system import threads
 from engine.training import sharing
+from engine.training.parts import train_in_parts
 from engine.training.recipe import Job
 from engine.training.reference.sequential import train_sequential
 from engine.training.trial import How, Trial
@@ -148,6 +151,49 @@ def test_a_discovery_whose_models_train_beside_its_clusters_is_the_same(folds: i
         assert (getattr(beside.membership, name) == getattr(alone.membership, name)).all()
     assert (beside.arrays.proba_aux_AC == alone.arrays.proba_aux_AC).all()
     assert (np.asarray(beside.arrays.distance_A) == np.asarray(alone.arrays.distance_A)).all()
+
+
+@pytest.mark.parametrize("ends", ["in words", "killed"])
+def test_where_memory_does_not_hold_them_side_by_side_models_and_clusters_are_made_in_turn(ends: str, monkeypatch: pytest.MonkeyPatch):
+    more = ["subpopulations.layer=input", "evaluation.confidence_folds=3"]
+    alone = discover(scenario("compute.threads=1", *more))
+    fit, short = adversaries.Adversary._fit, []
+
+    def too_large(self: Adversary, *args: Any, in_a_part: bool = False, **options: Any) -> Any:
+        if in_a_part and ends == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if in_a_part:
+            raise MemoryError("Unable to allocate 7.00 GiB")
+        short.append(self)
+        return fit(self, *args, **options)
+
+    monkeypatch.setattr(adversaries.Adversary, "_fit", too_large)
+    found = discover(scenario("compute.threads=3", *more))
+    assert len(short) == 4
+    assert found.subpopulations == alone.subpopulations
+    assert (found.arrays.proba_aux_AC == alone.arrays.proba_aux_AC).all()
+
+
+def test_folds_that_memory_does_not_hold_side_by_side_are_trained_in_turn(monkeypatch: pytest.MonkeyPatch):
+    fit = adversaries.Adversary._fit
+
+    def too_large(self: Adversary, *args: Any, in_a_part: bool = False, **options: Any) -> Any:
+        if in_a_part:
+            raise MemoryError
+        return fit(self, *args, **options)
+
+    more = ["subpopulations.layer=hidden", "evaluation.confidence_folds=3"]
+    alone = discover(scenario("compute.threads=1", *more))
+    monkeypatch.setattr(adversaries.Adversary, "_fit", too_large)
+    assert (discover(scenario("compute.threads=2", *more)).arrays.proba_aux_AC == alone.arrays.proba_aux_AC).all()
+
+
+def test_a_part_of_a_stack_that_memory_does_not_hold_ends_it_in_words():
+    def train(part: Any, report: Any, on_halved: Any) -> Any:
+        raise MemoryError("Unable to allocate 7.00 GiB")
+
+    with pytest.raises(RunFailed, match=r"not fit in memory beside the others: Unable to allocate 7\.00 GiB; resume with fewer"):
+        train_in_parts(train, [[0], [1]], lambda done: None, lambda victims: None)
 
 
 def of_a_part_alone(fit: Any) -> Any:

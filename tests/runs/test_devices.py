@@ -16,8 +16,9 @@ import pytest
 
 from engine.errors import Interrupted, RequestError, RunFailed
 from engine.pipeline import order as pipeline
-from engine.rows import Cores, StackPlan, Table
-from engine.runs import provenance, training
+from engine.pipeline.discovery import StackJob
+from engine.rows import Cores, StackPlan, Table, VictimResult
+from engine.runs import plans, provenance, training
 from engine.runs import start as run
 from engine.runs.at_work import Work
 from engine.runs.control import Control
@@ -28,7 +29,7 @@ from engine.runs.pipeline import Pipeline
 from engine.runs.worker import work as work_on
 from engine.scenario.parse import parse
 from engine.store import Store
-from engine.system import devices
+from engine.system import devices, processes
 from engine.system.processes import process_start
 from tests.defenses import test_defended
 from tests.runs.test_worker import tables
@@ -102,7 +103,7 @@ def test_on_two_devices_it_comes_to_the_tables_of_one_and_says_so_throughout(
     for where in ("cpu (1)", "cpu (2)"):
         assert any(line.startswith("training stack") and line.endswith(f", on {where}") for line in said)
     assert sum(line.startswith("committed stack") for line in said) == STACKS
-    assert store.read("SELECT * FROM leases") == []
+    until(lambda: store.read("SELECT * FROM leases") == [])  # given back a moment after it is done
 
 
 @pytest.mark.parametrize("whose", ["child", "worker"])
@@ -153,6 +154,35 @@ def test_pause_holds_every_process_and_a_stop_ends_them(store: Store, monkeypatc
 def _cpu_s(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def test_a_pause_in_the_queue_for_the_second_device_does_not_lose_the_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is paused it is in no queue, so it must take again what it held already: another run may train there otherwise."""
+    monkeypatch.setattr(devices, "resolve_all", lambda device: ("a", "b"))
+    monkeypatch.setattr(devices, "lease_name", lambda device: device)
+    monkeypatch.setattr(provenance, "device_name", lambda device, threads: device)
+    held: list[dict[str, tuple[str, int]]] = []
+
+    def train(each: StackJob) -> list[VictimResult]:
+        held.append({row["device"]: (row["run_id"], row["held"]) for row in store.read("SELECT device, run_id, held FROM leases")})
+        return [victim(0, spec, each.discovery.dataset.test.y) for spec in each.stack.victims]
+
+    monkeypatch.setattr(training, "executor_of", lambda w, pipeline: FakeExecutor(train))
+    other, run_id = (run.start(store, TWO, spawn=False).id for _ in range(2))
+    control = Control()
+    assert store.lease("b", other, processes.identity()) is None
+    working = threading.Thread(target=work_on, args=(store, run_id), kwargs={"pipeline": FakePipeline(), "control": control})
+    working.start()
+    until(lambda: len(store.read("SELECT * FROM leases WHERE run_id = ?", (run_id,))) == 2)
+    control.obey("pause")
+    until(lambda: store.run(run_id).state == "paused")
+    assert store.read("SELECT * FROM leases WHERE run_id = ?", (run_id,)) == []
+    control.obey("resume")
+    until(lambda: store.read("SELECT * FROM leases WHERE run_id = ?", (run_id,)) != [])
+    store.release(other)
+    working.join()
+    assert store.run(run_id).state == "done"
+    assert held == [{"a": (run_id, 1), "b": (run_id, 1)}] * STACKS
 
 
 @pytest.mark.parametrize("order", [range(STACKS - 1, -1, -1), (1, 3, 5)])
@@ -250,7 +280,9 @@ def test_the_engines_own_processes_come_to_the_bits_of_this_one() -> None:
     )
     with closing(Devices(("cpu", "cpu"))) as several:
         for scenario, found in worlds:
-            stacks = pipeline.plan(scenario, found, "cpu", log=quiet)[:2]
+            planned = pipeline.plan(scenario, found, "cpu", log=quiet)
+            plans.check_victims(plans.Plan("", Cores(1, 1), {}, "", planned), scenario, found.subpopulations)
+            stacks = planned[:2]
             what, watch = Job(scenario, found, Cores(1, 1)), FakeWatch()
             away = {done.stack.index: done.victims for done in several.train(stacks, what, watch)}
             here = {done.stack.index: done.victims for done in Local(pipeline.RunPipeline(), "cpu").train(stacks, what, FakeWatch())}

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -23,7 +24,7 @@ import pytest
 from engine.cli import main as cli
 from engine.errors import RequestError
 from engine.pipeline.discovery import Discovery
-from engine.rows import Cores, Shard, StackPlan, Table
+from engine.rows import Cores, Shard, StackPlan, Table, VictimSpec
 from engine.runs import merging, plans, provenance, shards, slurm
 from engine.runs import start as run
 from engine.runs.at_work import Terms
@@ -197,6 +198,47 @@ def test_a_plan_of_another_scenario_or_schedule_is_refused(tmp_path: Path) -> No
         plans.check(replace(plan, schedule=1), GIVEN, "plan.json")
 
 
+def forged(plan: Plan, **spec: Any) -> Plan:
+    """With another victim in the place of the fourth, and a digest to it."""
+    first = plan.stacks[0]
+    victims = tuple(replace(victim, **spec) if victim.index == 3 else victim for victim in first.victims)
+    return replace(plan, stacks=(replace(first, victims=victims), *plan.stacks[1:]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda plan: forged(plan, alpha=7.0), "trial 0 has poisoned, subpopulation 1, alpha 7, once instead of never"),
+        (lambda plan: forged(plan, arm="true_label"), "trial 0 has true_label, subpopulation 1, alpha 1, once instead of never"),
+        (lambda plan: forged(plan, alpha=None), "trial 0 has poisoned, subpopulation 1, once instead of never"),
+        (lambda plan: forged(plan, arm="clean"), "trial 0 has clean, subpopulation 1, alpha 1, once instead of never"),
+        (lambda plan: forged(plan, subpopulation=9), "trial 0 has poisoned, subpopulation 9, alpha 1, once instead of never"),
+        (lambda plan: forged(plan, subpopulation=0), "trial 0 has poisoned, subpopulation 0, alpha 1, 2 times instead of once"),
+        (lambda plan: replace(plan, stacks=plan.stacks[:4]), "trial 2 has clean, never instead of once"),
+        (lambda plan: replace(plan, stacks=(*plan.stacks, StackPlan(6, 7, (VictimSpec(27, 7, "clean"),)))), "trial 7 has clean, once inst"),
+    ],
+)
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_plan_of_other_victims_than_its_scenarios_is_refused(
+    tmp_path: Path, change: Callable[[Plan], Plan], message: str, beside: bool
+) -> None:
+    """Written by hand, its digest too: what it asked for ended the run in a traceback, or in tables of some victims alone."""
+    file = planned(tmp_path)
+    found, plan, fake = shards.given(file, GIVEN).found, change(plans.read(file)), FakePipeline()
+    plans.write(plan, file)
+    given = Given(plans.read(file), found if beside else None)
+    with Store.open(tmp_path / "runs.db") as store:
+        if beside:
+            with pytest.raises(RequestError, match=message):
+                run.start(store, GIVEN, spawn=False, given=given)
+            assert store.runs() == []
+        else:
+            run_id = run.start(store, GIVEN, spawn=False, given=given).id
+            assert work(store, run_id, pipeline=fake, quiet=True) == "failed"
+            assert message in store.run(run_id).error
+            assert fake.trained == []
+
+
 def test_a_run_that_an_older_version_planned_goes_on_as_it_began(tmp_path: Path) -> None:
     """It knew no cores of its plan: this machine's count, as they did then."""
     path = tmp_path / "runs.db"
@@ -285,6 +327,59 @@ def test_a_shard_that_is_killed_or_stopped_goes_on_and_repeats_nothing(tmp_path:
         assert tables(out, run_id) == whole(tmp_path)
     with Store.open(path) as store, pytest.raises(RequestError, match="it is done"):
         work(store, store.runs()[0].id, pipeline=FakePipeline())
+
+
+def prepared(store: Store, file: Path, shard: Shard) -> str:
+    return shards.prepared(store, GIVEN, plans.read(file), file, shard, name="a", data_dir=file.parent, path=Path("part1.db")).id
+
+
+@pytest.mark.parametrize("at", ["update_run", "save_discovery", "save_plan"])
+def test_a_shard_that_was_killed_while_its_run_was_made_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    """SLURM queues it again, and it would be refused for ever as a store of other runs."""
+    file = planned(tmp_path)
+
+    def killed(*args: object, **fields: object) -> None:
+        raise KeyboardInterrupt
+
+    with Store.open(tmp_path / "part1.db") as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(store, at, killed)
+            with pytest.raises(KeyboardInterrupt):
+                prepared(store, file, Shard(1, 2))
+        assert len(store.runs()) == 1
+        assert prepared(store, file, Shard(1, 2)) == store.runs()[0].id
+        assert len(store.runs()) == 1
+    assert trained(tmp_path, 1, 2, file)[1] == "done"
+
+
+def test_two_that_prepare_one_shard_at_once_have_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, path, found, many = planned(tmp_path), tmp_path / "part1.db", shards.found_beside, threading.Barrier(2)
+    Store.open(path).close()
+
+    def slowly(plan_file: Path, plan: Plan) -> Any:
+        many.wait(10)  # both have seen a store without runs
+        return found(plan_file, plan)
+
+    monkeypatch.setattr(shards, "found_beside", slowly)
+    ids: list[str] = []
+
+    def one() -> None:
+        with Store.open(path) as store:
+            ids.append(prepared(store, file, Shard(1, 2)))
+
+    both = [threading.Thread(target=one) for _ in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    with Store.open(path) as store:
+        assert ids == [store.runs()[0].id] * 2
+        assert len(store.runs()) == 1
+
+
+def test_a_search_is_refused_where_its_shards_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["slurm", "quickstart", "--set", "evaluation.find=0.2"]) == 2
+    assert "evaluation.find: a search plans on from all victims so far, which no shard has" in capsys.readouterr().err
 
 
 KILLED = """
@@ -485,6 +580,18 @@ def test_wrong_requests_are_one_message(
     assert not (tmp_path / "out.db").exists()
 
 
+def test_a_shard_is_not_merged_into_by_another_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would be a store of two runs, and no shard any more."""
+    path, _ = trained(tmp_path, 1, 1, planned(tmp_path))
+    (tmp_path / "soft.db").symlink_to(path)
+    (tmp_path / "hard.db").hardlink_to(path)
+    for name in ("soft.db", "hard.db", f"../{tmp_path.name}/part1.db"):
+        assert cli.main(["merge", str(tmp_path / name), str(path)]) == 2
+        assert "is one of the shards" in capsys.readouterr().err
+    with Store.open(path) as store:
+        assert len(store.runs()) == 1
+
+
 FAKE_SUBPOP = """#!{python}
 import os, signal, sys, time
 open("words", "a").write(" ".join(sys.argv[1:]) + "\\n")
@@ -529,6 +636,41 @@ def test_the_job_stops_its_shard_queues_it_again_and_ends_as_it_ends(
     assert (tmp_path / "words").read_text().splitlines() == [asked, asked]
     assert "#SBATCH --array=1-8" in text
     assert "# A title" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["slurm", "{preset}", "--plan", "a\ntouch broken\n.json"],
+        ["slurm", "{preset}", "--plan", "a\x1b[2J.json"],
+        ["slurm", "{preset}", "--set", 'title="a\nb"'],
+        ["slurm", "{preset}", "--data", "a\u2028b"],
+    ],
+)
+def test_a_script_takes_no_word_that_a_line_cannot_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """A line break in the path of a plan ended the comment that names it: what followed was a command."""
+    assert cli.main([word.format(preset="quickstart") for word in words]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "which is a command to a terminal and not text" in said.err
+    assert words[-2] in said.err
+
+
+def test_any_path_that_a_line_can_hold_reaches_the_task(tmp_path: Path) -> None:
+    folder = tmp_path / 'it\'s "a" $HOME `touch broken` ;touch broken #{x}'
+    folder.mkdir()
+    preset, plan = folder / "my scenario.toml", folder / "plan file.json"
+    text = slurm.script([str(preset), "--set", "dataset.label='a b'"], title="$(touch broken)", shards=2, plan=plan)
+    program = slurm.children.program()
+    job = tmp_path / "job.sh"
+    job.write_text(text.replace(f"{program} work", "./subpop work"))
+    (tmp_path / "subpop").write_text('#!/bin/sh\nfor each; do echo "$each" >> words; done\n')
+    (tmp_path / "subpop").chmod(stat.S_IRWXU)
+    around = {**os.environ, "SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "77"}
+    assert subprocess.run(["bash", str(job)], cwd=tmp_path, env=around, timeout=20).returncode == 0
+    shard = ["--plan", str(plan), "--shard", "2/2", "--store", "part2.db"]
+    assert (tmp_path / "words").read_text().splitlines() == ["work", str(preset), "--set", "dataset.label='a b'", *shard]
+    assert not (tmp_path / "broken").exists()
 
 
 def test_plan_digests_differ_where_results_may(tmp_path: Path) -> None:

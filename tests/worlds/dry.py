@@ -89,7 +89,8 @@ class _Ops(TorchDispatchMode):
         name = func._schema.name.partition("::")[2]
         watch.ops += watch.in_step and not name.startswith("device")
         if name.rstrip("_") in WAITS or name in WAITS:
-            watch.note(f"{name} waits for the device")
+            if args[0].device.type != "cpu":  # what lies on the host is waited for by nobody
+                watch.note(f"{name} waits for the device")
             return _stand_in(name, args)
         if name in ("index", "index_put", "index_put_", "_index_put_impl_"):
             indices = [i for i in args[1] if isinstance(i, Tensor)]

@@ -1,7 +1,8 @@
-"""How much of this machine a run's engine uses: its process from /proc, GPUs from nvidia-smi where there is one."""
+"""How much of this machine a run's engine uses: its processes from /proc, GPUs from nvidia-smi where there is one."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 
 from tui.presenters import format as fmt
 
+LOOKS = 8  # processes whose memory is added up at a look: a gigabyte takes ten milliseconds or so
+
 
 @dataclass(frozen=True)
 class Use:
-    """cores: busy cores of the engine since the last look; memory: its resident bytes. None where it cannot be known."""
+    """cores: busy ones, of all of an engine's processes, since the last look; memory: their resident bytes. None where it is not known."""
 
     cores: float | None = None
     memory: int | None = None
@@ -36,25 +39,77 @@ class Use:
 
 
 class Meter:
-    """Samples one process; two looks give a rate. `read` is cheap, `gpu` waits for a program: call that in a thread."""
+    """Samples one engine, its process and all that it started; two looks give a rate. `read` is cheap, `gpu` waits for a program: call
+    that in a thread."""
 
     def __init__(self) -> None:
         self._before: tuple[int, float, float] | None = None
+        self._memory: dict[int, int] = {}  # of its processes, the one that was looked at longest ago first
 
     def read(self, pid: int | None, gpu: str = "") -> Use:
         cores = memory = None
         if pid is not None:
             try:
-                fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-                spent = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-                memory = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-                now = time.monotonic()
+                of_root, resident = _stat(pid)
+                others = descendants(pid)
+                spent, now = of_root + sum(map(_spent_s, others)), time.monotonic()
                 if self._before and self._before[0] == pid and now > self._before[2]:
                     cores = max(0.0, (spent - self._before[1]) / (now - self._before[2]))
                 self._before = (pid, spent, now)
+                memory = self._shared_out([pid, *others]) if others else resident
             except (OSError, ValueError, IndexError):
                 self._before = None
         return Use(cores, memory, *machine_memory(), gpu)
+
+    def _shared_out(self, pids: list[int]) -> int:
+        """Bytes of them all, of which what forks share counts once. A few are looked at each time: a look walks through their memory."""
+        known = {pid: bytes_ for pid, bytes_ in self._memory.items() if pid in pids}
+        waiting = [*(pid for pid in pids if pid not in known), *known]
+        self._memory = known
+        for pid in waiting[:LOOKS]:
+            known.pop(pid, None)
+            known[pid] = _share_of_memory(pid)
+        return sum(known.values())
+
+
+def descendants(pid: int) -> list[int]:
+    """All that a process started and that still is, each before what it started itself. Empty where the system does not say."""
+    found, new = list[int](), [pid]
+    while new:
+        started = [child for parent in new for child in _children(parent) if child not in found]
+        found, new = found + started, started
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    """A thread has children of its own."""
+    children = list[int]()
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError, ValueError):  # it ended meanwhile
+            children += map(int, file.read_text().split())
+    return children
+
+
+def _stat(pid: int) -> tuple[float, int]:
+    """Seconds of the processor that it has used, with those of what it started that ended; and its resident bytes."""
+    fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _spent_s(pid: int) -> float:
+    try:
+        return _stat(pid)[0]
+    except (OSError, ValueError, IndexError):  # it ended meanwhile
+        return 0.0
+
+
+def _share_of_memory(pid: int) -> int:
+    """Its resident bytes, of which what it shares with others counts in part."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(errors="replace").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return 0
 
 
 def machine_memory() -> tuple[int | None, int | None]:

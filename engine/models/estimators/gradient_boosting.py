@@ -6,6 +6,9 @@ says which, and the default is not to.
 
 from __future__ import annotations
 
+from math import ceil
+
+import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from engine.scenario.sections import GradientBoostingSection
@@ -25,6 +28,14 @@ def estimator(section: GradientBoostingSection, random_state: int) -> HistGradie
         n_iter_no_change=section.n_iter_no_change,
         random_state=random_state,
     )
+
+
+def can_fit(section: GradientBoostingSection, rows_C: np.ndarray) -> bool:
+    """rows_C: of each class that there is. Rows that are held back are drawn class by class: each needs one on either side."""
+    if not section.early_stopping:
+        return True
+    held_back = ceil(section.validation_fraction * rows_C.sum())
+    return bool(rows_C.min() >= 2 and min(held_back, rows_C.sum() - held_back) >= len(rows_C))
 
 
 def passes(fitted: HistGradientBoostingClassifier) -> int:

@@ -6,6 +6,7 @@ of a trial have one seed, and little else in common.
 
 from __future__ import annotations
 
+import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 from engine.scenario.sections import RandomForestSection
@@ -21,6 +22,10 @@ def estimator(section: RandomForestSection, random_state: int) -> RandomForestCl
         n_jobs=1,
         random_state=random_state,
     )
+
+
+def can_fit(section: RandomForestSection, rows_C: np.ndarray) -> bool:
+    return True
 
 
 def passes(fitted: RandomForestClassifier) -> int:
