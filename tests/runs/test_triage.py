@@ -139,6 +139,8 @@ def test_the_commands(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert cli.main(["export", run_id, "--table", "susceptibility", "--format", form]) == 0
         told = capsys.readouterr().out
         assert says in told, told
+        of_program, of_people = "least_confident" in told, "least confident" in told
+        assert (of_program, of_people) == ((False, True) if form in ("md", "tex") else (True, False)), told
     assert cli.main(["export", run_id, "--table", "all", "-o", str(tmp_path / "all")]) == 0
     assert "**Clean models alone** ranked these 3 beforehand" in (tmp_path / "all" / "report.md").read_text()
     assert (tmp_path / "all" / "predicted_recall.png").exists()

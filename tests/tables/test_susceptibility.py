@@ -115,6 +115,17 @@ def test_one_trial_has_no_ceiling(world: Discovered) -> None:
     assert all(row["spearman"] is None and row["note"] == "takes two trials or more" for row in halves)
 
 
+def test_where_nothing_can_be_ranked_it_is_said_why(world: Discovered) -> None:
+    """Of one attacked subpopulation, or two, no correlation can be had, however many trials there are."""
+    for many in (1, 2):
+        some = [v for v in victims(world, ALL) if v.spec.subpopulation is None or v.spec.subpopulation < many]
+        rows = build(World.start(FACTS, world, some), ["susceptibility"])["susceptibility"].records()
+        rankings = [row for row in rows if row["group"] != "one"]
+        assert len(rankings) == 7 * len(FACTS.alphas)
+        assert all((row["subpopulations"], row["spearman"]) == (many, None) for row in rankings)
+        assert all(row["note"] == "too few subpopulations, or all alike" for row in rankings)
+
+
 def test_a_run_without_triage_has_no_such_table_and_one_of_other_alphas_tells_of_those_alone(world: Discovered) -> None:
     assert "susceptibility" not in build(World.start(FACTS, discovered()))
     other = build(World.start(replace(FACTS, alphas=(1.0, 3.0)), world))["susceptibility"].records()

@@ -151,9 +151,10 @@ def price_of_prediction(text: str, subpopulations: int) -> str:
     victims = trials * (1 + subpopulations * len(alphas))
     model = tree.get("model", {})
     stacked = model.get("kind") in IN_STACKS or model.get("tune") == "last_layer"
+    cheaper = ", each far cheaper in its stack" if stacked else ""
     return (
         f"{models} clean models are trained, one after the other, on this machine's CPU.\n"
-        f"Attacking all {subpopulations} subpopulations takes {victims:,} such models{', each far cheaper in its stack' if stacked else ''}.\n"
+        f"Attacking all {subpopulations} subpopulations takes {victims:,} such models{cheaper}.\n"
         "What comes of it is a ranking: as numbers the damages are rough."
     )
 
