@@ -145,8 +145,8 @@ def _rankings(figures: Figures, foretold: Foretold, a: int, at: int) -> Iterator
             mae_constant=constant,
             note=NO_RANKING if ranking.spearman is None else None,
         )
-    damage_TS = of.of_trials(layout, a, among_S)
-    few = "takes two trials or more" if len(damage_TS) < 2 else NO_RANKING
+    by_trial = of.of_trials(layout, a, among_S)
+    few = "takes two trials or more" if len(by_trial) < 2 else NO_RANKING
     n = int(among_S.sum())
-    for group, rho in (("one_victim", of.one_victim(damage_TS)), ("trial_halves", of.halves(damage_TS, figures.world.facts.seed))):
+    for group, rho in (("one_victim", of.one_victim(by_trial)), ("trial_halves", of.halves(by_trial, figures.world.facts.seed))):
         yield summary(group, n, spearman=rho, note=few if rho is None else None)

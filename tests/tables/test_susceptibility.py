@@ -90,6 +90,29 @@ def test_rankings_are_scipys(world: Discovered, rows: list[dict]) -> None:
         assert told_of["trial_halves"]["spearman"] == pytest.approx(np.mean(half))
 
 
+def test_equal_damages_are_ties_whatever_the_arithmetic() -> None:
+    """Of 3, 6, 7, 10 and 30 rows a tenth, a third and so on come out of sums in another order with other last bits."""
+    from fractions import Fraction
+
+    random = np.random.default_rng(1)
+    rows_S = np.array([3, 6, 7, 10, 30, 12, 9, 15])
+    lost_TS = np.stack([random.integers(0, 4, 8) * rows_S // 3 for _ in range(5)])
+
+    def exact(trials: list[int]) -> list[int]:
+        """Ranks of the mean damages as fractions."""
+        means = [sum((Fraction(int(lost_TS[t, s]), int(rows_S[s])) for t in trials), Fraction(0)) / len(trials) for s in range(8)]
+        return [sorted(set(means)).index(mean) for mean in means]
+
+    by_trial, every = of.Trials(lost_TS, rows_S), range(5)
+    ones = [spearmanr(exact([t]), exact([u for u in every if u != t]))[0] for t in every]
+    assert of.one_victim(by_trial) == pytest.approx(np.mean(ones), abs=1e-12)
+    halves = [spearmanr(exact(list(way)), exact([t for t in every if t not in way]))[0] for way in combinations(every, 2)]
+    assert of.halves(by_trial, 0) == pytest.approx(np.mean(halves), abs=1e-12)
+    as_floats = lost_TS / rows_S
+    careless = [spearmanr(as_floats[t], np.delete(as_floats, t, 0).mean(0))[0] for t in every]
+    assert abs(np.mean(careless) - np.mean(ones)) > 1e-3  # else there would be nothing to get wrong
+
+
 def test_recall_of_the_worst() -> None:
     damage, score = np.arange(40.0), np.arange(40.0)
     score[39] = -1  # the very worst is foretold to be the least
