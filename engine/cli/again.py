@@ -37,7 +37,8 @@ def again(
     same trial, subpopulation and poison. The other run stays as it is.
 
     Subpopulations that were marked because they looked worst did so by chance in part, and their trials count again here, which is said
-    in the run's deviations. With --fresh only trials count that nobody has seen.
+    in the run's deviations; of predicted:3 no trial had a part in the choice, which is said as well. With --fresh only trials count that
+    nobody has seen.
 
     Exit status: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted or stopped.
     """
@@ -56,7 +57,8 @@ def again(
             devices.resolve_all(scenario.compute.device)
         place = data or opened.data_dir(parent)
         fetch_missing(scenario.dataset, datasets.data_dir(place))
-        row = again_.start(opened, parent, marked, overrides, fresh=fresh, name=name, data_dir=place)
+        predicted = again_.by_prediction(only)
+        row = again_.start(opened, parent, marked, overrides, fresh=fresh, name=name, data_dir=place, predicted=predicted)
         if detach:
             cli_text.line(row.id)
             cli_text.note(f"run {row.id} goes on by itself: subpop watch {row.id}")

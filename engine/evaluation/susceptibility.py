@@ -51,17 +51,33 @@ def recall(score_S: np.ndarray, damage_S: np.ndarray, worst: int, shares: Sequen
     return tuple(float(np.isin(true, order[: ceil(share * len(order) - 1e-9)]).mean()) for share in shares)
 
 
-def of_trials(layout: Layout, a: int, among_S: np.ndarray) -> np.ndarray:
-    """Damages of an alpha by trial, float64 [trials, subpopulations among those], of the trials that have all of these."""
+@dataclass(frozen=True)
+class Trials:
+    """What each trial's victims lost. lost_TS: int64 [trials, subpopulations], test rows; rows_S: int64, how many each has."""
+
+    lost_TS: np.ndarray
+    rows_S: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.lost_TS)
+
+    def mean(self, trials: Sequence[int]) -> list[float]:
+        """Mean damage over some trials: a ratio of whole numbers, so that equal damages are ties, to the bit."""
+        damage_S = self.lost_TS[list(trials)].sum(axis=0) / np.maximum(self.rows_S * len(trials), 1)
+        each: list[float] = damage_S.tolist()
+        return each
+
+
+def of_trials(layout: Layout, a: int, among_S: np.ndarray) -> Trials:
+    """Of an alpha and these subpopulations, of the trials that have all of them."""
     have_TS = layout.have_ATS[a][:, among_S]
     lost_TS = (layout.clean_TS - layout.right_ATS[a])[:, among_S]
-    damage_TS: np.ndarray = (lost_TS / np.maximum(layout.n_S[among_S], 1))[have_TS.all(axis=1)]
-    return damage_TS
+    return Trials(lost_TS[have_TS.all(axis=1)], layout.n_S[among_S])
 
 
-def halves(damage_TS: np.ndarray, seed: int) -> float | None:
+def halves(by_trial: Trials, seed: int) -> float | None:
     """Mean rank correlation of two halves of the trials; None below two trials."""
-    trials = len(damage_TS)
+    trials = len(by_trial)
     ways = list(combinations(range(trials), trials // 2)) if 2 <= trials <= 6 else []
     if trials > 6:
         random = generator(seed, "trial halves")
@@ -69,16 +85,16 @@ def halves(damage_TS: np.ndarray, seed: int) -> float | None:
     values = []
     for way in ways:
         other = [t for t in range(trials) if t not in way]
-        values.append(spearman(damage_TS[list(way)].mean(axis=0).tolist(), damage_TS[other].mean(axis=0).tolist()))
+        values.append(spearman(by_trial.mean(way), by_trial.mean(other)))
     return _mean(values)
 
 
-def one_victim(damage_TS: np.ndarray) -> float | None:
+def one_victim(by_trial: Trials) -> float | None:
     """Mean rank correlation of one trial's damages, which is one victim for each subpopulation, with the mean of the others'."""
-    if len(damage_TS) < 2:
+    every = range(len(by_trial))
+    if len(every) < 2:
         return None
-    each = [spearman(damage_TS[t].tolist(), np.delete(damage_TS, t, axis=0).mean(axis=0).tolist()) for t in range(len(damage_TS))]
-    return _mean(each)
+    return _mean([spearman(by_trial.mean([t]), by_trial.mean([u for u in every if u != t])) for t in every])
 
 
 def calibration(predicted_S: np.ndarray, damage_S: np.ndarray) -> tuple[float | None, float | None]:

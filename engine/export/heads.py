@@ -72,6 +72,11 @@ def text(value: object) -> str:
     return NOTHING if value is None or value == "" else str(value)
 
 
+def words(value: object) -> str:
+    """A text of the program's own, as people write it."""
+    return text(value).replace("_", " ")
+
+
 def out_of(some: object, every: object) -> str:
     return NOTHING if some is None else count(some) if every is None else f"{count(some)} of {count(every)}"
 
@@ -301,7 +306,7 @@ HEADS: dict[str, tuple[Head, ...]] = {
     ),
     "susceptibility": (
         _ALPHA,
-        Head("group", ("group",), text, left=True),
+        Head("group", ("group",), words, left=True),
         _INDEX,
         _WHAT,
         Head("rank", ("rank",), count),

@@ -101,7 +101,8 @@ def _measured(run: RunRow, provenance: Mapping[str, Any], subpopulations: Record
         "order and draws)."
     )
     if run.parent:
-        yield f"Those attacked were chosen by looking at run {run.parent}: they are no sample of all, and their worst not the worst of all."
+        how = "by what clean models foretold in" if any("foretold to be worst" in said for said in run.deviations) else "by looking at"
+        yield f"Those attacked were chosen {how} run {run.parent}: they are no sample of all, and their worst not the worst of all."
     facts = [f"{key} {provenance[key]}" for key in ("device", "precision", "seed", "trials", "first trial", "code") if key in provenance]
     if facts:
         yield "Made with " + ", ".join(facts) + "."

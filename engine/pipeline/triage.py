@@ -4,7 +4,7 @@ The clean models train on train as victims do, from seeds of their own: no trial
 foretold twice, on the subpopulation's auxiliary rows, which an adversary holds, and on its test rows, which the owner does. Both ask the
 same clean models, so the first is the view of an adversary who may train on the defender's data, or query as good a model.
 
-The target class is the attack's. Where each point gets its own ("flip" among more than two classes), the one that most points get.
+The target class is the attack's. Flipping labels of two classes has none of its own: the one that most points get.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from engine.rates import count
 from engine.rows import Dataset, Membership, Subpopulation
 from engine.scenario.sections import DenseKeys, Scenario, TriageSection, head_alone, last_layer_alone
 from engine.seeds import seed_for
-from engine.training.recipe import Job
+from engine.training.recipe import Job, Trained
 from engine.training.trial import OnStep, Stands, Trial
+from engine.victims.by_gradient import ByGradient
 from engine.victims.choose import AnyFamily, victims_of
 from engine.victims.family import how, silent, training_of, workers
 
@@ -86,6 +87,7 @@ def foretell(
 
     RequestError for a model whose last layer reads too much.
     """
+    _check_width(scenario, dataset, opened)
     log(cost_in_words(scenario, subpopulations))
     settings, rows = Settings.of(scenario), _Rows.of(scenario, dataset, membership, subpopulations, proba_aux)
     before, after = [], []
@@ -204,12 +206,6 @@ def _model(
     )
     fitted = victims.fit(training_of(dataset), [clean], trial)[0]
     kernel, bias = (p.detach().double().cpu().numpy() for p in victims.head(fitted))
-    if len(kernel) > WIDEST:
-        raise RequestError(
-            f"damage cannot be foretold: the last layer of {scenario.model.kind} reads {len(kernel):,} numbers, more than {WIDEST:,}",
-            where="triage.predict",
-            next="take it out, or use a model with a narrower last layer",
-        )
 
     def read(x: np.ndarray) -> np.ndarray:
         return np.concatenate([_hidden(victims, fitted, x[lo : lo + AT_ONCE], on, on_step) for lo in range(0, max(1, len(x)), AT_ONCE)])
@@ -245,6 +241,19 @@ def _model(
             margin_J[at] = towards_J[at] * f_J[at]
             shifted_AJ[:, at] = towards_J[at] * (f_J[at] + shift_AJ)
     return {"margin": margin_J, "shifted": shifted_AJ}
+
+
+def _check_width(scenario: Scenario, dataset: Dataset, opened: Opened | None) -> None:
+    """Before any model is trained for it."""
+    victims = victims_of(scenario.model, dataset, scenario.seed, opened)
+    assert isinstance(victims, ByGradient)  # no other has a last layer
+    width = len(victims.head(Trained(victims.initial(scenario.seed, 0, torch.float32), 0, 0.0))[0])
+    if width > WIDEST:
+        raise RequestError(
+            f"damage cannot be foretold: the last layer of {scenario.model.kind} reads {width:,} numbers, more than {WIDEST:,}",
+            where="triage.predict",
+            next="take it out, or use a model with a narrower last layer",
+        )
 
 
 def _hidden(victims: AnyFamily, fitted: object, x: np.ndarray, on: object, on_step: OnStep | None) -> np.ndarray:

@@ -85,9 +85,11 @@ def start(
     data_dir: Path | None = None,
     spawn: bool = True,
     worker: Sequence[str] = WORKER,
+    predicted: bool = False,
 ) -> RunRow:
     """A new run that attacks these subpopulations of `run_id` again; see `scenario_of` and, for the rest, `run.start`.
 
+    predicted: they were chosen by what clean models foretold, not by looking at damages.
     data_dir: None: where the run's own data was said to be.
     """
     from engine.runs import finding
@@ -104,8 +106,15 @@ def start(
         spawn=spawn,
         worker=worker,
         parent=run_id,
-        deviations=(_trials_in_words(store, run_id, scenario),),
+        deviations=(
+            _choice_in_words(store, run_id, len(scenario.subpopulations.only)) if predicted else _trials_in_words(store, run_id, scenario),
+        ),
     )
+
+
+def by_prediction(text: str) -> bool:
+    """Whether what `--only` says chooses by what clean models foretold."""
+    return text.strip().startswith(PREDICTED)
 
 
 def marked(store: Store, run_id: str, text: str) -> list[int]:
@@ -116,7 +125,7 @@ def marked(store: Store, run_id: str, text: str) -> list[int]:
         if not many.isdecimal() or int(many) == 0:
             raise RequestError(f"{text!r} is not a number of subpopulations", where="--only", next="as worst:3")
         return _worst(store, run_id, int(many))
-    if text.strip().startswith(PREDICTED):
+    if by_prediction(text):
         many = text.strip().removeprefix(PREDICTED)
         if not many.isdecimal() or int(many) == 0:
             raise RequestError(f"{text!r} is not a number of subpopulations", where="--only", next="as predicted:3")
@@ -222,8 +231,18 @@ def _trials_in_words(store: Store, run_id: str, scenario: Scenario) -> str:
     return f"{head}, whose {counting} here too"
 
 
+def _choice_in_words(store: Store, run_id: str, many: int) -> str:
+    from engine.scenario.parse import scenario_of
+
+    on = scenario_of(store.run(run_id)).triage.rows
+    what = f"the {many} subpopulations" if many != 1 else "the subpopulation"
+    judged = " (but the test rows, on which damage is measured, had)" if on == "test" else ""
+    head = f"attacked again: {what} that clean models foretold to be worst on {on} rows, in run {run_id}"
+    return f"{head}; no trial had a part in the choice{judged}"
+
+
 def _listed(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers[:20])) + (", …" if len(numbers) > 20 else "")
 
 
-__all__ = ["marked", "scenario_of", "start"]
+__all__ = ["by_prediction", "marked", "scenario_of", "start"]

@@ -16,6 +16,7 @@ from engine.evaluation import susceptibility as of
 from engine.tables.cells import Row, cell, line
 from engine.tables.figures import Figures
 
+NO_RANKING = "too few subpopulations, or all alike"
 ONE = (
     "subpopulation",
     "description",
@@ -142,10 +143,10 @@ def _rankings(figures: Figures, foretold: Foretold, a: int, at: int) -> Iterator
             recall_50=ranking.recall[2],
             mae=mae,
             mae_constant=constant,
-            note=None if ranking.spearman is not None else "too few subpopulations, or all alike",
+            note=NO_RANKING if ranking.spearman is None else None,
         )
-    damage_TS = of.of_trials(layout, a, among_S)
-    few = "takes two trials or more" if len(damage_TS) < 2 else None
+    by_trial = of.of_trials(layout, a, among_S)
+    few = "takes two trials or more" if len(by_trial) < 2 else NO_RANKING
     n = int(among_S.sum())
-    yield summary("one_victim", n, spearman=of.one_victim(damage_TS), note=few)
-    yield summary("trial_halves", n, spearman=of.halves(damage_TS, figures.world.facts.seed), note=few)
+    for group, rho in (("one_victim", of.one_victim(by_trial)), ("trial_halves", of.halves(by_trial, figures.world.facts.seed))):
+        yield summary(group, n, spearman=rho, note=few if rho is None else None)

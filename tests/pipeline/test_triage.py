@@ -154,6 +154,7 @@ def test_what_has_no_last_layer_is_refused_in_words(asked: str) -> None:
 
 def test_a_last_layer_that_reads_too_much_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(triage, "WIDEST", 7)
+    monkeypatch.setattr(triage, "_model", lambda *args: pytest.fail("a model was trained for it"))
     with pytest.raises(RequestError, match="the last layer of mlp reads 8 numbers, more than 7"):
         discover(scenario(*FEW))
 

@@ -14,6 +14,7 @@ import pytest
 
 from engine.cli import main as cli
 from engine.errors import RequestError
+from engine.export import report
 from engine.preview.process import Answers, Preview
 from engine.runs import again
 from engine.runs import start as run
@@ -94,11 +95,17 @@ def test_the_predicted_worst_are_attacked_again_with_what_was_foretold(store: St
     assert len(again.marked(store, run_id, "predicted:99")) > 3  # of all that could be attacked
     with pytest.raises(RequestError, match="as predicted:3"):
         again.marked(store, run_id, "predicted:x")
-    child = again.start(store, run_id, again.marked(store, run_id, "predicted:1"), ["evaluation.trials=1"], fresh=True, spawn=False).id
+    only = "predicted:1"
+    more = {"fresh": True, "spawn": False, "predicted": again.by_prediction(only)}
+    child = again.start(store, run_id, again.marked(store, run_id, only), ["evaluation.trials=1"], **more).id  # type: ignore[arg-type]
     assert work(store, child) == "done", store.run(child).error
     said = [line.message for line in store.log_rows(child)]
     assert any("the subpopulations are those discovered in run" in line for line in said)
-    assert not any("clean model" in line for line in said)  # they were trained once
+    assert not any("clean model " in line for line in said)  # they were trained once
+    how = f"the subpopulation that clean models foretold to be worst on aux rows, in run {run_id}; no trial had a part in the choice"
+    assert f"attacked again: {how}" in store.run(child).deviations
+    assert f"chosen by what clean models foretold in run {run_id}" in " ".join(report._measured(store.run(child), {}, [], []))
+    assert not again.by_prediction("worst:1")
     (mine,) = [row for row in _ones(store, child) if row["attacked"]]
     (its,) = [row for row in _ones(store, run_id) if row["subpopulation"] == ranked[0].index]
     assert (mine["rank"], mine["predicted"], mine["trials"]) == (its["rank"], its["predicted"], 1)
@@ -139,6 +146,8 @@ def test_the_commands(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert cli.main(["export", run_id, "--table", "susceptibility", "--format", form]) == 0
         told = capsys.readouterr().out
         assert says in told, told
+        of_program, of_people = "least_confident" in told, "least confident" in told
+        assert (of_program, of_people) == ((False, True) if form in ("md", "tex") else (True, False)), told
     assert cli.main(["export", run_id, "--table", "all", "-o", str(tmp_path / "all")]) == 0
     assert "**Clean models alone** ranked these 3 beforehand" in (tmp_path / "all" / "report.md").read_text()
     assert (tmp_path / "all" / "predicted_recall.png").exists()

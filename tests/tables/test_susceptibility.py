@@ -90,6 +90,29 @@ def test_rankings_are_scipys(world: Discovered, rows: list[dict]) -> None:
         assert told_of["trial_halves"]["spearman"] == pytest.approx(np.mean(half))
 
 
+def test_equal_damages_are_ties_whatever_the_arithmetic() -> None:
+    """Of 3, 6, 7, 10 and 30 rows a tenth, a third and so on come out of sums in another order with other last bits."""
+    from fractions import Fraction
+
+    random = np.random.default_rng(1)
+    rows_S = np.array([3, 6, 7, 10, 30, 12, 9, 15])
+    lost_TS = np.stack([random.integers(0, 4, 8) * rows_S // 3 for _ in range(5)])
+
+    def exact(trials: list[int]) -> list[int]:
+        """Ranks of the mean damages as fractions."""
+        means = [sum((Fraction(int(lost_TS[t, s]), int(rows_S[s])) for t in trials), Fraction(0)) / len(trials) for s in range(8)]
+        return [sorted(set(means)).index(mean) for mean in means]
+
+    by_trial, every = of.Trials(lost_TS, rows_S), range(5)
+    ones = [spearmanr(exact([t]), exact([u for u in every if u != t]))[0] for t in every]
+    assert of.one_victim(by_trial) == pytest.approx(np.mean(ones), abs=1e-12)
+    halves = [spearmanr(exact(list(way)), exact([t for t in every if t not in way]))[0] for way in combinations(every, 2)]
+    assert of.halves(by_trial, 0) == pytest.approx(np.mean(halves), abs=1e-12)
+    as_floats = lost_TS / rows_S
+    careless = [spearmanr(as_floats[t], np.delete(as_floats, t, 0).mean(0))[0] for t in every]
+    assert abs(np.mean(careless) - np.mean(ones)) > 1e-3  # else there would be nothing to get wrong
+
+
 def test_recall_of_the_worst() -> None:
     damage, score = np.arange(40.0), np.arange(40.0)
     score[39] = -1  # the very worst is foretold to be the least
@@ -113,6 +136,17 @@ def test_one_trial_has_no_ceiling(world: Discovered) -> None:
     halves = [row for row in one if row["group"] in ("one_victim", "trial_halves")]
     assert len(halves) == 4
     assert all(row["spearman"] is None and row["note"] == "takes two trials or more" for row in halves)
+
+
+def test_where_nothing_can_be_ranked_it_is_said_why(world: Discovered) -> None:
+    """Of one attacked subpopulation, or two, no correlation can be had, however many trials there are."""
+    for many in (1, 2):
+        some = [v for v in victims(world, ALL) if v.spec.subpopulation is None or v.spec.subpopulation < many]
+        rows = build(World.start(FACTS, world, some), ["susceptibility"])["susceptibility"].records()
+        rankings = [row for row in rows if row["group"] != "one"]
+        assert len(rankings) == 7 * len(FACTS.alphas)
+        assert all((row["subpopulations"], row["spearman"]) == (many, None) for row in rankings)
+        assert all(row["note"] == "too few subpopulations, or all alike" for row in rankings)
 
 
 def test_a_run_without_triage_has_no_such_table_and_one_of_other_alphas_tells_of_those_alone(world: Discovered) -> None:

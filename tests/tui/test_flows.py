@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from textual.widgets import Input
 from engine.export.export import export
 from engine.rows import RunRow
 from engine.store import Store
+from tests.pipeline.test_pipeline import QUICK
 from tests.tui.conftest import another_app, running
 from tests.worlds import app as worlds
 from tests.worlds.hands import field_of, opened_form, settled, until
@@ -34,6 +36,7 @@ from tui.widgets.table.live import LiveTable
 from tui.widgets.table.pane import TablePane
 
 SIZE = (120, 36)
+SIZES = "[subpopulations]\nmin_size = 20\nmax_size = 99"
 
 
 def keys_shown(app: SubpopApp) -> str:
@@ -367,10 +370,13 @@ async def test_damage_is_foretold_once_its_price_was_said_and_the_worst_are_mark
         screen: Any = app.screen
         assert isinstance(screen, SubpopulationsScreen)
         screen._answered({"found": found, "deviations": [], "about": worlds.ABOUT})
+        screen.subject.text = re.sub(r"(min|max)_size = .*", "", screen.subject.text).replace("[subpopulations]", SIZES)
         await settled(pilot, "p")
         assert isinstance(app.screen, confirm.Confirm)
         assert "4 clean models are trained" in app.screen.question
-        assert "Attacking all 30 subpopulations takes" in app.screen.question
+        sized = [each for each in found if each["test_rows"] and 20 <= each["aux_rows"] <= 99]
+        assert f"Attacking all {len(sized)} subpopulations takes" in app.screen.question
+        assert "each far cheaper in its stack" in app.screen.question
         await settled(pilot, "escape")
         assert not screen.subject.predict
         await settled(pilot, "p", "enter")
@@ -386,13 +392,24 @@ async def test_damage_is_foretold_once_its_price_was_said_and_the_worst_are_mark
         assert table.painter.layout.pinned_width <= place.x - table.x_offset <= table.size.width - place.width
         assert app.settings.view("subpopulations").sort is None
         await settled(pilot, "p")
-        able = [each for each in foretold if each["test_rows"]]
+        able = [each for each in foretold if each["index"] in {one["index"] for one in sized}]
+        assert 10 < len(able) < 30  # else the sizes would decide nothing
         worst = sorted(able, key=lambda each: -each["predicted"])[:10]
         assert screen.pane.table.model.marks == {(each["index"],) for each in worst}
         await settled(pilot, "a")
         dialog: Any = app.screen
         assert isinstance(dialog, LaunchDialog)
-        assert (set(dialog.only), dialog.predict) == ({each["index"] for each in worst}, True)
+        assert (dialog.only, dialog.predicted, dialog.predict) == ((), 10, True)
+        dialog.text = QUICK  # whose data need no files
+        dialog.check()
+        await until(pilot, lambda: dialog.scenario is not None)
+        chosen = dialog.scenario.subpopulations
+        assert (chosen.select, chosen.select_count, chosen.only) == ("predicted", 10, ())  # so that the run says how it was chosen
+        await settled(pilot, "escape")
+        screen.pane.table.model.mark_only({(each["index"],) for each in worst[1:]})  # one less, by hand
+        await settled(pilot, "a")
+        by_hand: Any = app.screen
+        assert (set(by_hand.only), by_hand.predicted) == ({each["index"] for each in worst[1:]}, 0)
 
 
 async def test_help_names_the_keys_and_columns_of_where_one_is(app: SubpopApp, store: Store) -> None:

@@ -229,6 +229,18 @@ def test_no_filter_that_can_be_typed_errs(text: str) -> None:
         predicate.passes(row)
 
 
+def test_what_a_file_writes_with_underscores_reads_as_words() -> None:
+    spec = SPECS["susceptibility"]
+    painter = Painter(spec, looks_for(spec))
+    row = worlds.row_of("susceptibility", alpha=2.0, group="predicted_on_test", description="a_b", note="c_d")
+    painter.measure([row])
+    painter.arrange(200)
+    said = " ".join(painter.line(row, cursor=False, marked=False).texts)
+    assert "predicted on test " in said
+    assert "a_b" in said  # the data's own
+    assert "c_d" in said
+
+
 @pytest.mark.parametrize("width", [40, 47, 58, 72, 80, 120])
 def test_no_number_is_cut_at_the_right_edge(width: int) -> None:
     spec = SPECS["worst"]

@@ -38,18 +38,19 @@ class LaunchDialog(StartDialog):
         stored: bool = False,
         groups: int | None = None,
         predict: bool = False,
+        predicted: int = 0,
     ) -> None:
         """cost: what a preset says of itself. stored: the text is a run's, which may be of an older version's writing.
-        predict: damage is foretold as well, whatever the text says.
+        predict: damage is foretold as well, whatever the text says. predicted: so many of those predicted worst are attacked.
 
         groups: how many subpopulations FeatureMatch may form at most, where that is known.
         """
         super().__init__(f"Launch {name_of(name)}", name_of(name))
         self.text, self.cost, self.only, self.folder = text, cost, tuple(only), folder
-        self.stored, self.groups, self.predict = stored, groups, predict
+        self.stored, self.groups, self.predict, self.predicted = stored, groups, predict, predicted
 
     def fields(self) -> ComposeResult:
-        if not self.only:
+        if not self.only and not self.predicted:
             yield row("Run", Choice((WHOLE, SMOKE), WHOLE, id="extent"))
         offered = ("auto", "cpu", "cuda", "cuda:all") if devices.has_gpu() else ("auto", "cpu")
         last = self.host.settings.get("device", "auto")
@@ -60,10 +61,12 @@ class LaunchDialog(StartDialog):
         return self.query_one("#device", Choice).value
 
     def question(self) -> Callable[[], StartVerdict]:
-        smoke = not self.only and self.query_one("#extent", Choice).value == SMOKE
+        smoke = not self.only and not self.predicted and self.query_one("#extent", Choice).value == SMOKE
         overrides = [f"compute.device={self.device}"]
         if self.only:
             overrides.append(f"subpopulations.only={list(self.only)}")
+        if self.predicted:
+            overrides += ['subpopulations.select="predicted"', f"subpopulations.select_count={self.predicted}"]
         if self.predict:
             overrides.append("triage.predict=true")
         return lambda: self._judge(overrides, smoke)
@@ -86,9 +89,10 @@ class LaunchDialog(StartDialog):
         if not located.data.present:
             return refused(f"its data are not here: {located.data.detail}\n{_way_to_data(scenario)}")
         total, counted = launching.victims(scenario, launching.most_subpopulations(scenario, self.groups))
-        preset_cost = "" if smoke or self.only else self.cost
+        preset_cost = "" if smoke or self.only or self.predicted else self.cost
         price = f"victims  {counted}\ntakes    {launching.cost(scenario, total, self.host.runs, preset_cost)}"
         whom = f"{fmt.plural(len(self.only), 'marked subpopulation')}" if self.only else "all chosen subpopulations"
+        whom = f"the {self.predicted} predicted worst" if self.predicted else whom
         above = f"{launching.headline(scenario, whom, fmt.plural(scenario.evaluation.trials, 'trial'))}\n{price}"
         below = "\n".join([*_warnings(located, notes, smoke=smoke), "It goes on when the app is closed."])
         gpu = devices.has_gpu()

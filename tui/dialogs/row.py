@@ -13,7 +13,9 @@ from engine.rows import TableSpec
 from tui.dialogs.base import Dialog
 from tui.presenters import format as fmt
 from tui.widgets.detail import Detail, Fact
+from tui.widgets.table.layout import worded
 from tui.widgets.table.live import LiveTable
+from tui.widgets.table.looks import looks_for
 
 Cells = tuple[object, ...]
 PLOT = 41  # cells
@@ -38,13 +40,15 @@ class RowDialog(Dialog[None]):
             yield Detail()
 
     def on_mount(self) -> None:
-        which = ", ".join(f"{name} {fmt.cell(value, kind)}" for name, kind, value in self._named() if name in self.spec.key)
+        words = {look.column for look in looks_for(self.spec) if look.words}
+        cells = {name: worded(fmt.cell(value, kind), name in words) for name, kind, value in self._named()}
+        which = ", ".join(f"{name} {cells[name]}" for name in cells if name in self.spec.key)
         self.head(f"{self.spec.name}: {which}")
         facts = dose(self.spec, self.cells, self.others)
         columns = {column.name: column for column in self.spec.columns}
-        for name, kind, value in self._named():
+        for name, _, value in self._named():
             help_ = f"   {columns[name].help}" if columns[name].help else ""
-            facts.append(Fact(name.replace("_", " "), fmt.cell(value, kind) + help_, "" if value is not None else "quiet"))
+            facts.append(Fact(name.replace("_", " "), cells[name] + help_, "" if value is not None else "quiet"))
         self.query_one(Detail).show(self.spec.help, facts, label_width=max(len(column.name) for column in self.spec.columns))
         self.query_one(VerticalScroll).focus()
 

@@ -6,6 +6,7 @@ import base64
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from engine.rows import Column, class_mix_words
@@ -16,6 +17,7 @@ SPLITS = ("aux", "train", "test", "poison")
 SIZES = (16, 24, 32, 48)  # pixels of a thumbnail's side, that many cells wide and half as many lines high
 ROWS = 200  # asked for at once; of pictures the engine tells fewer
 NAMES_A_ROW = frozenset({"file", "filename", "path", "image", "id"})  # columns not worth a caption's room
+IN_STACKS = ("mlp", "logistic")  # kinds of model whose victims train many at once
 HEADS = ("row", "class", "point", "given", "true", "moved")
 
 
@@ -140,18 +142,32 @@ def discovered_cells(one: dict[str, Any]) -> tuple[object, ...]:
 
 
 def price_of_prediction(text: str, subpopulations: int) -> str:
-    """What foretelling damage costs, before it is done. text: the scenario's."""
+    """What foretelling damage costs, before it is done. text: the scenario's; subpopulations: that can be attacked."""
     tree = _tree(text)
     models, trials, alphas = (
         tree.get(section, {}).get(key, default)
         for section, key, default in (("triage", "models", 4), ("evaluation", "trials", 3), ("attack", "alphas", (0.5, 1, 2)))
     )
     victims = trials * (1 + subpopulations * len(alphas))
+    model = tree.get("model", {})
+    stacked = model.get("kind") in IN_STACKS or model.get("tune") == "last_layer"
+    cheaper = ", each far cheaper in its stack" if stacked else ""
     return (
         f"{models} clean models are trained, one after the other, on this machine's CPU.\n"
-        f"Attacking all {subpopulations} subpopulations takes {victims:,} such models.\n"
+        f"Attacking all {subpopulations} subpopulations takes {victims:,} such models{cheaper}.\n"
         "What comes of it is a ranking: as numbers the damages are rough."
     )
+
+
+def sizes_attacked(text: str) -> tuple[int, float]:
+    """The fewest and the most aux rows of what a scenario attacks."""
+    section = _tree(text).get("subpopulations", {})
+    return int(section.get("min_size", 1)), float(section.get("max_size", inf))
+
+
+def attacks_some(text: str) -> bool:
+    """Whether a scenario names the subpopulations that it attacks."""
+    return bool(_tree(text).get("subpopulations", {}).get("only"))
 
 
 def how_many_predicted(text: str) -> int:

@@ -42,6 +42,7 @@ class Subject:
     text: str = ""
     folder: Path | None = None
     predict: bool = False  # its damage is foretold as well
+    by_prediction: bool = False  # the predicted worst were marked
     stage: str = ""
     status: str = ""
     pace: Pace = field(default_factory=Pace)  # of the step that loading is at
@@ -240,16 +241,29 @@ class SubpopulationsScreen(Looking):
     def _foretold(self) -> dict[Key, float]:
         """What is foretold of those that can be attacked, by the rows' keys."""
         at = {column.name: place for place, column in enumerate(SPECS["subpopulations"].columns)}
-        rows = self.pane.table.model.rows
-        known = {key: row for key, row in rows.items() if isinstance(row[at["predicted"]], float) and row[at["test_rows"]]}
+        able = self._able
+        known = {key: row for key, row in self.pane.table.model.rows.items() if key in able and isinstance(row[at["predicted"]], float)}
         return {key: float(str(row[at["predicted"]])) for key, row in known.items()}
+
+    @property
+    def _able(self) -> set[Key]:
+        """Those that can be attacked: of a size that the scenario attacks, and with test rows."""
+        at = {column.name: place for place, column in enumerate(SPECS["subpopulations"].columns)}
+        least, most = members.sizes_attacked(self._scenario_text)
+        rows = self.pane.table.model.rows
+        return {key for key, row in rows.items() if row[at["test_rows"]] and least <= float(str(row[at["aux_rows"]])) <= most}
+
+    @property
+    def _scenario_text(self) -> str:
+        run = None if self.subject.text else self.host.run_row(self.subject.run_id)
+        return run.scenario_toml if run else self.subject.text
 
     def action_predict(self) -> None:
         """Foretell the damage of what is looked at, once its price was said."""
         from tui.dialogs.confirm import Confirm
 
         subject = self.subject
-        price = members.price_of_prediction(subject.text, len(self.pane.table.model.rows))
+        price = members.price_of_prediction(subject.text, len(self._able))
 
         def answered(yes: bool | None) -> None:
             if yes and subject is self.subject:
@@ -264,14 +278,17 @@ class SubpopulationsScreen(Looking):
 
     def action_mark_predicted(self) -> None:
         """Mark as many of the predicted worst as the scenario would attack by prediction, nothing else."""
-        subject, run = self.subject, self.host.run_row(self.subject.run_id)
-        many = members.how_many_predicted(subject.text or (run.scenario_toml if run else ""))
-        foretold, table = self._foretold, self.pane.table
-        worst = sorted(foretold, key=lambda key: (-foretold[key], int(str(key[0]))))[:many]
+        table = self.pane.table
+        worst = self._predicted_worst(members.how_many_predicted(self._scenario_text))
         table.model.mark_only(set(worst))
+        self.subject.by_prediction = True
         table.refresh()
         self.pane.caption()
         self.notify(f"the {len(worst)} of largest predicted damage are marked; a attacks them", timeout=4)
+
+    def _predicted_worst(self, many: int) -> list[Key]:
+        foretold = self._foretold
+        return sorted(foretold, key=lambda key: (-foretold[key], int(str(key[0]))))[:many]
 
     def action_members(self) -> None:
         subject = self.subject
@@ -317,7 +334,13 @@ class SubpopulationsScreen(Looking):
         subject, run = self.subject, self.host.run_row(self.subject.run_id)
         stored = not subject.text
         text = (run.scenario_toml if run else "") if stored else subject.text
-        marked = tuple(sorted(int(str(key[0])) for key in self.pane.table.model.marks))
+        marks = self.pane.table.model.marks
+        marked = tuple(sorted(int(str(key[0])) for key in marks))
         name = f"{subject.name} {'marked' if marked else 'again'}"[:60] if subject.run_id else subject.name
-        dialog = LaunchDialog(text, name, only=marked, folder=subject.folder, stored=stored, predict=subject.predict)
+        # as `p` marked them: the run chooses the same by itself, and says so
+        worst = len(marks) if marks and subject.by_prediction and not members.attacks_some(text) else 0
+        worst = worst if marks == set(self._predicted_worst(worst)) else 0
+        dialog = LaunchDialog(
+            text, name, only=() if worst else marked, predicted=worst, folder=subject.folder, stored=stored, predict=subject.predict
+        )
         self.host.push_screen(dialog, self.host.show_run)

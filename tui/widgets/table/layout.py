@@ -121,10 +121,15 @@ def fit(text: str, width: int, right: bool) -> str:
 
 def value_text(look: Look, cells: Sequence[object], at: int, kind: str, beside: Sequence[int]) -> str:
     """A value, and after it what it must not stand without; nothing after a missing one."""
-    text = fmt.cell(cells[at], kind)
+    text = worded(fmt.cell(cells[at], kind), look.words)
     if not beside or cells[at] is None:
         return text
     return f"{text} {look.beside_as.format(*(fmt.cell(cells[i], 'int') for i in beside))}"
+
+
+def worded(text: str, words: bool) -> str:
+    """A text of the program's own as people write it."""
+    return text.replace("_", " ") if words else text
 
 
 STATE_SIGNS = {

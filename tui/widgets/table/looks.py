@@ -29,6 +29,7 @@ class Look:
     share: float = 0.0  # of the table's width, kept for a flexible column even where others are cut off
     apart: bool = False  # texts that begin alike are cut where they agree, not where they differ
     hidden: bool = False
+    words: bool = False  # a text of the program's own, that stands in files with underscores
     state: bool = False  # a word such as running, failed or smoke, given its sign and colour
     signed: bool = False  # a forest plot of differences: below zero its axis goes as far as the values do
     beside: tuple[str, ...] = ()  # columns that the value must never stand without, and how they are written after it
@@ -211,7 +212,7 @@ LOOKS: dict[str, tuple[Look, ...]] = {
     ),
     "susceptibility": (
         Look("alpha", "α", pinned=True),
-        Look("group", "group", pinned=True, max_width=18),
+        Look("group", "group", pinned=True, max_width=18, words=True),
         Look("subpopulation", "#", pinned=True),
         Look("rank", "rank"),
         Look("predicted", "predicted"),
