@@ -10,7 +10,7 @@ from __future__ import annotations
 from engine.errors import RequestError
 
 SCHEDULE = 3  # which rows a step of training sees: `engine/training/schedule.py`
-STATISTICS = 3  # how tables come from predictions: `engine/evaluation/`, `engine/tables/`
+STATISTICS = 4  # how tables come from predictions: `engine/evaluation/`, `engine/tables/`
 READING = 3  # how one's own tables, texts and pictures become rows: `engine/datasets/`
 READ_BY_RULES = ("table", "text_table", "image_folder")  # the other kinds have one published form, read alike under every version
 

@@ -15,7 +15,7 @@ iteration over [problems, rows, rows]. H is factored once a model; a subpopulati
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,11 +73,16 @@ def factor(phi_NW: np.ndarray, f_N: np.ndarray, damping: float) -> np.ndarray:
     return lower
 
 
-def shifts(lower: np.ndarray, subpopulations: Sequence[Local], points_SA: np.ndarray) -> list[np.ndarray]:
-    """phi d of each subpopulation's asked rows, float64 [rates, rows]. lower: of `factor`; points_SA: how many poison points."""
+def shifts(
+    lower: np.ndarray, subpopulations: Sequence[Local], points_SA: np.ndarray, between: Callable[[], None] | None = None
+) -> list[np.ndarray]:
+    """phi d of each subpopulation's asked rows, float64 [rates, rows]. lower: of `factor`; points_SA: how many poison points.
+
+    between: called before each subpopulation's matrices, which may take seconds; what it raises ends this.
+    """
     done: list[np.ndarray] = []
     for first, batch in _batches(subpopulations, points_SA.shape[1]):
-        done += _solved(lower, batch, points_SA[first : first + len(batch)])
+        done += _solved(lower, batch, points_SA[first : first + len(batch)], between or (lambda: None))
     return done
 
 
@@ -88,13 +93,14 @@ def _batches(subpopulations: Sequence[Local], rates: int) -> Iterator[tuple[int,
         yield first, subpopulations[first : first + size]
 
 
-def _solved(lower: np.ndarray, batch: Sequence[Local], points_SA: np.ndarray) -> list[np.ndarray]:
+def _solved(lower: np.ndarray, batch: Sequence[Local], points_SA: np.ndarray, between: Callable[[], None]) -> list[np.ndarray]:
     """Of some subpopulations, whose matrices fit into memory together."""
     S, A = points_SA.shape
     U = max(1, *(len(s.f_K) + len(s.f_M) for s in batch))
     K_SUU, f_SU, label_SU, own_SU, weight_SU = np.zeros((S, U, U)), *(np.zeros((S, U)) for _ in range(4))
     asked: list[np.ndarray] = []
     for at, s in enumerate(batch):
+        between()
         own, used = len(s.f_K), len(s.f_K) + len(s.f_M)
         K_UU, K_JU = _kernels(lower, s)
         K_SUU[at, :used, :used] = K_UU

@@ -199,6 +199,10 @@ def _model(
             on_step(done, total)
         progress(name, done / total if total else 0.0)
 
+    def between() -> None:
+        if on_step:
+            on_step(0.0, 1.0)  # a request to pause or stop is met between two parts of what follows training
+
     progress(name, 0.0)
     clean = Job(np.empty(0, np.int64), np.empty(0, np.int64))
     trial = Trial(
@@ -208,7 +212,7 @@ def _model(
     kernel, bias = (p.detach().double().cpu().numpy() for p in victims.head(fitted))
 
     def read(x: np.ndarray) -> np.ndarray:
-        return np.concatenate([_hidden(victims, fitted, x[lo : lo + AT_ONCE], on, on_step) for lo in range(0, max(1, len(x)), AT_ONCE)])
+        return np.concatenate([_hidden(victims, fitted, x[lo : lo + AT_ONCE], on, between) for lo in range(0, max(1, len(x)), AT_ONCE)])
 
     phi_N, phi_A = read(dataset.train.x), read(dataset.aux.x)
     phi_J = np.concatenate([phi_A[rows.at_J[: rows.aux]], read(dataset.test.x[rows.at_J[rows.aux :]])])
@@ -236,7 +240,7 @@ def _model(
             for s in some
         ]
         towards_J = np.where(rows.y_J == target, 1.0, -1.0)  # a row of the target class gains by what the others lose
-        for s, shift_AJ in zip(some, lerq.shifts(lower, locals_, rows.points_SA[some]), strict=True):
+        for s, shift_AJ in zip(some, lerq.shifts(lower, locals_, rows.points_SA[some], between), strict=True):
             at = asked[s]
             margin_J[at] = towards_J[at] * f_J[at]
             shifted_AJ[:, at] = towards_J[at] * (f_J[at] + shift_AJ)
@@ -256,9 +260,8 @@ def _check_width(scenario: Scenario, dataset: Dataset, opened: Opened | None) ->
         )
 
 
-def _hidden(victims: AnyFamily, fitted: object, x: np.ndarray, on: object, on_step: OnStep | None) -> np.ndarray:
-    if on_step:
-        on_step(0.0, 1.0)  # a request to pause or stop is met between two parts
+def _hidden(victims: AnyFamily, fitted: object, x: np.ndarray, on: object, between: Callable[[], None]) -> np.ndarray:
+    between()
     with torch.no_grad():
         hidden: np.ndarray = victims.hidden(fitted, x, on, silent)  # type: ignore[arg-type]
     return hidden

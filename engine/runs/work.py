@@ -212,6 +212,9 @@ def _of_parent(w: Work, pipeline: Pipeline, parent: reuse.Parent) -> Discovery |
     w.log(f"the subpopulations are those discovered in run {parent.id}")
     from engine.subpopulations import reselected
 
+    foretold = parent.discovery.arrays.foretold
+    if foretold is not None and (new := sorted(set(w.scenario.attack.alphas) - set(foretold.alphas.tolist()))):
+        w.log(f"damage was foretold there for other alphas: {', '.join(f'{alpha:g}' for alpha in new)} has no prediction here")
     attacked = reselected(w.scenario, parent.discovery.subpopulations)
     return Discovery(dataset, parent.discovery.membership, attacked, parent.discovery.arrays)
 

@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import norm
 
+from engine.errors import Interrupted
 from engine.evaluation import lerq
 
 RATES = (3.0, 11.0, 40.0)
@@ -109,6 +110,20 @@ def test_without_points_nothing_moves_and_memory_decides_nothing(monkeypatch: py
     monkeypatch.setattr(lerq, "PADDED", 1)  # one subpopulation at a time
     for one, other in zip(at_once, lerq.shifts(lower, some, points), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_a_stop_is_met_between_two_subpopulations():
+    phi, f, subpopulations = _world(seed=3)
+    some, seen = [local for _, local in subpopulations], []
+
+    def between() -> None:
+        seen.append(1)
+        if len(seen) == 3:
+            raise Interrupted("stopped")
+
+    with pytest.raises(Interrupted):
+        lerq.shifts(lerq.factor(phi, f, 30.0), some, np.tile((0.0, 5.0), (20, 1)), between)
+    assert len(seen) == 3
 
 
 def test_which_rows_count_exactly():

@@ -64,6 +64,14 @@ def test_it_is_stored_in_its_tables_and_said(store: Store) -> None:
     assert any("foretelling damage takes 2 clean models" in line.message for line in store.log_rows(run_id))
 
 
+def test_a_rate_that_nothing_was_foretold_for_is_told(store: Store) -> None:
+    child = again.start(store, of(store), [0], ["attack.alphas=[0.5, 2]", "evaluation.trials=1"], spawn=False).id
+    assert work(store, child) == "done", store.run(child).error
+    said = [line.message for line in store.log_rows(child) if "foretold there" in line.message]
+    assert said == ["damage was foretold there for other alphas: 0.5 has no prediction here"]
+    store.delete_run(child)
+
+
 def test_it_travels_in_a_bundle_and_what_does_not_fit_is_refused(store: Store, tmp_path: Path) -> None:
     run_id = of(store)
     file = tmp_path / "run.subpop"
