@@ -12,6 +12,7 @@ import typer
 
 from engine.cli import text as cli_text
 from engine.cli.text import (
+    ClusterOption,
     DataOption,
     DevicesOption,
     JsonOption,
@@ -38,6 +39,7 @@ def run(
     smoke: SmokeOption = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start it, print its id and return; it goes on without this terminal.")] = False,
     device: DevicesOption = None,
+    cluster: ClusterOption = None,
     plan: Annotated[
         Path | None,
         typer.Option("--plan", metavar="FILE", help="Train this plan, as `subpop plan` wrote it, instead of making one: the same bits."),
@@ -62,7 +64,7 @@ def run(
 
     Exit status: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted or stopped.
     """
-    from engine.cli.scenarios import ready
+    from engine.cli.scenarios import at_cluster, ready
     from engine.cli.watch import follow
     from engine.runs import finding, shards
     from engine.runs import start as runs_
@@ -70,7 +72,7 @@ def run(
 
     with Store.open(store) as opened:
         wanted = [*(set_ or []), *([] if find is None else [f"evaluation.find={find}"])]
-        loaded, root = ready(scenario, wanted, smoke, device, data)
+        loaded, root = ready(scenario, wanted, smoke, at_cluster(device, cluster), data)
         finding.check(loaded)
         given = None if plan is None else shards.given(plan, loaded)
         row = runs_.start(opened, loaded, name=name or default_name(scenario, loaded), data_dir=root, check=False, given=given)
@@ -183,8 +185,20 @@ def resume(run: RunArgument, force: ForceOption = False, store: StoreOption = No
 
     with opened_store(store) as opened:
         row = opened.find(run)
+        check_cluster(row)
         runs_.resume(opened, row.id, force=force)
         cli_text.note(f"run {row.id} goes on: subpop watch {row.id}")
+
+
+def check_cluster(row: RunRow) -> None:
+    """RequestError where a run's victims are trained by a cluster that is not there, or not as it must be. One that is paused has it."""
+    from engine.system import devices
+
+    if devices.is_cluster(row.device) and not row.alive:
+        from engine.runs.executors import nodes
+        from engine.scenario.parse import scenario_of
+
+        nodes.apart(scenario_of(row), row.device)
 
 
 def stop(run: RunArgument, store: StoreOption = None) -> None:

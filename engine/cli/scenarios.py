@@ -175,7 +175,25 @@ def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | Non
     root = datasets.data_dir(data)
     precheck.check_here(scenario, root)
     fetch_missing(scenario.dataset, root)
+    if devices.is_cluster(scenario.compute.device):
+        from engine.runs.executors import nodes
+
+        cli_text.note(f"looking at the nodes of {scenario.compute.device}")
+        found = nodes.apart(scenario, scenario.compute.device)
+        cli_text.note(f"it has {', '.join(f'{node.name} ({len(node.devices)} x {node.devices[0]})' for node in found)}")
     return scenario, root
+
+
+def at_cluster(device: str | None, cluster: str | None) -> str | None:
+    """What --device or --cluster say, of which a run has one: the address of a cluster stands in a device's place."""
+    if cluster is None:
+        return device
+    if device is not None:
+        raise RequestError("not with --cluster, whose nodes' devices train", where="--device", next="give one of the two")
+    from engine.runs.executors import nodes
+
+    nodes.check_address(cluster)
+    return cluster
 
 
 def fetch_missing(section: DatasetSection, root: Path) -> None:

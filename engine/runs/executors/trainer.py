@@ -1,0 +1,126 @@
+"""Who trains a stack where another process asked for it: what every such process does with a message, and what stands on a cluster's device.
+
+`Trainer` is an actor of Ray's, one for each device of a node, and knows nothing of Ray: plain values go in and out. It has one process and
+no other (see `parts.in_turn`), and takes the run's data from memory that all actors of its node share and none may write to.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from engine.errors import SubpopError
+from engine.runs.control import Control
+from engine.runs.executors import Job
+from engine.runs.executors.messages import Done, Failed, Train
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from engine.runs.pipeline import OnStep, Pipeline
+
+
+def engine_pipeline() -> Pipeline:
+    from engine.pipeline.order import RunPipeline
+
+    return RunPipeline()
+
+
+def trained(
+    pipeline: Pipeline,
+    job: Job,
+    message: Train,
+    device: str,
+    on_step: OnStep,
+    say: Callable[[str], None],
+    log: str = "the log file of the run",
+) -> Done | Failed:
+    """The victims of a stack, or in words why there are none. log: where a traceback goes, for the message."""
+    try:
+        # what other devices learn meanwhile comes with the next stack: who shares a stack's company is decided before it begins
+        room = pipeline.room(device)
+        room.too_many = message.too_many
+        victims = pipeline.train_stack(job.of(message.stack, device), on_step, say)
+        return Done(victims, room.too_many)
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except SubpopError as error:
+        return Failed(error.what, error.where, error.next)
+    except Exception as error:
+        print(traceback.format_exc(), file=sys.stderr, flush=True)  # noqa: T201
+        return Failed(f"unexpected {type(error).__name__}: {error}", next=f"{log} has the traceback")
+
+
+def packed(value: object) -> list[np.ndarray]:
+    """A value as arrays of bytes, uint8: its pickle, and after it the arrays that it has, as they lie in memory."""
+    import numpy as np
+
+    arrays: list[np.ndarray] = []
+    head = pickle.dumps(value, protocol=5, buffer_callback=lambda each: arrays.append(np.frombuffer(each.raw(), np.uint8)))
+    return [np.frombuffer(head, np.uint8), *arrays]
+
+
+def unpacked(parts: Sequence[np.ndarray]) -> object:
+    """The value again. Its arrays are the parts' own memory, and cannot be written to where that cannot."""
+    return pickle.loads(memoryview(parts[0]), buffers=parts[1:])
+
+
+class Trainer:
+    """One device's. `train` takes as long as a stack does; `look` and `hold` are called meanwhile, by other threads.
+
+    pipeline: of tests; None means the engine's own.
+    """
+
+    def __init__(self, device: str, make_pipeline: Callable[[], Pipeline] | None = None) -> None:
+        from engine.training import parts
+
+        parts.in_turn = True  # this process speaks gRPC, which survives no fork
+        if make_pipeline is None:
+            from engine.pipeline.order import RunPipeline as make_pipeline
+        self._device, self._pipeline = device, make_pipeline()
+        self._control, self._heard, self._lock = Control(), 0, threading.Lock()
+        self._job: tuple[int, Job] | None = None
+        self._at = (0.0, 0.0)
+        self._said: list[str] = []
+
+    def begin(self) -> str:
+        """Which device it is, in words: said when its libraries are loaded."""
+        from engine.runs.provenance import device_name
+
+        return "cpu" if self._device == "cpu" else device_name(self._device, None)
+
+    def train(self, parts: Sequence[np.ndarray], number: int, message: bytes) -> bytes:
+        """parts: the run's `Job`, packed; number: which of them, for it is unpacked once. message: a `Train`; comes to `Done` or `Failed`."""
+        if self._job is None or self._job[0] != number:
+            job = unpacked(parts)
+            assert isinstance(job, Job)
+            self._job = number, job
+        self._at = (0.0, 0.0)
+
+        def on_step(done: float, total: float) -> None:
+            self._control.check()
+            self._at = (done, total)
+
+        log = "the log of its process on that node, in Ray's folder,"
+        return pickle.dumps(trained(self._pipeline, self._job[1], pickle.loads(message), self._device, on_step, self._say, log))
+
+    def _say(self, line: str) -> None:
+        with self._lock:
+            self._said.append(line)
+
+    def look(self) -> tuple[float, float, list[str]]:
+        """How far it is: victims done, of how many; and the lines for the run's log since the last look."""
+        with self._lock:
+            said, self._said = self._said, []
+        return (*self._at, said)
+
+    def hold(self, number: int, still: bool) -> None:
+        """Stand still at the next step, or go on. number: later words have a higher one, and may come before earlier ones."""
+        with self._lock:
+            if number > self._heard:
+                self._heard = number
+                self._control.obey("pause" if still else "resume")
