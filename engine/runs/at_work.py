@@ -64,7 +64,8 @@ DEFAULT_TERMS = Terms()
 class Work:
     """One run in one worker: where it reads and writes, on what it trains, and how it hears of requests.
 
-    devices: several may train its stacks; the first does the rest. cluster: the address of one whose devices train instead, or "". cores: how a stack uses a CPU; None: as an older version's plan did.
+    devices: several may train its stacks; the first does the rest. cluster: the address of one whose devices train instead, or "".
+    cores: how a stack uses a CPU; None: as an older version's plan did.
     """
 
     store: Store

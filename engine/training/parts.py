@@ -39,7 +39,7 @@ TrainPart = Callable[[Sequence[int], Callable[[float], None], Callable[[int], No
 
 
 def can_fork() -> bool:
-    """Whether parts can have processes here, or turns (see `in_turn`). Elsewhere than on Linux a fork of a process with threads is not safe."""
+    """Whether parts can have processes here, or turns (`in_turn`). Elsewhere than on Linux a fork of a process with threads is not safe."""
     return sys.platform == "linux"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import socket
 import subprocess
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from engine.scenario.sections import Scenario
 
 NAMESPACE = "subpop"  # of our actors' names
-WITHIN_S = 5.0  # to be answered at all
+WITHIN_S = 10.0  # to be answered at all
 PROBED_WITHIN_S = 120.0  # a node starts a process for the look, and reads files of weights
 APART_S = 300.0
 ADDRESS = re.compile(r"ray://(\[[^\]\s]+\]|[^/:\s]+):(\d{1,5})")
@@ -56,6 +57,8 @@ class Need:
 
 def library() -> Any:
     """ray. RequestError where it is not installed; nothing else of ours needs it."""
+    # under `uv run` Ray would send the working directory to the cluster, and have uv install what lies there
+    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
     try:
         import ray
         import ray.util.client  # what ray:// needs of gRPC
@@ -84,15 +87,33 @@ def joined(address: str) -> Iterator[Any]:
     except OSError as error:
         raise _nobody(address, error.strerror or str(error)) from error
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what goes wrong is told once, by us
-    try:
-        ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.CRITICAL)
-    except Exception as error:
-        raise _refused(address, error) from error
+    for left in (1, 0):
+        try:
+            _greet(host, port)
+            ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.CRITICAL)
+            break
+        except Exception as error:
+            if left and "Starting Ray client server failed" in str(error):  # the head was too busy to start a process for us in time
+                continue
+            raise _refused(address, error) from error
     ray.cloudpickle.register_pickle_by_value(at_node)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _greet(host: str, port: int) -> None:
+    """One call of Ray's own protocol. Its client tries for half a minute, and then does not say what was wrong."""
+    try:
+        from ray._private.grpc_utils import init_grpc_channel
+        from ray.core.generated import ray_client_pb2, ray_client_pb2_grpc
+
+        question = ray_client_pb2.ClusterInfoRequest(type=ray_client_pb2.ClusterInfoType.PING)
+    except (ImportError, AttributeError):  # a later Ray has them elsewhere: its client will say what it says
+        return
+    with init_grpc_channel(f"[{host}]:{port}" if ":" in host else f"{host}:{port}") as channel:
+        ray_client_pb2_grpc.RayletDriverStub(channel).ClusterInfo(question, timeout=WITHIN_S)
 
 
 def _nobody(address: str, why: str) -> RequestError:
@@ -101,7 +122,8 @@ def _nobody(address: str, why: str) -> RequestError:
 
 
 def _refused(address: str, error: Exception) -> RequestError:
-    text = " ".join(str(error).split())
+    details = getattr(error, "details", None)  # gRPC's
+    text = " ".join(str(details() if callable(details) else error).split())
     low = text.lower()
     if "token" in low or "unauthenticated" in low:
         advice = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, as on the cluster"
@@ -110,14 +132,15 @@ def _refused(address: str, error: Exception) -> RequestError:
         return RequestError(
             f"another version is at work there: {text[:300]}", where=address, next="use the same Python and Ray here and there"
         )
-    return _nobody(address, text[:300] or type(error).__name__)
+    code = getattr(error, "code", None)  # gRPC's
+    return _nobody(address, text[:300] or (f"gRPC says {code().name}" if callable(code) else type(error).__name__))
 
 
 # ---- what is there --------------------------------------------------------------------------------------------------
 
 
 def nodes(ray: Any, *, gpus: bool = True) -> tuple[Node, ...]:
-    """Those that can train: where any has GPUs those alone, for a stack comes to other last bits on a CPU. gpus: whether a GPU is of use."""
+    """Those that can train: where any has GPUs those alone, for a stack comes to other last bits on a CPU. gpus: whether they are of use."""
     alive = [each for each in ray.nodes() if each["Alive"]]
     named = Counter(str(each["NodeName"]) for each in alive)
     found = []
@@ -133,7 +156,10 @@ def nodes(ray: Any, *, gpus: bool = True) -> tuple[Node, ...]:
 
 
 def needs(scenario: Scenario, dataset: Dataset | None = None) -> tuple[Need, ...]:
-    """dataset: as the victims' model reads it, where it is known. Data go to the nodes by themselves, and so do features of frozen layers."""
+    """What training reads of a node's disk: weights, hidden states. Data and features of frozen layers go there by themselves.
+
+    dataset: as the victims' model reads it, where it is known.
+    """
     section = scenario.model
     if isinstance(section, NetworkKeys) and section.weights != "random" and not last_layer_alone(section):
         from engine.models.networks.checkpoint import file_of

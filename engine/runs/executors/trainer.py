@@ -1,6 +1,6 @@
-"""Who trains a stack where another process asked for it: what every such process does with a message, and what stands on a cluster's device.
+"""A stack trained where another process asked for it: what every such process does with a message, and what stands on a node's device.
 
-`Trainer` is an actor of Ray's, one for each device of a node, and knows nothing of Ray: plain values go in and out. It has one process and
+`Trainer` is within an actor, one for each device of a node, and knows nothing of Ray: plain values go in and out. It has one process and
 no other (see `parts.in_turn`), and takes the run's data from memory that all actors of its node share and none may write to.
 """
 
@@ -94,7 +94,7 @@ class Trainer:
         return "cpu" if self._device == "cpu" else device_name(self._device, None)
 
     def train(self, parts: Sequence[np.ndarray], number: int, message: bytes) -> bytes:
-        """parts: the run's `Job`, packed; number: which of them, for it is unpacked once. message: a `Train`; comes to `Done` or `Failed`."""
+        """parts: the run's `Job`, packed; number: which, for it is unpacked once. message: a `Train`; comes to `Done` or `Failed`."""
         if self._job is None or self._job[0] != number:
             job = unpacked(parts)
             assert isinstance(job, Job)
