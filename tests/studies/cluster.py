@@ -69,7 +69,15 @@ def main() -> int:
     parser.add_argument("--other-python", type=Path, help="`ray` of an environment of another Python, for `wrong`")
     args = parser.parse_args()
     if INSIDE not in os.environ:
-        inside = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+        inside = [
+            "unshare",
+            "--net",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            *([] if os.geteuid() == 0 else ["--map-root-user"]),
+        ]
         command = [*inside, sys.executable, "-m", "tests.studies.cluster", *sys.argv[1:]]
         return subprocess.run(command, env={**os.environ, INSIDE: "1", "RAY_USAGE_STATS_ENABLED": "0"}, check=False).returncode
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -83,11 +91,7 @@ def main() -> int:
         case = prepared(place / args.world, args.world, args.data)
         cluster.start()
         with Store.open(Path(folder) / "runs.db") as store:
-            try:
-                return PARTS[args.part](Study(store, case, cluster, args.data, args.kills, random.Random(args.seed)))
-            finally:
-                if os.environ.get("KEEP"):
-                    shutil.copytree(own, os.environ["KEEP"], dirs_exist_ok=True, ignore_dangling_symlinks=True, ignore=shutil.ignore_patterns("sockets"))
+            return PARTS[args.part](Study(store, case, cluster, args.data, args.kills, random.Random(args.seed)))
 
 
 # ---- the cluster ----------------------------------------------------------------------------------------------------
@@ -102,7 +106,9 @@ class Cluster:
     made: int = 0
 
     def start(self, workers: int = 2) -> None:
-        self.ray("--head", f"--port={PORT}", f"--ray-client-server-port={CLIENTS}", "--num-cpus=0", "--include-dashboard=false", name="head")
+        self.ray(
+            "--head", f"--port={PORT}", f"--ray-client-server-port={CLIENTS}", "--num-cpus=0", "--include-dashboard=false", name="head"
+        )
         for number in range(workers):
             self.worker(f"w{number + 1}")
 
@@ -112,10 +118,9 @@ class Cluster:
     def ray(self, *words: str, name: str, environment: dict[str, str] | None = None) -> None:
         """`ray start`, which may need several tries where the machine is busy."""
         program = Path(sys.executable).with_name("ray")
-        command = [str(program), "start", *words, f"--node-name={name}", "--node-ip-address=127.0.0.1", "--disable-usage-stats"]
+        command = [str(program), "start", *words, f"--node-name={name}", "--node-ip-address=127.0.0.1"]
         command.append(f"--object-store-memory={STORE_BYTES}")
         env = {**os.environ, "RAY_TMPDIR": str(self.place), **self.environment, **(environment or {})}
-        command = [word for word in command if "--head" in words or word != "--disable-usage-stats"]
         for _ in range(3):
             done = subprocess.run(command, env=env, cwd=self.place, capture_output=True, text=True, check=False)
             if done.returncode == 0:
@@ -138,7 +143,7 @@ class Cluster:
 
     def processes(self, name: str) -> list[int]:
         """A node's: its raylet and all under it; of the head also what `ray start` left beside it."""
-        found = {pid: words for pid, words in processes()}
+        found = dict(processes())
         tops = [pid for pid, words in found.items() if is_raylet(words) and words.rstrip("\0").endswith(f"--node-name={name}")]
         if name == "head":
             tops += [pid for pid, words in found.items() if str(self.place) in words and ("gcs_server" in words or "monitor.py" in words)]
@@ -208,8 +213,8 @@ def prepared(place: Path, world: str, data: Path | None) -> Case:
             digests = {name: sha256(data).hexdigest() for name, data in files.items()}
             known.write_text(json.dumps([digests, sum(map(len, files.values())), several.training_s(store, row.id)]))
     digests, size, training_s = json.loads(known.read_text())
-    stacks = plan.stacks
-    print(f"{world}: plan {plan.digest[:12]}, {sum(len(s.victims) for s in stacks)} victims in {len(stacks)} stacks, {plan.cores.parts} part(s); "
+    victims = sum(len(stack.victims) for stack in plan.stacks)
+    print(f"{world}: plan {plan.digest[:12]}, {victims} victims in {len(plan.stacks)} stacks, {plan.cores.parts} part(s); "
           f"on cpu {training_s:.1f} s; load {os.getloadavg()[0]:.1f}")  # fmt: skip
     return Case(preset, overrides, smoke, given, digests, size, training_s)
 
@@ -291,10 +296,13 @@ def workers(study: Study) -> int:
         begun_of = Counter(at for at, _ in several.begins(study.store, run_id))
         again = several.losses(study.store, run_id)
         extra = sum(begun_of.values()) - len(study.case.given.plan.stacks)
+        repeated, twice = trained_again(study.store, run_id), committed_twice(study.store, run_id)
         print(f"run {row.state}: {mine} workers killed, {len(again)} stacks lost, {extra} begun a second time, "
-              f"{trained_again(study.store, run_id)} trained after their commit, {committed_twice(study.store, run_id)} committed twice")  # fmt: skip
+              f"{repeated} trained after their commit, {twice} committed twice")  # fmt: skip
         print(f"  nodes: {study.store.provenance(run_id)['cluster']['nodes']}")
-        missing += int(extra != len(again)) + int(len(again) > mine) + trained_again(study.store, run_id) + committed_twice(study.store, run_id)
+        missing += (
+            int(extra != len(again)) + int(len(again) > mine) + trained_again(study.store, run_id) + committed_twice(study.store, run_id)
+        )
         missing += study.compared("killed", row)
     return missing
 
@@ -363,8 +371,6 @@ def pause(study: Study) -> int:
     trainers = [pid for pid, words in processes() if words.startswith("ray::Post")]
     begun = time.monotonic()
     run.pause(study.store, run_id)
-    while sum(used_s(pid) for pid in trainers) < (sum(used_s(pid) for pid in trainers), time.sleep(0.2))[0] and False:
-        pass
     before = -1.0
     while (now := sum(used_s(pid) for pid in trainers)) - before > 0.02 and time.monotonic() < begun + 20:
         before = now
@@ -445,7 +451,20 @@ def wrong(cluster: Cluster, folder: Path, other_ray: Path | None) -> int:
 
     def refused(what: str, *words: str, address: str = ADDRESS, **environment: str) -> None:
         nonlocal missing
-        command = [sys.executable, "-P", "-m", "engine.cli", "run", "quickstart", "--smoke", "--cluster", address, "--store", str(store), *words]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "engine.cli",
+            "run",
+            "quickstart",
+            "--smoke",
+            "--cluster",
+            address,
+            "--store",
+            str(store),
+            *words,
+        ]
         begun = time.monotonic()
         done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
         said = [line for line in done.stderr.splitlines() if not line.startswith(("looking at", "it has"))]

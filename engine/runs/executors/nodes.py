@@ -109,7 +109,8 @@ def _greet(host: str, port: int) -> None:
         from ray._private.grpc_utils import init_grpc_channel
         from ray.core.generated import ray_client_pb2, ray_client_pb2_grpc
 
-        question = ray_client_pb2.ClusterInfoRequest(type=ray_client_pb2.ClusterInfoType.PING)
+        words: Any = ray_client_pb2  # which have no types
+        question = words.ClusterInfoRequest(type=words.ClusterInfoType.PING)
     except (ImportError, AttributeError):  # a later Ray has them elsewhere: its client will say what it says
         return
     with init_grpc_channel(f"[{host}]:{port}" if ":" in host else f"{host}:{port}") as channel:
@@ -140,7 +141,7 @@ def _refused(address: str, error: Exception) -> RequestError:
 
 
 def nodes(ray: Any, *, gpus: bool = True) -> tuple[Node, ...]:
-    """Those that can train: where any has GPUs those alone, for a stack comes to other last bits on a CPU. gpus: whether they are of use."""
+    """Those that can train: where any has GPUs those alone, for a stack comes to other last bits on a CPU. gpus: are they of use?"""
     alive = [each for each in ray.nodes() if each["Alive"]]
     named = Counter(str(each["NodeName"]) for each in alive)
     found = []

@@ -87,9 +87,9 @@ class Cluster:
         run_id: str,
         claim: Callable[[str], bool] = lambda name: True,
         tell: Callable[[Mapping[str, object]], None] = lambda found: None,
-        post: type = Post,
+        post: type | None = None,
     ) -> None:
-        self._address, self._run_id, self._claim, self._tell, self._post = address, run_id, claim, tell, post
+        self._address, self._run_id, self._claim, self._tell, self._post = address, run_id, claim, tell, post or Post
         self._open = ExitStack()
         self._ray: Any = None
         self._room = Room()

@@ -66,22 +66,24 @@ def packed(value: object) -> list[np.ndarray]:
 
 def unpacked(parts: Sequence[np.ndarray]) -> object:
     """The value again. Its arrays are the parts' own memory, and cannot be written to where that cannot."""
-    return pickle.loads(memoryview(parts[0]), buffers=parts[1:])
+    return pickle.loads(parts[0].data, buffers=parts[1:])
 
 
 class Trainer:
     """One device's. `train` takes as long as a stack does; `look` and `hold` are called meanwhile, by other threads.
 
-    pipeline: of tests; None means the engine's own.
+    make_pipeline: of tests; None means the engine's own.
     """
 
     def __init__(self, device: str, make_pipeline: Callable[[], Pipeline] | None = None) -> None:
         from engine.training import parts
 
         parts.in_turn = True  # this process speaks gRPC, which survives no fork
-        if make_pipeline is None:
-            from engine.pipeline.order import RunPipeline as make_pipeline
-        self._device, self._pipeline = device, make_pipeline()
+        if device.startswith("cuda"):  # what names no device is on its own, not on the first of the machine
+            import torch
+
+            torch.cuda.set_device(device)
+        self._device, self._pipeline = device, (make_pipeline or engine_pipeline)()
         self._control, self._heard, self._lock = Control(), 0, threading.Lock()
         self._job: tuple[int, Job] | None = None
         self._at = (0.0, 0.0)
