@@ -91,7 +91,8 @@ class Devices:
                         if self._starts[place] >= STARTS:
                             raise RunFailed(f"{why} before it had begun", next="the log file of the run may say why; then resume it")
                         continue
-                    dealing.lose(child.at, why, message if isinstance(message, Failed) else None)
+                    failed = message if isinstance(message, Failed) else None
+                    dealing.lose(child.at, failed.what if failed else why, failed)
                     watch.lose(stack, why)
 
     def _hand_out(self, dealing: Dealing, watch: Watch) -> None:
