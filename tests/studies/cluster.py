@@ -220,12 +220,15 @@ def prepared(place: Path, world: str, data: Path | None) -> Case:
 
 
 def plain(store: Store, run_id: str) -> dict[str, bytes]:
-    """As `several.plain`, without the lines that name the cluster's nodes."""
+    """As `several.plain`, without the lines that name the cluster's nodes, and the code, which may have changed since the run on `cpu`."""
     files = {"predictions": b"".join(victim.predictions.tobytes() for victim in store.victims(run_id))}
-    row, device = store.run(run_id), str(store.provenance(run_id)["device"])
+    row, said = store.run(run_id), store.provenance(run_id)
+    device, code = str(said["device"]), str(said["code"])
     for name, data in exported(store, run_id, [table for table in SPECS if table != "predictions"]).items():
         lines = [line for line in data.splitlines(keepends=True) if b"cluster." not in line]
-        files[name] = b"".join(lines).replace(row.scenario_hash.encode(), b"HASH").replace(device.encode(), b"DEVICE")
+        files[name] = (
+            b"".join(lines).replace(row.scenario_hash.encode(), b"HASH").replace(device.encode(), b"DEVICE").replace(code.encode(), b"CODE")
+        )
     return files
 
 
