@@ -226,9 +226,9 @@ def plain(store: Store, run_id: str) -> dict[str, bytes]:
     device, code = str(said["device"]), str(said["code"])
     for name, data in exported(store, run_id, [table for table in SPECS if table != "predictions"]).items():
         lines = [line for line in data.splitlines(keepends=True) if b"cluster." not in line]
-        files[name] = (
-            b"".join(lines).replace(row.scenario_hash.encode(), b"HASH").replace(device.encode(), b"DEVICE").replace(code.encode(), b"CODE")
-        )
+        files[name] = b"".join(lines)
+        for word, place in ((row.scenario_hash, b"HASH"), (device, b"DEVICE"), (code, b"CODE")):
+            files[name] = files[name].replace(word.encode(), place)
     return files
 
 

@@ -59,9 +59,8 @@ class LaunchDialog(StartDialog):
         chosen = last if last in offered else "auto"
         yield row("Device", Choice(offered, chosen, id="device"))
         known = self.host.settings.get("cluster", "") or devices.known_cluster()
-        address = row(
-            "Address", Input(known, placeholder="ray://HOST:PORT", max_length=260, compact=True, select_on_focus=False, id="cluster")
-        )
+        field = Input(known, placeholder="ray://HOST:PORT", max_length=260, compact=True, select_on_focus=False, id="cluster")
+        address = row("Address", field)
         address.display = chosen == CLUSTER
         yield address
 

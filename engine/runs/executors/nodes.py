@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 NAMESPACE = "subpop"  # of our actors' names
 WITHIN_S = 10.0  # to be answered at all
+TRIES = 3  # of being taken in
+HEAD_BUSY = "Initialization failure from server"  # mostly: it was too busy to start a process for us in time
 PROBED_WITHIN_S = 120.0  # a node starts a process for the look, and reads files of weights
 APART_S = 300.0
 ADDRESS = re.compile(r"ray://(\[[^\]\s]+\]|[^/:\s]+):(\d{1,5})")
@@ -87,13 +89,13 @@ def joined(address: str) -> Iterator[Any]:
     except OSError as error:
         raise _nobody(address, error.strerror or str(error)) from error
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what goes wrong is told once, by us
-    for left in (1, 0):
+    for left in reversed(range(TRIES)):
         try:
             _greet(host, port)
             ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.CRITICAL)
             break
         except Exception as error:
-            if left and "Starting Ray client server failed" in str(error):  # the head was too busy to start a process for us in time
+            if left and HEAD_BUSY in str(error):
                 continue
             raise _refused(address, error) from error
     ray.cloudpickle.register_pickle_by_value(at_node)
@@ -124,7 +126,8 @@ def _nobody(address: str, why: str) -> RequestError:
 
 def _refused(address: str, error: Exception) -> RequestError:
     details = getattr(error, "details", None)  # gRPC's
-    text = " ".join(str(details() if callable(details) else error).split())
+    said = str(details() if callable(details) else error).strip()
+    text = " ".join((said.splitlines()[-1] if HEAD_BUSY in said else said).split())  # of a traceback there its last line
     low = text.lower()
     if "token" in low or "unauthenticated" in low:
         advice = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, as on the cluster"
