@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.cli import text as cli_text
-from engine.cli.text import DataOption, JsonOption, ScenarioArgument, SetOption, SmokeOption
+from engine.cli.text import ClusterOption, DataOption, JsonOption, ScenarioArgument, SetOption, SmokeOption
 from engine.errors import MissingData, RequestError
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ def bench(
     set_: SetOption = None,
     smoke: SmokeOption = False,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N; of a list the first.")] = None,
+    cluster: ClusterOption = None,
     data: DataOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -148,9 +149,22 @@ def bench(
     In one run, the same victims with the same poison, batch and epochs: one by one in a plain PyTorch loop, one by one with
     scikit-learn, and stacked. Also the ratios, and the share of this machine's own measured float32 matrix-product rate that the
     stacked trainer reaches.
+
+    With --cluster instead the first stacks of the scenario's plan, by all cores or GPUs of this host and by the cluster's nodes, and
+    whether both came to the same predictions.
     """
-    loaded, root = ready(scenario, set_, smoke, device, data)
+    loaded, root = ready(scenario, set_, smoke, at_cluster(device, cluster), data)
     say = cli_text.note if json else cli_text.line
+    if cluster is not None:
+        from engine.runs import cluster_bench
+
+        both = cluster_bench.run(loaded, root, cluster, report=cli_text.note)
+        if json:
+            cli_text.data({**dataclasses.asdict(both), "times": both.times})
+        else:
+            for said in both.lines():
+                cli_text.line(said)
+        return
     say("loading torch")
     from engine.pipeline import bench as bench_
 

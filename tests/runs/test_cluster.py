@@ -459,3 +459,25 @@ def test_a_clusters_address_is_a_device() -> None:
     assert devices.cores_of_cluster(3) == Cores(3, 3)
     with pytest.raises(RequestError, match="a cluster's"):
         parse(SCENARIO, overrides=['compute.device="ray://a,cpu"'])
+
+
+# ---- what it buys ---------------------------------------------------------------------------------------------------
+
+
+def test_the_bench_trains_the_same_stacks_here_and_there(
+    ray: FakeRay, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from engine.runs import cluster_bench
+
+    monkeypatch.setattr(clusters, "Post", trainer.Trainer)
+    monkeypatch.setattr(cluster_bench, "cores", lambda: 1)
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    few = ["--set", "compute.victims_per_stack=4", "--set", "model.epochs=2", "--set", "evaluation.trials=1"]
+    assert cli.main(["bench", "quickstart", "--smoke", "--cluster", ADDRESS, *few]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "11 victims in 3 stacks"
+    assert said[1].startswith("host ")
+    assert said[1].endswith(" victims an hour (1 x cpu)")
+    assert said[2].endswith(" victims an hour (a: 1 x cpu, b: 2 x cpu)")
+    assert said[3].endswith(" times this host; every prediction is the same")
+    assert not any(actor.alive for actor in ray.actors)
