@@ -36,7 +36,7 @@ HEAD_BUSY = "Initialization failure from server"  # mostly: it was too busy to s
 PROBED_WITHIN_S = 120.0  # a node starts a process for the look, and reads files of weights
 APART_S = 300.0
 ADDRESS = re.compile(r"ray://(\[[^\]\s]+\]|[^/:\s]+):(\d{1,5})")
-INSTALL = "install it here and on every node, as pip install 'subpop_audit-0.1.0-py3-none-any.whl[ray]'"
+INSTALL = "install it here and on every node; in a checkout: uv sync --extra ray; of a wheel: its path, and [ray] behind it"
 
 
 @dataclass(frozen=True)
