@@ -43,7 +43,7 @@ def again(
     """
     from engine import datasets
     from engine.cli.runs import opened_store, with_tables
-    from engine.cli.scenarios import fetch_missing
+    from engine.cli.scenarios import fetch_missing, look_at_cluster
     from engine.cli.watch import follow
     from engine.runs import again as again_
     from engine.system import devices
@@ -56,6 +56,7 @@ def again(
             devices.resolve_all(scenario.compute.device)
         place = data or opened.data_dir(parent)
         fetch_missing(scenario.dataset, datasets.data_dir(place))
+        look_at_cluster(scenario)
         row = again_.start(opened, parent, marked, overrides, fresh=fresh, name=name, data_dir=place)
         if detach:
             cli_text.line(row.id)

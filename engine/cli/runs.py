@@ -181,24 +181,16 @@ def resume(run: RunArgument, force: ForceOption = False, store: StoreOption = No
     No victim that was committed is trained again. An engine that has been silent for a minute counts as gone; with --force one that is
     silent now, and should it wake up it ends without writing anything. Never one that still beats.
     """
+    from engine.cli.scenarios import look_at_cluster
     from engine.runs import start as runs_
+    from engine.scenario.parse import scenario_of
 
     with opened_store(store) as opened:
         row = opened.find(run)
-        check_cluster(row)
+        if not row.alive:  # one that is paused has its cluster
+            look_at_cluster(scenario_of(row))
         runs_.resume(opened, row.id, force=force)
         cli_text.note(f"run {row.id} goes on: subpop watch {row.id}")
-
-
-def check_cluster(row: RunRow) -> None:
-    """RequestError where a run's victims are trained by a cluster that is not there, or not as it must be. One that is paused has it."""
-    from engine.system import devices
-
-    if devices.is_cluster(row.device) and not row.alive:
-        from engine.runs.executors import nodes
-        from engine.scenario.parse import scenario_of
-
-        nodes.apart(scenario_of(row), row.device)
 
 
 def stop(run: RunArgument, store: StoreOption = None) -> None:

@@ -189,13 +189,21 @@ def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | Non
     root = datasets.data_dir(data)
     precheck.check_here(scenario, root)
     fetch_missing(scenario.dataset, root)
-    if devices.is_cluster(scenario.compute.device):
+    look_at_cluster(scenario)
+    return scenario, root
+
+
+def look_at_cluster(scenario: Scenario) -> None:
+    """RequestError where a scenario's victims are to be trained by a cluster that is not there, or not as it must be."""
+    from engine.system import devices
+
+    address = scenario.compute.device
+    if devices.is_cluster(address):
         from engine.runs.executors import nodes
 
-        cli_text.note(f"looking at the nodes of {scenario.compute.device}")
-        found = nodes.apart(scenario, scenario.compute.device)
+        cli_text.note(f"looking at the nodes of {address}")
+        found = nodes.apart(scenario, address)
         cli_text.note(f"it has {', '.join(f'{node.name} ({len(node.devices)} x {node.devices[0]})' for node in found)}")
-    return scenario, root
 
 
 def at_cluster(device: str | None, cluster: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from engine.cli import main as cli
 from engine.errors import Interrupted, RequestError, RunFailed
@@ -41,6 +43,7 @@ from tests.worlds.waiting import until
 
 ADDRESS = "ray://head:10001"
 AWAY = parse(SCENARIO, overrides=[f'compute.device="{ADDRESS}"'])
+CPU = f"cpu ({torch.backends.cpu.get_cpu_capability()})"
 TWO_NODES = {"a": {"CPU": 1.0}, "b": {"CPU": 2.0}, "head": {"memory": 5.0}}
 
 
@@ -110,7 +113,7 @@ def test_a_run_on_a_cluster_comes_to_the_tables_of_one_machine_and_names_its_nod
     assert (row.device, row.victims_done, row.progress) == (ADDRESS, VICTIMS, 1.0)
     said = store.provenance(row.id)
     assert said["device"] == "a Ray cluster"
-    assert said["cluster"] == {"ray": "2.99.0", "nodes": {"a": "1 x cpu", "b": "2 x cpu"}}
+    assert said["cluster"] == {"ray": "2.99.0", "nodes": {"a": f"1 x {CPU}", "b": f"2 x {CPU}"}}
     begun = [line.rpartition(", on ")[2] for line in messages(store, row.id) if line.startswith("training stack")]
     assert set(begun) == {"a", "b, cpu 1", "b, cpu 2"}
     assert len(begun) == STACKS
@@ -459,6 +462,27 @@ def test_a_clusters_address_is_a_device() -> None:
     assert devices.cores_of_cluster(3) == Cores(3, 3)
     with pytest.raises(RequestError, match="a cluster's"):
         parse(SCENARIO, overrides=['compute.device="ray://a,cpu"'])
+
+
+def test_ray_is_loaded_where_a_cluster_is_asked_for_alone() -> None:
+    """By one function of one module."""
+    root = Path(nodes.__file__).parents[3]
+    files = [file for folder in ("engine", "tui") for file in (root / folder).rglob("*.py")]
+    saying = [file for file in files if re.search(r"^\s*(import|from) ray\b", file.read_text(encoding="utf-8"), re.M)]
+    assert saying == [Path(nodes.__file__)]
+    assert not re.search(r"^(import|from) ray\b", saying[0].read_text(), re.M)
+
+
+def test_devices_of_several_sorts_are_said(ray: FakeRay) -> None:
+    class Odd(FakePost):
+        def begin(self) -> str:
+            return f"cpu ({id(self)})"
+
+    (what, stacks), watch = job(), FakeWatch()
+    FakePost.step_s = 0.01
+    with closing(clusters.Cluster(ADDRESS, "run", post=Odd)) as executor:
+        list(executor.train(stacks, what, watch))
+    assert any("the last bits of what they train may differ" in line for line in watch.lines)
 
 
 # ---- what it buys ---------------------------------------------------------------------------------------------------

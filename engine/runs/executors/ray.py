@@ -280,6 +280,9 @@ class Cluster:
             self._lose(device, actor, answer, None, dealing, watch)
         elif kind == "begin":
             actor.ready, self._starts[device], self._waiting = True, 0, ""
+            if self._kinds and answer not in self._kinds.values():
+                others = ", ".join(sorted(set(self._kinds.values())))
+                watch.log(f"{device.name} is {answer}, others are {others}: the last bits of what they train may differ")
             self._kinds[device] = answer
             self._tell({"ray": self._ray.__version__, "nodes": _in_words(self._kinds)})
         elif kind == "look":

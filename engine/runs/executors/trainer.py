@@ -90,10 +90,12 @@ class Trainer:
         self._said: list[str] = []
 
     def begin(self) -> str:
-        """Which device it is, in words: said when its libraries are loaded."""
+        """Which device it is, in words: said when its libraries are loaded. Of a CPU what PyTorch uses of it, which decides last bits."""
+        import torch
+
         from engine.runs.provenance import device_name
 
-        return "cpu" if self._device == "cpu" else device_name(self._device, None)
+        return f"cpu ({torch.backends.cpu.get_cpu_capability()})" if self._device == "cpu" else device_name(self._device, None)
 
     def train(self, parts: Sequence[np.ndarray], number: int, message: bytes) -> bytes:
         """parts: the run's `Job`, packed; number: which, for it is unpacked once. message: a `Train`; comes to `Done` or `Failed`."""
