@@ -212,9 +212,9 @@ def at_cluster(device: str | None, cluster: str | None) -> str | None:
         return device
     if device is not None:
         raise RequestError("not with --cluster, whose nodes' devices train", where="--device", next="give one of the two")
-    from engine.runs.executors import nodes
+    from engine.runs.executors import joining
 
-    nodes.check_address(cluster)
+    joining.check_address(cluster)
     return cluster
 
 

@@ -129,6 +129,9 @@ class _Watch:
         self._w.log(f"training stack {number}: trial {stack.trial}, {len(stack.victims)} victims{on}")
 
     def _say(self) -> None:
+        if not self._progress.in_training:
+            self._w.say("waiting for a device")
+            return
         by_node: dict[str, list[str]] = {}
         for index in self._progress.in_training:
             by_node.setdefault(self._nodes.get(index, ""), []).append(str(index + 1))
@@ -146,6 +149,7 @@ class _Watch:
 
     def lose(self, stack: StackPlan, why: str) -> None:
         self._progress.lose(stack.index)
+        self._say()
         self._w.log(f"{why}: stack {stack.index + 1} is trained again, in the same company", "warning")
 
     def check(self) -> None:

@@ -24,7 +24,7 @@ from engine.pipeline import order as pipeline
 from engine.rows import Cores, StackPlan, Table
 from engine.runs import start as run
 from engine.runs.control import Control
-from engine.runs.executors import Job, nodes, trainer
+from engine.runs.executors import Job, joining, nodes, sent, trainer
 from engine.runs.executors import ray as clusters
 from engine.runs.executors.local import Local
 from engine.runs.worker import work as work_on
@@ -62,7 +62,7 @@ class FakePost(trainer.Trainer):
 @pytest.fixture
 def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     fake = FakeRay(TWO_NODES)
-    monkeypatch.setattr(nodes, "joined", fake.joined)
+    monkeypatch.setattr(joining, "joined", fake.joined)
     monkeypatch.setattr(nodes, "apart", lambda scenario, address: nodes.nodes(fake))
     monkeypatch.setattr(clusters, "Post", FakePost)
     monkeypatch.setattr(clusters, "NODES_S", 0.1)
@@ -303,7 +303,7 @@ def test_the_engines_own_trainer_comes_to_the_bits_of_one_machine_and_writes_int
         what = Job(scenario, found, Cores(2, 1))
         monkeypatch.setattr("engine.training.parts.in_turn", False)
         [one] = Local(pipeline.RunPipeline(), "cpu").train([stack], what, FakeWatch())
-        parts = trainer.packed(clusters.lean(what))
+        parts = sent.packed(sent.lean(what))
         before = [part.tobytes() for part in parts]
         shared = [np.frombuffer(bytearray(data), np.uint8) for data in before]
         for part in shared:
@@ -328,15 +328,15 @@ def test_what_is_sent_has_no_raw_rows() -> None:
     scenario = test_defended.scenario("trim")
     found = pipeline.discover(scenario, Path("."), device="cpu", log=quiet, progress=quiet)
     assert found.dataset.train.frame is not None
-    sent = trainer.unpacked(trainer.packed(clusters.lean(Job(scenario, found))))
-    assert isinstance(sent, Job)
-    for split in (sent.discovery.dataset.train, sent.discovery.dataset.aux, sent.discovery.dataset.test):
+    there = sent.unpacked(sent.packed(sent.lean(Job(scenario, found))))
+    assert isinstance(there, Job)
+    for split in (there.discovery.dataset.train, there.discovery.dataset.aux, there.discovery.dataset.test):
         assert split.frame is None
         assert split.texts is None
-    assert np.array_equal(sent.discovery.dataset.train.x, found.dataset.train.x)
-    assert not sent.discovery.dataset.train.x.flags.owndata, "it is the bytes' own memory"
+    assert np.array_equal(there.discovery.dataset.train.x, found.dataset.train.x)
+    assert not there.discovery.dataset.train.x.flags.owndata, "it is the bytes' own memory"
     assert {each.name for each in fields(found.arrays)} >= {"annotations", "foretold"}, "left out by name"
-    assert sent.discovery.arrays.annotations != found.arrays.annotations or not found.arrays.annotations.by_name()
+    assert there.discovery.arrays.annotations != found.arrays.annotations or not found.arrays.annotations.by_name()
 
 
 # ---- what is refused ------------------------------------------------------------------------------------------------
@@ -439,7 +439,7 @@ def test_nobody_there_is_one_message_and_no_run(
 def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(RequestError, match=r"--cluster: needs Ray, which is not installed \(.*\); install it here and on every node"):
-        nodes.library()
+        joining.library()
 
 
 @pytest.mark.parametrize(
@@ -451,7 +451,7 @@ def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.Monkey
     ],
 )
 def test_why_a_cluster_takes_nobody_is_said_in_words(error: Exception, told: str) -> None:
-    assert told in str(nodes._refused(ADDRESS, error))
+    assert told in str(joining.refused(ADDRESS, error))
 
 
 def test_a_clusters_address_is_a_device() -> None:
@@ -469,7 +469,7 @@ def test_ray_is_loaded_where_a_cluster_is_asked_for_alone() -> None:
     root = Path(nodes.__file__).parents[3]
     files = [file for folder in ("engine", "tui") for file in (root / folder).rglob("*.py")]
     saying = [file for file in files if re.search(r"^\s*(import|from) ray\b", file.read_text(encoding="utf-8"), re.M)]
-    assert saying == [Path(nodes.__file__)]
+    assert saying == [Path(joining.__file__)]
     assert not re.search(r"^(import|from) ray\b", saying[0].read_text(), re.M)
 
 

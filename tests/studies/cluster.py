@@ -40,6 +40,7 @@ from engine.runs import plans
 from engine.runs import shards as shards_
 from engine.runs import start as run
 from engine.runs.plans import Given
+from engine.runs.provenance import code_version
 from engine.scenario.parse import load
 from engine.store import Store
 from engine.tables.columns import SPECS
@@ -88,7 +89,8 @@ def main() -> int:
         cluster = Cluster(Path(own))
         if args.part == "wrong":
             return wrong(cluster, Path(folder), args.other_python)
-        case = prepared(place / args.world, args.world, args.data)
+        # of this code alone: a run says where its discovery was made by another
+        case = prepared(place / f"{args.world}-{code_version().rpartition('.')[2]}", args.world, args.data)
         cluster.start()
         with Store.open(Path(folder) / "runs.db") as store:
             return PARTS[args.part](Study(store, case, cluster, args.data, args.kills, random.Random(args.seed)))
@@ -220,15 +222,12 @@ def prepared(place: Path, world: str, data: Path | None) -> Case:
 
 
 def plain(store: Store, run_id: str) -> dict[str, bytes]:
-    """As `several.plain`, without the lines that name the cluster's nodes, and the code, which may have changed since the run on `cpu`."""
+    """As `several.plain`, without the lines that name the cluster's nodes."""
     files = {"predictions": b"".join(victim.predictions.tobytes() for victim in store.victims(run_id))}
-    row, said = store.run(run_id), store.provenance(run_id)
-    device, code = str(said["device"]), str(said["code"])
+    row, device = store.run(run_id), str(store.provenance(run_id)["device"])
     for name, data in exported(store, run_id, [table for table in SPECS if table != "predictions"]).items():
         lines = [line for line in data.splitlines(keepends=True) if b"cluster." not in line]
-        files[name] = b"".join(lines)
-        for word, place in ((row.scenario_hash, b"HASH"), (device, b"DEVICE"), (code, b"CODE")):
-            files[name] = files[name].replace(word.encode(), place)
+        files[name] = b"".join(lines).replace(row.scenario_hash.encode(), b"HASH").replace(device.encode(), b"DEVICE")
     return files
 
 
@@ -302,6 +301,8 @@ def workers(study: Study) -> int:
         repeated, twice = trained_again(study.store, run_id), committed_twice(study.store, run_id)
         print(f"run {row.state}: {mine} workers killed, {len(again)} stacks lost, {extra} begun a second time, "
               f"{repeated} trained after their commit, {twice} committed twice")  # fmt: skip
+        lost = [line.message for line in study.store.log_rows(run_id) if "is trained again" in line.message]
+        print("  as told: " + "\n  as told: ".join(lost))
         print(f"  nodes: {study.store.provenance(run_id)['cluster']['nodes']}")
         missing += (
             int(extra != len(again)) + int(len(again) > mine) + trained_again(study.store, run_id) + committed_twice(study.store, run_id)

@@ -57,7 +57,7 @@ class FakeRay:
 
     @contextmanager
     def joined(self, address: str) -> Iterator[FakeRay]:
-        """In the place of `nodes.joined`."""
+        """In the place of `joining.joined`."""
         yield self
 
     def take_away(self, node: str) -> None:

@@ -2,7 +2,8 @@
 
 local.py     this process, a stack after the other: one device
 devices.py   a child process a device, stacks handed out as they are done;  child.py: that process;  messages.py: what the two say
-ray.py       an actor a device of a Ray cluster;  nodes.py: which, and whether they will do;  at_node.py: what is carried to them
+ray.py       an actor a device of a Ray cluster;  joining.py: being its client;  nodes.py: which nodes, and whether they will do
+             sent.py: a run's data on their way;  at_node.py: what of the code goes with them
 dealing.py   who of several gets which stack next;  trainer.py: what each does with it
 
 `train(stacks, job)` gives each stack back as soon as it is done, in any order: nothing that is made of a run depends on the order in

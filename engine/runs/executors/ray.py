@@ -16,16 +16,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.arrays import Annotations
 from engine.errors import RequestError, RunFailed
-from engine.pipeline.discovery import Discovery
-from engine.rows import Dataset, Rows, StackPlan
-from engine.runs.executors import Job, TrainedStack, Watch, nodes
+from engine.rows import StackPlan
+from engine.runs.executors import Job, TrainedStack, Watch, joining, nodes
 from engine.runs.executors.at_node import Post
 from engine.runs.executors.dealing import Dealing, Waiting
 from engine.runs.executors.messages import Done, Failed, Train
-from engine.runs.executors.nodes import Node
-from engine.runs.executors.trainer import packed
+from engine.runs.executors.nodes import Device, Node
+from engine.runs.executors.sent import lean, packed
 from engine.training.room import Room
 
 POLL_S = 0.1  # how often a stop is looked for
@@ -33,24 +31,6 @@ LOOK_S = 0.3  # how often a trainer is asked how far it is
 NODES_S = 5.0  # how often nodes are looked for that came or went, and devices that another run has given back
 STARTS = 3  # of a device's trainer, in a row
 SILENT_S = 20.0  # a trainer that is not there after so long is waited for, and that is said
-
-
-@dataclass(frozen=True)
-class Device:
-    """number: among those of its node."""
-
-    node: Node
-    number: int
-
-    @property
-    def name(self) -> str:
-        sort = self.node.devices[self.number].partition(":")[0]
-        return f"{self.node.name}, {sort} {self.number + 1}" if len(self.node.devices) > 1 else self.node.name
-
-    @property
-    def lease(self) -> str:
-        """What it is called in the store's queue: a node that comes back has another id."""
-        return f"ray {self.node.id[:16]} {self.number}"
 
 
 @dataclass
@@ -94,7 +74,8 @@ class Cluster:
         self._ray: Any = None
         self._room = Room()
         self._devices: tuple[Device, ...] = ()
-        self._refused: set[str] = set()  # nodes that came later and are not as this machine is
+        self._probes: dict[Any, Node] = {}  # nodes that came later, and were asked what they have
+        self._refused: set[str] = set()  # those of them that are not as this machine is
         self._claimed: set[Device] = set()
         self._actors: dict[Device, _Actor] = {}
         self._starts: Counter[Device] = Counter()  # of a device's trainers, since one of them was ready
@@ -110,20 +91,20 @@ class Cluster:
             return
         if job.too_many is not None:
             self._room.learn(job.too_many)
-        with self._in_words():
+        with self._told_in_words():
             self._join(job, watch)
         dealing = Dealing(stacks, self._room)
         watch.tell_of_pauses(self._hold)
         while dealing.left:
             watch.check()
-            with self._in_words():
+            with self._told_in_words():
                 self._staff(dealing, watch)
                 self._hand_out(dealing, watch)
                 heard = self._heard()
             for device, kind, answer in heard:
                 trained = self._take(device, kind, answer, dealing, watch)
                 if trained is not None:
-                    with self._in_words():
+                    with self._told_in_words():
                         self._hand_out(dealing, watch)  # it is at work while this stack is committed
                     yield trained
 
@@ -141,11 +122,11 @@ class Cluster:
         """Be a client of it, for the first time, and send what all stacks have in common."""
         if self._ray is None:
             self._wanted, self._gpus = nodes.needs(job.scenario, job.discovery.dataset), nodes.uses_gpus(job.scenario)
-            self._ray = self._open.enter_context(nodes.joined(self._address))
+            self._ray = self._open.enter_context(joining.joined(self._address))
             self._end_others()
             found = nodes.nodes(self._ray, gpus=self._gpus)
             nodes.check(self._ray, found, self._wanted, self._address)
-            self._devices = _devices(found)
+            self._devices = nodes.devices_of(found)
             names = ", ".join(f"{node.name} ({len(node.devices)})" for node in found)
             watch.log(f"a cluster of {len(found)} {'node' if len(found) == 1 else 'nodes'}, devices of each: {names}")
         parts = packed(lean(replace(job, scenario=nodes.located(job.scenario, self._wanted))))
@@ -154,12 +135,12 @@ class Cluster:
     def _end_others(self) -> None:
         """Trainers of a worker of this run that is gone: Ray would keep their devices for half a minute."""
         for each in self._ray.util.list_named_actors(all_namespaces=True):
-            if each["namespace"] == nodes.NAMESPACE and each["name"].startswith(f"{self._run_id} "):
+            if each["namespace"] == joining.NAMESPACE and each["name"].startswith(f"{self._run_id} "):
                 with contextlib.suppress(ValueError):  # gone by itself meanwhile
-                    self._ray.kill(self._ray.get_actor(each["name"], namespace=nodes.NAMESPACE))
+                    self._ray.kill(self._ray.get_actor(each["name"], namespace=joining.NAMESPACE))
 
     @contextlib.contextmanager
-    def _in_words(self) -> Iterator[None]:
+    def _told_in_words(self) -> Iterator[None]:
         """A cluster that does not answer any more, as a failure of the run: it can be resumed."""
         try:
             yield
@@ -173,22 +154,22 @@ class Cluster:
             raise RunFailed(f"the cluster does not answer any more ({why})", where=self._address, next=advice) from error
 
     def _look_for_nodes(self, watch: Watch) -> None:
-        """Those that came are looked at as the first were; the devices of those that are gone are no more."""
-        found = [node for node in nodes.nodes(self._ray, gpus=self._gpus) if node.id not in self._refused]
-        known = {device.node.id for device in self._devices}
-        for node in [node for node in found if node.id not in known]:
-            try:
-                nodes.check(self._ray, [node], self._wanted, self._address)
-            except RequestError as error:
+        """Those that came are looked at as the first were, while the others train; the devices of those that are gone are no more."""
+        self._next_look_s = time.monotonic() + NODES_S
+        found = nodes.nodes(self._ray, gpus=self._gpus)
+        known = {device.node.id for device in self._devices} | {node.id for node in self._probes.values()} | self._refused
+        self._probes |= {nodes.ask(self._ray, node, self._wanted): node for node in found if node.id not in known}
+        came = []
+        for ref in self._ray.wait(list(self._probes), num_returns=len(self._probes), timeout=0)[0] if self._probes else ():
+            node = self._probes.pop(ref)
+            if wrong := nodes.answered(self._ray, ref, nodes.seen_here(self._wanted), self._wanted):
                 self._refused.add(node.id)
-                found.remove(node)
-                watch.log(f"a node that came later takes no part: {error.what}")
+                watch.log(f"a node that came later takes no part: {node.name}: {'; '.join(wrong)}")
             else:
                 watch.log(f"a node more: {node.name}, {len(node.devices)} {'device' if len(node.devices) == 1 else 'devices'}")
+                came.append(node)
         alive = {node.id for node in found}
-        kept = tuple(device for device in self._devices if device.node.id in alive)
-        self._devices = (*kept, *_devices([node for node in found if node.id not in known]))
-        self._next_look_s = time.monotonic() + NODES_S
+        self._devices = (*(device for device in self._devices if device.node.id in alive), *nodes.devices_of(came))
 
     def _staff(self, dealing: Dealing, watch: Watch) -> None:
         """A trainer on each device that is this run's, no more than there is work for."""
@@ -284,7 +265,7 @@ class Cluster:
                 others = ", ".join(sorted(set(self._kinds.values())))
                 watch.log(f"{device.name} is {answer}, others are {others}: the last bits of what they train may differ")
             self._kinds[device] = answer
-            self._tell({"ray": self._ray.__version__, "nodes": _in_words(self._kinds)})
+            self._tell({"ray": self._ray.__version__, "nodes": nodes.in_words(self._kinds)})
         elif kind == "look":
             done, total, said = answer
             actor.looked_s = time.monotonic()
@@ -322,36 +303,10 @@ class Cluster:
                 actor.handle.hold.remote(self._holds, holds)
 
 
-def _devices(found: Sequence[Node]) -> tuple[Device, ...]:
-    """In turn over the nodes, so that few stacks are spread over many."""
-    each = [Device(node, number) for node in found for number in range(len(node.devices))]
-    return tuple(sorted(each, key=lambda device: (device.number, device.node.name)))
-
-
-def _in_words(kinds: Mapping[Device, str]) -> dict[str, str]:
-    """Node -> its devices that trained: "2 x cpu"."""
-    found: dict[str, Counter[str]] = {}
-    for device, kind in kinds.items():
-        found.setdefault(device.node.name, Counter())[kind] += 1
-    return {node: ", ".join(f"{many} x {kind}" for kind, many in sorted(each.items())) for node, each in sorted(found.items())}
-
-
 def _first_words(error: Exception) -> str:
-    """Of Ray's words the sentence that says why, on a line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    causes = [line for line in lines if "died" in line or "exit" in line or "kill" in line or "Error" in line]
-    return ((causes or lines or [type(error).__name__])[-1 if not causes else 0])[:300]
-
-
-def lean(job: Job) -> Job:
-    """What trainers read of it: not the rows as a person reads them, nor pictures that the model does not."""
-    moved = job.discovery.arrays.moved is not None
-
-    def rows(whole: Rows) -> Rows:
-        return replace(whole, frame=None, texts=None, images=whole.images if moved or whole.images is whole.x else None)  # type: ignore[arg-type]
-
-    data = job.discovery.dataset
-    thin: Dataset = replace(data, train=rows(data.train), aux=rows(data.aux), test=rows(data.test))
-    arrays = replace(job.discovery.arrays, distance_A=None, annotations=Annotations(), foretold=None)
-    discovery: Discovery = replace(job.discovery, dataset=thin, arrays=arrays)
-    return replace(job, discovery=discovery)
+    """Of Ray's words the line that says why."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    for sign in ("because", "low on memory", "exit", "Error"):
+        if why := next((line for line in lines if sign in line), ""):
+            return why[:300]
+    return lines[0][:300]

@@ -17,6 +17,7 @@ from engine.errors import SubpopError
 from engine.runs.control import Control
 from engine.runs.executors import Job
 from engine.runs.executors.messages import Done, Failed, Train
+from engine.runs.executors.sent import unpacked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,20 +54,6 @@ def trained(
     except Exception as error:
         print(traceback.format_exc(), file=sys.stderr, flush=True)  # noqa: T201
         return Failed(f"unexpected {type(error).__name__}: {error}", next=f"{log} has the traceback")
-
-
-def packed(value: object) -> list[np.ndarray]:
-    """A value as arrays of bytes, uint8: its pickle, and after it the arrays that it has, as they lie in memory."""
-    import numpy as np
-
-    arrays: list[np.ndarray] = []
-    head = pickle.dumps(value, protocol=5, buffer_callback=lambda each: arrays.append(np.frombuffer(each.raw(), np.uint8)))
-    return [np.frombuffer(head, np.uint8), *arrays]
-
-
-def unpacked(parts: Sequence[np.ndarray]) -> object:
-    """The value again. Its arrays are the parts' own memory, and cannot be written to where that cannot."""
-    return pickle.loads(parts[0].data, buffers=parts[1:])
 
 
 class Trainer:
