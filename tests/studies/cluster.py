@@ -34,7 +34,10 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch
+
 from engine.errors import SubpopError
+from engine.precheck import networks
 from engine.rows import RunRow
 from engine.runs import plans
 from engine.runs import shards as shards_
@@ -114,15 +117,17 @@ class Cluster:
         for number in range(workers):
             self.worker(f"w{number + 1}")
 
-    def worker(self, name: str, environment: dict[str, str] | None = None) -> None:
-        self.ray(f"--address=127.0.0.1:{PORT}", "--num-cpus=1", name=name, environment=environment)
+    def worker(self, name: str, environment: dict[str, str] | None = None, hidden: Path | None = None) -> None:
+        self.ray(f"--address=127.0.0.1:{PORT}", "--num-cpus=1", name=name, environment=environment, hidden=hidden)
 
-    def ray(self, *words: str, name: str, environment: dict[str, str] | None = None) -> None:
-        """`ray start`, which may need several tries where the machine is busy."""
+    def ray(self, *words: str, name: str, environment: dict[str, str] | None = None, hidden: Path | None = None) -> None:
+        """`ray start`, which may need several tries where the machine is busy. hidden: a folder that is empty for this node."""
         program = Path(sys.executable).with_name("ray")
         command = [str(program), "start", *words, f"--node-name={name}", "--node-ip-address=127.0.0.1"]
         command.append(f"--object-store-memory={STORE_BYTES}")
         env = {**os.environ, "RAY_TMPDIR": str(self.place), **self.environment, **(environment or {})}
+        if hidden is not None:
+            command = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none "{hidden}" && exec "$@"', "sh", *command]
         for _ in range(3):
             done = subprocess.run(command, env=env, cwd=self.place, capture_output=True, text=True, check=False)
             if done.returncode == 0:
@@ -453,22 +458,10 @@ def wrong(cluster: Cluster, folder: Path, other_ray: Path | None) -> int:
     missing = 0
     store = folder / "wrong.db"
 
-    def refused(what: str, *words: str, address: str = ADDRESS, **environment: str) -> None:
+    def refused(what: str, *words: str, preset: str = "quickstart", address: str = ADDRESS, **environment: str) -> None:
         nonlocal missing
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "engine.cli",
-            "run",
-            "quickstart",
-            "--smoke",
-            "--cluster",
-            address,
-            "--store",
-            str(store),
-            *words,
-        ]
+        program = [sys.executable, "-P", "-m", "engine.cli", "run", preset, "--smoke"]
+        command = [*program, "--cluster", address, "--store", str(store), *words]
         begun = time.monotonic()
         done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
         said = [line for line in done.stderr.splitlines() if not line.startswith(("looking at", "it has"))]
@@ -504,7 +497,11 @@ def wrong(cluster: Cluster, folder: Path, other_ray: Path | None) -> int:
     cluster.worker("w3", {"PYTHONPATH": str(away)})
     refused("no package on a node")
     cluster.kill("w3")
-    cluster.worker("w4")
+    weights = folder / "weights" / "conv.pt"
+    weights.parent.mkdir()
+    torch.save({name: torch.zeros(size) for name, size in networks.conv().items()}, weights)
+    cluster.worker("w4", hidden=weights.parent)
+    refused("weights that a node has not", "--set", f"model.weights={weights}", preset="cifar10-conv")
     cluster.end()
     if other_ray is not None:
         time.sleep(1)
