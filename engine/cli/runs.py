@@ -181,13 +181,15 @@ def resume(run: RunArgument, force: ForceOption = False, store: StoreOption = No
     No victim that was committed is trained again. An engine that has been silent for a minute counts as gone; with --force one that is
     silent now, and should it wake up it ends without writing anything. Never one that still beats.
     """
-    from engine.cli.scenarios import look_at_cluster
     from engine.runs import start as runs_
-    from engine.scenario.parse import scenario_of
+    from engine.system import devices
 
     with opened_store(store) as opened:
         row = opened.find(run)
-        if not row.alive:  # one that is paused has its cluster
+        if devices.is_cluster(row.device) and not row.alive:  # one that is paused has its cluster
+            from engine.cli.scenarios import look_at_cluster
+            from engine.scenario.parse import scenario_of
+
             look_at_cluster(scenario_of(row))
         runs_.resume(opened, row.id, force=force)
         cli_text.note(f"run {row.id} goes on: subpop watch {row.id}")

@@ -365,10 +365,10 @@ def test_nodes_that_differ_are_told_together(ray: FakeRay, tmp_path: Path) -> No
 
 def test_a_node_without_the_package_says_so(ray: FakeRay) -> None:
     def lacks(answer: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {**answer, "package": "", "why": "No module named 'engine'", "executable": "/usr/bin/python3"}
+        return {**answer, "package": "", "why": "No module named 'engine'", "environment": "/usr"}
 
     ray.probed["a"] = lacks
-    with pytest.raises(RequestError, match=r"a: subpop is not installed for /usr/bin/python3 \(No module named 'engine'\); put the same"):
+    with pytest.raises(RequestError, match=r"a: subpop is not installed in /usr \(No module named 'engine'\); put the same"):
         nodes.check(ray, nodes.nodes(ray), (), ADDRESS)
     ray.up = {"head": {"memory": 1.0}}
     with pytest.raises(RequestError, match="no node of it has a CPU or GPU to give"):

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def probe(distributions: Sequence[str], whole: Sequence[str], sized: Sequence[str]) -> Mapping[str, Any]:
-    """What a node says of itself: {"python", "system", "package", "why", "executable", "versions", "files"}.
+    """What a node says of itself: {"python", "system", "package", "why", "environment", "versions", "files"}.
 
     package     version and hash of this package's sources; "" where it cannot be imported, and why
     versions    of each distribution, "" where it is not installed
@@ -60,7 +60,7 @@ def probe(distributions: Sequence[str], whole: Sequence[str], sized: Sequence[st
         "system": f"{platform.system()} {platform.machine()}",
         "package": package,
         "why": why,
-        "executable": sys.executable,
+        "environment": sys.prefix,
         "versions": {name: version(name) for name in distributions},
         "files": {**{path: digest(path) for path in whole}, **{path: size(path) for path in sized}},
     }

@@ -171,7 +171,7 @@ def on(ray: Any, node: Node) -> Any:
 def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], wanted: Sequence[Need]) -> Iterator[str]:
     """In words, what of a node is not as here."""
     if not theirs["package"]:
-        yield f"subpop is not installed for {theirs['executable']} ({theirs['why']}); put the same wheel there"
+        yield f"subpop is not installed in {theirs['environment']} ({theirs['why']}); put the same wheel there"
         return
     pairs = [("Python", "python"), ("the system", "system"), ("subpop", "package")]
     for name, key in pairs:
