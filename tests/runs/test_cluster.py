@@ -505,3 +505,19 @@ def test_the_bench_trains_the_same_stacks_here_and_there(
     assert said[2].endswith(" victims an hour (a: 1 x cpu, b: 2 x cpu)")
     assert said[3].endswith(" times this host; every prediction is the same")
     assert not any(actor.alive for actor in ray.actors)
+
+
+def test_a_stopped_run_is_resumed_where_its_cluster_is_there_alone(
+    ray: FakeRay, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = run.start(store, AWAY, spawn=False)
+    store.update_run(row.id, state="stopped", device=ADDRESS)
+    monkeypatch.setattr(run, "_spawn", lambda *args: pytest.fail("an engine was started"))
+
+    def gone(scenario: Any, address: str) -> None:
+        raise joining.nobody(address, "Connection refused")
+
+    monkeypatch.setattr(nodes, "apart", gone)
+    assert cli.main(["resume", row.id, "--store", str(store.path)]) == 2
+    assert "ray://head:10001: nobody answers there (Connection refused); look for it with" in capsys.readouterr().err
+    assert store.run(row.id).state == "stopped"
