@@ -29,12 +29,14 @@ def executor_of(w: Work, pipeline: Pipeline) -> Executor:
         from engine.runs.executors.ray import Cluster
 
         worker = processes.identity()
+        before = w.store.provenance(w.run_id).get("cluster", {}).get("nodes", {})
         w.store.release(w.run_id)  # this machine's own device: its part is done
         return Cluster(
             w.cluster,
             w.run_id,
             claim=lambda name: w.store.lease(name, w.run_id, worker) is None,
             tell=lambda found: w.store.trained_by(w.run_id, found),
+            before=[sort for words in before.values() for each in str(words).split(", ") for sort in [each.partition(" x ")[2]]],
         )
     return Local(pipeline, w.device) if len(w.devices) == 1 else Devices(w.devices, w.terms.child)
 

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from engine.cli import main as cli
-from engine.errors import Interrupted, RequestError, RunFailed
+from engine.errors import ClaimLost, Interrupted, RequestError, RunFailed
 from engine.pipeline import order as pipeline
 from engine.rows import Cores, StackPlan, Table
 from engine.runs import start as run
@@ -257,6 +257,45 @@ def test_a_node_that_comes_later_and_differs_takes_no_part(ray: FakeRay) -> None
     assert any("takes no part" in line and "c: torch is 1.0, here " in line for line in watch.lines)
 
 
+def test_a_gpu_that_comes_later_does_not_train_beside_cpus(ray: FakeRay) -> None:
+    FakePost.step_s = 0.02
+    (what, stacks), watch = job(), FakeWatch()
+    with closing(clusters.Cluster(ADDRESS, "run")) as executor:
+        handed = executor.train(stacks, what, watch)
+        next(handed)
+        ray.up["g"] = {"GPU": 4.0}
+        list(handed)
+    assert {where.partition(",")[0] for _, where in watch.begun} <= {"a", "b"}
+
+
+def test_what_the_store_says_is_not_taken_for_the_cluster(ray: FakeRay) -> None:
+    what, stacks = job()
+
+    def claim(name: str) -> bool:
+        raise ClaimLost("the run was given to another worker")
+
+    with closing(clusters.Cluster(ADDRESS, "run", claim)) as executor, pytest.raises(ClaimLost):
+        list(executor.train(stacks, what, FakeWatch()))
+
+
+def test_a_trainer_says_at_which_stack_it_is_and_hears_the_last_word_though_it_comes_first() -> None:
+    (what, stacks), heard = job(), []
+    post = FakePost("cpu")
+    post._pipeline = FakePipeline(on_step=lambda stack, step: heard.append(post.look()[:3]) if step == 5 else None)
+    post._say("a line")
+    answer, said = trainer.pickle.loads(post.train(sent.packed(what), 1, trainer.pickle.dumps(trainer.Train(stacks[3], None))))
+    assert isinstance(answer, trainer.Done)
+    assert heard == [(3, 5, 20)]
+    assert said == []  # it was said at the look
+    post._say("another")
+    assert post.look() == (3, 20, 20, ["another"])
+    post.hold(2, False)
+    post.hold(1, True)  # which was said before
+    assert not post._control.pausing
+    post.hold(3, True)
+    assert post._control.pausing
+
+
 def test_where_no_trainer_begins_the_run_fails_in_words(ray: FakeRay) -> None:
     class Broken(FakePost):
         def begin(self) -> str:
@@ -312,7 +351,7 @@ def test_the_engines_own_trainer_comes_to_the_bits_of_one_machine_and_writes_int
         forked = threading.Event()
         monkeypatch.setattr(os, "fork", forked.set)
         for _ in range(2):
-            away = trainer.pickle.loads(post.train(shared, 1, handed))
+            away, _ = trainer.pickle.loads(post.train(shared, 1, handed))
         monkeypatch.undo()
         monkeypatch.setattr("engine.training.parts.in_turn", False)
         assert isinstance(away, trainer.Done), away
@@ -384,7 +423,7 @@ def test_where_there_are_gpus_they_alone_train_and_names_are_told_apart() -> Non
     ]
     fake = type("Ray", (), {"nodes": staticmethod(lambda: both)})
     assert [(node.name, node.devices) for node in nodes.nodes(fake)] == [("x (000000)", ("cuda:0", "cuda:0"))]
-    assert [(node.name, len(node.devices)) for node in nodes.nodes(fake, gpus=False)] == [("x (000000)", 8), ("x (333333)", 1), ("y", 4)]
+    assert [(node.name, len(node.devices)) for node in nodes.nodes(fake, "CPU")] == [("x (000000)", 8), ("x (333333)", 1), ("y", 4)]
 
 
 def test_what_training_reads_of_a_nodes_disk(tmp_path: Path) -> None:

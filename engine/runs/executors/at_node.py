@@ -80,7 +80,7 @@ class Post:
     def train(self, parts: Any, number: int, message: bytes) -> bytes:
         return self._trainer.train(parts, number, message)
 
-    def look(self) -> tuple[float, float, list[str]]:
+    def look(self) -> tuple[int, float, float, list[str]]:
         return self._trainer.look()
 
     def hold(self, number: int, still: bool) -> None:

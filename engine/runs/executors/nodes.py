@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from engine.errors import RequestError, SubpopError
 from engine.runs.executors import at_node, joining
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PROBED_WITHIN_S = 120.0  # a node starts a process for the look, and reads files of weights
 APART_S = 300.0
+
+Sort = Literal["GPU", "CPU"]  # as Ray calls what a node has
 
 
 @dataclass(frozen=True)
@@ -66,20 +68,30 @@ class Need:
 # ---- what is there --------------------------------------------------------------------------------------------------
 
 
-def nodes(ray: Any, *, gpus: bool = True) -> tuple[Node, ...]:
-    """Those that can train: where any has GPUs those alone, for a stack comes to other last bits on a CPU. gpus: are they of use?"""
+def nodes(ray: Any, only: Sort | None = None) -> tuple[Node, ...]:
+    """Those that can train, on devices of one sort, for a stack comes to other last bits on another: of GPUs where there are any.
+
+    only: of this sort, whatever there is.
+    """
     alive = [each for each in ray.nodes() if each["Alive"]]
     named = Counter(str(each["NodeName"]) for each in alive)
     found = []
     for each in alive:
-        own = each["Resources"]
         name = str(each["NodeName"])
         name = name if named[name] == 1 else f"{name} ({each['NodeID'][:6]})"
-        count = {sort: int(own.get(sort, 0)) for sort in ("GPU", "CPU")}
-        found.append((each["NodeID"], name, count))
-    sort = "GPU" if gpus and any(count["GPU"] for _, _, count in found) else "CPU"
+        found.append((each["NodeID"], name, {sort: int(each["Resources"].get(sort, 0)) for sort in ("GPU", "CPU")}))
+    sort = only or ("GPU" if any(count["GPU"] for _, _, count in found) else "CPU")
     device = "cuda:0" if sort == "GPU" else "cpu"  # Ray shows a process the one GPU that is its own
     return tuple(Node(id, name, (device,) * count[sort]) for id, name, count in sorted(found, key=lambda f: f[1]) if count[sort])
+
+
+def sort_of(found: Sequence[Node]) -> Sort:
+    return "CPU" if found[0].devices[0] == "cpu" else "GPU"
+
+
+def only_sort(scenario: Scenario) -> Sort | None:
+    """The sort of devices that a scenario's model has a use for; None: any."""
+    return "CPU" if isinstance(scenario.model, EstimatorKeys) else None
 
 
 def devices_of(found: Sequence[Node]) -> tuple[Device, ...]:
@@ -217,17 +229,13 @@ def main() -> None:
     try:
         wanted = needs(scenario)
         with joining.joined(address) as ray:
-            found = nodes(ray, gpus=uses_gpus(scenario))
+            found = nodes(ray, only_sort(scenario))
             check(ray, found, wanted, address)
         answer: dict[str, Any] = {"nodes": [asdict(node) for node in found]}
     except SubpopError as error:
         answer = {"what": error.what, "where": error.where, "next": error.next}
     sys.stdout.write("\n" + json.dumps(answer) + "\n")
     sys.stdout.flush()
-
-
-def uses_gpus(scenario: Scenario) -> bool:
-    return not isinstance(scenario.model, EstimatorKeys)
 
 
 if __name__ == "__main__":

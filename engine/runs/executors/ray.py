@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine.errors import RequestError, RunFailed
+from engine.errors import RunFailed, SubpopError
 from engine.rows import StackPlan
 from engine.runs.executors import Job, TrainedStack, Watch, joining, nodes
 from engine.runs.executors.at_node import Post
@@ -59,6 +59,7 @@ class Cluster:
     claim     whether a device is this run's, by its name in the store's queue: asked again until it is
     tell      told which nodes and devices train, {"ray": version, "nodes": {node: devices in words}}, whenever one more does
     post      what is placed on each device; tests have their own
+    before    what sorts of devices, in words, trained this run before it was resumed
     """
 
     def __init__(
@@ -68,8 +69,10 @@ class Cluster:
         claim: Callable[[str], bool] = lambda name: True,
         tell: Callable[[Mapping[str, object]], None] = lambda found: None,
         post: type | None = None,
+        before: Sequence[str] = (),
     ) -> None:
         self._address, self._run_id, self._claim, self._tell, self._post = address, run_id, claim, tell, post or Post
+        self._before = frozenset(before)
         self._open = ExitStack()
         self._ray: Any = None
         self._room = Room()
@@ -84,7 +87,7 @@ class Cluster:
         self._told, self._number, self._holds, self._next_look_s = None, 0, 0, 0.0
         self._why_none = self._waiting = ""  # the last that befell a trainer; what is waited for, as it was said last
         self._wanted: tuple[nodes.Need, ...] = ()
-        self._gpus = True
+        self._sort: nodes.Sort | None = None  # of its devices; one that comes later is of the same
 
     def train(self, stacks: Sequence[StackPlan], job: Job, watch: Watch) -> Iterator[TrainedStack]:
         if not stacks:
@@ -121,12 +124,12 @@ class Cluster:
     def _join(self, job: Job, watch: Watch) -> None:
         """Be a client of it, for the first time, and send what all stacks have in common."""
         if self._ray is None:
-            self._wanted, self._gpus = nodes.needs(job.scenario, job.discovery.dataset), nodes.uses_gpus(job.scenario)
+            self._wanted = nodes.needs(job.scenario, job.discovery.dataset)
             self._ray = self._open.enter_context(joining.joined(self._address))
             self._end_others()
-            found = nodes.nodes(self._ray, gpus=self._gpus)
+            found = nodes.nodes(self._ray, nodes.only_sort(job.scenario))
             nodes.check(self._ray, found, self._wanted, self._address)
-            self._devices = nodes.devices_of(found)
+            self._devices, self._sort = nodes.devices_of(found), nodes.sort_of(found)
             names = ", ".join(f"{node.name} ({len(node.devices)})" for node in found)
             watch.log(f"a cluster of {len(found)} {'node' if len(found) == 1 else 'nodes'}, devices of each: {names}")
         parts = packed(lean(replace(job, scenario=nodes.located(job.scenario, self._wanted))))
@@ -144,9 +147,7 @@ class Cluster:
         """A cluster that does not answer any more, as a failure of the run: it can be resumed."""
         try:
             yield
-        except RequestError as error:
-            raise RunFailed(error.what, where=error.where, next=error.next) from error
-        except RunFailed:
+        except SubpopError:  # of the store, or of a node: said in words already
             raise
         except Exception as error:
             why = " ".join(str(error).split())[:200] or type(error).__name__
@@ -156,7 +157,7 @@ class Cluster:
     def _look_for_nodes(self, watch: Watch) -> None:
         """Those that came are looked at as the first were, while the others train; the devices of those that are gone are no more."""
         self._next_look_s = time.monotonic() + NODES_S
-        found = nodes.nodes(self._ray, gpus=self._gpus)
+        found = nodes.nodes(self._ray, self._sort)
         known = {device.node.id for device in self._devices} | {node.id for node in self._probes.values()} | self._refused
         self._probes |= {nodes.ask(self._ray, node, self._wanted): node for node in found if node.id not in known}
         came = []
@@ -261,20 +262,21 @@ class Cluster:
             self._lose(device, actor, answer, None, dealing, watch)
         elif kind == "begin":
             actor.ready, self._starts[device], self._waiting = True, 0, ""
-            if self._kinds and answer not in self._kinds.values():
-                others = ", ".join(sorted(set(self._kinds.values())))
+            kinds = {*self._before, *self._kinds.values()}
+            if kinds and answer not in kinds:
+                others = ", ".join(sorted(kinds))
                 watch.log(f"{device.name} is {answer}, others are {others}: the last bits of what they train may differ")
             self._kinds[device] = answer
             self._tell({"ray": self._ray.__version__, "nodes": nodes.in_words(self._kinds)})
         elif kind == "look":
-            done, total, said = answer
+            stack, done, total, said = answer
             actor.looked_s = time.monotonic()
-            for line in said:
-                watch.log(f"{device.name}: {line}")
-            if total and actor.at is not None:
+            self._log(device, said, watch)
+            if total and actor.at is not None and actor.at.stack.index == stack:  # not of the one before
                 watch.step(actor.at.stack, done, total)
         elif kind == "train" and actor.at is not None:
-            message = pickle.loads(answer)  # between the product's own processes
+            message, said = pickle.loads(answer)  # between the product's own processes
+            self._log(device, said, watch)
             if isinstance(message, Failed):
                 self._lose(device, actor, _Gone(message.what), message, dealing, watch)
             elif isinstance(message, Done):
@@ -282,6 +284,11 @@ class Cluster:
                 dealing.done(message.too_many)
                 return TrainedStack(one.stack, message.victims, watch.at_work_s() - actor.begun_s, self._room.too_many)
         return None
+
+    @staticmethod
+    def _log(device: Device, said: Sequence[str], watch: Watch) -> None:
+        for line in said:
+            watch.log(f"{device.name}: {line}")
 
     def _lose(self, device: Device, actor: _Actor, gone: _Gone, failed: Failed | None, dealing: Dealing, watch: Watch) -> None:
         """Its trainer is ended, and what it was at goes to another. Raises RunFailed where that stack was lost before."""

@@ -73,7 +73,7 @@ class Trainer:
         self._device, self._pipeline = device, (make_pipeline or engine_pipeline)()
         self._control, self._heard, self._lock = Control(), 0, threading.Lock()
         self._job: tuple[int, Job] | None = None
-        self._at = (0.0, 0.0)
+        self._at = (-1, 0.0, 0.0)  # stack, victims done, of how many
         self._said: list[str] = []
 
     def begin(self) -> str:
@@ -85,29 +85,33 @@ class Trainer:
         return f"cpu ({torch.backends.cpu.get_cpu_capability()})" if self._device == "cpu" else device_name(self._device, None)
 
     def train(self, parts: Sequence[np.ndarray], number: int, message: bytes) -> bytes:
-        """parts: the run's `Job`, packed; number: which, for it is unpacked once. message: a `Train`; comes to `Done` or `Failed`."""
+        """parts: the run's `Job`, packed; number: which, to unpack it once. message: a `Train`; comes to (`Done` or `Failed`, lines)."""
         if self._job is None or self._job[0] != number:
             job = unpacked(parts)
             assert isinstance(job, Job)
             self._job = number, job
-        self._at = (0.0, 0.0)
+        asked = pickle.loads(message)
+        self._at = (asked.stack.index, 0.0, 0.0)
 
         def on_step(done: float, total: float) -> None:
             self._control.check()
-            self._at = (done, total)
+            self._at = (asked.stack.index, done, total)
 
         log = "the log of its process on that node, in Ray's folder,"
-        return pickle.dumps(trained(self._pipeline, self._job[1], pickle.loads(message), self._device, on_step, self._say, log))
+        return pickle.dumps((trained(self._pipeline, self._job[1], asked, self._device, on_step, self._say, log), self._to_say()))
 
     def _say(self, line: str) -> None:
         with self._lock:
             self._said.append(line)
 
-    def look(self) -> tuple[float, float, list[str]]:
-        """How far it is: victims done, of how many; and the lines for the run's log since the last look."""
+    def _to_say(self) -> list[str]:
         with self._lock:
             said, self._said = self._said, []
-        return (*self._at, said)
+        return said
+
+    def look(self) -> tuple[int, float, float, list[str]]:
+        """How far it is: at which stack, victims done, of how many; and the lines for the run's log since they were asked for last."""
+        return (*self._at, self._to_say())
 
     def hold(self, number: int, still: bool) -> None:
         """Stand still at the next step, or go on. number: later words have a higher one, and may come before earlier ones."""
