@@ -218,14 +218,14 @@ def test_a_stack_that_fails_twice_ends_the_run_with_the_node_named(ray: FakeRay,
     assert sum(index == 1 for index, _ in watch.begun) == 2
 
 
-def test_devices_that_another_run_has_are_taken_when_they_are_given_back(ray: FakeRay) -> None:
+def test_devices_that_another_run_has_are_taken_when_they_are_given_back(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
     free = {"b"}
     (what, stacks), watch = job(), FakeWatch()
 
     def claim(name: str) -> bool:
         return any(name.split()[1] == node.encode().hex().ljust(40, "0")[:16] for node in free)
 
-    FakePost.step_s = 0.02
+    monkeypatch.setattr(FakePost, "step_s", 0.02)
     with closing(clusters.Cluster(ADDRESS, "run", claim)) as executor:
         handed = executor.train(stacks, what, watch)
         next(handed)
@@ -244,8 +244,8 @@ def test_a_run_without_any_device_says_so_and_can_be_stopped(ray: FakeRay) -> No
     assert "waiting: other runs have the cluster's devices" in watch.lines
 
 
-def test_a_node_that_comes_later_and_differs_takes_no_part(ray: FakeRay) -> None:
-    FakePost.step_s = 0.02
+def test_a_node_that_comes_later_and_differs_takes_no_part(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakePost, "step_s", 0.02)
     ray.probed["c"] = lambda answer: {**answer, "versions": {**answer["versions"], "torch": "1.0"}}
     (what, stacks), watch = job(), FakeWatch()
     with closing(clusters.Cluster(ADDRESS, "run")) as executor:
@@ -257,8 +257,8 @@ def test_a_node_that_comes_later_and_differs_takes_no_part(ray: FakeRay) -> None
     assert any("takes no part" in line and "c: torch is 1.0, here " in line for line in watch.lines)
 
 
-def test_a_gpu_that_comes_later_does_not_train_beside_cpus(ray: FakeRay) -> None:
-    FakePost.step_s = 0.02
+def test_a_gpu_that_comes_later_does_not_train_beside_cpus(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakePost, "step_s", 0.02)
     (what, stacks), watch = job(), FakeWatch()
     with closing(clusters.Cluster(ADDRESS, "run")) as executor:
         handed = executor.train(stacks, what, watch)
@@ -294,6 +294,24 @@ def test_a_trainer_says_at_which_stack_it_is_and_hears_the_last_word_though_it_c
     assert not post._control.pausing
     post.hold(3, True)
     assert post._control.pausing
+
+
+def test_a_late_word_of_the_stack_before_is_not_taken_for_this_ones(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(FakePost):
+        def look(self) -> tuple[int, float, float, list[str]]:
+            stack, done, total, said = super().look()
+            return stack + 100, done, total, said
+
+    monkeypatch.setattr(FakePost, "step_s", 0.02)
+    what, stacks = job()
+    seen = []
+    for post in (FakePost, Late):
+        with closing(clusters.Cluster(ADDRESS, "run", post=post)) as executor:
+            watch = FakeWatch()
+            assert len(list(executor.train(stacks[:3], what, watch))) == 3
+            seen.append(len(watch.steps))
+    assert seen[0] > 3
+    assert seen[1] == 0
 
 
 def test_where_no_trainer_begins_the_run_fails_in_words(ray: FakeRay) -> None:
@@ -512,13 +530,13 @@ def test_ray_is_loaded_where_a_cluster_is_asked_for_alone() -> None:
     assert not re.search(r"^(import|from) ray\b", saying[0].read_text(), re.M)
 
 
-def test_devices_of_several_sorts_are_said(ray: FakeRay) -> None:
+def test_devices_of_several_sorts_are_said(ray: FakeRay, monkeypatch: pytest.MonkeyPatch) -> None:
     class Odd(FakePost):
         def begin(self) -> str:
             return f"cpu ({id(self)})"
 
     (what, stacks), watch = job(), FakeWatch()
-    FakePost.step_s = 0.01
+    monkeypatch.setattr(FakePost, "step_s", 0.01)
     with closing(clusters.Cluster(ADDRESS, "run", post=Odd)) as executor:
         list(executor.train(stacks, what, watch))
     assert any("the last bits of what they train may differ" in line for line in watch.lines)
