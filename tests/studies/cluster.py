@@ -6,6 +6,7 @@ equal     the run on the cluster comes to the same exports, byte for byte, as on
 workers   N times all processes of one of the two workers are killed while it trains, and another joins; of each one stack is trained again
 driver    N times the run's own process is killed, and the run resumed: what was committed is not trained again
 head      N times the whole cluster is killed, started anew, and the run resumed
+bench     victims an hour there and here, by `subpop bench`: both have the same cores, so nothing can be gained
 pause     a pause and a stop: how long it takes until nothing is trained
 wrong     what must be refused, each with its message, exit status 2 and no run made
 
@@ -64,7 +65,7 @@ WORLDS = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["equal", "workers", "driver", "head", "pause", "wrong"])
+    parser.add_argument("part", choices=["equal", "workers", "driver", "head", "pause", "bench", "wrong"])
     parser.add_argument("world", nargs="?", choices=[*WORLDS], default="adult-smoke")
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
@@ -402,6 +403,13 @@ def pause(study: Study) -> int:
     return int(state != "paused") + int(still > 0.3) + int(row.state != "stopped") + int(held > 3) + int(stopped > 3)
 
 
+def bench(study: Study) -> int:
+    case = study.case
+    words = [case.preset, *(word for each in case.overrides for word in ("--set", each)), *(["--smoke"] if case.smoke else [])]
+    command = [sys.executable, "-P", "-m", "engine.cli", "bench", *words, "--cluster", ADDRESS]
+    return subprocess.run(command, check=False).returncode
+
+
 def used_s(pid: int) -> float:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -513,7 +521,7 @@ def wrong(cluster: Cluster, folder: Path, other_ray: Path | None) -> int:
     return int(missing > 0)
 
 
-PARTS: dict[str, Callable[[Study], int]] = {"equal": equal, "workers": workers, "driver": driver, "head": head, "pause": pause}
+PARTS: dict[str, Callable[[Study], int]] = {part.__name__: part for part in (equal, workers, driver, head, pause, bench)}
 
 if __name__ == "__main__":
     try:
