@@ -54,6 +54,7 @@ from tests.studies.kill_storm import ended, exported, trained_again, wait
 INSIDE = "SUBPOP_CLUSTER_STUDY"  # set within the namespaces
 PORT, CLIENTS = 6379, 10001
 ADDRESS = f"ray://127.0.0.1:{CLIENTS}"
+SLOW_S = 25.0  # a resume that takes longer is told step by step
 STORE_BYTES = 200_000_000
 WORLDS = {
     **{name: several.WORLDS[name] for name in ("adult", "adult-smoke", "conv")},
@@ -358,7 +359,12 @@ def resumed(study: Study, strike: Callable[[RunRow], None], what: str) -> int:
             begun = time.monotonic()
             run.resume(study.store, run_id)
             wait(study.store, run_id, lambda row, seen=before: ended(row) or len(several.begins(study.store, row.id)) > seen, most_s=120)  # type: ignore[misc]
-            print(f"  kill {kills}: trains again {time.monotonic() - begun:.1f} s after it was resumed")
+            took = time.monotonic() - begun
+            print(f"  kill {kills}: trains again {took:.1f} s after it was resumed")
+            if took > SLOW_S:
+                lines = study.store.log_rows(run_id)
+                for line in lines[-12:]:
+                    print(f"    {line.at - (time.time() - took):6.1f} s  {line.message[:150]}")
         row = wait(study.store, run_id, ended, most_s=3000)
         extra = len(several.begins(study.store, run_id)) - len(study.case.given.plan.stacks)
         print(f"run {row.state}: {what} killed {mine} times, {extra} stacks begun a second time of {flights} in flight at most, "
