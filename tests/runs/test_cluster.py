@@ -416,7 +416,8 @@ def test_nodes_that_differ_are_told_together(ray: FakeRay, tmp_path: Path) -> No
     assert lines[1].startswith("  a: Python is 3.8.1, here 3.")
     assert lines[2].startswith("  a: subpop is 0.0+src.1, here ")
     assert lines[3] == f"  b: {path} (weights) is not there; it must be what it is here, at the same path"
-    assert lines[4] == f"  b: {tmp_path / 'states'} (hidden states) is another; it must be what it is here, at the same path"
+    last = f"  b: {tmp_path / 'states'} (hidden states) is another; it must be what it is here, at the same path"
+    assert lines[4] == f"{last}; put that right, or take the node out of the cluster"
     assert len(lines) == 5
 
 

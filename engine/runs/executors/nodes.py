@@ -149,7 +149,8 @@ def check(ray: Any, found: Sequence[Node], wanted: Sequence[Need], address: str)
     wrong = [f"{node.name}: {what}" for ref, node in asked.items() for what in answered(ray, ref, ours, wanted)]
     if wrong:
         more = f"\n  and {len(wrong) - 12} more" if len(wrong) > 12 else ""
-        raise RequestError("\n  ".join(["its nodes are not as this machine is:", *wrong[:12]]) + more, where=address)
+        what = "\n  ".join(["its nodes are not as this machine is:", *wrong[:12]]) + more
+        raise RequestError(what, where=address, next="put that right, or take the node out of the cluster")
 
 
 def ask(ray: Any, node: Node, wanted: Sequence[Need]) -> Any:
