@@ -44,7 +44,7 @@ def again(
     """
     from engine import datasets
     from engine.cli.runs import opened_store, with_tables
-    from engine.cli.scenarios import fetch_missing
+    from engine.cli.scenarios import fetch_missing, look_at_cluster
     from engine.cli.watch import follow
     from engine.runs import again as again_
     from engine.system import devices
@@ -58,6 +58,7 @@ def again(
         place = data or opened.data_dir(parent)
         fetch_missing(scenario.dataset, datasets.data_dir(place))
         predicted = again_.by_prediction(only)
+        look_at_cluster(scenario)
         row = again_.start(opened, parent, marked, overrides, fresh=fresh, name=name, data_dir=place, predicted=predicted)
         if detach:
             cli_text.line(row.id)

@@ -12,6 +12,7 @@ import typer
 
 from engine.cli import text as cli_text
 from engine.cli.text import (
+    ClusterOption,
     DataOption,
     DevicesOption,
     JsonOption,
@@ -35,6 +36,7 @@ def run(
     smoke: SmokeOption = False,
     detach: Annotated[bool, typer.Option("--detach", help="Start it, print its id and return; it goes on without this terminal.")] = False,
     device: DevicesOption = None,
+    cluster: ClusterOption = None,
     plan: Annotated[
         Path | None,
         typer.Option("--plan", metavar="FILE", help="Train this plan, as `subpop plan` wrote it, instead of making one: the same bits."),
@@ -59,7 +61,7 @@ def run(
 
     Exit status: 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted or stopped.
     """
-    from engine.cli.scenarios import ready
+    from engine.cli.scenarios import at_cluster, ready
     from engine.cli.watch import follow
     from engine.runs import finding, shards
     from engine.runs import start as runs_
@@ -67,7 +69,7 @@ def run(
 
     with Store.open(store) as opened:
         wanted = [*(set_ or []), *([] if find is None else [f"evaluation.find={find}"])]
-        loaded, root = ready(scenario, wanted, smoke, device, data)
+        loaded, root = ready(scenario, wanted, smoke, at_cluster(device, cluster), data)
         finding.check(loaded)
         given = None if plan is None else shards.given(plan, loaded)
         row = runs_.start(opened, loaded, name=name or default_name(scenario, loaded), data_dir=root, check=False, given=given)
@@ -177,9 +179,15 @@ def resume(run: RunArgument, force: ForceOption = False, store: StoreOption = No
     silent now, and should it wake up it ends without writing anything. Never one that still beats.
     """
     from engine.runs import start as runs_
+    from engine.system import devices
 
     with opened_store(store) as opened:
         row = opened.find(run)
+        if devices.is_cluster(row.device) and not row.alive:  # one that is paused has its cluster
+            from engine.cli.scenarios import look_at_cluster
+            from engine.scenario.parse import scenario_of
+
+            look_at_cluster(scenario_of(row))
         runs_.resume(opened, row.id, force=force)
         cli_text.note(f"run {row.id} goes on: subpop watch {row.id}")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine.cli import text as cli_text
-from engine.cli.text import DataOption, JsonOption, ScenarioArgument, SetOption, SmokeOption
+from engine.cli.text import ClusterOption, DataOption, JsonOption, ScenarioArgument, SetOption, SmokeOption
 from engine.errors import MissingData, RequestError
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ def bench(
     set_: SetOption = None,
     smoke: SmokeOption = False,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N; of a list the first.")] = None,
+    cluster: ClusterOption = None,
     data: DataOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -148,9 +149,22 @@ def bench(
     In one run, the same victims with the same poison, batch and epochs: one by one in a plain PyTorch loop, one by one with
     scikit-learn, and stacked. Also the ratios, and the share of this machine's own measured float32 matrix-product rate that the
     stacked trainer reaches.
+
+    With --cluster instead the first stacks of the scenario's plan, by all cores or GPUs of this host and by the cluster's nodes, and
+    whether both came to the same predictions.
     """
-    loaded, root = ready(scenario, set_, smoke, device, data)
+    loaded, root = ready(scenario, set_, smoke, at_cluster(device, cluster), data)
     say = cli_text.note if json else cli_text.line
+    if cluster is not None:
+        from engine.runs import cluster_bench
+
+        both = cluster_bench.run(loaded, root, cluster, report=cli_text.note)
+        if json:
+            cli_text.data({**dataclasses.asdict(both), "times": both.times})
+        else:
+            for said in both.lines():
+                cli_text.line(said)
+        return
     say("loading torch")
     from engine.pipeline import bench as bench_
 
@@ -175,7 +189,33 @@ def ready(name: str, overrides: list[str] | None, smoke: bool, device: str | Non
     root = datasets.data_dir(data)
     precheck.check_here(scenario, root)
     fetch_missing(scenario.dataset, root)
+    look_at_cluster(scenario)
     return scenario, root
+
+
+def look_at_cluster(scenario: Scenario) -> None:
+    """RequestError where a scenario's victims are to be trained by a cluster that is not there, or not as it must be."""
+    from engine.system import devices
+
+    address = scenario.compute.device
+    if devices.is_cluster(address):
+        from engine.runs.executors import nodes
+
+        cli_text.note(f"looking at the nodes of {address}")
+        found = nodes.apart(scenario, address)
+        cli_text.note(f"it has {', '.join(f'{node.name} ({len(node.devices)} x {node.devices[0]})' for node in found)}")
+
+
+def at_cluster(device: str | None, cluster: str | None) -> str | None:
+    """What --device or --cluster say, of which a run has one: the address of a cluster stands in a device's place."""
+    if cluster is None:
+        return device
+    if device is not None:
+        raise RequestError("not with --cluster, whose nodes' devices train", where="--device", next="give one of the two")
+    from engine.runs.executors import joining
+
+    joining.check_address(cluster)
+    return cluster
 
 
 def fetch_missing(section: DatasetSection, root: Path) -> None:

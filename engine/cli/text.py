@@ -37,6 +37,10 @@ DevicesOption = Annotated[
     str | None,
     typer.Option("--device", metavar="auto|cpu|cuda|cuda:N|LIST", help="Where to train. Several: cuda:all, or a list as cuda:0,cuda:1."),
 ]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ADDRESS", help="Train on a Ray cluster that is there, ray://HOST:PORT. Needs the extra `ray`."),
+]
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="Apply the scenario's [smoke] section: the same path on a sliver of the data.")]
 
 

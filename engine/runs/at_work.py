@@ -64,7 +64,8 @@ DEFAULT_TERMS = Terms()
 class Work:
     """One run in one worker: where it reads and writes, on what it trains, and how it hears of requests.
 
-    devices: several may train its stacks; the first does the rest. cores: how a stack uses a CPU; None: as an older version's plan did.
+    devices: several may train its stacks; the first does the rest. cluster: the address of one whose devices train instead, or "".
+    cores: how a stack uses a CPU; None: as an older version's plan did.
     """
 
     store: Store
@@ -77,6 +78,7 @@ class Work:
     status: Status
     milestones: StoredMilestones
     terms: Terms
+    cluster: str = ""
 
     @property
     def device(self) -> str:
@@ -85,7 +87,7 @@ class Work:
     @property
     def where(self) -> str:
         """All of its devices, as its row has them."""
-        return ",".join(self.devices)
+        return self.cluster or ",".join(self.devices)
 
     def log(self, message: str, level: str = "info") -> None:
         self.store.log(self.run_id, level, message)

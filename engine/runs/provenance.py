@@ -35,6 +35,8 @@ def device_name(device: str, threads: int | None) -> str:
     """The device as a reader elsewhere understands it: the CPU's threads, for stacks are parted among them, or a GPU's make; of several
     (as "cpu,cpu") each make once, and how many.
     """
+    if device.startswith("ray://"):
+        return "a Ray cluster"  # its nodes are named when they have trained
     if "," in device:
         names = [device_name(each, threads) for each in device.split(",")]
         return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))

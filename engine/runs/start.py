@@ -86,7 +86,7 @@ def _take_over(store: Store, run_id: str, scenario: Scenario, given: Given, shar
 
     if given.found is not None:
         found = given.found.discovery
-        where = ",".join(devices.resolve_all(scenario.device))
+        where = devices.where(scenario.device)
         now = provenance(scenario, where, found.provenance["data"]["checksums"], given.plan.cores)
         others = [what for what in ("code", "libraries") if found.provenance.get(what) != now[what]]
         said = [f"its subpopulations were discovered with other {' and '.join(others)} than it was trained with"] if others else []

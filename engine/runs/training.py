@@ -14,14 +14,30 @@ from engine.runs.executors.devices import Devices
 from engine.runs.executors.local import Local
 from engine.runs.progress import Progress
 from engine.store import StoredDiscovery
+from engine.system import processes
 
 if TYPE_CHECKING:
     from engine.runs.pipeline import Pipeline
     from engine.tables.world import World
 
+MOST_NODES = 8  # that a run's phase names
+
 
 def executor_of(w: Work, pipeline: Pipeline) -> Executor:
-    """This process where there is one device, else a child for each."""
+    """This process where there is one device, else a child for each; of a cluster actors."""
+    if w.cluster:
+        from engine.runs.executors.ray import Cluster
+
+        worker = processes.identity()
+        before = w.store.provenance(w.run_id).get("cluster", {}).get("nodes", {})
+        w.store.release(w.run_id)  # this machine's own device: its part is done
+        return Cluster(
+            w.cluster,
+            w.run_id,
+            claim=lambda name: w.store.lease(name, w.run_id, worker) is None,
+            tell=lambda found: w.store.trained_by(w.run_id, found),
+            before=[sort for words in before.values() for each in str(words).split(", ") for sort in [each.partition(" x ")[2]]],
+        )
     return Local(pipeline, w.device) if len(w.devices) == 1 else Devices(w.devices, w.terms.child)
 
 
@@ -105,16 +121,29 @@ class _Watch:
 
     def __init__(self, w: Work, progress: Progress, stacks: int) -> None:
         self._w, self._progress, self._stacks = w, progress, stacks
+        self._nodes: dict[int, str] = {}  # of a cluster, by stack
 
-    def begin(self, stack: StackPlan, where: str) -> None:
+    def begin(self, stack: StackPlan, where: str, node: str = "") -> None:
         self._progress.start(stack)
+        self._nodes[stack.index] = node
         self._say()
         number, on = f"{stack.index + 1} of {self._stacks}", f", on {where}" if where else ""
         self._w.log(f"training stack {number}: trial {stack.trial}, {len(stack.victims)} victims{on}")
 
     def _say(self) -> None:
-        numbers = [str(index + 1) for index in self._progress.in_training]
-        which = f"stack {numbers[0]}" if len(numbers) == 1 else f"stacks {', '.join(numbers[:-1])} and {numbers[-1]}"
+        if not self._progress.in_training:
+            self._w.say("waiting for a device")
+            return
+        by_node: dict[str, list[str]] = {}
+        for index in self._progress.in_training:
+            by_node.setdefault(self._nodes.get(index, ""), []).append(str(index + 1))
+        numbers = [number for each in by_node.values() for number in each]
+        if any(by_node):
+            some = [f"{', '.join(each)} on {node}" for node, each in sorted(by_node.items())]
+            more = f", {sum(map(len, by_node.values())) - sum(len(by_node[n]) for n in sorted(by_node)[:MOST_NODES])} on others"
+            which = "stacks " + "; ".join(some[:MOST_NODES]) + (more if len(some) > MOST_NODES else "") + ";"
+        else:
+            which = f"stack {numbers[0]}" if len(numbers) == 1 else f"stacks {', '.join(numbers[:-1])} and {numbers[-1]}"
         self._w.say(f"training {which} of {self._stacks}")
 
     def step(self, stack: StackPlan, done: float, total: float) -> None:
@@ -122,6 +151,7 @@ class _Watch:
 
     def lose(self, stack: StackPlan, why: str) -> None:
         self._progress.lose(stack.index)
+        self._say()
         self._w.log(f"{why}: stack {stack.index + 1} is trained again, in the same company", "warning")
 
     def check(self) -> None:

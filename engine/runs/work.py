@@ -43,10 +43,12 @@ def carry_out(
     from engine import datasets
 
     data_dir = datasets.data_dir(data_dir or store.data_dir(run_id))
-    found = devices.resolve_all(terms.device or scenario.device)
-    cores = _cores(store, run_id, found, scenario)
+    asked = terms.device or scenario.device
+    cluster = asked if devices.is_cluster(asked) else ""
+    found = devices.resolve_all(scenario.device_here if cluster else asked)
+    cores = _cores(store, run_id, found, scenario, cluster)
     milestones = StoredMilestones(store, run_id, lambda checksums: provenance(scenario, ",".join(found), checksums, cores))
-    w = Work(store, run_id, scenario, data_dir, found, cores, control, status, milestones, terms)
+    w = Work(store, run_id, scenario, data_dir, found, cores, control, status, milestones, terms, cluster)
     try:
         _carry_out(w, pipeline)
     except Exception as error:
@@ -54,11 +56,13 @@ def carry_out(
         raise
 
 
-def _cores(store: Store, run_id: str, found: Sequence[str], scenario: Scenario) -> Cores | None:
+def _cores(store: Store, run_id: str, found: Sequence[str], scenario: Scenario, cluster: str) -> Cores | None:
     """As planned; of a run that is still to be planned what these devices come to."""
     planned = store.planned(run_id)
     if planned is not None:
         return planned.cores
+    if cluster and store.plan(run_id) is None:
+        return devices.cores_of_cluster(scenario.compute.threads)
     return devices.cores_of(found, scenario.compute.threads) if store.plan(run_id) is None else None
 
 
@@ -72,6 +76,11 @@ def _carry_out(w: Work, pipeline: Pipeline | None) -> None:
 
         pipeline = RunPipeline()
     finding.check(scenario)
+    if w.cluster:
+        from engine.runs.executors import nodes
+
+        w.enter("looking at the cluster's nodes")
+        nodes.apart(scenario, w.cluster)
     discovery, stored = _discover(w, pipeline)
     reusable = _reusable(w, stored)
     stacks = _plan(w, pipeline, discovery, reusable)

@@ -283,8 +283,10 @@ def _triage(s: Scenario) -> Iterator[Problem]:
 
 
 def _compute(s: Scenario) -> Iterator[Problem]:
-    if not re.fullmatch(r"auto|cuda:all|(cpu|cuda(:\d{1,3})?)(,(cpu|cuda(:\d{1,3})?)){0,127}", s.compute.device):
-        expected = '"auto", "cpu", "cuda", "cuda:0" and so on; of several "cuda:all", or a list as "cuda:0,cuda:1"'
+    if not re.fullmatch(r"auto|cuda:all|(cpu|cuda(:\d{1,3})?)(,(cpu|cuda(:\d{1,3})?)){0,127}|ray://[^\s,/]{1,255}", s.compute.device):
+        expected = (
+            '"auto", "cpu", "cuda", "cuda:0" and so on; of several "cuda:all", or a list as "cuda:0,cuda:1"; a cluster\'s "ray://HOST:PORT"'
+        )
         yield (("compute", "device"),), f'is "{s.compute.device}"; expected {expected}'
     yield from _repeats(("evaluation", "controls"), s.evaluation.controls)
     if isinstance(s.model, EstimatorKeys):

@@ -716,7 +716,9 @@ class TriageSection(Section):
 
 class ComputeSection(Section):
     device: str = Field(
-        "auto", description="auto, cpu, cuda, cuda:1; of several cuda:all, or cuda:0,cuda:1", examples=["auto", "cpu", "cuda"]
+        "auto",
+        description="auto, cpu, cuda, cuda:1; of several cuda:all, or cuda:0,cuda:1; ray://HOST:PORT",
+        examples=["auto", "cpu", "cuda"],
     )
     precision: Literal["float32", "float64", "bfloat16"] = Field(
         "float32",
@@ -762,6 +764,11 @@ class Scenario(Section):
     def device(self) -> str:
         """What `compute.device` comes to with this model: an estimator has no use for a GPU, so "auto" takes none for it."""
         return "cpu" if self.compute.device == "auto" and isinstance(self.model, EstimatorKeys) else self.compute.device
+
+    @property
+    def device_here(self) -> str:
+        """The device of this machine that does all but train victims, where `compute.device` is a cluster."""
+        return "cpu" if isinstance(self.model, EstimatorKeys) else "auto"
 
 
 def last_layer_alone(section: ModelSection) -> bool:

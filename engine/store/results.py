@@ -7,7 +7,7 @@ import sqlite3
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from engine.account.data import DataAccount, of_json
 from engine.arrays import BULK, DiscoveryArrays
@@ -114,6 +114,19 @@ class Results(Database):
             head = self._discovery(db, run_id)
         with damage_in_words(f"{self.path}, run {run_id}, its provenance"):
             return {} if head is None else dict(json.loads(head["provenance"]))
+
+    def trained_by(self, run_id: str, cluster: Mapping[str, object]) -> None:
+        """Add to the provenance which of a cluster's nodes train: {"ray": version, "nodes": {node: devices}}; nodes of before stay."""
+        with self.write() as db:
+            row = self._discovery(db, run_id)
+            if row is None:
+                return
+            stored = dict(json.loads(row["provenance"]))
+            nodes = {**stored.get("cluster", {}).get("nodes", {}), **cast("Mapping[str, str]", cluster["nodes"])}
+            stored["cluster"] = {**cluster, "nodes": dict(sorted(nodes.items()))}
+            head = {**{name: row[name] for name in digests.COVERED["discoveries"]}, "provenance": _json(stored)}
+            sealed = None if row["digest"] is None else digests.digest_of("discoveries", run_id, head, digests.under_discovery(db, run_id))
+            db.execute("UPDATE discoveries SET provenance = ?, digest = ? WHERE run_id = ?", (head["provenance"], sealed, run_id))
 
     def account(self, run_id: str) -> DataAccount | None:
         """The account of a run's data; None before its discovery, and of a run whose discovery an older version made. Needs no numpy."""

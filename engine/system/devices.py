@@ -14,6 +14,7 @@ from engine.system import children
 from engine.system.processes import cores
 
 GPU_NODES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's, AMD's, Windows' for its Linux: none of them, no GPU
+CLUSTER = "ray://"  # how the address of a cluster begins, which stands in a device's place
 ASK_UUID = "import sys, torch; print(getattr(torch.cuda.get_device_properties(sys.argv[1]), 'uuid', sys.argv[1]))"
 
 
@@ -42,8 +43,23 @@ def resolve(device: str) -> str:
     return f"cuda:{int(number or 0)}"
 
 
+def is_cluster(device: str) -> bool:
+    """Whether victims are trained elsewhere: by a cluster of that address."""
+    return device.startswith(CLUSTER)
+
+
+def where(device: str) -> str:
+    """All of the devices that a scenario names, as its run's row has them: those of this machine by name, a cluster by its address."""
+    return device if is_cluster(device) else ",".join(resolve_all(device))
+
+
 def resolve_all(device: str) -> tuple[str, ...]:
-    """The same of a list of devices, as "cuda:0,cuda:1"; "cuda:all" is every GPU of this machine. A CPU may be named several times."""
+    """The same of a list of devices, as "cuda:0,cuda:1"; "cuda:all" is every GPU of this machine. A CPU may be named several times.
+
+    Of a cluster's address the device of this machine on which all is done but training victims.
+    """
+    if is_cluster(device):
+        return (resolve("auto"),)
     if device == "cuda:all":
         resolve("cuda")  # which says why where there is none
 
@@ -72,6 +88,11 @@ def cores_of(found: Sequence[str], threads: int | None) -> Cores:
     each = max(1, cores() // max(1, found.count("cpu")))
     parts = (threads or each) if "cpu" in found else 1
     return Cores(parts, each)
+
+
+def cores_of_cluster(threads: int | None) -> Cores:
+    """The same of a cluster's devices, which are a core each. threads: as the scenario sets it."""
+    return Cores(threads or 1, threads or 1)
 
 
 def lease_name(device: str) -> str:

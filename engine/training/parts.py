@@ -29,9 +29,11 @@ from torch import Tensor
 
 from engine.errors import RequestError, RunFailed, SubpopError
 from engine.training.halving import is_out_of_memory
+from engine.system.threads import of_torch
 from engine.training.recipe import Trained
 
 POLL_S = 0.1  # how often the control is called
+in_turn = False  # set once by a process that must not fork: its parts are trained one after another, each as it would be by itself
 
 TrainPart = Callable[[Sequence[int], Callable[[float], None], Callable[[int], None]], list[Trained]]
 """(victims, report, on_halved) -> what became of them: called in the part's own process."""
@@ -42,7 +44,7 @@ class NoMemory(RunFailed):
 
 
 def can_fork() -> bool:
-    """Whether parts can have processes here. Elsewhere than on Linux a fork of a process with threads is not safe."""
+    """Whether parts can have processes here, or turns (`in_turn`). Elsewhere than on Linux a fork of a process with threads is not safe."""
     return sys.platform == "linux"
 
 
@@ -84,6 +86,8 @@ def train_in_parts(
     control is called by this process alone, often, with the victims done; while it holds, the parts stand still, and what it raises
     ends them. Raises what a part raised: a RequestError as it was, another SubpopError as a RunFailed in its own words.
     """
+    if in_turn:
+        return _one_after_another(train, parts, control, on_halved)
     shared = _Shared.of(len(parts))
     done: dict[int, Trained] = {}
     running: list[_Part] = []
@@ -102,6 +106,19 @@ def train_in_parts(
                 os.kill(part_.pid, signal.SIGKILL)  # nothing that it has is needed any more, and it may hang
                 os.waitpid(part_.pid, 0)
             _close(part_)
+    return done
+
+
+def _one_after_another(
+    train: TrainPart, parts: Sequence[Sequence[int]], control: Callable[[float], None], on_halved: Callable[[int], None]
+) -> dict[int, Trained]:
+    """The same in this process: the same parts with one thread each, so the same bits."""
+    done: dict[int, Trained] = {}
+    with of_torch(1):
+        for part in parts:
+            before = len(done)
+            fits = train(part, lambda share, before=before: control(before + share), on_halved)  # type: ignore[misc]
+            done.update(zip(part, fits, strict=True))
     return done
 
 

@@ -15,8 +15,10 @@ def train_shared_out(train_group: TrainGroup, victims: int, trial: Trial, parts:
     """Train victims 0 to `victims`, in `parts` processes where that is more than one and a fork is safe; results in their order."""
 
     room = trial.room or Room()
+    known = room.too_many
 
     def train(part: Sequence[int], report: Callable[[float], None], on_halved: Callable[[int], None]) -> list[Trained]:
+        room = Room(known)  # its own, also where parts share a process: what another learns on the way changes nobody's company
         if not trial.alone:
             return in_halves(train_group, part, report, on_halved, room)
         done: list[Trained] = []

@@ -149,7 +149,7 @@ class Dense(DenseLayers[DenseKeys]):
 def predict(model: Mlp, params: Sequence[Sequence[torch.Tensor]], x: np.ndarray, device: torch.device, dtype: torch.dtype) -> np.ndarray:
     """Predicted classes, uint8 [victims, rows], in slices that keep activations under about 256 MiB; shorter where memory runs out."""
     stack = model.stack(params, device, dtype)
-    x_BF = torch.from_numpy(x).to(device, dtype)
+    x_BF = tensor(x).to(device, dtype)
     x_BF = torch.cat([x_BF, torch.ones_like(x_BF[:, :1])], 1)
     rows = max(64, 2**26 // (stack.victims * (sum(model.sizes[1:]) + 1)))
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -236,8 +237,14 @@ def training_of(dataset: Dataset, extra: np.ndarray | None = None) -> Training:
 
 
 def tensor(rows: np.ndarray) -> torch.Tensor:
-    """The rows as a tensor, sharing their memory where that may be written to (PyTorch asks for it, though nothing is written)."""
-    return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
+    """The rows as a tensor, sharing their memory. Nothing is written there, so it may be memory that must not be, as of a cluster's node:
+    PyTorch warns of that once, whatever is done with the tensor.
+    """
+    if rows.flags.writeable:
+        return torch.from_numpy(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(rows)
 
 
 def job_of(poison: Poison) -> Job:

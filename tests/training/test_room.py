@@ -14,9 +14,12 @@ from engine.runs import start as run
 from engine.runs.worker import work
 from engine.scenario.parse import parse
 from engine.store import Store
+from engine.training import parts
 from engine.training.halving import in_halves
 from engine.training.recipe import Trained
 from engine.training.room import Room
+from engine.training.sharing import train_shared_out
+from engine.training.trial import How, Trial
 from tests.worlds.fake_pipeline import SCENARIO, FakePipeline
 
 
@@ -47,6 +50,18 @@ def test_the_next_stack_begins_with_what_fitted() -> None:
     device.tried.clear()
     halves(device, 16, room)
     assert device.tried == [4, 4, 4, 4], "nothing is tried that did not fit before"
+
+
+def test_parts_in_turn_keep_the_company_of_parts_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one part learns of the memory, another of the same stack did not know when it began."""
+    monkeypatch.setattr(parts, "in_turn", True)
+    device, room, said = Device(3), Room(), list[float]()
+    trial = Trial(0, 0, How(torch.device("cpu"), torch.float32), lambda done, total: said.append(done), room=room)
+    trained = train_shared_out(device.train, 8, trial, 2)
+    assert len(trained) == 8
+    assert device.tried == [4, 2, 2, 4, 2, 2]
+    assert device.groups == [[0, 2], [4, 6], [1, 3], [5, 7]]
+    assert room.too_many == 4, "the next stack knows"
 
 
 @pytest.mark.parametrize("most", range(1, 12))

@@ -562,3 +562,31 @@ def shown_run() -> RunRow:
     return RunRow(
         "5b1e0c", "optimised", "UTKFace", "running", "", "", "", 0.0, None, None, 0.0, "here", 1, "cpu", 0, 0, 0.0, None, None, "", (),
     )  # fmt: skip
+
+
+async def test_a_cluster_is_a_device_whose_address_is_asked_for(
+    app: SubpopApp, store: Store, no_engine: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from textual.widgets import Input
+
+    from tui.services import devices
+
+    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())  # type: ignore[attr-defined]
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, "enter")
+        await until(pilot, lambda: isinstance(app.screen, LaunchDialog) and app.screen.scenario is not None)
+        address = app.screen.query_one("#cluster", Input)
+        assert not address.parent.display  # type: ignore[union-attr]
+        await settled(pilot, "tab", "left")  # the last of the devices
+        assert address.parent.display  # type: ignore[union-attr]
+        await until(pilot, lambda: "✗ a cluster has an address: give it as" in str(app.screen.query_one("#verdict").render()))
+        await settled(pilot, "tab", *"ray://head:10001")
+        await until(pilot, lambda: isinstance(app.screen, LaunchDialog) and app.screen.scenario is not None)
+        assert "the cluster's nodes are looked at first" in str(app.screen.query_one("#verdict").render())
+        await settled(pilot, "enter")
+        await until(pilot, lambda: bool(store.runs()))
+        assert 'device = "ray://head:10001"' in store.runs()[0].scenario_toml
+        # the next launch offers it again
+        await settled(pilot, "1", "enter")
+        await until(pilot, lambda: isinstance(app.screen, LaunchDialog) and app.screen.scenario is not None)
+        assert app.screen.query_one("#cluster", Input).value == "ray://head:10001"

@@ -52,7 +52,7 @@ async def test_title_claim_and_name_follow_the_data(app: SubpopApp, tmp_path: Pa
         assert load(path).reproduces is None
         await settled(pilot, "ctrl+l")
         await until(pilot, lambda: isinstance(app.screen, LaunchDialog))
-        assert app.screen.query_one(Input).value == "breast_cancer-mlp-clustermatch"
+        assert app.screen.query_one("#name", Input).value == "breast_cancer-mlp-clustermatch"
         assert "Adult" not in str(app.screen.query_one("#verdict", Static).render())
 
 

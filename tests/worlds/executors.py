@@ -42,7 +42,7 @@ class FakeWatch:
         self.lines: list[str] = []
         self.now_s = 0.0
 
-    def begin(self, stack: StackPlan, where: str) -> None:
+    def begin(self, stack: StackPlan, where: str, node: str = "") -> None:
         self.begun.append((stack.index, where))
 
     def step(self, stack: StackPlan, done: float, total: float) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from textual import on
 from textual.app import ComposeResult
+from textual.widgets import Input
 
 from engine.printable import name_of
 from engine.rows import RunRow
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from engine.store import Store
 
 WHOLE, SMOKE = "whole", "smoke"
+CLUSTER = "cluster"  # the device whose address is asked for
 
 
 class LaunchDialog(StartDialog):
@@ -52,16 +55,32 @@ class LaunchDialog(StartDialog):
     def fields(self) -> ComposeResult:
         if not self.only and not self.predicted:
             yield row("Run", Choice((WHOLE, SMOKE), WHOLE, id="extent"))
-        offered = ("auto", "cpu", "cuda", "cuda:all") if devices.has_gpu() else ("auto", "cpu")
+        offered = ("auto", "cpu", *(("cuda", "cuda:all") if devices.has_gpu() else ()), CLUSTER)
         last = self.host.settings.get("device", "auto")
-        yield row("Device", Choice(offered, last if last in offered else "auto", id="device"))
+        chosen = last if last in offered else "auto"
+        yield row("Device", Choice(offered, chosen, id="device"))
+        known = self.host.settings.get("cluster", "") or devices.known_cluster()
+        field = Input(known, placeholder="ray://HOST:PORT", max_length=260, compact=True, select_on_focus=False, id="cluster")
+        address = row("Address", field)
+        address.display = chosen == CLUSTER
+        yield address
+
+    @on(Choice.Changed, "#device")
+    def _another_device(self, event: Choice.Changed) -> None:
+        address = self.query_one("#cluster", Input).parent
+        assert address is not None
+        address.display = event.value == CLUSTER
 
     @property
     def device(self) -> str:
-        return self.query_one("#device", Choice).value
+        """As `compute.device` has it: a cluster is its address."""
+        chosen = self.query_one("#device", Choice).value
+        return self.query_one("#cluster", Input).value.strip() if chosen == CLUSTER else chosen
 
     def question(self) -> Callable[[], StartVerdict]:
         smoke = not self.only and not self.predicted and self.query_one("#extent", Choice).value == SMOKE
+        if self.query_one("#device", Choice).value == CLUSTER and (why := devices.no_cluster(self.device)):
+            return lambda: refused(why)
         overrides = [f"compute.device={self.device}"]
         if self.only:
             overrides.append(f"subpopulations.only={list(self.only)}")
@@ -101,7 +120,10 @@ class LaunchDialog(StartDialog):
     def starter(self, store: Store, scenario: Scenario, name: str) -> Callable[[], RunRow]:
         from engine.runs import start as engine_run
 
-        self.host.settings.put("device", self.device)
+        chosen = self.query_one("#device", Choice).value
+        self.host.settings.put("device", chosen)
+        if chosen == CLUSTER:
+            self.host.settings.put("cluster", self.device)
         data_dir = self.host.given_data_dir
         return lambda: engine_run.start(store, scenario, name=name, data_dir=data_dir)
 

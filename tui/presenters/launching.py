@@ -133,12 +133,12 @@ def queue(device: str, runs: Sequence[RunRow], gpu: bool) -> str:
     wanted = _sort(("cuda" if gpu else "cpu") if device == "auto" else device)
     before = [run for run in reversed(runs) if run.alive and run.host == host_name() and _sort(run.device or wanted) == wanted]
     if not before:
-        return "none: it starts at once"
+        return "none: it starts at once" if not wanted.startswith("ray://") else "none: the cluster's nodes are looked at first"
     return f"it waits for {' and '.join(_at_work(run) for run in before[:3])}" + (f" and {len(before) - 3} more" if len(before) > 3 else "")
 
 
 def _sort(device: str) -> str:
-    return "cuda" if "cuda" in device else "cpu"
+    return device if device.startswith("ray://") else "cuda" if "cuda" in device else "cpu"
 
 
 def _at_work(run: RunRow) -> str:

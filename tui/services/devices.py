@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -125,6 +127,21 @@ def machine_memory() -> tuple[int | None, int | None]:
 def has_gpu() -> bool:
     """Whether there is a GPU to offer, as far as can be said at once."""
     return shutil.which("nvidia-smi") is not None
+
+
+def known_cluster() -> str:
+    """The address of a Ray cluster that this shell names, or ""."""
+    named = os.environ.get("RAY_ADDRESS", "")
+    return named if named.startswith("ray://") else ""
+
+
+def no_cluster(address: str) -> str:
+    """Why nothing can be launched on a cluster of that address, as far as can be said at once; "" where it may be."""
+    if not re.fullmatch(r"ray://[^\s,/]+:\d{1,5}", address):
+        return "a cluster has an address: give it as ray://HOST:PORT"
+    if importlib.util.find_spec("ray") is None:
+        return "a cluster needs the extra `ray`, which is not installed: the README says how"
+    return ""
 
 
 def gpu_words(device: str) -> str:

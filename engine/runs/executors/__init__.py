@@ -2,6 +2,9 @@
 
 local.py     this process, a stack after the other: one device
 devices.py   a child process a device, stacks handed out as they are done;  child.py: that process;  messages.py: what the two say
+ray.py       an actor a device of a Ray cluster;  joining.py: being its client;  nodes.py: which nodes, and whether they will do
+             sent.py: a run's data on their way;  at_node.py: what of the code goes with them
+dealing.py   who of several gets which stack next;  trainer.py: what each does with it
 
 `train(stacks, job)` gives each stack back as soon as it is done, in any order: nothing that is made of a run depends on the order in
 which its stacks were committed. The caller commits a stack before it asks for the next. Whatever stands behind the port trains a stack
@@ -45,8 +48,8 @@ class TrainedStack:
 class Watch(Protocol):
     """Who is told how it goes, by the thread that iterates over what `train` gives."""
 
-    def begin(self, stack: StackPlan, where: str) -> None:
-        """A stack is begun, for the first time or again. where: on which of several devices; "" where there is one."""
+    def begin(self, stack: StackPlan, where: str, node: str = "") -> None:
+        """A stack is begun, for the first time or again. where: on which of several devices; "" where there is one. node: of a cluster."""
 
     def step(self, stack: StackPlan, done: float, total: float) -> None:
         """So many of its victims are done, counting parts of them."""

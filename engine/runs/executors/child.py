@@ -13,15 +13,14 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import SubpopError
 from engine.runs.control import Control
 from engine.runs.executors import Job
-from engine.runs.executors.messages import Done, Failed, Hold, Ready, Said, Step, Train
+from engine.runs.executors.messages import Failed, Hold, Ready, Said, Step
+from engine.runs.executors.trainer import engine_pipeline, trained
 
 if TYPE_CHECKING:
     from engine.runs.pipeline import Pipeline
@@ -39,18 +38,12 @@ def main(words: list[str], make_pipeline: Callable[[], Pipeline] | None = None) 
         import torch
 
         torch.cuda.set_device(device)
-    pipeline, control, asked = (make_pipeline or _engine)(), Control(), queue.SimpleQueue[Any]()
+    pipeline, control, asked = (make_pipeline or engine_pipeline)(), Control(), queue.SimpleQueue[Any]()
     threading.Thread(target=_listen, args=(conn, control, asked), name="listener", daemon=True).start()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the worker is gone: so will this be, in a moment
         conn.send(Ready())
         return _serve(conn, device, pipeline, control, asked)
     return 1
-
-
-def _engine() -> Pipeline:
-    from engine.pipeline.order import RunPipeline
-
-    return RunPipeline()
 
 
 def _listen(conn: Connection, control: Control, asked: queue.SimpleQueue[Any]) -> None:
@@ -68,26 +61,6 @@ def _listen(conn: Connection, control: Control, asked: queue.SimpleQueue[Any]) -
 
 def _serve(conn: Connection, device: str, pipeline: Pipeline, control: Control, asked: queue.SimpleQueue[Any]) -> int:
     job: Job | None = None
-    while True:
-        message = asked.get()
-        if isinstance(message, Job):
-            job = message
-            continue
-        assert job is not None
-        try:
-            conn.send(_trained(conn, device, pipeline, control, job, message))
-        except (BrokenPipeError, ConnectionResetError):
-            raise
-        except SubpopError as error:
-            conn.send(Failed(error.what, error.where, error.next))
-            return 1
-        except Exception as error:
-            print(traceback.format_exc(), file=sys.stderr, flush=True)  # noqa: T201 - the log file of the run's worker
-            conn.send(Failed(f"unexpected {type(error).__name__}: {error}", next="the log file of the run has the traceback"))
-            return 1
-
-
-def _trained(conn: Connection, device: str, pipeline: Pipeline, control: Control, job: Job, message: Train) -> Done:
     said_at = 0.0
 
     def on_step(done: float, total: float) -> None:
@@ -97,11 +70,16 @@ def _trained(conn: Connection, device: str, pipeline: Pipeline, control: Control
             said_at = time.monotonic()
             conn.send(Step(done, total))
 
-    # what other devices learn meanwhile comes with the next stack: who shares a stack's company is decided before it begins
-    room = pipeline.room(device)
-    room.too_many = message.too_many
-    victims = pipeline.train_stack(job.of(message.stack, device), on_step, lambda line: conn.send(Said(line)))
-    return Done(victims, room.too_many)
+    while True:
+        message = asked.get()
+        if isinstance(message, Job):
+            job = message
+            continue
+        assert job is not None
+        answer = trained(pipeline, job, message, device, on_step, lambda line: conn.send(Said(line)))
+        conn.send(answer)
+        if isinstance(answer, Failed):
+            return 1
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pickle
 import signal
 import socket
 import subprocess
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -20,23 +20,14 @@ from multiprocessing.connection import Connection, wait
 from engine.errors import RunFailed
 from engine.rows import StackPlan
 from engine.runs.executors import Job, TrainedStack, Watch
+from engine.runs.executors.dealing import Dealing, Waiting
 from engine.runs.executors.messages import Done, Failed, Hold, Ready, Said, Step, Train
 from engine.system import children
 from engine.training.room import Room
 
 CHILD = children.command("engine.runs.executors.child")
 POLL_S = 0.1  # how often a stop is looked for
-TRIES = 2  # of a stack
 STARTS = 5  # of a device's child, in a row; whoever kills them may strike one that has only begun to load its libraries
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    """A stack to be trained. too_many: what was known of the memory when it was begun first."""
-
-    stack: StackPlan
-    too_many: int | None = None
-    tried: bool = False
 
 
 @dataclass
@@ -46,7 +37,7 @@ class _Child:
     process: subprocess.Popen[bytes]
     conn: Connection
     ready: bool = False
-    at: _Waiting | None = None
+    at: Waiting | None = None
     begun_s: float = 0.0
 
 
@@ -70,14 +61,14 @@ class Devices:
     def train(self, stacks: Sequence[StackPlan], job: Job, watch: Watch) -> Iterator[TrainedStack]:
         if job.too_many is not None:
             self._room.learn(job.too_many)
-        waiting, tries, left = deque(_Waiting(stack) for stack in stacks), Counter[int](), len(stacks)
-        told = pickle.dumps(job) if left else b""
+        dealing = Dealing(stacks, self._room)
+        told = pickle.dumps(job) if stacks else b""
         for child in self._children.values():  # of an earlier call
             self._tell(child, told)
         watch.tell_of_pauses(self._hold)
-        while left:
+        while dealing.left:
             watch.check()
-            self._hand_out(waiting, watch)
+            self._hand_out(dealing, watch)
             for place, message in self._heard():
                 child = self._children[place]
                 stack = child.at.stack if child.at else None
@@ -89,10 +80,9 @@ class Devices:
                 elif isinstance(message, Step) and stack is not None:
                     watch.step(stack, message.done, message.total)
                 elif isinstance(message, Done) and stack is not None:
-                    if message.too_many is not None:
-                        self._room.learn(message.too_many)
-                    child.at, left, duration_s = None, left - 1, watch.at_work_s() - child.begun_s
-                    self._hand_out(waiting, watch)  # it is at work while this stack is committed
+                    dealing.done(message.too_many)
+                    child.at, duration_s = None, watch.at_work_s() - child.begun_s
+                    self._hand_out(dealing, watch)  # it is at work while this stack is committed
                     yield TrainedStack(stack, message.victims, duration_s, self._room.too_many)
                 elif isinstance(message, (Failed, int)):
                     self._end(place)
@@ -101,22 +91,18 @@ class Devices:
                         if self._starts[place] >= STARTS:
                             raise RunFailed(f"{why} before it had begun", next="the log file of the run may say why; then resume it")
                         continue
-                    tries[stack.index] += 1
-                    if tries[stack.index] >= TRIES:
-                        raise _twice(stack, message, why)
+                    failed = message if isinstance(message, Failed) else None
+                    dealing.lose(child.at, failed.what if failed else why, failed)
                     watch.lose(stack, why)
-                    waiting.appendleft(child.at)
 
-    def _hand_out(self, waiting: deque[_Waiting], watch: Watch) -> None:
+    def _hand_out(self, dealing: Dealing, watch: Watch) -> None:
         """Give each child that is free a stack, and start those that are missing, no more than there is work for."""
         for place in range(len(self._devices)):
             child = self._children.get(place)
-            if child is None and waiting:
+            if child is None and dealing.waits:
                 self._start(place)
-            elif child is not None and child.ready and child.at is None and waiting:
-                one = waiting.popleft()
-                if not one.tried:  # who trains in whose company depends on it: a second time as the first
-                    one = _Waiting(one.stack, self._room.too_many, tried=True)
+            elif child is not None and child.ready and child.at is None and dealing.waits:
+                one = dealing.next()
                 child.at, child.begun_s = one, watch.at_work_s()
                 watch.begin(one.stack, self.name(place))
                 self._send(child, Train(one.stack, one.too_many))
@@ -207,12 +193,3 @@ class Devices:
             return f"the process on {self.name(place)} failed: {message.what}"
         how = f"killed by signal {-message}" if message < 0 else f"exit status {message}"
         return f"the process on {self.name(place)} ended without a word ({how})"
-
-
-def _twice(stack: StackPlan, message: Failed | int, why: str) -> RunFailed:
-    where = f"stack {stack.index + 1}"
-    if isinstance(message, Failed):
-        return RunFailed(f"it failed twice: {message.what}", where=message.where or where, next=message.next)
-    return RunFailed(
-        f"it failed twice: {why}, perhaps for memory", where=where, next="resume with fewer devices or threads, or a smaller stack"
-    )

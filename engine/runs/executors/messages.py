@@ -1,7 +1,7 @@
 """What the worker of a run and its children say to each other, over a socket that nobody else has: pickled by the standard library.
 
-This is the one place where anything is unpickled. It never comes from a file, nor from outside: the socket is a pair made by the worker,
-whose other end its own child inherits.
+What they say is unpickled, and nothing else is. It never comes from a file, nor from outside: the socket is a pair made by the worker,
+whose other end its own child inherits. With a cluster's trainers the same goes through Ray, whose nodes are trusted: they run our code.
 """
 
 from __future__ import annotations
