@@ -18,8 +18,8 @@ from engine.steps import Kept
 from engine.training.encoders.stack import EncoderStack, logits_of_rows, train_encoder_stack
 from engine.training.encoders.states import StateRows
 from engine.training.recipe import Job, Recipe, Trained, Training
+from engine.training.reference.encoder import train_encoder_sequential
 from engine.training.trial import Trial
-from tests.training.sequential_encoder import train_encoder_sequential
 from tests.worlds.bert import LAYER, Transformers, params_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")

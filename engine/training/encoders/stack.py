@@ -1,6 +1,6 @@
 """Last layers of a text encoder trained on the hidden states below them, many victims of one trial together.
 
-The schedule of `reference/`; the slow, obvious form stands with the tests, which compare the two. Rows of `Training` are numbers of
+The schedule of `reference/`; `reference/encoder.py` is the slow, obvious form. Rows of `Training` are numbers of
 rows of the states.
 """
 
