@@ -19,6 +19,7 @@ from engine.milestones import NOTHING_KEPT, Arrays, Milestones
 from engine.rows import Cores, Dataset, Poison, Rows
 from engine.scenario.sections import ComputeSection, ModelKeys, Scenario
 from engine.system.processes import cores
+from engine.training import graphs
 from engine.training.partition import Part
 from engine.training.parts import can_fork, train_in_parts
 from engine.training.recipe import Job, Trained, Training
@@ -251,7 +252,8 @@ def job_of(poison: Poison) -> Job:
 
 def how(compute: ComputeSection, device: str) -> How:
     """What the scenario's words come to; whether a model has any use for a precision is said in `scenario.checks`."""
-    return How(torch.device(device), DTYPES[compute.precision], compute.precision == "bfloat16")
+    on = torch.device(device)
+    return How(on, DTYPES[compute.precision], compute.precision == "bfloat16", graphs.wanted(on))
 
 
 def workers(scenario: Scenario, device: torch.device, planned: Cores | None = None) -> int:

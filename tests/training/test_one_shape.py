@@ -33,8 +33,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def filled(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """As on a GPU, when `setattr` is undone as on a CPU again."""
-    monkeypatch.setattr(host, "places_on", lambda device, places_S: np.full_like(places_S, places_S.max(initial=0)))
-    monkeypatch.setattr(encoder_rows.StackRows, "filled", True)
+    monkeypatch.setattr(host, "fills", lambda device: True)
     monkeypatch.setattr(encoder_rows, "DRAWN_AT_ONCE", 2 * 4 * 200)  # a few steps of what dropout leaves at a time
     return monkeypatch
 

@@ -26,7 +26,7 @@ DRAWN_AT_ONCE = 2**26  # bytes of masks that are sent to a GPU at a time
 class StackRows:
     """The rows of the victims `jobs`. Rows of `data` are numbers of rows of the states."""
 
-    def __init__(self, layer: Rates, data: Training, states: StateRows, jobs: Sequence[Job], schedule: Schedule) -> None:
+    def __init__(self, layer: Rates, data: Training, states: StateRows, jobs: Sequence[Job], schedule: Schedule, epochs: int) -> None:
         self.states, self.schedule, self.layer = states, schedule, layer
         self.clean_N = host.to_host(data.x_NF)[:, 0]
         pool_A = host.to_host(data.x_AF)[:, 0]
@@ -38,11 +38,12 @@ class StackRows:
         self.draws = DropoutDraws(layer, schedule.seed, schedule.trial, states.tokens, states.device, states.dtype)
         numbers = [self.clean_N, *(self.number_VM[v, :points] for v, points in enumerate(self.points_V))]
         self.tokens = states.longest(np.concatenate(numbers))
-
-    @property
-    def filled(self) -> bool:
-        """Whether steps are filled up to one shape. On a CPU each is as small as it can be."""
-        return self.states.device.type != "cpu"
+        self.filled = host.fills(states.device)
+        self.most_rows = self.most_places = 0  # poison rows and places of a step, of any epoch
+        for epoch in range(epochs if self.filled else 0):
+            _, count_SV = schedule.places(epoch, self.points_V)
+            self.most_rows = max(self.most_rows, int(count_SV.sum(1).max(initial=0)))
+            self.most_places = max(self.most_places, int(count_SV.max(initial=0)))
 
     def epoch(self, epoch: int) -> EpochRows:
         """What the epoch's steps need, on its way to the device."""
@@ -77,11 +78,11 @@ class StackRows:
         own_Q = None
         if self.filled:
             # to one place more than any victim has, which takes no part: the first poison row, for as often as it takes
-            most = int(rows_S.max())
+            most = self.most_rows
             at_SQ = np.full((steps, most), -1)
             at_SQ[step_Q, np.arange(len(step_Q)) - np.repeat(np.cumsum(rows_S) - rows_S, rows_S)] = np.arange(len(step_Q))
             at_Q = at_SQ.ravel()
-            own_Q, spare = at_Q >= 0, int(place_Q.max()) + 1
+            own_Q, spare = at_Q >= 0, self.most_places
             victim_Q, point_Q = (np.where(own_Q, of[at_Q], of[0]) for of in (victim_Q, point_Q))
             place_Q = np.where(own_Q, place_Q[at_Q], spare)
             rows_S = np.full(steps, most)
@@ -95,7 +96,7 @@ class StackRows:
         return _EpochPoison(
             bounds=bounds,
             tokens_S=[self.tokens if self.filled else states.longest(number_Q[lo:hi]) for lo, hi in bounds],
-            places_S=[int((place_Q if self.filled else place_Q[lo:hi]).max(initial=-1)) + 1 for lo, hi in bounds],
+            places_S=[self.most_places + 1 if self.filled else int(place_Q[lo:hi].max(initial=-1)) + 1 for lo, hi in bounds],
             rows=states.places(number_Q),
             y_Q=send(self.label_VM[victim_Q, point_Q]),
             victim_Q=send(victim_Q),
