@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,19 @@ def test_networks_under_vmap(make: Callable[[], Small], defended: bool) -> None:
     init = model.init(torch.Generator().manual_seed(3), F32)
     _, made = captured_equals_plain(lambda trial: train_networks(model, init, data, jobs, recipe, trial, way="vmapped"))
     assert made >= 1
+
+
+@pytest.mark.parametrize("defended", [False, True], ids=["plain", "defended"])
+@pytest.mark.parametrize("make", [conv, partial(Small, norm=True)], ids=["conv", "batch norm"])
+def test_networks_one_by_one(make: Callable[[], Small], defended: bool) -> None:
+    """Steps are as long as a victim's own rows: each length has its graph."""
+    model, jobs, data = make(), pictures.jobs([0, 3, 19], moved=True), pictures.training(30)
+    if defended:
+        jobs = worlds.judged(jobs, data.y_N.numpy(), 3)
+    recipe = Recipe(epochs=6, batch=12, lr=1e-2, weight_decay=1e-3, augment=True)
+    init = model.init(torch.Generator().manual_seed(3), F32)
+    _, made = captured_equals_plain(lambda trial: train_networks(model, init, data, jobs, recipe, trial, way="one_by_one"))
+    assert made >= len(jobs)
 
 
 # ---- that the stand-in finds what it is for -----------------------------------------------------------------------------

@@ -100,4 +100,6 @@ def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
         if argument.alias_info is not None and argument.alias_info.is_write:
             value = args[at] if at < len(args) else kwargs.get(argument.name)
             found += [t for t in tree_leaves(value) if isinstance(t, Tensor)]
+    if func._schema.name.endswith("batch_norm"):  # its schema does not say that it writes the running statistics
+        found += [t for t in args[3:5] if isinstance(t, Tensor)]
     return found
