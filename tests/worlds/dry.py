@@ -48,7 +48,7 @@ MASKS = (torch.bool, torch.uint8)
 class Watch:
     """What was found.
 
-    shapes: what graphs tell steps apart by. found: (what, file of ours: line) -> how often, within steps; between: between an epoch's steps.
+    shapes: what graphs tell steps apart by. found: (what, file of ours: line) -> how often, within steps; between: between steps.
     """
 
     mode: FakeTensorMode = field(default_factory=FakeTensorMode)
