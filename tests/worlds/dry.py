@@ -29,6 +29,7 @@ from engine.models.networks import network
 from engine.training import graphs, host
 from engine.training.adam import DecayedAdam, StackAdam
 from engine.training.dense import _EpochPoison
+from engine.training.encoders import dropout
 from engine.training.encoders.rows import EpochRows
 from engine.training.networks.rows import EpochPictures
 from engine.training.schedule import Schedule
@@ -154,6 +155,7 @@ def dry(*, free: int = 2**40) -> Iterator[Watch]:
         for owners, call in ((OPENS, watch.opened), (CLOSES, watch.closed), (ENDS, watch.ended)):
             for owner, name in owners:
                 patch.setattr(owner, name, _told(owner.__dict__[name], call, after=owners is CLOSES))
+        patch.setattr(dropout, "seeded", lambda device, seed: None)
         patch.setattr(graphs.Steps, "__call__", _shape_noted(watch, graphs.Steps.__call__))
         patch.setattr(host, "to_host", _to_host(watch))
         patch.setattr(host, "upload", _upload(watch))
