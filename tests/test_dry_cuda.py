@@ -56,6 +56,12 @@ def clear(watch: Watch, steps: int) -> None:
     assert watch.ops > 8 * steps
 
 
+def one_shape(watch: Watch) -> None:
+    """All steps of a stack have one shape, the last of an epoch perhaps another: what graphs are captured of."""
+    [shapes] = watch.shapes.values()
+    assert len(shapes) <= 2
+
+
 @pytest.mark.parametrize("defended", [False, True], ids=["plain", "defended"])
 @pytest.mark.parametrize("model", DENSE.values(), ids=DENSE)
 def test_dense_stacks(model: Mlp, defended: bool) -> None:
@@ -69,6 +75,7 @@ def test_dense_stacks(model: Mlp, defended: bool) -> None:
         inits = [[watch.fake(p) for p in init]] * len(jobs)
         trained = train_stacked(lambda params: model.stack(params, CUDA, F32), inits, data, jobs, recipe, Trial(1, 2))
     clear(watch, 6)
+    one_shape(watch)
     assert {p.device for t in trained for p in t.params} == {CUDA}
     assert watch.reads == 3 + defended  # each epoch's losses; the labels, to see whether a defence changed some
 
@@ -95,6 +102,7 @@ def test_last_layers_of_encoders(tmp_path: Path, layer: LastLayer, defended: boo
         fakes = Training(*(watch.fake(t) for t in (data.x_NF, data.y_N, data.x_AF)))
         train_encoder_stack(layer, [watch.fake(p) for p in init], fakes, rows, jobs, recipe, Trial(1, 2), ask)
     clear(watch, 4)
+    one_shape(watch)
     assert asked[0].device == CUDA
 
 
@@ -120,6 +128,8 @@ def test_networks_of_pictures(kind: str, way: Way, defended: bool) -> None:
         data = pictures.training(12, side, device=META)
         train_networks(model, [watch.fake(p) for p in init], data, jobs, recipe, Trial(1, 2, How(META)), way=way)
     clear(watch, 2 * recipe.epochs * (2 if way == "one_by_one" else 1))
+    if way == "vmapped":
+        one_shape(watch)
 
 
 @pytest.mark.parametrize("defended", [False, True], ids=["plain", "defended"])

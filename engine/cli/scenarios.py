@@ -147,8 +147,10 @@ def bench(
     """Measure victims per hour here, stacked and one by one.
 
     In one run, the same victims with the same poison, batch and epochs: one by one in a plain PyTorch loop, one by one with
-    scikit-learn, and stacked. Also the ratios, and the share of this machine's own measured float32 matrix-product rate that the
-    stacked trainer reaches.
+    scikit-learn, and stacked. Also the ratios, and the share that training reaches of a limit of this machine, measured in the same run
+    in the run's precision: dense layers, of its rate of a matrix product; networks of pictures, of the higher of its rates of a matrix
+    product and a 3x3 convolution; the last layer of a BERT, of its copy bandwidth (bytes that a step must move, over time); texts'
+    encoders trained whole, of its rate of a matrix product, padding not counted (MFU).
 
     With --cluster instead the first stacks of the scenario's plan, by all cores or GPUs of this host and by the cluster's nodes, and
     whether both came to the same predictions.
@@ -170,7 +172,7 @@ def bench(
 
     measured = bench_.run(loaded, root, device=plain_device(loaded), report=say)
     if json:
-        cli_text.data({**dataclasses.asdict(measured), "matrix_share": measured.matrix_share})
+        cli_text.data({**dataclasses.asdict(measured), "limit_share": measured.limit.share})
 
 
 # ---- shared ---------------------------------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ one by one, eager      a plain PyTorch loop (`training/reference/sequential.py`)
 one by one, sklearn    scikit-learn's MLPClassifier on train + poison, at its best split of processes and threads
 stacked, or subpop     what `subpop run` does
 
-Of networks that are trained whole a few steps are timed, and an hour's victims worked out from them: whole epochs would take hours.
+Of networks that are trained whole, and of last layers of BERTs, a few steps are timed, and an hour's victims worked out from them: whole
+epochs would take hours. What is reached is held against the limit of the device that this family meets first (`LIMITS`), measured between
+the rounds.
 """
 
 from __future__ import annotations
@@ -24,13 +26,14 @@ from threadpoolctl import threadpool_limits
 from engine.pipeline import order as pipeline
 from engine.scenario.sections import ClusterMatchSection, MlpSection, Scenario, TrainedKeys
 from engine.seeds import generator
+from engine.system.limits import convolution_rate, copy_rate, matrix_rate
 from engine.system.pace import step_of
 from engine.system.processes import cores
 from engine.system.threads import of_torch
 from engine.training.recipe import Job, Training
 from engine.training.trial import Trial
 from engine.victims.choose import AnyFamily, family_of, victims_of
-from engine.victims.family import how, job_of, training_of, workers
+from engine.victims.family import LimitName, how, job_of, training_of, workers
 
 EPOCHS = 20  # where the scenario stops on a plateau: the ratio does not depend on it
 ROUNDS = 3  # each way in turn, so that a change in the machine's speed falls on all of them
@@ -50,8 +53,57 @@ class Way:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """What the family's work comes to a second, and what this device does a second at most: both in units of 1e9."""
+
+    name: LimitName
+    definition: str
+    reached: float
+    most: float
+    unit: str
+
+    @property
+    def share(self) -> float:
+        return self.reached / self.most
+
+    def line(self) -> str:
+        return f"{self.reached:.3g} of {self.most:.3g} {self.unit}, {self.share:.0%} ({self.definition})"
+
+
+LIMITS: dict[LimitName, tuple[str, str]] = {
+    "matrix": ("GFLOP/s", "multiply-adds of the dense layers, counted as two, over this device's own rate of a square matrix product"),
+    "kernels": (
+        "GFLOP/s",
+        "operations forward and backward, over the higher of this device's own rates of a matrix product and of a 3x3 convolution",
+    ),
+    "copy": (
+        "GB/s",
+        "bytes of victims' weights, gradients and moments that a step must read or write, and of its rows' states twice, over this "
+        "device's own copy bandwidth",
+    ),
+    "mfu": (
+        "GFLOP/s",
+        "model FLOPs utilisation: three times the forward operations over tokens that are no padding, over this device's own rate of a "
+        "square matrix product",
+    ),
+}
+
+
+def most_of(name: LimitName, device: torch.device, dtype: torch.dtype) -> float:
+    """What the device does a second at most, as the limit has it."""
+    if name == "copy":
+        return copy_rate(device)
+    return max(matrix_rate(device, dtype), convolution_rate(device, dtype) if name == "kernels" else 0.0)
+
+
+def _limit(name: LimitName, work_a_second: float, most: Sequence[float]) -> Limit:
+    unit, definition = LIMITS[name]
+    return Limit(name, definition, work_a_second / 1e9, statistics.median(most) / 1e9, unit)
+
+
+@dataclass(frozen=True)
 class Bench:
-    """Ratios are medians over rounds of the ratio within a round. gflops and matrix_gflops in 1e9 operations a second, of `precision`.
+    """Ratios are medians over rounds of the ratio within a round. weights: "random" where the victims' are not the published ones.
 
     steps_timed: how many steps the times were worked out from; None where victims were trained whole.
     """
@@ -66,14 +118,10 @@ class Bench:
     ways: tuple[Way, ...]
     times_eager: float
     times_sklearn: float | None
-    gflops: float
-    matrix_gflops: float
+    limit: Limit
     precision: str = "float32"
     steps_timed: int | None = None
-
-    @property
-    def matrix_share(self) -> float:
-        return self.gflops / self.matrix_gflops
+    weights: str | None = None
 
     def lines(self) -> list[str]:
         """What was measured, for a person."""
@@ -85,12 +133,12 @@ class Bench:
         ratios = [f"{self.ways[-1].name} is {self.times_eager:.1f} times the eager loop"]
         if self.times_sklearn is not None:
             ratios.append(f"{self.times_sklearn:.1f} times scikit-learn")
-        rate = f"{self.gflops:.0f} of {self.matrix_gflops:.0f} GFLOP/s, {self.matrix_share:.0%} of this device's own matrix rate"
-        rate += f" in {self.precision}"
         head = f"{self.victims} victims on {self.device}: {self.rows:,} rows x {self.features}, {recipe}"
         if self.steps_timed is not None:
             head += f"; worked out from {self.steps_timed} steps in {self.precision}, training alone, poison drawn at random"
-        return [head, *ways, f"{' and '.join(ratios)}; it reaches {rate}"]
+        if self.weights == "random":
+            head += "; random weights, which are as fast as any"
+        return [head, *ways, " and ".join(ratios), f"in {self.precision} it reaches {self.limit.line()}"]
 
 
 def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Callable[[str], None] = lambda line: None) -> Bench:
@@ -138,7 +186,7 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
         taken["eager"].append(_seconds(lambda: eager.train(few)) / len(few))
         if sklearn:
             taken["sklearn"].append(sklearn.seconds_per_victim(_spread(jobs, 4 * sklearn.processes)))
-        rates.append(matrix_rate(where))
+        rates.append(most_of(family.LIMIT, where, on.dtype))
         report(f"round {round_ + 1} of {ROUNDS}: " + ", ".join(f"{name} {t[-1] * 1e3:.1f} ms a victim" for name, t in taken.items() if t))
     per_victim = statistics.median(taken["stacked"])
     setups = {"eager": eager.setup, "sklearn": sklearn.setup if sklearn else "", "stacked": f"{len(stacks[0].victims)} victims a stack"}
@@ -153,8 +201,9 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
         ways=tuple(Way(n, 3600 / statistics.median(t), statistics.median(t), setups[n]) for n, t in taken.items() if t),
         times_eager=_median_ratio(taken["eager"], taken["stacked"]),
         times_sklearn=_median_ratio(taken["sklearn"], taken["stacked"]) if sklearn else None,
-        gflops=epochs * statistics.mean(victims.operations(len(data.y_N) + len(job.rows)) for job in jobs) / per_victim / 1e9,
-        matrix_gflops=statistics.median(rates),
+        limit=_limit(family.LIMIT, epochs * victims.work(data, jobs) / (len(jobs) * per_victim), rates),
+        precision=scenario.compute.precision,
+        weights=getattr(section, "weights", None),
     )
     for line in bench.lines():
         report(line)
@@ -162,14 +211,15 @@ def run(scenario: Scenario, data_dir: Path, *, device: str = "cpu", report: Call
 
 
 def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callable[[str], None]) -> Bench:
-    """The same for a network trained whole, on rows of the scenario with poison drawn at random: no adversary is trained to choose it."""
+    """The same of some steps, on rows of the scenario with poison drawn at random: no adversary is trained to choose it."""
     section, on = scenario.model, how(scenario.compute, device)
     assert isinstance(section, TrainedKeys)
     dataset = pipeline.load(scenario, data_dir, device=device, log=report, progress=_phases(report))
     victims = victims_of(section, dataset, scenario.seed)
     data = training_of(dataset).to(on.device, on.dtype)
     side_by_side = workers(scenario, on.device)
-    together = victims.company(on, side_by_side)
+    size = scenario.compute.victims_per_stack
+    together = victims.company(on, side_by_side) if size == "auto" else size
     many = scenario.subpopulations.clusters if isinstance(scenario.subpopulations, ClusterMatchSection) else SUBPOPULATIONS
     points = int(max(scenario.attack.alphas) * len(dataset.aux)) // many
     draw = generator(scenario.seed, "bench poison")
@@ -196,13 +246,13 @@ def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callab
         report(f"round {round_ + 1} of {ROUNDS} begins")
         taken["subpop"].append(_seconds_a_step(product, steps) / together * all_steps)
         taken["eager"].append(_seconds_a_step(lambda n: plain(n, threads), steps) * all_steps)
-        rates.append(matrix_rate(on.device, dtype=torch.bfloat16 if on.autocast else on.dtype))
+        rates.append(most_of(victims.LIMIT, on.device, torch.bfloat16 if on.autocast else on.dtype))
         report(
             f"round {round_ + 1} of {ROUNDS}: "
             + ", ".join(f"{n} {t[-1] / all_steps * 1e3:.1f} ms a victim's step" for n, t in taken.items())
         )
     per_victim = statistics.median(taken["subpop"])
-    company = f"{together} {'side by side' if device == 'cpu' else 'together'}"
+    company = f"{together} {'together' if device != 'cpu' or together > side_by_side else 'side by side'}"
     setups = {"eager": f"{threads} thread{'s' if threads > 1 else ''}" if device == "cpu" else device, "subpop": company}
     bench = Bench(
         device=device,
@@ -215,10 +265,10 @@ def _run_network(scenario: Scenario, data_dir: Path, device: str, report: Callab
         ways=tuple(Way(n, 3600 / statistics.median(t), statistics.median(t), setups[n]) for n, t in taken.items()),
         times_eager=_median_ratio(taken["eager"], taken["subpop"]),
         times_sklearn=None,
-        gflops=victims.operations(len(data.y_N) + points) * section.epochs / per_victim / 1e9,
-        matrix_gflops=statistics.median(rates),
+        limit=_limit(victims.LIMIT, section.epochs * victims.work(data, jobs) / (together * per_victim), rates),
         precision=scenario.compute.precision,
         steps_timed=steps,
+        weights=getattr(section, "weights", None),
     )
     for line in bench.lines():
         report(line)
@@ -241,15 +291,6 @@ def _seconds_a_step(train: Callable[[int], None], steps: int) -> float:
     """What a step takes, start and end left out: one step, and that many more."""
     one = _seconds(lambda: train(1))
     return max((_seconds(lambda: train(1 + steps)) - one) / steps, 1e-6)
-
-
-def matrix_rate(device: torch.device, n: int = 2048, repeats: int = 8, dtype: torch.dtype = torch.float32) -> float:
-    """This device's own rate of a square matrix product, 1e9 operations a second: the best of a few."""
-    with of_torch(cores()):
-        a, b = torch.randn(n, n, device=device, dtype=dtype), torch.randn(n, n, device=device, dtype=dtype)
-        out = torch.empty_like(a)
-        best_s = min(_seconds(lambda: torch.mm(a, b, out=out)) for _ in range(repeats))
-    return 2.0 * n**3 / best_s / 1e9
 
 
 def _seconds(work: Callable[[], object]) -> float:

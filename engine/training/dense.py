@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.steps import StepRows
-from engine.training import host
+from engine.training import graphs, host
 from engine.training.adam import StackAdam
 from engine.training.judged import CleanRows, kept_points
 from engine.training.recipe import Job, Plateau, Recipe, Trained, Training
@@ -95,10 +95,19 @@ def _train_group(shared: _Shared, inits: Sequence[Sequence[Tensor]], jobs: Seque
     optimizer = StackAdam(stack.tensors, recipe.lr)
     schedule = Schedule(len(data.y_N), recipe.batch, trial.seed, trial.number)
     rule = Plateau(stack.victims, recipe)
-    clean, poison = CleanRows(jobs, data.y_N), _PoisonRows(jobs, device)
+    clean, poison = CleanRows(jobs, data.y_N), _PoisonRows(jobs, device, schedule, recipe.epochs)
     still = np.arange(len(jobs))  # which job each place of the stack trains
     trained: dict[int, Trained] = {}
     x_NF = torch.empty_like(data.x_NF)
+    loss_V = torch.zeros(len(still), dtype=dtype, device=device)
+
+    def one_step(rows: StepRows, want_loss: bool) -> None:
+        step_loss_V = stack.step(rows, recipe.weight_decay, recipe.per_rows, want_loss=want_loss)
+        if step_loss_V is not None:
+            loss_V.addcmul_(step_loss_V, rows.rows_V)
+        optimizer.step(stack.tensors, stack.grads)
+
+    take_step = graphs.Steps(one_step, device, trial.how.capture)
     steps, epoch = 0, 0
     while len(still):
         order_N = schedule.order(epoch)
@@ -109,14 +118,11 @@ def _train_group(shared: _Shared, inits: Sequence[Sequence[Tensor]], jobs: Seque
         y_N = stack.coded(y_N, kept_VN)
         # only the plateau rule asks for every epoch's loss; the last epoch's is reported
         want_loss = recipe.stop == "plateau" or epoch + 1 == recipe.epochs or trial.max_steps is not None
-        loss_V = torch.zeros(len(still), dtype=dtype, device=device)
+        loss_V.zero_()
         for step in range(schedule.steps):
             lo, hi = schedule.bounds(step)
             rows = plan.rows(step, x_NF[lo:hi], y_N[..., lo:hi], data.x_AF, None if kept_VN is None else kept_VN[:, lo:hi])
-            step_loss_V = stack.step(rows, recipe.weight_decay, recipe.per_rows, want_loss=want_loss)
-            if step_loss_V is not None:
-                loss_V.addcmul_(step_loss_V, rows.rows_V)
-            optimizer.step(stack.tensors, stack.grads)
+            take_step(rows, want_loss)
             steps += 1
             if steps == trial.max_steps:
                 break
@@ -136,6 +142,8 @@ def _train_group(shared: _Shared, inits: Sequence[Sequence[Tensor]], jobs: Seque
             clean.keep(keep)
             poison.keep(keep)
             still = still[keep]
+            loss_V = torch.zeros(len(still), dtype=dtype, device=device)
+            take_step.forget()
         report(len(trained) + len(still) * epoch / recipe.epochs)
     return [trained[i] for i in range(len(jobs))]
 
@@ -143,7 +151,7 @@ def _train_group(shared: _Shared, inits: Sequence[Sequence[Tensor]], jobs: Seque
 class _PoisonRows:
     """The poison of a stack's victims on the device: which pool row and label each point has, padded to the longest."""
 
-    def __init__(self, jobs: Sequence[Job], device: torch.device) -> None:
+    def __init__(self, jobs: Sequence[Job], device: torch.device, schedule: Schedule, epochs: int) -> None:
         self.points_V = np.array([len(job.rows) for job in jobs], np.int64)
         most = int(self.points_V.max(initial=0))
         self.row_VM = np.zeros((len(jobs), most), np.int64)
@@ -152,6 +160,7 @@ class _PoisonRows:
             self.row_VM[v, : len(job.rows)], self.label_VM[v, : len(job.rows)] = job.rows, job.labels
         self.kept_VM = kept_points(jobs)
         self.device = device
+        self.most_places = schedule.most_places(most, epochs) if host.fills(device) else 0
 
     def keep(self, index_V: np.ndarray) -> None:
         self.points_V, self.row_VM, self.label_VM = self.points_V[index_V], self.row_VM[index_V], self.label_VM[index_V]
@@ -159,9 +168,9 @@ class _PoisonRows:
 
     def epoch(self, schedule: Schedule, epoch: int, dtype: torch.dtype, clean_SV: np.ndarray, coded: Coded) -> _EpochPoison:
         """What the epoch's steps need, worked out and sent to the device at once. clean_SV: how many clean rows there are."""
-        point_SVP, count_SV = schedule.places(epoch, self.points_V)
+        point_SVP, count_SV = schedule.places(epoch, self.points_V, self.most_places)
         victims, most = len(self.points_V), point_SVP.shape[2]
-        places_S = host.places_on(self.device, count_SV.max(1, initial=0))
+        places_S = host.places_on(self.device, count_SV.max(1, initial=0), most)
         # the places that a step has, step after step: each step's lie together, [victims, places]
         step_Q, victim_Q, place_Q = np.nonzero(np.broadcast_to(np.arange(most) < places_S[:, None, None], point_SVP.shape))
         point_Q = point_SVP[step_Q, victim_Q, place_Q]

@@ -19,9 +19,14 @@ def upload(rows: np.ndarray | Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-def places_on(device: torch.device, places_S: np.ndarray) -> np.ndarray:
-    """Places for poison of each step of an epoch: as many as it has; but on a GPU the epoch's most, so that steps' shapes repeat."""
-    return places_S if device.type == "cpu" else np.full_like(places_S, places_S.max(initial=0))
+def fills(device: torch.device) -> bool:
+    """Whether steps are filled up to one shape for a whole training, so that shapes repeat. On a CPU each is as small as it can be."""
+    return device.type != "cpu"
+
+
+def places_on(device: torch.device, places_S: np.ndarray, most: int) -> np.ndarray:
+    """Places for poison of each step of an epoch: as many as it has, or the training's most where steps are filled up."""
+    return np.full_like(places_S, most) if fills(device) else places_S
 
 
 def to_host(tensor: Tensor) -> np.ndarray:

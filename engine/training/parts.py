@@ -28,8 +28,8 @@ import torch
 from torch import Tensor
 
 from engine.errors import RequestError, RunFailed, SubpopError
-from engine.training.halving import is_out_of_memory
 from engine.system.threads import of_torch
+from engine.training.halving import is_out_of_memory
 from engine.training.recipe import Trained
 
 POLL_S = 0.1  # how often the control is called

@@ -50,22 +50,29 @@ class Schedule:
         """The bounds of each step."""
         return [self.bounds(step) for step in range(self.steps)]
 
-    def places(self, epoch: int, points_V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def most_places(self, points: int, epochs: int) -> int:
+        """The most of so many points that any step of any epoch has."""
+        return max((int(np.bincount(self._steps_of(epoch, points)).max(initial=0)) for epoch in range(epochs)), default=0)
+
+    def _steps_of(self, epoch: int, points: int) -> np.ndarray:
+        position_M = generator(self.seed, "poison place", self.trial, epoch).integers(0, self.rows, points)
+        return np.minimum(position_M // self.batch, self.steps - 1)
+
+    def places(self, epoch: int, points_V: np.ndarray, least: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Where each victim's poison points go in this epoch.
 
-        points_V: int64 [victims], how many points each has.
+        points_V: int64 [victims], how many points each has. least: places that a step has at least, where there are points.
         Returns point_SVP, int32 [steps, victims, places], the number of the victim's own point or -1 for padding, with places the most
-        that any victim has in any one step; and count_SV, int32 [steps, victims], how many places are real.
+        that any victim has in any one step, or `least`; and count_SV, int32 [steps, victims], how many places are real.
         """
         steps, most = self.steps, int(points_V.max(initial=0))
         if most == 0:
             return np.full((steps, len(points_V), 0), -1, np.int32), np.zeros((steps, len(points_V)), np.int32)
-        position_M = generator(self.seed, "poison place", self.trial, epoch).integers(0, self.rows, most)
-        step_M = np.minimum(position_M // self.batch, steps - 1)
+        step_M = self._steps_of(epoch, most)
         point_M = np.argsort(step_M, kind="stable")  # by step, and within a step by point number
         count_S = np.bincount(step_M, minlength=steps)
         place_M = np.arange(most) - np.repeat(np.cumsum(count_S) - count_S, count_S)
-        point_SP = np.full((steps, int(count_S.max())), most, np.int32)
+        point_SP = np.full((steps, max(int(count_S.max()), least)), most, np.int32)
         point_SP[step_M[point_M], place_M] = point_M
         # ascending within a step, so that the points which a victim has come first there
         own_SVP = point_SP[:, None] < points_V[:, None].astype(np.int32)

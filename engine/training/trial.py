@@ -15,11 +15,15 @@ OnStep = Callable[[float, float], None]  # (victims done, counting parts, and vi
 
 @dataclass(frozen=True)
 class How:
-    """On what and in what precision victims are trained. autocast: matrix products and convolutions in bfloat16."""
+    """On what and in what precision victims are trained. autocast: matrix products and convolutions in bfloat16.
+
+    capture: steps are captured as graphs (see `graphs.py`).
+    """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
     autocast: bool = False
+    capture: bool = False
 
 
 @dataclass(frozen=True)

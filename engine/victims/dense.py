@@ -100,10 +100,10 @@ class DenseLayers(ByGradient[Trainable, Mlp]):
         init = [p.to(data.x_NF) for p in self.initial(trial.seed, trial.number, torch.float64)]
         return train_sequential(self.model, init, data, job, self.recipe, trial)
 
-    def operations(self, rows: int) -> float:
+    def work(self, data: Training, jobs: Sequence[Job]) -> float:
         """Multiply-adds, counted as two: forward, and backward without a gradient for the input."""
         first, *later = [2.0 * a * b for a, b in zip(self.model.sizes, self.model.sizes[1:], strict=False)]
-        return rows * (2 * first + 3 * sum(later))
+        return sum(len(data.y_N) + len(job.rows) for job in jobs) * (2 * first + 3 * sum(later))
 
     def probabilities(self, fitted: Trained, x: np.ndarray, how: How) -> np.ndarray:
         return numbers(self.model.probabilities(self.model.logits(fitted.params, tensor(x).to(how.device, how.dtype))))

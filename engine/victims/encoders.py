@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from engine.errors import RequestError
 from engine.features import texts
 from engine.features.opened import Opened
 from engine.features.pixels import Pictures, images_of, size_of
@@ -25,6 +24,8 @@ from engine.system import threads
 from engine.training.encoders.stack import EncoderStack, bytes_a_victim, logits_of_rows, train_encoder_stack
 from engine.training.encoders.states import StateRows
 from engine.training.recipe import Job, Recipe, Trained, Training
+from engine.training.reference.encoder import train_encoder_sequential
+from engine.training.schedule import Schedule
 from engine.training.sizing import free_bytes, measured_size
 from engine.training.trial import How, Trial
 from engine.victims.by_gradient import Ask, ByGradient, numbers
@@ -34,6 +35,8 @@ from engine.victims.networks import TEXTS_AT_ONCE, check_layer, check_text_layer
 
 if TYPE_CHECKING:
     from engine.models.networks.encoder import Encoder
+
+STACKED = 8  # victims that a bench trains together, of each part side by side
 
 
 # ---- pictures -----------------------------------------------------------------------------------------------------------
@@ -105,6 +108,9 @@ class TextHead:
 class TextHeads(ByGradient[BertSection, TextHead]):
     """Last layers of a BERT over stored hidden states."""
 
+    BENCH = "steps"
+    LIMIT = "copy"
+
     @classmethod
     def see(
         cls, section: BertSection, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report, opened: Opened
@@ -162,10 +168,21 @@ class TextHeads(ByGradient[BertSection, TextHead]):
         parts, sizes = -(-most // side_by_side), (4, 8, 16, 32, 64, 128)
         return min(most, measured_size(lambda v: seconds(v, FEW_STEPS), each, free_bytes(how.device), parts, sizes) * side_by_side)
 
-    @classmethod
-    def unmeasured(cls, section: BertSection) -> RequestError:
-        what = "the last layers of BERTs, trained in stacks over stored states, are not measured"
-        return RequestError(what, where="model.tune", next='use tune = "all"')
+    def plain(self, data: Training, job: Job, trial: Trial) -> object:
+        init = self.initial(trial.seed, trial.number, trial.how.dtype)
+        return train_encoder_sequential(self.model.layer, init, data, self._rows(trial.how), job, self.recipe, trial)
+
+    def work(self, data: Training, jobs: Sequence[Job]) -> float:
+        """Bytes: of each victim at each step, and of the states of the rows, forward and back."""
+        layer, states, section = self.model.layer, self.model.states, self.section
+        steps = Schedule(len(data.y_N), section.batch, self.seed, 0).steps
+        clean_N, pool_A = (np.asarray(states.lengths, np.int64)[x.cpu().numpy()[:, 0]] for x in (data.x_NF, data.x_AF))
+        tokens = int(clean_N.sum()) + sum(int(pool_A[job.rows].sum()) for job in jobs)
+        stored: torch.dtype = getattr(torch, states.dtype)
+        return float(len(jobs) * steps * layer.passes * torch.float32.itemsize + 2 * tokens * layer.width * stored.itemsize)
+
+    def company(self, how: How, side_by_side: int) -> int:
+        return STACKED * side_by_side
 
     @torch.no_grad()
     def probabilities(self, fitted: Trained, x: np.ndarray, how: How) -> np.ndarray:

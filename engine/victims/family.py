@@ -20,6 +20,7 @@ from engine.milestones import NOTHING_KEPT, Arrays, Milestones
 from engine.rows import Cores, Dataset, Poison, Rows
 from engine.scenario.sections import ComputeSection, ModelKeys, Scenario
 from engine.system.processes import cores
+from engine.training import graphs
 from engine.training.partition import Part
 from engine.training.parts import can_fork, train_in_parts
 from engine.training.recipe import Job, Trained, Training
@@ -30,6 +31,7 @@ STACK_S = 60.0  # a stack of victims that gain nothing by company takes about so
 LEAST_PROBABILITY = 1e-15  # of a true class, in a loss that is made of probabilities: a tree's leaf may give it none
 FEW_STEPS = 3  # of a network, timed to work that out
 
+LimitName = Literal["matrix", "kernels", "copy", "mfu"]  # what `subpop bench` holds a family against (see `pipeline/bench.py`)
 Seconds = Callable[[int, int], float]  # (victims, steps) -> seconds that so many steps of so many victims take together
 Keys = TypeVar("Keys", bound=ModelKeys)  # the sections of the scenario that name its models
 Fitted = TypeVar("Fitted")  # a victim as training left it
@@ -50,6 +52,7 @@ class Family(ABC, Generic[Keys, Fitted]):
     opened: what holds files of weights and frozen networks for the run; milestones: where passes through a network are put away.
 
     BENCH           what `subpop bench` can compare with a plain loop: whole stacks, some steps, or nothing
+    LIMIT           of the device, which this family's training meets first: what `work` is counted in follows from it
     ONE_CORE        training a single victim, which gives a `Trained`, has use for one core alone
     MOVES_PIXELS    victims move the pixels of optimised points as they go; else they read such points as rows of numbers
     KEEPS_MOVED     these rows are worth keeping with the run, for they cost passes through a frozen network
@@ -57,6 +60,7 @@ class Family(ABC, Generic[Keys, Fitted]):
     """
 
     BENCH: ClassVar[Literal["stacks", "steps"] | None] = None
+    LIMIT: ClassVar[LimitName] = "matrix"
     ONE_CORE: ClassVar[bool] = False
     MOVES_PIXELS: ClassVar[bool] = False
     KEEPS_MOVED: ClassVar[bool] = False
@@ -138,8 +142,10 @@ class Family(ABC, Generic[Keys, Fitted]):
         """One victim in a plain loop, for `subpop bench`."""
         raise self.unmeasured(self.section)
 
-    def operations(self, rows: int) -> float:
-        """Multiplications and additions of training on so many rows, for `subpop bench`."""
+    def work(self, data: Training, jobs: Sequence[Job]) -> float:
+        """What an epoch of these jobs' victims, trained together, must do, for `subpop bench`: multiplications and additions; bytes read
+        and written where the LIMIT is "copy".
+        """
         raise self.unmeasured(self.section)
 
     def company(self, how: How, side_by_side: int) -> int:
@@ -257,7 +263,8 @@ def job_of(poison: Poison) -> Job:
 
 def how(compute: ComputeSection, device: str) -> How:
     """What the scenario's words come to; whether a model has any use for a precision is said in `scenario.checks`."""
-    return How(torch.device(device), DTYPES[compute.precision], compute.precision == "bfloat16")
+    on = torch.device(device)
+    return How(on, DTYPES[compute.precision], compute.precision == "bfloat16", graphs.wanted(on))
 
 
 def workers(scenario: Scenario, device: torch.device, planned: Cores | None = None) -> int:

@@ -53,7 +53,6 @@ class WholeNetwork(NetworkModel, Protocol):
     def layer_of(self, params: Sequence[torch.Tensor], x: torch.Tensor, layer: str, /) -> torch.Tensor: ...
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor: ...
     def predict(self, logits: torch.Tensor) -> torch.Tensor: ...
-    def operations(self, rows: int = 1) -> int: ...
     def notes(self) -> tuple[str, ...]: ...
 
 
@@ -118,10 +117,6 @@ class Networks(ByGradient[Trainable, Net]):
         with torch.autocast(how.device.type, torch.bfloat16, enabled=how.autocast):
             return train_network_sequential(self.model, init, data, job, self.recipe, trial)
 
-    def operations(self, rows: int) -> float:
-        """Forward, and twice as much backward."""
-        return 3.0 * float(self.model.operations(rows))
-
     def company(self, how: How, side_by_side: int) -> int:
         if how.device.type == "cpu":
             return side_by_side
@@ -142,6 +137,8 @@ class Networks(ByGradient[Trainable, Net]):
 class PictureNetworks(Networks[NetworkKeys, "Network"]):
     """Networks that read pictures."""
 
+    LIMIT = "kernels"
+
     @classmethod
     def see(
         cls, section: NetworkKeys, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report, opened: Opened
@@ -156,6 +153,9 @@ class PictureNetworks(Networks[NetworkKeys, "Network"]):
     @property
     def recipe(self) -> Recipe:
         return replace(super().recipe, augment=self.section.augment)
+
+    def work(self, data: Training, jobs: Sequence[Job]) -> float:
+        return float(self.model.training_operations) * sum(len(data.y_N) + len(job.rows) for job in jobs)
 
     def _bytes_a_row(self) -> int:
         return int(2048 * self.model.image[0] * self.model.image[1])
@@ -186,6 +186,8 @@ class PictureNetworks(Networks[NetworkKeys, "Network"]):
 class TextNetworks(Networks[BertSection, text_models.TextNetwork]):
     """Encoders that read tokens."""
 
+    LIMIT = "mfu"
+
     @classmethod
     def see(
         cls, section: BertSection, dataset: Dataset, seed: int, *, data_dir: Path | None, device: str, report: Report, opened: Opened
@@ -194,6 +196,12 @@ class TextNetworks(Networks[BertSection, text_models.TextNetwork]):
 
     def build(self) -> text_models.TextNetwork:
         return self.opened.text_network(self.section, len(self.dataset.classes))
+
+    def work(self, data: Training, jobs: Sequence[Job]) -> float:
+        """Forward, and twice as much backward, of each text's own tokens."""
+        clean_N, pool_A = ((x >= 0).sum(1).cpu().numpy() for x in (data.x_NF, data.x_AF))
+        a_victim = self.model.operations_of(clean_N)
+        return 3.0 * sum(a_victim + self.model.operations_of(pool_A[job.rows]) for job in jobs)
 
     @property
     def recipe(self) -> Recipe:

@@ -15,11 +15,12 @@ from engine.errors import Interrupted, RequestError
 from engine.models.bert.last_layer import LastLayer
 from engine.rows import States
 from engine.steps import Kept
+from engine.training.encoders import dropout
 from engine.training.encoders.stack import EncoderStack, logits_of_rows, train_encoder_stack
 from engine.training.encoders.states import StateRows
 from engine.training.recipe import Job, Recipe, Trained, Training
+from engine.training.reference.encoder import train_encoder_sequential
 from engine.training.trial import Trial
-from tests.training.sequential_encoder import train_encoder_sequential
 from tests.worlds.bert import LAYER, Transformers, params_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -189,3 +190,28 @@ def test_recipes_of_others_are_refused(world: tuple[States, Training], key: str,
     rows = StateRows(world[0], torch.device("cpu"), torch.float64)
     with pytest.raises(RequestError, match=key):
         train_encoder_stack(LAYER, params_of(LAYER, 5), world[1], rows, jobs(), recipe, Trial(1, 2))
+
+
+def test_masks_that_a_device_draws_are_those_of_the_trial_whoever_asks() -> None:
+    """The CPU in the place of a GPU: clean rows' masks follow from the step, and fewer points have the first of more points'."""
+
+    def drawn(trial: int = 2) -> dropout.DropoutDraws:
+        draws = dropout.DropoutDraws(LAYER, 1, trial, TOKENS, torch.device("cpu"), torch.float32)
+        draws._of_device = dropout._Drawn(draws, torch.from_numpy(draws.rate_K))
+        return draws
+
+    one, other = drawn(), drawn()
+    few, many = one.poison(3, 70), other.poison(3, 200)
+    assert few.equal(many[:70])
+    assert not many[:64].equal(many[64:128])
+    steps = [one.of_step(1, step, 16) for step in range(4)]
+    other.poison(1, 9)
+    assert all(other.of_step(1, step, 16).equal(mask) for step, mask in enumerate(steps))
+    assert not steps[0].equal(steps[1])
+    assert not drawn(5).of_step(1, 0, 16).equal(steps[0])
+    masks = torch.cat([one.of_step(2, step, 512) for step in range(8)]).float()
+    split = LAYER.heads * TOKENS
+    for some, rate in ((masks[:, :split], LAYER.attention_dropout), (masks[:, split:], LAYER.hidden_dropout)):
+        assert float(some.mean()) == pytest.approx(1 - rate, abs=5 * (rate * (1 - rate) / some.numel()) ** 0.5)
+    with pytest.raises(AssertionError, match="order"):
+        one.of_step(2, 3, 16)

@@ -16,6 +16,7 @@ from engine.training.encoders.stack import train_encoder_stack
 from engine.training.encoders.states import StateRows
 from engine.training.networks.choose import WAYS, Way
 from engine.training.recipe import Job, Judged, Recipe
+from engine.training.reference.encoder import train_encoder_sequential
 from engine.training.trial import Trial
 from engine.victims.choose import victims_of
 from engine.victims.estimators import random_state
@@ -23,7 +24,6 @@ from engine.victims.family import training_of
 from tests.training import test_encoders as encoders
 from tests.training import test_networks as networks
 from tests.training import test_training as dense
-from tests.training.sequential_encoder import train_encoder_sequential
 from tests.worlds import networks as pictures
 from tests.worlds import rows as worlds
 from tests.worlds.bert import LAYER, params_of

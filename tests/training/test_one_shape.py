@@ -12,7 +12,6 @@ from engine.models.bert.last_layer import LastLayer
 from engine.rows import States
 from engine.steps import EncoderRows
 from engine.training import host, sizing
-from engine.training.encoders import rows as encoder_rows
 from engine.training.encoders import states as encoder_states
 from engine.training.encoders.stack import train_encoder_stack
 from engine.training.encoders.states import StateRows
@@ -33,9 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def filled(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """As on a GPU, when `setattr` is undone as on a CPU again."""
-    monkeypatch.setattr(host, "places_on", lambda device, places_S: np.full_like(places_S, places_S.max(initial=0)))
-    monkeypatch.setattr(encoder_rows.StackRows, "filled", True)
-    monkeypatch.setattr(encoder_rows, "DRAWN_AT_ONCE", 2 * 4 * 200)  # a few steps of what dropout leaves at a time
+    monkeypatch.setattr(host, "fills", lambda device: True)
     return monkeypatch
 
 

@@ -10,7 +10,7 @@ order is drawn or a result is read.
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,9 +26,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from engine.models.networks import network
-from engine.training import host
+from engine.training import graphs, host
 from engine.training.adam import DecayedAdam, StackAdam
 from engine.training.dense import _EpochPoison
+from engine.training.encoders import dropout
 from engine.training.encoders.rows import EpochRows
 from engine.training.networks.rows import EpochPictures
 from engine.training.schedule import Schedule
@@ -46,7 +47,10 @@ MASKS = (torch.bool, torch.uint8)
 
 @dataclass
 class Watch:
-    """What was found. found: (what, file of ours: line) -> how often, within steps; between: between an epoch's steps."""
+    """What was found.
+
+    shapes: what graphs tell steps apart by. found: (what, file of ours: line) -> how often, within steps; between: between steps.
+    """
 
     mode: FakeTensorMode = field(default_factory=FakeTensorMode)
     steps: int = 0
@@ -55,6 +59,7 @@ class Watch:
     reads: int = 0
     in_step: bool = False
     in_epoch: bool = False
+    shapes: dict[graphs.Steps, set[object]] = field(default_factory=lambda: defaultdict(set))  # of steps, for each stack
     found: Counter[tuple[str, str]] = field(default_factory=Counter)
     between: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -151,6 +156,8 @@ def dry(*, free: int = 2**40) -> Iterator[Watch]:
         for owners, call in ((OPENS, watch.opened), (CLOSES, watch.closed), (ENDS, watch.ended)):
             for owner, name in owners:
                 patch.setattr(owner, name, _told(owner.__dict__[name], call, after=owners is CLOSES))
+        patch.setattr(dropout, "seeded", lambda device, seed: None)
+        patch.setattr(graphs.Steps, "__call__", _shape_noted(watch, graphs.Steps.__call__))
         patch.setattr(host, "to_host", _to_host(watch))
         patch.setattr(host, "upload", _upload(watch))
         patch.setattr(torch.cuda, "mem_get_info", lambda device=None: (free, 2**41))
@@ -174,6 +181,14 @@ def _told(method: Callable[..., Any], call: Callable[[], None], *, after: bool) 
         return out
 
     return told
+
+
+def _shape_noted(watch: Watch, call: Callable[..., None]) -> Callable[..., None]:
+    def noted(steps: graphs.Steps, rows: Any, *more: object) -> None:
+        watch.shapes[steps].add(graphs._taken_apart(rows, []))
+        call(steps, rows, *more)
+
+    return noted
 
 
 def _to_host(watch: Watch) -> Callable[[Tensor], np.ndarray]:

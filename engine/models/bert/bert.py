@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -150,9 +151,14 @@ class Bert(SoftmaxModel):
 
     def operations(self, rows: int = 1) -> int:
         """Multiplications and additions of one forward pass over so many texts of full length."""
+        return rows * self.operations_of(np.array([self.length]))
+
+    def operations_of(self, tokens_R: np.ndarray) -> int:
+        """The same over texts of so many tokens, int [texts], each without padding."""
         dense = sum(math.prod(size) for size in self.shapes[TABLES : TABLES + PER_LAYER] if len(size) == 2)
-        a_token = 2 * self.shape.layers * (dense + 2 * self.length * self.width)
-        return rows * (self.length * a_token + 2 * self.width * (self.width + self.classes))
+        tokens_R = tokens_R.astype(np.int64)
+        encoded = 2 * self.shape.layers * (dense * int(tokens_R.sum()) + 2 * self.width * int((tokens_R**2).sum()))
+        return encoded + 2 * len(tokens_R) * self.width * (self.width + self.classes)
 
 
 class BertEncoder:

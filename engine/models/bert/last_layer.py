@@ -101,6 +101,17 @@ class LastLayer(SoftmaxModel):
         dense = sum(math.prod(shape) for shape in self.shapes if len(shape) == 2)
         return 2 * (dense + 2 * self.heads * tokens * self.width)
 
+    @property
+    def passes(self) -> int:
+        """How many numbers of a victim a step of training must read or write: all weights forward and their gradients back, kernels and
+        scales once more on the way back (the query's not: what it reads has no gradient), the values' bias too where dropout makes it
+        count; Adam reads weights, gradients and both moments, and writes all but gradients. A key's bias is met by Adam alone: softmax
+        cancels it.
+        """
+        sizes = [math.prod(shape) for shape in self.shapes]
+        back = sum(size for name, size in zip(self.names, sizes, strict=True) if name.endswith("weight")) - sizes[0]
+        return (1 + 1 + 7) * sum(sizes) + back - 2 * sizes[3] + self.has_dropout * sizes[5]
+
     def stack(self, params: Sequence[Sequence[Tensor]], device: torch.device, dtype: torch.dtype) -> LastLayerStack:
         """Victims as one tensor program."""
         return LastLayerStack(self, params, device, dtype)

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -156,6 +157,10 @@ class AutoEncoder(SoftmaxModel):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             self._run(params, tokens_1L)
         return rows * int(counter.get_total_flops())
+
+    def operations_of(self, tokens_R: np.ndarray) -> int:
+        """The same over texts of so many tokens, int [texts], as if attention cost what it does at full length."""
+        return round(self.operations() * int(tokens_R.sum()) / self.length)
 
 
 # ---- dropout ------------------------------------------------------------------------------------------------------------

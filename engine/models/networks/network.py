@@ -184,6 +184,15 @@ class Network(SoftmaxModel):
             self._whole.module(torch.empty(1, 3, *self.image))
         return rows * int(counter.get_total_flops())
 
+    @property
+    def training_operations(self) -> int:
+        """The same of a forward and a backward pass over one picture, which itself has no gradient."""
+        counter = FlopCounterMode(display=False)
+        with counter, torch.device("meta"), torch.enable_grad():
+            logits = self._whole.module(torch.empty(1, 3, *self.image))
+            torch.autograd.grad(logits.sum(), [p for p in self._whole.module.parameters() if p.requires_grad], allow_unused=True)
+        return int(counter.get_total_flops())
+
 
 # ---- the skeleton ---------------------------------------------------------------------------------------------------
 

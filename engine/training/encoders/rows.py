@@ -20,13 +20,11 @@ from engine.training.judged import CleanRows, kept_points
 from engine.training.recipe import Job, Training
 from engine.training.schedule import Schedule
 
-DRAWN_AT_ONCE = 2**26  # bytes of masks that are sent to a GPU at a time
-
 
 class StackRows:
     """The rows of the victims `jobs`. Rows of `data` are numbers of rows of the states."""
 
-    def __init__(self, layer: Rates, data: Training, states: StateRows, jobs: Sequence[Job], schedule: Schedule) -> None:
+    def __init__(self, layer: Rates, data: Training, states: StateRows, jobs: Sequence[Job], schedule: Schedule, epochs: int) -> None:
         self.states, self.schedule, self.layer = states, schedule, layer
         self.clean_N = host.to_host(data.x_NF)[:, 0]
         pool_A = host.to_host(data.x_AF)[:, 0]
@@ -38,11 +36,12 @@ class StackRows:
         self.draws = DropoutDraws(layer, schedule.seed, schedule.trial, states.tokens, states.device, states.dtype)
         numbers = [self.clean_N, *(self.number_VM[v, :points] for v, points in enumerate(self.points_V))]
         self.tokens = states.longest(np.concatenate(numbers))
-
-    @property
-    def filled(self) -> bool:
-        """Whether steps are filled up to one shape. On a CPU each is as small as it can be."""
-        return self.states.device.type != "cpu"
+        self.filled = host.fills(states.device)
+        self.most_rows = self.most_places = 0  # poison rows and places of a step, of any epoch
+        for epoch in range(epochs if self.filled else 0):
+            _, count_SV = schedule.places(epoch, self.points_V)
+            self.most_rows = max(self.most_rows, int(count_SV.sum(1).max(initial=0)))
+            self.most_places = max(self.most_places, int(count_SV.max(initial=0)))
 
     def epoch(self, epoch: int) -> EpochRows:
         """What the epoch's steps need, on its way to the device."""
@@ -77,11 +76,11 @@ class StackRows:
         own_Q = None
         if self.filled:
             # to one place more than any victim has, which takes no part: the first poison row, for as often as it takes
-            most = int(rows_S.max())
+            most = self.most_rows
             at_SQ = np.full((steps, most), -1)
             at_SQ[step_Q, np.arange(len(step_Q)) - np.repeat(np.cumsum(rows_S) - rows_S, rows_S)] = np.arange(len(step_Q))
             at_Q = at_SQ.ravel()
-            own_Q, spare = at_Q >= 0, int(place_Q.max()) + 1
+            own_Q, spare = at_Q >= 0, self.most_places
             victim_Q, point_Q = (np.where(own_Q, of[at_Q], of[0]) for of in (victim_Q, point_Q))
             place_Q = np.where(own_Q, place_Q[at_Q], spare)
             rows_S = np.full(steps, most)
@@ -95,14 +94,14 @@ class StackRows:
         return _EpochPoison(
             bounds=bounds,
             tokens_S=[self.tokens if self.filled else states.longest(number_Q[lo:hi]) for lo, hi in bounds],
-            places_S=[int((place_Q if self.filled else place_Q[lo:hi]).max(initial=-1)) + 1 for lo, hi in bounds],
+            places_S=[self.most_places + 1 if self.filled else int(place_Q[lo:hi].max(initial=-1)) + 1 for lo, hi in bounds],
             rows=states.places(number_Q),
             y_Q=send(self.label_VM[victim_Q, point_Q]),
             victim_Q=send(victim_Q),
             place_Q=send(place_Q),
             point_Q=send(point_Q),
             own_Q=None if own_Q is None else send(own_Q).to(states.dtype),
-            drawn_MK=None if drawn_MK is None else send(drawn_MK),
+            drawn_MK=drawn_MK,
         )
 
 
@@ -138,27 +137,18 @@ class EpochRows:
     ) -> None:
         self.stack, self.epoch, self.clean, self.tokens_S, self.poison = stack, epoch, clean, tokens_S, poison
         self.y_N, self.kept_VN, self.rows_SV = y_N, kept_VN, rows_SV
-        self._drawn_BK: Tensor | None = None  # of the steps from _first up to _end
-        self._first = self._end = 0
+        self._drawn_BK: Tensor | None = None  # of the step that was prepared
         self._sent_BTW: Tensor | None = None
         self._sent_QTW: Tensor | None = None
 
     def prepare(self, step: int) -> None:
-        """Before a step: send the states that the device has not, and what dropout leaves of the clean rows, on a GPU of many steps."""
+        """Before a step: send the states that the device has not, and draw what dropout leaves of the clean rows."""
         states, poison = self.stack.states, self.poison
-        self._sent_BTW = states.sent(self.clean, slice(*self.stack.schedule.bounds(step)), self.tokens_S[step])
+        lo, hi = self.stack.schedule.bounds(step)
+        self._sent_BTW = states.sent(self.clean, slice(lo, hi), self.tokens_S[step])
         self._sent_QTW = states.sent(poison.rows, slice(*poison.bounds[step]), poison.tokens_S[step]) if poison else None
-        if self.stack.layer.has_dropout and step >= self._end:
-            self._draw(step)
-
-    def _draw(self, step: int) -> None:
-        schedule, draws = self.stack.schedule, self.stack.draws
-        rows_at_once = max(1, DRAWN_AT_ONCE // len(draws.rate_K)) if self.stack.filled else 1
-        end = min(schedule.steps, step + max(1, rows_at_once // schedule.batch))
-        bounds = [schedule.bounds(at) for at in range(step, end)]
-        drawn = [draws.of_step(self.epoch, step + at, hi - lo) for at, (lo, hi) in enumerate(bounds)]
-        self._drawn_BK = host.upload(drawn[0] if len(drawn) == 1 else np.concatenate(drawn), self.stack.states.device)
-        self._first, self._end = step, end
+        if self.stack.layer.has_dropout:
+            self._drawn_BK = self.stack.draws.of_step(self.epoch, step, hi - lo)
 
     def step(self, step: int) -> EncoderRows:
         """The rows of a step that was prepared: a plain function of what lies on the device."""
@@ -167,8 +157,7 @@ class EpochRows:
         x_BTW, real_BT = self.stack.states.read(self.clean, slice(lo, hi), tokens, self._sent_BTW)
         kept: Kept | None = None
         if self._drawn_BK is not None:
-            first = self.stack.schedule.bounds(self._first)[0]
-            kept = self.stack.draws.kept(self._drawn_BK[lo - first : hi - first], tokens)
+            kept = self.stack.draws.kept(self._drawn_BK, tokens)
         kept_VB = None if self.kept_VN is None else self.kept_VN[:, lo:hi]
         return EncoderRows(x_BTW, real_BT, self.y_N[..., lo:hi], self.rows_SV[step], self._poison(step), kept, kept_VB)
 

@@ -1,6 +1,6 @@
 """Last layers of a text encoder trained on the hidden states below them, many victims of one trial together.
 
-The schedule of `reference/`; the slow, obvious form stands with the tests, which compare the two. Rows of `Training` are numbers of
+The schedule of `reference/`; `reference/encoder.py` is the slow, obvious form. Rows of `Training` are numbers of
 rows of the states.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from engine.errors import RequestError
 from engine.steps import EncoderRows
-from engine.training import host
+from engine.training import graphs, host
 from engine.training.adam import DecayedAdam
 from engine.training.dense import LEAST_PER_PART
 from engine.training.encoders.dropout import Rates
@@ -97,21 +97,27 @@ def _train_group(shared: _Shared, jobs: Sequence[Job], report: Callable[[float],
     stack = shared.layer.stack([shared.init] * len(jobs), states.device, states.dtype)
     optimizer = DecayedAdam(stack.tensors, recipe, shared.layer.kernels)
     schedule = Schedule(len(data.y_N), recipe.batch, trial.seed, trial.number)
-    rows_of = StackRows(shared.layer, data, states, jobs, schedule)
+    rows_of = StackRows(shared.layer, data, states, jobs, schedule, recipe.epochs)
     asked = trial.asked if finish else 0.0
+    loss_V, rows_V = (torch.zeros(len(jobs), dtype=states.dtype, device=states.device) for _ in range(2))
+
+    def one_step(rows: EncoderRows, want_loss: bool) -> None:
+        step_loss_V = stack.step(rows, want_loss=want_loss)
+        if step_loss_V is not None:
+            loss_V.addcmul_(step_loss_V + _penalty(stack, shared.layer, recipe), rows.rows_V)
+            rows_V.add_(rows.rows_V)
+        optimizer.step(stack.tensors, stack.grads)  # noqa: F821 -- let go of after the last step
+
+    take_step = graphs.Steps(one_step, states.device, trial.how.capture)
     mean_V, steps, epoch = np.zeros(len(jobs)), 0, 0
     while epoch < recipe.epochs and steps != trial.max_steps:
         want_loss = epoch + 1 == recipe.epochs or trial.max_steps is not None  # the last epoch's is reported
-        loss_V, rows_V = (torch.zeros(len(jobs), dtype=states.dtype, device=states.device) for _ in range(2))
+        loss_V.zero_()
+        rows_V.zero_()
         plan = rows_of.epoch(epoch)
         for step in range(schedule.steps):
             plan.prepare(step)
-            rows = plan.step(step)
-            step_loss_V = stack.step(rows, want_loss=want_loss)
-            if step_loss_V is not None:
-                loss_V.addcmul_(step_loss_V + _penalty(stack, shared.layer, recipe), rows.rows_V)
-                rows_V += rows.rows_V
-            optimizer.step(stack.tensors, stack.grads)
+            take_step(plan.step(step), want_loss)
             steps += 1
             if steps == trial.max_steps:
                 break
@@ -120,7 +126,8 @@ def _train_group(shared: _Shared, jobs: Sequence[Job], report: Callable[[float],
         if want_loss:
             mean_V = host.to_host((loss_V / rows_V).double())
         epoch += 1
-    del optimizer  # its memory is as much as the victims' own, and finish may want some
+    take_step.forget()
+    del one_step, take_step, optimizer  # its memory is as much as the victims' own, and finish may want some
     if finish:
         left = finish(stack, lambda share: report(len(jobs) * (1 - asked + asked * share)))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from engine.milestones import Arrays
-from engine.training import host
+from engine.training import graphs, host
 from engine.training.adam import DecayedAdam
 from engine.training.dropout import dropout_draws
 from engine.training.models import CuttingModel
@@ -43,21 +44,27 @@ def train_one(
     steps, epoch, first, rows, stopped, mean = 0, 0, 0, 0, False, 0.0
     total = torch.zeros((), dtype=torch.float64, device=shared.device)
     stands = shared.trial.stands
+
+    def one_step(batch: _Batch, epoch: int, step: int) -> None:
+        loss = _loss(shared, params, batch.x_BCHW, batch.y_B, epoch, step)
+        loss.backward()
+        total.add_(loss.detach().double() * max(1, len(batch.y_B)))
+        with torch.no_grad():
+            optimizer.step(trained, [p.grad for p in trained])  # type: ignore[misc]
+        for p in trained:
+            p.grad = None
+
+    # dropout seeds its draws at each step, which cannot be captured
+    take_step = graphs.Steps(one_step, shared.device, shared.trial.how.capture and not model.has_dropout)
     changing = [*params, *optimizer.means, *optimizer.squares, optimizer.count, total]  # what a step changes in place
     if stands and (stood := stands.milestones.state(stands.name)):
         steps, epoch, first, rows = _gone_back_to(stood, changing, rule)
     while not stopped:
         plan = pictures.epoch(epoch)
         for step in range(first, schedule.steps):
-            x_BCHW, y_B = _joined(shared, plan.step(step))
-            loss = _loss(shared, params, x_BCHW, y_B, epoch, step)
-            loss.backward()
-            rows_B = max(1, len(y_B))
-            total += loss.detach().double() * rows_B
-            with torch.no_grad():
-                optimizer.step(trained, [p.grad for p in trained])  # type: ignore[misc]
-            for p in trained:
-                p.grad = None
+            batch = _joined(shared, plan.step(step))
+            take_step(batch, *((epoch, step) if model.has_dropout else (0, 0)))
+            rows_B = max(1, len(batch.y_B))
             rows, steps = rows + rows_B, steps + 1
             if steps == shared.trial.max_steps:
                 break
@@ -95,7 +102,15 @@ def _laid_out(p: Tensor) -> Tensor:
     return p.detach().clone(memory_format=torch.channels_last) if p.dim() == 4 else p.detach().clone()
 
 
-def _joined(shared: NetworkTrial, rows: NetworkStep) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class _Batch:
+    """Clean and poison rows of a step."""
+
+    x_BCHW: Tensor
+    y_B: Tensor
+
+
+def _joined(shared: NetworkTrial, rows: NetworkStep) -> _Batch:
     """Clean and poison rows of the victim's step as one batch. None of its places is padding, since no other victim shares the step.
 
     What a defence removed is not among them: batch norm would look at it, and dropout's draws follow from the rows before.
@@ -104,8 +119,8 @@ def _joined(shared: NetworkTrial, rows: NetworkStep) -> tuple[Tensor, Tensor]:
     if rows.x_VPHWC is not None and rows.y_VP is not None:
         x_BHWC, y_B = torch.cat([x_BHWC, rows.x_VPHWC[0]]), torch.cat([y_B, rows.y_VP[0]])
     if rows.longest is not None:
-        return cast(CuttingModel, shared.model).cut(x_BHWC, rows.longest), y_B
-    return shared.model.pixels(x_BHWC), y_B
+        return _Batch(cast(CuttingModel, shared.model).cut(x_BHWC, rows.longest), y_B)
+    return _Batch(shared.model.pixels(x_BHWC), y_B)
 
 
 def _loss(shared: NetworkTrial, params: list[Tensor], x_BCHW: Tensor, y_B: Tensor, epoch: int, step: int) -> Tensor:

@@ -44,7 +44,10 @@ class Lengths:
 
 
 class StackPictures:
-    """What the victims `jobs` of a trial see. alone: of one victim, of whose steps a defence's rows are left out, not masked."""
+    """What the victims `jobs` of a trial see. alone: of one victim, of whose steps a defence's rows are left out, not masked.
+
+    epochs: of the training, for the most places that a step has in any of them where steps are filled up.
+    """
 
     def __init__(
         self,
@@ -56,12 +59,15 @@ class StackPictures:
         *,
         alone: bool = False,
         lengths: Lengths | None = None,
+        epochs: int = 0,
     ) -> None:
         self.data, self.schedule, self.augment, self.dtype, self.alone, self.lengths = data, schedule, augment, dtype, alone, lengths
         self.device = data.y_N.device
         self.image = (int(data.x_NF.shape[1]), int(data.x_NF.shape[-2]))  # of tokens, which have no delta and are not augmented, no matter
         self.points_V = np.array([len(job.rows) for job in jobs], np.int64)
         self.clean, self.kept_VM = CleanRows(jobs, data.y_N), kept_points(jobs)
+        filled = not alone and host.fills(self.device)
+        self.most_places = schedule.most_places(int(self.points_V.max(initial=0)), epochs) if filled else 0
         first_V = np.cumsum(self.points_V) - self.points_V
         self.first_V = self._send(first_V)  # where each victim's points begin in what follows
         self.pool_M = np.concatenate([job.rows for job in jobs])
@@ -86,7 +92,7 @@ class StackPictures:
     def epoch(self, epoch: int) -> EpochPictures:
         """Everything the epoch's steps need that is small, worked out and sent to the device at once."""
         schedule, bounds = self.schedule, self.schedule.all_bounds
-        point_SVP, count_SV = schedule.places(epoch, self.points_V)
+        point_SVP, count_SV = schedule.places(epoch, self.points_V, self.most_places)
         places_S, own_SVP = count_SV.max(1, initial=0), point_SVP >= 0
         if self.kept_VM is not None and point_SVP.size:
             own_SVP = own_SVP & self.kept_VM[np.arange(len(self.points_V))[None, :, None], np.maximum(point_SVP, 0)]
@@ -102,7 +108,7 @@ class StackPictures:
                 last_S = np.cumsum(clean_SV[:, 0])
                 bounds = [(int(last - rows), int(last)) for last, rows in zip(last_S, clean_SV[:, 0], strict=True)]
         else:
-            places_S = host.places_on(self.device, places_S)
+            places_S = host.places_on(self.device, places_S, point_SVP.shape[2])
         order = self._send(order_N)
         y_N, kept_VN = self.clean.epoch(order, self.dtype)
         how_clean, how_poison = None, None

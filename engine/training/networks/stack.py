@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.training import host
+from engine.training import graphs, host
 from engine.training.adam import StackAdam
 from engine.training.networks.rows import NetworkStep, StackPictures
 from engine.training.networks.trial import NetworkTrial
@@ -28,20 +28,26 @@ def train_vmapped(
     recipe, schedule = shared.recipe, shared.schedule
     tensors = [torch.stack([p.detach()] * len(jobs)) for p in shared.init]  # [victims, ...] each
     optimizer, rule = StackAdam(tensors, recipe.lr), Plateau(len(jobs), recipe)
-    pictures = StackPictures(shared.data, jobs, schedule, recipe.augment, shared.dtype)
+    pictures = StackPictures(shared.data, jobs, schedule, recipe.augment, shared.dtype, epochs=recipe.epochs)
     still = np.arange(len(jobs))  # which job each place of the stack trains
     trained: dict[int, Trained] = {}
     asked = shared.trial.asked if finish else 0.0
+    loss_V, rows_V = (torch.zeros(len(still), dtype=torch.float64, device=shared.device) for _ in range(2))
+
+    def one_step(rows: NetworkStep) -> None:
+        grads, step_loss_V = _gradients(shared, tensors, rows)
+        loss_V.add_(step_loss_V.double() * rows.rows_V)
+        rows_V.add_(rows.rows_V)
+        optimizer.step(tensors, grads)
+
+    take_step = graphs.Steps(one_step, shared.device, shared.trial.how.capture)
     steps, epoch = 0, 0
     while len(still):
         plan = pictures.epoch(epoch)
-        loss_V, rows_V = (torch.zeros(len(still), dtype=torch.float64, device=shared.device) for _ in range(2))
+        loss_V.zero_()
+        rows_V.zero_()
         for step in range(schedule.steps):
-            rows = plan.step(step)
-            grads, step_loss_V = _gradients(shared, tensors, rows)
-            loss_V += step_loss_V.double() * rows.rows_V
-            rows_V += rows.rows_V
-            optimizer.step(tensors, grads)
+            take_step(plan.step(step))
             steps += 1
             if steps == shared.trial.max_steps:
                 break
@@ -66,6 +72,8 @@ def train_vmapped(
             rule.keep(keep)
             pictures.keep(keep)
             still = still[keep]
+            loss_V, rows_V = (torch.zeros(len(still), dtype=torch.float64, device=shared.device) for _ in range(2))
+            take_step.forget()
         report(len(trained) + len(still) * (1 - asked) * epoch / recipe.epochs)
     return [trained[i] for i in range(len(jobs))]
 
