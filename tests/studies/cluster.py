@@ -336,13 +336,20 @@ def driver(study: Study) -> int:
 
 
 def head(study: Study) -> int:
+    started = 0
+
     def strike(row: RunRow) -> None:
+        nonlocal started
         study.cluster.end()
         after = wait(study.store, row.id, ended, most_s=120)
         print(f"  {after.state}: {after.error}")
+        time.sleep(2.0)
+        started += sum(is_raylet(words) or "gcs_server" in words for _, words in processes())  # by whom? a client must not
         study.cluster.start()
 
-    return resumed(study, strike, "the cluster")
+    missing = resumed(study, strike, "the cluster")
+    print(f"{started} processes of Ray's were started by the run itself")
+    return missing + started
 
 
 def resumed(study: Study, strike: Callable[[RunRow], None], what: str) -> int:
