@@ -544,8 +544,16 @@ async def test_a_cluster_is_a_device_whose_address_is_asked_for(
 ) -> None:
     from textual.widgets import Input
 
+    from engine.runs.executors import joining, nodes
     from tui.services import devices
 
+    there: list[bool] = []
+
+    def apart(scenario: object, address: str) -> None:
+        if not there:
+            raise joining.nobody(address, "Connection refused")
+
+    monkeypatch.setattr(nodes, "apart", apart)
     monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())  # type: ignore[attr-defined]
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot, "enter")
@@ -558,6 +566,10 @@ async def test_a_cluster_is_a_device_whose_address_is_asked_for(
         await settled(pilot, "tab", *"ray://head:10001")
         await until(pilot, lambda: isinstance(app.screen, LaunchDialog) and app.screen.scenario is not None)
         assert "the cluster's nodes are looked at first" in str(app.screen.query_one("#verdict").render())
+        await settled(pilot, "enter")
+        await until(pilot, lambda: "✗ ray://head:10001: nobody answers there" in str(app.screen.query_one("#verdict").render()))
+        assert store.runs() == []
+        there.append(True)
         await settled(pilot, "enter")
         await until(pilot, lambda: bool(store.runs()))
         assert 'device = "ray://head:10001"' in store.runs()[0].scenario_toml
