@@ -500,6 +500,27 @@ def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.Monkey
         joining.library()
 
 
+def test_ray_is_kept_from_what_it_does_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks at its environment when it is imported; that it starts nothing then: `tests/studies/cluster.py`, head."""
+    for name in joining.WITHOUT:
+        monkeypatch.setenv(name, "1")
+    seen: dict[str, str] = {}
+
+    class Finder:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            if name == "ray":
+                seen.update(os.environ)
+
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "ray"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ray.util.client", None)  # far enough
+    with pytest.raises(RequestError, match="needs Ray"):
+        joining.library()
+    assert seen["RAY_ENABLE_AUTO_CONNECT"] == "0"
+    assert seen["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] == "0"
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [

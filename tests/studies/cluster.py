@@ -106,13 +106,19 @@ def main() -> int:
 
 @dataclass
 class Cluster:
-    """A head without a device of its own, and workers of one core each. place: Ray's folder."""
+    """A head without a device of its own, and workers of one core each. place: for Ray's folders, one each time that it is started."""
 
     place: Path
     environment: dict[str, str] = field(default_factory=dict)
-    made: int = 0
+    started: int = 0
+
+    @property
+    def folder(self) -> Path:
+        return self.place / str(self.started)
 
     def start(self, workers: int = 2) -> None:
+        self.started += 1
+        self.folder.mkdir()
         self.ray(
             "--head", f"--port={PORT}", f"--ray-client-server-port={CLIENTS}", "--num-cpus=0", "--include-dashboard=false", name="head"
         )
@@ -127,11 +133,11 @@ class Cluster:
         program = Path(sys.executable).with_name("ray")
         command = [str(program), "start", *words, f"--node-name={name}", "--node-ip-address=127.0.0.1"]
         command.append(f"--object-store-memory={STORE_BYTES}")
-        env = {**os.environ, "RAY_TMPDIR": str(self.place), **self.environment, **(environment or {})}
+        env = {**os.environ, "RAY_TMPDIR": str(self.folder), **self.environment, **(environment or {})}
         if hidden is not None:
             command = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none "{hidden}" && exec "$@"', "sh", *command]
         for _ in range(3):
-            done = subprocess.run(command, env=env, cwd=self.place, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, env=env, cwd=self.folder, capture_output=True, text=True, check=False)
             if done.returncode == 0:
                 return
             self.kill(name)
@@ -144,8 +150,11 @@ class Cluster:
                 os.kill(pid, signal.SIGKILL)
 
     def end(self) -> None:
-        for name in self.nodes():
+        """All of it; returns when nobody has its ports any more."""
+        for name in (*self.nodes(), "head"):
             self.kill(name)
+        while any(is_raylet(words) or "gcs_server" in words for _, words in processes()):
+            time.sleep(0.1)
 
     def nodes(self) -> list[str]:
         return sorted({words.rpartition("--node-name=")[2].split("\0")[0] for _, words in processes() if is_raylet(words)})
@@ -327,13 +336,20 @@ def driver(study: Study) -> int:
 
 
 def head(study: Study) -> int:
+    started = 0
+
     def strike(row: RunRow) -> None:
+        nonlocal started
         study.cluster.end()
         after = wait(study.store, row.id, ended, most_s=120)
         print(f"  {after.state}: {after.error}")
+        time.sleep(2.0)
+        started += sum(is_raylet(words) or "gcs_server" in words for _, words in processes())  # by whom? a client must not
         study.cluster.start()
 
-    return resumed(study, strike, "the cluster")
+    missing = resumed(study, strike, "the cluster")
+    print(f"{started} processes of Ray's were started by the run itself")
+    return missing + started
 
 
 def resumed(study: Study, strike: Callable[[RunRow], None], what: str) -> int:

@@ -569,8 +569,16 @@ async def test_a_cluster_is_a_device_whose_address_is_asked_for(
 ) -> None:
     from textual.widgets import Input
 
+    from engine.runs.executors import joining, nodes
     from tui.services import devices
 
+    there: list[bool] = []
+
+    def apart(scenario: object, address: str) -> None:
+        if not there:
+            raise joining.nobody(address, "Connection refused")
+
+    monkeypatch.setattr(nodes, "apart", apart)
     monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())  # type: ignore[attr-defined]
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot, "enter")
@@ -581,8 +589,14 @@ async def test_a_cluster_is_a_device_whose_address_is_asked_for(
         assert address.parent.display  # type: ignore[union-attr]
         await until(pilot, lambda: "✗ a cluster has an address: give it as" in str(app.screen.query_one("#verdict").render()))
         await settled(pilot, "tab", *"ray://head:10001")
-        await until(pilot, lambda: isinstance(app.screen, LaunchDialog) and app.screen.scenario is not None)
+        dialog: Any = app.screen  # each letter is judged: wait for the last one
+        await until(pilot, lambda: dialog.scenario is not None and dialog.scenario.compute.device == "ray://head:10001")
         assert "the cluster's nodes are looked at first" in str(app.screen.query_one("#verdict").render())
+        await settled(pilot, "enter")
+        await until(pilot, lambda: "✗ ray://head:10001: nobody answers there" in str(app.screen.query_one("#verdict").render()))
+        assert store.runs() == []
+        there.append(True)
+        assert not dialog.starting
         await settled(pilot, "enter")
         await until(pilot, lambda: bool(store.runs()))
         assert 'device = "ray://head:10001"' in store.runs()[0].scenario_toml

@@ -125,7 +125,15 @@ class LaunchDialog(StartDialog):
         if chosen == CLUSTER:
             self.host.settings.put("cluster", self.device)
         data_dir = self.host.given_data_dir
-        return lambda: engine_run.start(store, scenario, name=name, data_dir=data_dir)
+
+        def start() -> RunRow:
+            if chosen == CLUSTER:  # one that is not there, or not as it must be, is refused before there is a run
+                from engine.runs.executors import nodes
+
+                nodes.apart(scenario, scenario.compute.device)
+            return engine_run.start(store, scenario, name=name, data_dir=data_dir)
+
+        return start
 
 
 def _way_to_data(scenario: Scenario) -> str:

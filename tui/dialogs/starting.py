@@ -54,6 +54,7 @@ class StartDialog(Dialog[str]):
         self.heading, self.run_name = heading, run_name
         self.verdict: StartVerdict | None = None
         self.starting = False
+        self.failed = False  # why it could not be started is said, and stays until a field changes or it is tried again
 
     # ---- what a subclass defines ----
 
@@ -101,7 +102,7 @@ class StartDialog(Dialog[str]):
         """Ask the engine for a verdict, in a thread, since it looks at files and at the store."""
         if self.verdict is None:
             self._say("looking for its data…", good=True)
-        self.verdict = None
+        self.verdict, self.failed = None, False
         self.refresh_bindings()
         self._check(self.question())
 
@@ -122,7 +123,7 @@ class StartDialog(Dialog[str]):
 
     def on_store_moved(self) -> None:
         """Runs began or ended: say the queue anew."""
-        if self.verdict is not None and self.scenario is not None and not self.starting:
+        if self.verdict is not None and self.scenario is not None and not (self.starting or self.failed):
             self._say(self.verdict.words(), good=True)
 
     @property
@@ -151,7 +152,7 @@ class StartDialog(Dialog[str]):
         self.start(self.starter(store, scenario, self.query_one("#name", Input).value.strip() or self.run_name))
 
     def start(self, call: Callable[[], RunRow]) -> None:
-        self.starting = True
+        self.starting, self.failed = True, False
         self._say("starting its engine…", good=True)
         self._start(call)
 
@@ -166,7 +167,7 @@ class StartDialog(Dialog[str]):
             host.call_from_thread(self._started, run)
 
     def _failed(self, message: str) -> None:
-        self.starting = False
+        self.starting, self.failed = False, True
         if self.is_attached:
             self._say(message, good=False)
         else:

@@ -21,10 +21,14 @@ ADDRESS = re.compile(r"ray://(\[[^\]\s]+\]|[^/:\s]+):(\d{1,5})")
 INSTALL = "install it here and on every node; in a checkout: uv sync --extra ray; of a wheel: its path, and [ray] behind it"
 
 
+# What Ray does unasked. Once its cluster is gone, any call of a client would start another on this machine, for all of the network to see;
+# under `uv run` it would send the working directory to the cluster, and have uv install what lies there.
+WITHOUT = {"RAY_ENABLE_AUTO_CONNECT": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+
+
 def library() -> Any:
     """ray. RequestError where it is not installed; nothing else of ours needs it."""
-    # under `uv run` Ray would send the working directory to the cluster, and have uv install what lies there
-    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+    os.environ |= WITHOUT
     try:
         import ray
         import ray.util.client  # what ray:// needs of gRPC
