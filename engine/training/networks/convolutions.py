@@ -1,6 +1,6 @@
 """Convolutions of many victims as one batched matrix product each: the pixels that a kernel reads are laid side by side, channels last.
 
-Under `torch.func.vmap` PyTorch makes them grouped convolutions, which on a GPU that must add in a fixed order are the slowest path there is.
+Under `torch.func.vmap` PyTorch makes them grouped convolutions, the slowest path there is on a GPU that must add in a fixed order.
 Here the product of a layer is [victims, pictures x places, kernel x channels below] @ [victims, kernel x channels below, channels above],
 one batched call, in bfloat16 where autocast says so; where victims read the same pictures the first layer's is one plain product. Backward
 is products, slices and additions: a fixed order with no flag. Unproved on a GPU: that it is faster there. On a CPU it is not used.
