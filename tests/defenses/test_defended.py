@@ -368,7 +368,6 @@ def test_refused_in_words(overrides: list[str], words: str, capsys: pytest.Captu
 
 def test_more_neighbours_than_rows_is_refused_before_anything_is_trained() -> None:
     s = scenario("knn", "defense.neighbors=5000")
-    discovery = pipeline.discover(s, Path("."), device="cpu", log=quiet, progress=quiet)
     with pytest.raises(RequestError, match="5,000 neighbours") as refused:
-        pipeline.plan(s, discovery, "cpu", log=quiet)
+        pipeline.discover(s, Path("."), device="cpu", log=quiet, progress=quiet)
     assert refused.value.exit_status == 2

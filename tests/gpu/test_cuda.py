@@ -8,7 +8,7 @@ import torch
 from engine.models.dense.mlp import Mlp
 from engine.training.dense import train_stacked
 from engine.training.recipe import Recipe
-from engine.training.trial import Trial
+from engine.training.trial import How, Trial
 from tests.training.test_training import MODELS, SIZES, one_by_one, stacked
 from tests.worlds import rows as worlds
 
@@ -56,3 +56,15 @@ def test_real_out_of_memory_halves_the_stack_and_goes_on():
     del ballast
     assert halved
     assert len(got) == 64
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_captured_steps_give_the_bits_of_plain_ones(model: Mlp):
+    recipe = Recipe(epochs=12, batch=12, lr=1e-1, weight_decay=1e-2, per_rows=True, stop="plateau", tol=2e-2, patience=1)
+    jobs, data = worlds.jobs(SIZES, model.classes), worlds.training(classes=model.classes, dtype=torch.float32, device=CUDA)
+    inits = [worlds.init(model, torch.float32)] * len(jobs)
+    plain, captured = (
+        train_stacked(lambda p: model.stack(p, CUDA, torch.float32), inits, data, jobs, recipe, Trial(1, 2, How(CUDA, capture=capture)))
+        for capture in (False, True)
+    )
+    assert worlds.worst_gap(plain, captured) == 0.0

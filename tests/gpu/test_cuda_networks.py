@@ -91,3 +91,13 @@ def test_real_out_of_memory_halves_the_stack_and_goes_on():
     del ballast
     assert halved
     assert len(got) == 32
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_captured_steps_give_the_bits_of_plain_ones(way):
+    recipe, jobs, model = Recipe(epochs=6, batch=12, lr=1e-3, augment=True), world.jobs(SIZES, moved=True), conv()
+    init, data = init_of(model, F32), world.training(40, device=CUDA)
+    plain, captured = (
+        train_networks(model, init, data, jobs, recipe, Trial(1, 2, How(CUDA, F32, capture=capture)), way=way) for capture in (False, True)
+    )
+    assert gap(plain, captured) == 0.0

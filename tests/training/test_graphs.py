@@ -16,7 +16,9 @@ from engine.training import graphs, host
 from engine.training.dense import train_stacked
 from engine.training.encoders.stack import train_encoder_stack
 from engine.training.encoders.states import StateRows
+from engine.training.networks import stack as network_stack
 from engine.training.networks.choose import train_networks
+from engine.training.networks.convolutions import Unfolded
 from engine.training.recipe import Recipe, Trained
 from engine.training.trial import How, Trial
 from tests.training import test_encoders as encoders
@@ -37,6 +39,7 @@ Train = Callable[[Trial], list[Trained]]
 @pytest.fixture
 def on_tape(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host, "fills", lambda device: True)
+    monkeypatch.setattr(network_stack, "unfolded", lambda device: Unfolded())
     monkeypatch.setitem(graphs.CAPTURES, "cpu", OnTape)
     monkeypatch.setattr(tape, "ALL", [])
 

@@ -1,4 +1,5 @@
-"""Many networks of one trial as one program, by `torch.func.vmap`: shared clean batches are read once, convolutions become grouped ones.
+"""Many networks of one trial as one program, by `torch.func.vmap`: shared clean batches are read once. On a CPU convolutions become grouped
+ones, elsewhere batched products (see `convolutions.py`).
 
 For networks whose layers do not look across a batch: batch norm and dropout ask for a victim's poison in its clean rows' company.
 """
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from engine.training import graphs, host
 from engine.training.adam import StackAdam
+from engine.training.networks.convolutions import unfolded
 from engine.training.networks.rows import NetworkStep, StackPictures
 from engine.training.networks.trial import NetworkTrial
 from engine.training.recipe import Job, Plateau, Trained
@@ -105,6 +107,7 @@ def _gradients(shared: NetworkTrial, tensors: Sequence[Tensor], rows: NetworkSte
         poison = (rows.x_VPHWC, rows.y_VP, rows.own_VP)
     dims = (0, 0 if rows.y_B.dim() == 2 else None, 0 if rows.kept_VB is not None else None, 0 if poison else None, 0)
     of_all = torch.func.vmap(torch.func.grad_and_value(loss_of), in_dims=dims)
-    grads, loss_V = of_all(list(tensors), rows.y_B, rows.kept_VB, poison, rows.rows_V)
+    with unfolded(shared.device):
+        grads, loss_V = of_all(list(tensors), rows.y_B, rows.kept_VB, poison, rows.rows_V)
     # a batching rule may leave the victims in another place in memory; the optimiser goes through both as they lie
     return [g.contiguous() for g in grads], loss_V.detach()
