@@ -24,7 +24,7 @@ from engine.pipeline import order as pipeline
 from engine.rows import Cores, StackPlan, Table
 from engine.runs import start as run
 from engine.runs.control import Control
-from engine.runs.executors import Job, joining, nodes, sent, trainer
+from engine.runs.executors import Job, at_node, joining, nodes, sent, trainer
 from engine.runs.executors import ray as clusters
 from engine.runs.executors.local import Local
 from engine.runs.worker import work as work_on
@@ -69,7 +69,6 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     monkeypatch.setattr(clusters, "LOOK_S", 0.02)
     monkeypatch.setattr(FakePost, "step_s", 0.0)
     monkeypatch.setattr(FakePost, "fail_at", None)
-    monkeypatch.setattr("engine.training.parts.in_turn", False)  # which a trainer sets for its process
     return fake
 
 
@@ -365,7 +364,7 @@ def test_the_engines_own_trainer_comes_to_the_bits_of_one_machine_and_writes_int
         shared = [np.frombuffer(bytearray(data), np.uint8) for data in before]
         for part in shared:
             part.flags.writeable = False
-        post, handed = trainer.Trainer("cpu"), trainer.pickle.dumps(trainer.Train(stack, None))
+        post, handed = at_node.Post("cpu"), trainer.pickle.dumps(trainer.Train(stack, None))
         forked = threading.Event()
         monkeypatch.setattr(os, "fork", forked.set)
         for _ in range(2):

@@ -71,7 +71,9 @@ class Post:
 
     def __init__(self, device: str) -> None:
         from engine.runs.executors.trainer import Trainer
+        from engine.training import parts
 
+        parts.in_turn = True  # this process speaks gRPC, which survives no fork
         self._trainer = Trainer(device)
 
     def begin(self) -> str:

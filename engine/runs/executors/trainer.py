@@ -63,9 +63,6 @@ class Trainer:
     """
 
     def __init__(self, device: str, make_pipeline: Callable[[], Pipeline] | None = None) -> None:
-        from engine.training import parts
-
-        parts.in_turn = True  # this process speaks gRPC, which survives no fork
         if device.startswith("cuda"):  # what names no device is on its own, not on the first of the machine
             import torch
 
