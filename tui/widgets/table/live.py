@@ -65,6 +65,10 @@ class LiveTable(TableView):
         self._set_cursor(self.model.shown[0] if self.model.shown else None)
         self._settle(whole=True)
         self._keep_cursor_visible()
+        # not before the table is laid out anew: rows that have just come may bring a scrollbar, and it takes room
+        self.call_after_refresh(self._bring_column, name)
+
+    def _bring_column(self, name: str) -> None:
         self._bring(next(slot for slot in self.painter.layout.slots if slot.look.column == name))
 
     # ---- sorting and marking ----
